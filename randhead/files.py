@@ -1,0 +1,67 @@
+"""Files that are never half written: a reader sees the old content or the new, also after a power cut."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+    """Put `content` at `path` in one step; `content` may be a function that writes a file at the path it is given.
+
+    The bytes reach the disk under another name first (flush, fsync), then take the place of `path` (rename, fsync of the
+    folder).  Where anything fails, a full disk for example, `path` keeps its old content and no fragment stays behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    fragment = Path(name)
+    try:
+        if callable(content):
+            content(fragment)
+        else:
+            fragment.write_bytes(content.encode() if isinstance(content, str) else content)
+        with fragment.open("rb+") as file:
+            os.fsync(file.fileno())
+        fragment.chmod(0o666 & ~_umask())
+        fragment.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fragment.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically.  Numbers that JSON does not know (NaN, infinity) are refused."""
+    atomic_write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(data: bytes | Path) -> str:
+    """Hex SHA-256 of bytes, or of the content of a file."""
+    if isinstance(data, Path):
+        with data.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable.  Windows cannot open a folder and needs no such step."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
