@@ -1,0 +1,223 @@
+"""Figures of a classifier's answers: accuracy, loss, calibration, confusion, out-of-distribution detection.
+
+Pure functions of tensors, float64 inside, on the device of their arguments.  Every score of the out-of-distribution
+kind is high for what looks familiar.  Where there is nothing to average the answer is NaN or None, as each function
+says, or a DataError: never a silent zero.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from randhead.errors import DataError, UsageError, unknown
+
+TILE = 1 << 22  # entries of a (rows, K) float64 temporary: 32 MiB
+
+
+def accuracy(answers: Tensor, labels: Tensor, *, k: int = 1) -> float:
+    """Share of samples whose label is among the first k answers.  labels (N,) of class indices.
+
+    `answers` are logits (N, K), or class indices (N,) or (N, J), best first, with J >= k.  Classes with equal logits
+    rank by index, a NaN ranks first: so k = 1 is argmax, on every device.
+    """
+    if k < 1:
+        raise UsageError(f"accuracy needs k of at least 1, got {k}")
+    if answers.is_floating_point():
+        _check_logits(answers, labels)
+        return torch.cat([_rank(z, y) < k for z, y in _tiles(answers, labels)]).double().mean().item()
+    answers = answers[:, None] if answers.ndim == 1 else answers
+    _check_count(len(answers), labels)
+    if answers.shape[1] < k:
+        raise UsageError(f"top-{k} accuracy needs {k} answers a sample, got {answers.shape[1]}")
+    return (answers[:, :k] == labels[:, None]).any(dim=1).double().mean().item()
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
+    """Mean cross-entropy in nats.  logits (N, K), labels (N,).  See `sample_losses`."""
+    return sample_losses(logits, labels).mean().item()
+
+
+def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each sample: logits (N, K), labels (N,) -> (N,) float64.
+
+    softplus(log-sum-exp over the other classes - z_y): a sample that is fitted well keeps a relative error of 1e-15,
+    where -log_softmax rounds it to 0.
+    """
+    _check_logits(logits, labels)
+    return torch.cat([_losses(z, y) for z, y in _tiles(logits, labels)])
+
+
+def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = 15, scheme: str = "equal width") -> float:
+    """Expected calibration error: mean over bins, by their counts, of |accuracy - confidence|.
+
+    confidences (N,) in [0, 1], correct (N,) bool.  "equal width" bins are ((i-1)/bins, i/bins] (Guo et al. 2017, "On
+    calibration of modern neural networks"); "equal mass" bins hold equally many samples in order of confidence (Nixon
+    et al. 2019).  There, samples of equal confidence share their mean accuracy, so that their order does not matter.
+    """
+    _check_count(len(confidences), correct)
+    confidences, correct = confidences.double(), correct.double()
+    if not ((confidences >= 0) & (confidences <= 1)).all():
+        raise DataError("confidences must be probabilities in [0, 1]", hint="pass maximum_probability(logits)")
+    if bins < 1:
+        raise UsageError(f"calibration error needs at least 1 bin, got {bins}")
+    if scheme == "equal width":
+        edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=confidences.device)
+        place = torch.bucketize(confidences, edges[1:-1])
+    elif scheme == "equal mass":
+        confidences, correct = _sorted_by_confidence(confidences, correct)
+        place = torch.arange(len(confidences), device=confidences.device) * bins // len(confidences)
+    else:
+        raise unknown("scheme of calibration bins", scheme, ["equal width", "equal mass"])
+    gaps = torch.zeros(bins, dtype=torch.float64, device=place.device).index_add_(0, place, correct - confidences)
+    return (gaps.abs().sum() / len(confidences)).item()
+
+
+def confusion(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
+    """Counts of (label, prediction): two (N,) tensors of class indices -> (K, K) int64, a row a true class."""
+    _check_classes(labels, num_classes, "labels")
+    _check_classes(predictions, num_classes, "predictions")
+    _check_count(len(predictions), labels)
+    cells = labels.long() * num_classes + predictions.long()
+    return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def per_class_accuracy(counts: Tensor) -> Tensor:
+    """Share of each class's samples that are right: confusion (K, K) -> (K,) float64, NaN for an empty class."""
+    return counts.diagonal().double() / counts.sum(dim=1).double()
+
+
+def binomial_error(accuracy: float, n: int) -> float:
+    """Standard error of an accuracy in [0, 1] measured on n samples."""
+    if n < 1 or not 0 <= accuracy <= 1:
+        raise UsageError(f"a binomial error needs an accuracy in [0, 1] and n >= 1, got {accuracy} and {n}")
+    return math.sqrt(accuracy * (1 - accuracy) / n)
+
+
+def auroc(in_scores: Tensor, out_scores: Tensor) -> float:
+    """Probability that a familiar sample scores above a strange one, ties counted half.  (N,), (M,) scores."""
+    _check_scores(in_scores, out_scores)
+    ordered = out_scores.sort().values
+    below = torch.searchsorted(ordered, in_scores.contiguous())
+    not_above = torch.searchsorted(ordered, in_scores.contiguous(), right=True)
+    return int((below + not_above).sum()) / (2 * len(in_scores) * len(out_scores))
+
+
+def fpr_at(in_scores: Tensor, out_scores: Tensor, *, recall: float = 0.95) -> float:
+    """Share of strange samples accepted by the highest threshold that accepts `recall` of the familiar ones."""
+    _check_scores(in_scores, out_scores)
+    if not 0 < recall <= 1:
+        raise UsageError(f"recall must be in (0, 1], got {recall}")
+    accepted = math.ceil(recall * len(in_scores) - 1e-9)  # 0.95 * 20 is 19 samples, not 20, whatever it rounds to
+    threshold = in_scores.sort(descending=True).values[accepted - 1]
+    return (out_scores >= threshold).double().mean().item()
+
+
+def maximum_probability(logits: Tensor) -> Tensor:
+    """Largest softmax probability: logits (N, K) -> (N,) float64.  Hendrycks and Gimpel 2017 (arXiv 1610.02136)."""
+    return _by_row(lambda z: 1 / (z - z.amax(dim=1, keepdim=True)).exp().sum(dim=1), logits)
+
+
+def maximum_logit(logits: Tensor) -> Tensor:
+    """Largest logit: logits (N, K) -> (N,) float64.  Hendrycks et al. 2022 (arXiv 1911.11132)."""
+    return logits.amax(dim=1).double()
+
+
+def energy(logits: Tensor) -> Tensor:
+    """Log-sum-exp of the logits, the negative free energy: logits (N, K) -> (N,) float64.  Liu et al. 2020."""
+    return _by_row(lambda z: z.logsumexp(dim=1), logits)
+
+
+def maximum_cosine(features: Tensor, class_vectors: Tensor) -> Tensor:
+    """Largest cosine to a class vector: features (N, D), class_vectors (K, D) -> (N,) float64; 0 for a zero feature."""
+    if features.ndim != 2 or class_vectors.ndim != 2 or features.shape[1] != class_vectors.shape[1]:
+        shapes = f"{tuple(features.shape)} and {tuple(class_vectors.shape)}"
+        raise UsageError(f"features and class vectors must be (N, D) and (K, D), got {shapes}")
+    directions = _unit(class_vectors.double())
+    rows = max(1, TILE // max(class_vectors.shape))
+    return torch.cat([(_unit(h.double()) @ directions.T).amax(dim=1) for h in features.split(rows)])
+
+
+def diagnostics(features: Tensor, class_vectors: Tensor, correct: Tensor) -> dict[str, dict[str, float | None]]:
+    """Mean feature norm and mean largest cosine to a class vector, of right and of wrong answers.
+
+    The two figures that the official code of the paper prints.  features (N, D), class_vectors (K, D), correct (N,)
+    bool; None where there is no such answer.
+    """
+    _check_count(len(features), correct)
+    values = {"feature_norm": features.double().norm(dim=1), "largest_cosine": maximum_cosine(features, class_vectors)}
+    sides = {"right": correct.bool(), "wrong": ~correct.bool()}
+    return {
+        name: {side: value[mask].mean().item() if mask.any() else None for side, mask in sides.items()}
+        for name, value in values.items()
+    }
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    logits, labels = logits.double(), labels.long()[:, None]
+    target = logits.gather(1, labels).squeeze(1)
+    others = logits.scatter(1, labels, -math.inf).logsumexp(dim=1)
+    # logaddexp keeps log1p(exp(x)) exact for all x; F.softplus cuts over to x at 20, which costs 1e-10.
+    return torch.logaddexp(others - target, torch.zeros_like(target))
+
+
+def _rank(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the label.  Written so that a NaN comes first, as it does in argmax."""
+    labels = labels.long()[:, None]
+    target = logits.gather(1, labels)
+    before = torch.arange(logits.shape[1], device=logits.device) < labels
+    return (~(logits <= target) | ((logits == target) & before)).sum(dim=1)
+
+
+def _sorted_by_confidence(confidences: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    confidences, order = confidences.sort()
+    _, group, counts = confidences.unique_consecutive(return_inverse=True, return_counts=True)
+    shared = torch.zeros(len(counts), dtype=correct.dtype, device=correct.device).index_add_(0, group, correct[order])
+    return confidences, (shared / counts)[group]
+
+
+def _unit(rows: Tensor) -> Tensor:
+    norms = rows.norm(dim=1, keepdim=True)
+    return rows / norms.where(norms != 0, torch.ones_like(norms))
+
+
+def _tiles(logits: Tensor, labels: Tensor) -> zip:
+    rows = max(1, TILE // logits.shape[1])
+    return zip(logits.split(rows), labels.split(rows), strict=True)
+
+
+def _by_row(figure: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+    return torch.cat([figure(z.double()) for z in logits.split(max(1, TILE // logits.shape[1]))])
+
+
+def _check_logits(logits: Tensor, labels: Tensor) -> None:
+    if logits.ndim != 2 or not logits.shape[1]:
+        raise UsageError(f"logits must be (N, K), got {tuple(logits.shape)}")
+    _check_count(len(logits), labels)
+    _check_classes(labels, logits.shape[1], "labels")
+
+
+def _check_count(n: int, others: Tensor) -> None:
+    if others.ndim != 1 or len(others) != n:
+        raise UsageError(f"{n} samples meet values of shape {tuple(others.shape)}: one a sample is needed")
+    if n == 0:
+        raise DataError("there are no samples to measure")
+
+
+def _check_classes(classes: Tensor, num_classes: int, what: str) -> None:
+    if classes.is_floating_point() or classes.ndim != 1:
+        raise UsageError(f"{what} must be class indices of shape (N,), got {classes.dtype} {tuple(classes.shape)}")
+    if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= num_classes):
+        raise DataError(
+            f"{what} must be in 0..{num_classes - 1}, got {int(classes.min())}..{int(classes.max())}",
+            hint="is this a dataset with other classes than the run was trained on?",
+        )
+
+
+def _check_scores(in_scores: Tensor, out_scores: Tensor) -> None:
+    for name, scores in (("familiar", in_scores), ("strange", out_scores)):
+        if scores.ndim != 1 or not len(scores):
+            raise DataError(f"scores of the {name} samples must be (N,) with N >= 1, got {tuple(scores.shape)}")
+        if scores.isnan().any():
+            raise DataError(f"scores of the {name} samples hold NaN", hint="did the run diverge?")

@@ -1,0 +1,204 @@
+"""The figures of metrics.py against torchmetrics, scikit-learn, or arithmetic by hand."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sklearn_metrics
+from torch.nn import functional as F
+from torchmetrics.functional.classification import (
+    binary_calibration_error,
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+)
+
+from randhead import metrics, seeds
+from randhead.errors import DataError, UsageError
+
+
+def random_logits(n=400, k=12, seed=0):
+    ids = torch.arange(n)
+    labels = seeds.integers(seed, "test/labels", ids, 1, high=k).squeeze(1)
+    logits = seeds.normals(seed, "test/logits", ids, k).double() * 3
+    return logits + 2 * F.one_hot(labels, k), labels
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_accuracy_equals_torchmetrics(k):
+    logits, labels = random_logits()
+    expected = multiclass_accuracy(logits, labels, num_classes=12, top_k=k, average="micro").item()
+    assert metrics.accuracy(logits, labels, k=k) == pytest.approx(expected, abs=1e-6)
+    assert metrics.accuracy(logits.topk(5).indices, labels, k=k) == pytest.approx(expected, abs=1e-6)
+    assert metrics.accuracy(logits.argmax(dim=1), labels) == metrics.accuracy(logits, labels)
+
+
+def test_tied_logits_rank_by_class_index_and_nan_ranks_first():
+    tied = torch.zeros(4, 4)
+    labels = torch.arange(4)
+    assert [metrics.accuracy(tied, labels, k=k) for k in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1.0]
+    spoilt = torch.tensor([[1.0, math.nan, 0.0]]).repeat(3, 1)
+    assert metrics.accuracy(spoilt, torch.tensor([0, 0, 0])) == 0
+    assert metrics.accuracy(spoilt, torch.tensor([2, 2, 2])) == 0
+
+
+def test_tiles_do_not_change_a_figure(monkeypatch):
+    logits, labels = random_logits(101)
+    features, vectors = (
+        seeds.normals(1, "test/f", torch.arange(101), 8),
+        seeds.normals(1, "test/w", torch.arange(12), 8),
+    )
+
+    def figures():
+        return [
+            metrics.accuracy(logits, labels),
+            metrics.negative_log_likelihood(logits, labels),
+            metrics.energy(logits).sum().item(),
+            metrics.maximum_cosine(features, vectors).sum().item(),
+        ]
+
+    whole = figures()
+    monkeypatch.setattr(metrics, "TILE", 50)
+    assert figures() == pytest.approx(whole, abs=1e-12)
+
+
+def test_loss_equals_cross_entropy():
+    logits, labels = random_logits()
+    expected = F.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(metrics.sample_losses(logits, labels), expected, rtol=1e-12, atol=0)
+    assert metrics.negative_log_likelihood(logits, labels) == pytest.approx(expected.mean().item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("margin", [5.0, 30.0, 60.0, 300.0, -25.0, -700.0])
+def test_loss_stays_exact_for_samples_that_are_fitted_well_and_badly(margin):
+    logits = torch.tensor([[margin, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    x = math.log(3) - margin
+    expected = max(x, 0) + math.log1p(math.exp(-abs(x)))
+    assert metrics.negative_log_likelihood(logits, torch.tensor([0])) == pytest.approx(expected, rel=1e-12)
+
+
+def test_loss_of_float32_logits_is_accumulated_in_float64():
+    logits = torch.zeros(100_000, 2, dtype=torch.float32)
+    loss = metrics.negative_log_likelihood(logits, torch.zeros(100_000, dtype=torch.int64))
+    assert loss == pytest.approx(math.log(2), abs=1e-12)
+
+
+@pytest.mark.parametrize("bins", [1, 10, 15])
+def test_equal_width_calibration_error_equals_torchmetrics(bins):
+    confidences = seeds.uniforms(0, "test/confidence", torch.arange(2000), 1).squeeze(1).double()
+    correct = seeds.uniforms(0, "test/correct", torch.arange(2000), 1).squeeze(1) < confidences.sqrt()
+    expected = binary_calibration_error(confidences, correct.long(), n_bins=bins, norm="l1").item()
+    assert metrics.calibration_error(confidences, correct, bins=bins) == pytest.approx(expected, abs=1e-6)
+
+
+def test_equal_mass_calibration_error_equals_a_loop_over_equal_slices():
+    confidences = seeds.uniforms(3, "test/confidence", torch.arange(1500), 1).squeeze(1).double() ** 0.3
+    correct = seeds.uniforms(3, "test/correct", torch.arange(1500), 1).squeeze(1) < confidences
+    order = np.argsort(confidences.numpy())
+    slices = np.array_split(order, 15)
+    expected = sum(len(s) / 1500 * abs(correct.numpy()[s].mean() - confidences.numpy()[s].mean()) for s in slices)
+    found = metrics.calibration_error(confidences, correct, scheme="equal mass")
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_lower_bin_and_one_to_the_last():
+    confidences = torch.tensor([0.5, 1.0, 0.9], dtype=torch.float64)
+    correct = torch.tensor([True, False, True])
+    # (0, 0.5] holds the first, (0.5, 1] the other two: 0.5 and |1 - 1.9| of three.
+    assert metrics.calibration_error(confidences, correct, bins=2) == pytest.approx((0.5 + 0.9) / 3, abs=1e-12)
+
+
+def test_equal_mass_calibration_error_does_not_depend_on_the_order_of_tied_samples():
+    confidences = torch.ones(60, dtype=torch.float64)
+    correct = torch.arange(60) < 30
+    found = [
+        metrics.calibration_error(confidences, c, scheme="equal mass")
+        for c in (correct, correct.flip(0), correct.roll(7))
+    ]
+    assert found == pytest.approx([0.5] * 3, abs=1e-12)
+
+
+def test_confusion_and_per_class_accuracy_equal_torchmetrics_and_an_empty_class_is_nan():
+    logits, labels = random_logits()
+    labels[labels == 4] = 5
+    predictions = logits.argmax(dim=1)
+    found = metrics.confusion(labels, predictions, 12)
+    assert torch.equal(found, multiclass_confusion_matrix(predictions, labels, num_classes=12))
+    assert found.dtype == torch.int64
+    by_class = metrics.per_class_accuracy(found)
+    expected = multiclass_accuracy(predictions, labels, num_classes=12, average="none").double()
+    seen = torch.arange(12) != 4
+    torch.testing.assert_close(by_class[seen], expected[seen], rtol=0, atol=1e-6)
+    assert by_class[4].isnan()
+
+
+def test_binomial_error_is_the_spread_of_repeated_measurements():
+    n, p = 500, 0.8
+    draws = seeds.uniforms(0, "test/binomial", torch.arange(4000), n) < p
+    assert metrics.binomial_error(p, n) == pytest.approx(draws.double().mean(dim=1).std().item(), rel=0.05)
+    assert metrics.binomial_error(0.5, 100) == 0.05
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_auroc_and_fpr_equal_scikit_learn(tied):
+    familiar = seeds.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
+    strange = seeds.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
+    if tied:
+        familiar, strange = familiar.round(), strange.round()
+    truth = np.r_[np.ones(333), np.zeros(200)]
+    scores = torch.cat((familiar, strange)).numpy()
+    expected = sklearn_metrics.roc_auc_score(truth, scores)
+    assert metrics.auroc(familiar, strange) == pytest.approx(expected, abs=1e-12)
+    fpr, tpr, _ = sklearn_metrics.roc_curve(truth, scores, drop_intermediate=False)
+    for recall in (0.5, 0.9, 0.95, 1.0):
+        expected = fpr[np.argmax(tpr >= recall - 1e-12)]
+        assert metrics.fpr_at(familiar, strange, recall=recall) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [20, 40, 60, 100, 140, 200])
+def test_recall_of_95_percent_is_the_exact_number_of_samples(n):
+    familiar = torch.arange(n, 0, -1).double()
+    accepted = math.ceil(Fraction(95, 100) * n)
+    strange = torch.tensor([float(n - accepted + 1), n - accepted + 0.5])
+    assert metrics.fpr_at(familiar, strange.double()) == 0.5
+
+
+def test_out_of_distribution_scores_equal_their_formulas():
+    logits, _ = random_logits(50)
+    assert torch.allclose(metrics.maximum_probability(logits), logits.softmax(dim=1).amax(dim=1), atol=1e-12)
+    assert torch.equal(metrics.maximum_logit(logits), logits.max(dim=1).values)
+    assert torch.allclose(metrics.energy(logits), logits.exp().sum(dim=1).log(), atol=1e-12)
+    features, vectors = logits[:, :8], seeds.normals(5, "test/w", torch.arange(6), 8).double()
+    expected = F.cosine_similarity(features[:, None], vectors[None], dim=2).amax(dim=1)
+    assert torch.allclose(metrics.maximum_cosine(features, vectors), expected, atol=1e-12)
+    assert metrics.maximum_cosine(torch.zeros(1, 8), vectors).item() == 0
+
+
+def test_diagnostics_split_norm_and_cosine_by_right_and_wrong():
+    features = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]])
+    vectors = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
+    found = metrics.diagnostics(features, vectors, torch.tensor([True, True, False]))
+    assert found["feature_norm"] == {"right": 3.5, "wrong": 1.0}
+    assert found["largest_cosine"] == {"right": pytest.approx(0.9, abs=1e-12), "wrong": 1.0}
+    assert metrics.diagnostics(features, vectors, torch.ones(3, dtype=torch.bool))["feature_norm"]["wrong"] is None
+
+
+def test_mistakes_have_their_own_errors():
+    logits, labels = random_logits(10)
+    with pytest.raises(DataError, match=r"labels must be in 0\.\.11, got .*\.\.12"):
+        metrics.accuracy(logits, labels.clone().fill_(12))
+    with pytest.raises(DataError, match="no samples"):
+        metrics.negative_log_likelihood(logits[:0], labels[:0])
+    with pytest.raises(UsageError, match="one a sample"):
+        metrics.accuracy(logits, labels[:9])
+    with pytest.raises(UsageError, match="needs 3 answers"):
+        metrics.accuracy(logits.topk(2).indices, labels, k=3)
+    with pytest.raises(DataError, match="probabilities"):
+        metrics.calibration_error(torch.tensor([math.nan]), torch.tensor([True]))
+    with pytest.raises(UsageError, match="unknown scheme"):
+        metrics.calibration_error(torch.tensor([0.5]), torch.tensor([True]), scheme="equal")
+    with pytest.raises(DataError, match="strange samples hold NaN"):
+        metrics.auroc(torch.tensor([0.5]), torch.tensor([math.nan]))
+    with pytest.raises(UsageError, match="class vectors"):
+        metrics.maximum_cosine(logits, torch.zeros(3, 5))
