@@ -13,8 +13,8 @@ from typing import Any
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     """Put `content` at `path` in one step; `content` may be a function that writes a file at the path it is given.
 
-    The bytes reach the disk under another name first (flush, fsync), then take the place of `path` (rename, fsync of the
-    folder).  Where anything fails, a full disk for example, `path` keeps its old content and no fragment stays behind.
+    The bytes reach the disk under another name first (flush, fsync), then take the place of `path` (rename, fsync of
+    the folder).  Where anything fails, a full disk for example, `path` keeps its old content and no fragment stays.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

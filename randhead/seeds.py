@@ -76,6 +76,13 @@ def halves(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0)
     return torch.stack((packed & 0xFFFF, packed >> 16), dim=-1).flatten(1)[:, :count]
 
 
+def octets(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
+    """Random 8-bit integers: (N,) -> (N, count) int64 in [0, 2^8).  A word gives its lowest octet first."""
+    packed = words(seed, purpose, ids, -(-count // 4), stream=stream)
+    places = torch.arange(0, 32, 8, device=ids.device)
+    return ((packed[..., None] >> places) & 0xFF).flatten(1)[:, :count]
+
+
 def bits(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Random bits: (N,) -> (N, count) int64 in {0, 1}.  A word gives its lowest bit first."""
     packed = words(seed, purpose, ids, -(-count // 32), stream=stream)

@@ -1,0 +1,44 @@
+"""The command line: one file, one command.  Only this package prints, and only it exits.
+
+Commands import what they need when they run: `randhead --help` must not wait for torch.
+"""
+
+import sys
+
+import typer
+
+from randhead.cli import doctor, evaluate, predict, runs, train, vectors
+
+app = typer.Typer(
+    help="Train, test and look into image classifiers whose class vectors are drawn at random and fixed.",
+    epilog="Add --debug to any command to see the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("eval", help="The same as evaluate.")(evaluate.evaluate)
+app.command("vectors")(vectors.vectors)
+app.command("predict")(predict.predict)
+app.command("list")(runs.list_runs)
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: bool = typer.Option(False, "--version", help="Print the version and end.")) -> None:
+    if version:
+        from randhead import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script."""
+    from randhead.cli import _errors
+
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    _errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)

@@ -1,0 +1,124 @@
+"""What `randhead evaluate` does: figures, a confusion picture, and a report in the run folder."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from randhead import evaluation, runs
+from randhead.cli._output import Output, percent, shown
+from randhead.cli._signals import GracefulStop
+from randhead.config import one_of
+from randhead.datasets import Dataset
+from randhead.errors import DataError
+from randhead.features import StopRequested
+from randhead.files import write_json
+from randhead.report import figures
+
+SPLITS = ("test", "val", "train")
+WORST = 5  # classes and confusions shown; the report has them all
+
+
+def run_evaluation(
+    name: str | None, *, split: str, data: str | None, ood: str | None, root: Path, device: str, as_json: bool
+) -> None:
+    """Evaluate a run and show what came out."""
+    one_of("--split", split, SPLITS)
+    output = Output(as_json=as_json)
+    loaded = runs.load_run(name, root=root, device=device)
+    with GracefulStop() as stop:
+        try:
+            document = measure(output, loaded, split=split, data=data, ood=ood, stop=stop)
+        except StopRequested:
+            raise typer.Exit(stop.exit_code) from None
+    stem = "-".join(["evaluate", *([runs.slug(data)] if data else []), split])
+    report = loaded.run.reports / f"{stem}.json"
+    write_json(report, document)
+    picture = figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names)
+    show(output, loaded, document)
+    output.say(f"\nreport   {shown(report)}\npicture  {shown(picture)}")
+    output.result(document)
+
+
+def measure(
+    output: Output, loaded: runs.LoadedRun, *, split: str, data: str | None, ood: str | None, stop: GracefulStop
+) -> dict[str, Any]:
+    """All figures, as the JSON document."""
+    with output.progress("reading images") as progress:
+        dataset = load_like(loaded, data, progress)
+    check_classes(loaded, dataset)
+    document = {
+        "run": loaded.run.name,
+        "data": dataset.name,
+        "split": split,
+        "class_names": list(loaded.class_names),
+        **evaluation.evaluate(loaded.model, dataset.splits[split], loaded.inputs, stop=stop),
+    }
+    if ood:
+        with output.progress("reading other images") as progress:
+            strange = load_like(loaded, ood, progress)
+        scores = evaluation.out_of_distribution(
+            loaded.model, dataset.splits[split], strange.splits["test"], loaded.inputs, stop=stop
+        )
+        document["ood"] = {"data": strange.name, "split": "test", "n": len(strange.splits["test"]), **scores}
+    return document
+
+
+def load_like(loaded: runs.LoadedRun, data: str | None, progress: Any) -> Dataset:
+    """Images prepared as the run's own: the same size."""
+    return runs.load_dataset(
+        loaded.config, loaded.inputs.device, data=data, image_size=loaded.image_size, progress=progress
+    )
+
+
+def check_classes(loaded: runs.LoadedRun, dataset: Dataset) -> None:
+    """Raise DataError where the images have other classes than the run."""
+    ours, theirs = set(loaded.class_names), set(dataset.class_names)
+    if tuple(dataset.class_names) == tuple(loaded.class_names):
+        return
+    odd = sorted(ours ^ theirs)[:5]
+    raise DataError(
+        f"{dataset.name} has other classes than run {loaded.run.name} ({', '.join(odd) or 'in another order'})",
+        hint="give images with the run's classes, or use --ood to measure how well the run tells them apart",
+    )
+
+
+def show(output: Output, loaded: runs.LoadedRun, document: dict[str, Any]) -> None:
+    """The figures for a person."""
+    title = f"{loaded.run.name}: {document['split']} split of {document['data']}, n = {document['n']}"
+    rows = [
+        ["accuracy", f"{percent(document['accuracy'])} +- {100 * document['accuracy_standard_error']:.2f}"],
+        ["top-5 accuracy", percent(document["top5_accuracy"])],
+        ["NLL", f"{document['nll']:.4f} nats"],
+        ["ECE, 15 bins of equal width", percent(document["ece"])],
+        ["ECE, 15 bins of equal mass", percent(document["ece_equal_mass"])],
+    ]
+    output.table(title, ["figure", "value"], [row for row in rows if row[1]])
+    _show_diagnostics(output, document["diagnostics"])
+    _show_classes(output, loaded.class_names, document)
+    if "ood" in document:
+        scores = {name: document["ood"][name] for name in evaluation.OOD_SCORES}
+        rows = [[name.replace("_", " "), s["auroc"], percent(s["fpr_at_95_recall"])] for name, s in scores.items()]
+        output.say()
+        output.table(f"against {document['ood']['data']}", ["score", "AUROC", "FPR at 95 % recall"], rows)
+
+
+def _show_diagnostics(output: Output, diagnostics: dict[str, dict[str, float | None]]) -> None:
+    rows = [[name.replace("_", " "), sides["right"], sides["wrong"]] for name, sides in diagnostics.items()]
+    output.say()
+    output.table("means over answers", ["", "right", "wrong"], rows)
+
+
+def _show_classes(output: Output, names: tuple[str, ...], document: dict[str, Any]) -> None:
+    """The classes that do worst, with what they are taken for."""
+    rows = []
+    for k, accuracy in enumerate(document["per_class_accuracy"]):
+        counts = list(document["confusion"][k])
+        counts[k] = 0
+        other = max(range(len(counts)), key=counts.__getitem__)
+        taken = f"{names[other]} ({counts[other]})" if counts[other] else ""
+        if accuracy is not None:
+            rows.append((accuracy, [names[k], percent(accuracy), taken]))
+    worst = [row for _, row in sorted(rows, key=lambda item: item[0])[:WORST]]
+    output.say()
+    output.table("hardest classes", ["class", "accuracy", "most often taken for"], worst)

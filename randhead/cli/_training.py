@@ -1,0 +1,136 @@
+"""What `randhead train` does with the events of a training: a progress bar, a line an epoch, and the result."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from randhead import config, machine, recipes, runs, training
+from randhead.cli._output import Output, percent, shown
+from randhead.cli._signals import GracefulStop
+from randhead.config import Config
+from randhead.report import card
+
+
+def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: bool, as_json: bool) -> None:
+    """Train with the chosen dotted settings, show how it goes, and exit with the code of what happened."""
+    output = Output(as_json=as_json)
+    settings = config.build(recipes.settings(_with_absolute_folder(chosen)))
+    run = prepare_run(settings, out=out, name=name, fresh=fresh)
+    summary = run.summary()
+    if summary is not None:
+        output.note(f"{shown(run.path)} is finished; --fresh trains it anew")
+        runs.set_last(run)
+        show_summary(output, run, summary)
+        return
+    with GracefulStop() as stop:
+        place = machine.device(settings.machine.device)
+        with output.progress("reading images") as progress:
+            dataset = runs.load_dataset(settings, place, progress=progress)
+        show = _Display(output, settings)
+        with show:
+            for event in training.fit(settings, dataset, run, stop=stop):
+                show.event(event)
+    if show.summary is None:
+        output.note(f"saved in {shown(run.path)}; the same command goes on from there")
+        raise typer.Exit(stop.exit_code)
+    card.write(run, settings, show.summary)
+    show_summary(output, run, show.summary)
+
+
+def prepare_run(settings: Config, *, out: Path, name: str | None, fresh: bool) -> runs.Run:
+    """The folder of the run, emptied for `--fresh`."""
+    name = name or runs.default_name(settings)
+    if fresh and (out / name / "config.json").exists() and runs.ALLOWED.fullmatch(name):
+        with runs.locked(runs.Run(out / name)):
+            training.start_anew(runs.Run(out / name))
+    return runs.open_run(out, name, settings)
+
+
+def show_summary(output: Output, run: runs.Run, summary: dict[str, Any]) -> None:
+    """The result of a training, for a person or as JSON."""
+    test, val = summary["test"], summary["val"]
+    error = f"+- {100 * test['accuracy_standard_error']:.2f}"
+    rows = [
+        ["test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}"],
+        ["test NLL", f"{test['nll']:.4f}", "nats"],
+        ["test ECE", percent(test["ece"]), "15 bins of equal width"],
+        ["val accuracy", percent(val["accuracy"]), f"selected epoch {summary['selected']['epoch']}"],
+        ["training", f"{summary['seconds']:.1f} s", f"{summary['images_per_second']:,.0f} images/s"],
+    ]
+    output.table("", ["figure", "value", ""], rows)
+    output.say(f"\nrun    {shown(run.path)}\nnext   randhead eval")
+    output.result({**summary, "path": str(run.path)})
+
+
+class _Display:
+    """A context that shows the events of a training on stderr."""
+
+    def __init__(self, output: Output, settings: Config):
+        self.output, self.settings = output, settings
+        self.summary: dict[str, Any] | None = None
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        terminal = output.log.is_terminal
+        self.bar = Progress(*columns, console=output.log, transient=True, disable=not terminal)
+        self.task: TaskID | None = None
+        self.stack = ExitStack()
+
+    def __enter__(self) -> "_Display":
+        self.stack.enter_context(self.bar)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stack.close()
+
+    def event(self, event: training.Event) -> None:
+        """Show one event."""
+        match event:
+            case training.Started():
+                self._start(event)
+            case training.Warned(message):
+                self.output.warn(message)
+            case training.StepDone(step, _, loss):
+                self.bar.update(self.task, completed=step, description=f"loss {loss:.3f}")
+            case training.EpochDone():
+                self._epoch(event)
+            case training.Finished(summary):
+                self.summary = summary
+            case training.Stopped():
+                pass
+
+    def _start(self, event: training.Started) -> None:
+        facts, head = event.facts, self.settings.head
+        images = facts["images"]
+        self.output.note(
+            f"{self.settings.data.name}: {images['train']} training, {images['val']} validation and {images['test']} "
+            f"test images of {facts['image_size']} px, {len(facts['class_names'])} classes"
+        )
+        kind = "learned" if head.trainable else "fixed"
+        self.output.note(
+            f"{self.settings.backbone.name}: {event.parameters:,} parameters, D = {facts['dim']}; {kind} {head.vectors} "
+            f"class vectors, {head.scoring}, scale {facts['scale']:g}; {event.device}"
+        )
+        if event.step:
+            self.output.note(f"going on after step {event.step} of {event.total_steps}")
+        self.task = self.bar.add_task("", total=event.total_steps, completed=event.step)
+
+    def _epoch(self, event: training.EpochDone) -> None:
+        figures = event.figures
+        mark = " *" if event.best else ""
+        self.output.note(
+            f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  loss {figures['train_loss']:.4f}  "
+            f"val accuracy {percent(figures['val_accuracy']):>8}  NLL {figures['val_nll']:.4f}  "
+            f"lr {figures['lr']:.2g}{mark}"
+        )
+
+
+def _with_absolute_folder(chosen: dict[str, Any]) -> dict[str, Any]:
+    """A folder of images is part of a run's identity, so it is kept as an absolute path."""
+    from randhead import catalog
+
+    data = chosen.get("data.name")
+    if isinstance(data, str) and data not in catalog.names("datasets") and Path(data).expanduser().exists():
+        return {**chosen, "data.name": str(Path(data).expanduser().resolve())}
+    return chosen

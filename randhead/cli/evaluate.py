@@ -1,0 +1,23 @@
+"""randhead evaluate, also spelled eval: figures of a trained run on a split."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from randhead.cli._options import DeviceOption, JsonOption, RunArgument, RunsOption
+
+
+def evaluate(
+    run: RunArgument = None,
+    split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
+    data: Annotated[str | None, typer.Option(help="Other images with the same classes.")] = None,
+    ood: Annotated[str | None, typer.Option(help="Images of other classes: can the run tell them apart?")] = None,
+    runs: RunsOption = Path("runs"),
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Accuracy, NLL, calibration and confusion of a trained run; without RUN, of the latest."""
+    from randhead.cli._evaluation import run_evaluation
+
+    run_evaluation(run, split=split, data=data, ood=ood, root=runs, device=device, as_json=json)

@@ -1,0 +1,26 @@
+"""randhead predict: the classes of image files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from randhead.cli._options import DeviceOption, RunsOption
+
+
+def predict(
+    run: Annotated[str, typer.Argument(help="A run: its name or its folder, or 'last'.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    k: Annotated[int, typer.Option(help="Classes an image.", min=1)] = 1,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    skip_bad_images: Annotated[bool, typer.Option("--skip-bad-images", help="Leave unreadable images out.")] = False,
+    runs: RunsOption = Path("runs"),
+    device: DeviceOption = "auto",
+) -> None:
+    """The classes of images, with probability and cosine to the class vector."""
+    from randhead.cli._prediction import run_prediction
+
+    run_prediction(
+        run, images, k=k, as_csv=csv, as_json=json, skip_bad_images=skip_bad_images, root=runs, device=device
+    )

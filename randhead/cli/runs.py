@@ -1,0 +1,34 @@
+"""randhead list: the runs of a folder with their figures."""
+
+from pathlib import Path
+
+from randhead.cli._options import JsonOption, RunsOption
+
+
+def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None:
+    """The runs and their figures; the latest is marked."""
+    from randhead import checkpoint
+    from randhead import runs as folder
+    from randhead.cli._output import Output, percent
+    from randhead.errors import RunError
+
+    output = Output(as_json=json)
+    latest = folder.last(runs)
+    lines, rows = [], []
+    for run in folder.all_runs(runs):
+        try:
+            summary = run.summary()
+        except RunError as error:
+            output.warn(error.message)
+            continue
+        steps = checkpoint.saved_steps(run.checkpoints)
+        state = "finished" if summary else f"stopped after step {steps[-1]}" if steps else "not begun"
+        test = summary["test"]["accuracy"] if summary else None
+        val = summary["val"]["accuracy"] if summary else None
+        lines.append({"run": run.name, "state": state, "test": {"accuracy": test}, "val": {"accuracy": val}})
+        rows.append(["*" if run.name == latest else "", run.name, state, percent(test), percent(val)])
+    if rows:
+        output.table("", ["", "run", "state", "test accuracy", "val accuracy"], rows)
+    else:
+        output.note(f"no runs in {runs}; train one: randhead train")
+    output.result({"runs": lines, "last": latest})

@@ -1,0 +1,90 @@
+"""randhead train: fit a classifier and keep it in a run folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DATA, HEAD, TRAINING, RUN = "Data and encoder", "Head", "Training", "Run"
+
+
+def train(
+    data: Annotated[
+        str | None, typer.Option(help="A data set (digits, cifar10, ...) or a folder of images.", rich_help_panel=DATA)
+    ] = None,
+    skip_bad_images: Annotated[
+        bool | None, typer.Option("--skip-bad-images", help="Leave unreadable images out.", rich_help_panel=DATA)
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="small_resnet, resnet18, torchvision:NAME or timm:NAME.", rich_help_panel=DATA),
+    ] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained", help="Start from published weights.", rich_help_panel=DATA)
+    ] = None,
+    scoring: Annotated[str | None, typer.Option(help="dot or cosine.", rich_help_panel=HEAD)] = None,
+    learned: Annotated[
+        bool | None,
+        typer.Option("--learned/--fixed", help="Learn the class vectors, or keep them fixed.", rich_help_panel=HEAD),
+    ] = None,
+    vectors: Annotated[
+        str | None, typer.Option(help="Geometry of the class vectors, or file:PATH.", rich_help_panel=HEAD)
+    ] = None,
+    class_keys: Annotated[
+        str | None, typer.Option(help="Draw vectors by class index or name.", rich_help_panel=HEAD)
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="What multiplies the scores.", rich_help_panel=HEAD)] = None,
+    neck: Annotated[str | None, typer.Option(help="none, linear or batchnorm.", rich_help_panel=HEAD)] = None,
+    head_seed: Annotated[int | None, typer.Option(help="Seed of the class vectors.", rich_help_panel=HEAD)] = None,
+    recipe: Annotated[str | None, typer.Option(help="default, paper or fair.", rich_help_panel=TRAINING)] = None,
+    epochs: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    batch_size: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything else.", rich_help_panel=TRAINING)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel=TRAINING)] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=TRAINING)] = None,
+    compile_: Annotated[
+        bool | None, typer.Option("--compile", help="Compile the encoder.", rich_help_panel=TRAINING)
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting: optim.lr=0.1.", rich_help_panel=RUN),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.", rich_help_panel=RUN)] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run folder.", rich_help_panel=RUN)] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="Start anew, or go on where the run stopped.", rich_help_panel=RUN)
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=RUN)] = False,
+) -> None:
+    """Train a classifier.  Without arguments: fixed random class vectors on 1,797 handwritten digits.
+
+    The same command started again goes on where it stopped, and shows the result of a finished run.
+    """
+    from randhead.cli._training import run_training
+    from randhead.config import parse_assignment, read_toml
+
+    options: dict[str, Any] = {
+        "data.name": data,
+        "data.skip_bad_images": skip_bad_images,
+        "backbone.name": backbone,
+        "backbone.pretrained": pretrained,
+        "head.scoring": scoring,
+        "head.trainable": learned,
+        "head.vectors": vectors,
+        "head.class_keys": class_keys,
+        "head.scale": scale,
+        "head.neck": neck,
+        "train.head_seed": head_seed,
+        "recipe": recipe,
+        "train.epochs": epochs,
+        "train.batch_size": batch_size,
+        "train.seed": seed,
+        "machine.device": device,
+        "train.precision": precision,
+        "machine.compile": compile_,
+    }
+    chosen = read_toml(config) if config else {}
+    chosen |= {key: value for key, value in options.items() if value is not None}
+    chosen |= dict(parse_assignment(text) for text in set_ or [])
+    run_training(chosen, out=out, name=name, fresh=fresh, as_json=json)

@@ -1,0 +1,54 @@
+"""What this machine offers: the device, the arithmetic it is fast at, the versions that were used."""
+
+import platform
+
+import torch
+import torchvision
+
+import randhead
+from randhead.errors import UsageError
+
+
+def device(name: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" stands for.  Raises UsageError where CUDA is asked for and there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device can be used here", hint="use --device cpu, or look at: randhead doctor")
+    return torch.device(name)
+
+
+def precision(name: str, place: torch.device) -> torch.dtype:
+    """The dtype of "fp32", "bf16" or "auto", which takes bfloat16 where the processor multiplies it natively."""
+    if name == "auto":
+        return torch.bfloat16 if fast_bf16(place) else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+
+
+def fast_bf16(place: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 on the device; on others it is emulated, and slower."""
+    if place.type == "cuda":
+        return torch.cuda.get_device_capability(place) >= (8, 0)
+    return any(_has(feature) for feature in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def device_name(place: torch.device) -> str:
+    """The device in words, for reports."""
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    return f"CPU ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    return {
+        "randhead": randhead.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _has(feature: str) -> bool:
+    """torch.cpu tells these by private functions, which not every version has."""
+    return bool(getattr(torch.cpu, feature, lambda: False)())

@@ -1,0 +1,48 @@
+"""A classifier: a backbone that makes features, and a head that scores them against class vectors."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from randhead import backbones, seeds
+from randhead.head import ClassVectorHead
+
+
+class Classifier(nn.Module):
+    """Normalised images (B, 3, H, W) -> logits (B, K)."""
+
+    def __init__(self, backbone: nn.Module, head: ClassVectorHead):
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features as they meet the class vectors: (B, 3, H, W) -> (B, D)."""
+        return self.head.embed(self.backbone(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, K)."""
+        return self.head(self.backbone(images))
+
+
+def build_model(
+    backbone: str = "small_resnet",
+    *,
+    num_classes: int,
+    image_size: int,
+    seed: int = 0,
+    head_seed: int = 0,
+    pretrained: bool = False,
+    **head: Any,
+) -> Classifier:
+    """A classifier with initial weights from `seed` and class vectors from `head_seed`; the two are independent.
+
+    `head` goes to `ClassVectorHead`.  Whether the class vectors are fixed does not touch the other initial weights, so
+    fixed and learned runs start from the same point.
+    """
+    # torch's initialisers know only its global generator; it is given back as it was found.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seeds.key(seed, "weights")[0])
+        encoder = backbones.build(backbone, image_size=image_size, pretrained=pretrained)
+        return Classifier(encoder, ClassVectorHead(num_classes, encoder.dim, seed=head_seed, **head))

@@ -1,0 +1,85 @@
+"""The optimiser, and the learning rate as a function of progress."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from randhead.config import OptimConfig
+
+WARM_UP = 0.25  # share of a one-cycle schedule that rises; Smith 2018 (arXiv 1803.09820)
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = 1e-4
+
+
+def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or AdamW.  A learned scale is not decayed: decay would pull it to 1, not to 0."""
+    decayed = [p for name, p in model.named_parameters() if not name.endswith("log_scale")]
+    scales = [p for name, p in model.named_parameters() if name.endswith("log_scale")]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
+    if scales:
+        groups.append({"params": scales, "weight_decay": 0.0})
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+class Schedule:
+    """The learning rate of every step.  All but the plateau are functions of progress, so there is nothing to save."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, config: OptimConfig):
+        self.optimizer, self.config = optimizer, config
+        self.plateau = ReduceLROnPlateau(
+            optimizer,
+            mode="max",
+            factor=config.plateau_factor,
+            patience=config.plateau_patience,
+            threshold_mode="abs",  # as in the official code: an accuracy has to rise by 1e-4
+        )
+
+    def before_step(self, progress: float) -> float:
+        """Set the learning rate for a step at `progress` in [0, 1), and return it."""
+        if self.config.schedule != "plateau":
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.lr * factor(self.config.schedule, progress)
+        return self.optimizer.param_groups[0]["lr"]
+
+    def after_epoch(self, accuracy: float) -> None:
+        """Tell the plateau the validation accuracy."""
+        if self.config.schedule == "plateau":
+            self.plateau.step(accuracy)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, in JSON's types."""
+        if self.config.schedule != "plateau":
+            return {}
+        state = {key: getattr(self.plateau, key) for key in ("best", "num_bad_epochs", "last_epoch")}
+        state["best"] = None if math.isinf(state["best"]) else state["best"]
+        return {**state, "lr": self.optimizer.param_groups[0]["lr"]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        if not state:
+            return
+        self.plateau.best = -math.inf if state["best"] is None else state["best"]
+        self.plateau.num_bad_epochs, self.plateau.last_epoch = state["num_bad_epochs"], state["last_epoch"]
+        for group in self.optimizer.param_groups:
+            group["lr"] = state["lr"]
+
+
+def factor(schedule: str, progress: float) -> float:
+    """What multiplies the learning rate at `progress` in [0, 1)."""
+    if schedule == "cosine":
+        return _cosine(1.0, 0.0, progress)
+    if schedule == "onecycle":
+        if progress < WARM_UP:
+            return _cosine(ONE_CYCLE_START, 1.0, progress / WARM_UP)
+        return _cosine(1.0, ONE_CYCLE_END, (progress - WARM_UP) / (1 - WARM_UP))
+    return 1.0
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    """From start to end along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

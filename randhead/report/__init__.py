@@ -1,0 +1,1 @@
+"""Pictures, pages and cards made from figures."""

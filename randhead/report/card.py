@@ -1,0 +1,43 @@
+"""The model card: what a run is, how it was made and what came out, as README.md of the run folder."""
+
+from typing import Any
+
+from randhead import recipes
+from randhead.config import Config
+from randhead.files import atomic_write
+from randhead.runs import Run
+
+
+def write(run: Run, settings: Config, summary: dict[str, Any]) -> None:
+    """Write the card of a finished run."""
+    atomic_write(run.path / "README.md", text(run, settings, summary))
+
+
+def text(run: Run, settings: Config, summary: dict[str, Any]) -> str:
+    """The card as Markdown."""
+    head, test, val = settings.head, summary["test"], summary["val"]
+    kind = "learned" if head.trainable else "fixed"
+    selected = summary["selected"]["epoch"]
+    lines = [
+        f"# {run.name}",
+        "",
+        f"A {settings.backbone.name} trained on {settings.data.name} with {kind} {head.vectors} class vectors "
+        f"({head.scoring} scoring), by randhead {summary['versions']['randhead']}.",
+        "",
+        "| figure | value |",
+        "|---|---|",
+        f"| test accuracy | {test['accuracy']:.4f} +- {test['accuracy_standard_error']:.4f} (n = {test['n']}) |",
+        f"| test NLL | {test['nll']:.4f} nats |",
+        f"| test ECE, 15 bins of equal width | {test['ece']:.4f} |",
+        f"| validation accuracy | {val['accuracy']:.4f} (selected: epoch {selected} of {summary['epochs']}) |",
+        f"| training | {summary['seconds']:.1f} s, {summary['images_per_second']:.0f} images/s, {summary['device']} |",
+        "",
+        "The weights were selected on the validation split; the test split was read once, at the end.",
+    ]
+    if settings.recipe in recipes.NOTES:
+        lines += ["", f"Recipe `{settings.recipe}`. {recipes.NOTES[settings.recipe]}"]
+    if summary["bad_images"]:
+        lines += ["", f"{len(summary['bad_images'])} unreadable images were left out:", ""]
+        lines += [f"- {name}" for name in summary["bad_images"]]
+    lines += ["", "`config.json` has every setting and the versions; `model.safetensors` the weights.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,289 @@
+"""The run folder: what a run leaves, where, and how to find and load it again."""
+
+import contextlib
+import fcntl
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from randhead import checkpoint, config, datasets, machine
+from randhead.config import Config
+from randhead.datasets import Dataset
+from randhead.errors import RandheadError, RunError, UsageError
+from randhead.features import Inputs
+from randhead.files import atomic_write, write_json
+from randhead.model import Classifier, build_model
+
+ROOT = Path("runs")
+LAST = "last"  # a file in the root that holds the name of the latest run
+ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
+IMAGE_NET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration as it was resolved, with versions."""
+        return self.path / "config.json"
+
+    @property
+    def model_path(self) -> Path:
+        """The selected weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a line, one line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary_path(self) -> Path:
+        """The final figures.  A run that has this file is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def reports(self) -> Path:
+        """What evaluate, corrupt-test and analyze leave."""
+        return self.path / "reports"
+
+    def config(self) -> Config:
+        """The configuration.  Raises RunError where it cannot be read."""
+        content = _read_json(self.config_path)
+        try:
+            return config.build(config.unnest(content["config"]))
+        except (KeyError, AttributeError, TypeError, RandheadError) as error:
+            reason = error.message if isinstance(error, RandheadError) else "no configuration in it"
+            raise RunError(f"{self.config_path}: {reason}", hint="train again with --fresh") from None
+
+    def summary(self) -> dict[str, Any] | None:
+        """The final figures, or None where the run is not finished."""
+        return _read_json(self.summary_path) if self.summary_path.exists() else None
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained classifier with all that is needed to use it."""
+
+    run: Run
+    config: Config
+    model: Classifier
+    inputs: Inputs
+    class_names: tuple[str, ...]
+    image_size: int
+    selected: dict[str, Any]  # epoch, val accuracy and NLL of the weights
+    weights_sha256: str
+
+
+def default_name(settings: Config) -> str:
+    """<dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest>: equal settings, equal names."""
+    head = settings.head
+    data = Path(settings.data.name).name if "/" in settings.data.name else settings.data.name
+    kind = "learned" if head.trainable else "fixed"
+    parts = [data, settings.backbone.name, head.scoring, kind, head.vectors.partition(":")[0]]
+    return "-".join([*map(_slug, parts), f"seed{settings.train.seed}", config.digest(settings)])
+
+
+def open_run(root: Path, name: str, settings: Config) -> Run:
+    """The folder of a run, made where it is new.
+
+    Raises UsageError for a name that is not a plain folder name, RunError where the folder holds another
+    configuration; the difference is named.
+    """
+    if not ALLOWED.fullmatch(name) or name == LAST:
+        raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
+    run = Run(root / name)
+    if run.config_path.exists():
+        different = config.differences(settings, run.config())
+        if different:
+            raise RunError(
+                f"{run.path} holds a run with another configuration: {'; '.join(different)}",
+                hint="use another --name, or --fresh to replace that run",
+            )
+    elif run.path.exists() and any(run.path.iterdir()):
+        raise RunError(f"{run.path} exists and is not a run", hint="use another --name or --out")
+    return run
+
+
+def find(root: Path = ROOT, name: str | None = None) -> Run:
+    """A run by its name, by the path of its folder, or the latest.  Raises RunError where there is none."""
+    if name is None:
+        name = last(root)
+        if name is None:
+            raise RunError(f"there is no run in {root}", hint="train one first: randhead train")
+    candidates = [root / name] if "/" not in name else [Path(name)]
+    candidates += [] if "/" in name else [Path(name)]
+    for path in candidates:
+        if (path / "config.json").is_file():
+            return Run(path)
+    known = [run.name for run in all_runs(root)]
+    near = f"runs there: {', '.join(known)}" if known else "train one first: randhead train"
+    raise RunError(f"{candidates[0]} is not a run", hint=near)
+
+
+def all_runs(root: Path = ROOT) -> list[Run]:
+    """The runs of a folder, by name."""
+    return [Run(file.parent) for file in sorted(root.glob("*/config.json"))]
+
+
+def last(root: Path = ROOT) -> str | None:
+    """The name of the latest run, if it is still there."""
+    try:
+        name = (root / LAST).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return name if ALLOWED.fullmatch(name) and (root / name).is_dir() else None
+
+
+def set_last(run: Run) -> None:
+    """Make a run the latest."""
+    atomic_write(run.path.parent / LAST, run.name + "\n")
+
+
+@contextlib.contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep a second training out of the folder.  The lock goes with the process, so a kill leaves none behind."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    with (run.path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{run.path} is being trained by another process", hint="wait for it, or stop it") from None
+        yield
+
+
+def write_config(run: Run, settings: Config, resolved: Mapping[str, Any]) -> None:
+    """Write config.json: the configuration, what it came to on this data, and the versions."""
+    write_json(
+        run.config_path,
+        {"config": config.nest(settings), "resolved": dict(resolved), "versions": machine.versions()},
+    )
+
+
+def load_run(name: str | None = None, *, root: Path | str = ROOT, device: str = "auto") -> LoadedRun:
+    """The selected classifier of a run: by name, by path, or the latest.
+
+    Raises RunError where the run is missing, not finished, damaged, or where its class vectors cannot be drawn again
+    bit for bit.
+    """
+    run = find(Path(root), name)
+    if not run.model_path.exists():
+        raise RunError(f"{run.path} has no trained model yet", hint="let it finish: the same randhead train goes on")
+    tensors, document = checkpoint.load(run.model_path)
+    place = machine.device(device)
+    try:
+        settings = config.build(config.unnest(document["config"]))
+        facts = document["resolved"]
+        model = rebuild(settings, facts, tensors)
+        inputs = inputs_of(settings, facts, place)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{run.model_path}: its description lacks {error}", hint="train again with --fresh") from None
+    return LoadedRun(
+        run=run,
+        config=settings,
+        model=model.to(place, memory_format=torch.channels_last).eval(),
+        inputs=inputs,
+        class_names=tuple(facts["class_names"]),
+        image_size=facts["image_size"],
+        selected=document["selected"],
+        weights_sha256=checkpoint.state_sha256(tensors),
+    )
+
+
+def new_model(settings: Config, facts: Mapping[str, Any], *, drawn: torch.Tensor | None = None) -> Classifier:
+    """The classifier of a configuration before training, on data with these facts (class names, image size)."""
+    head = settings.head
+    return build_model(
+        settings.backbone.name,
+        num_classes=len(facts["class_names"]),
+        image_size=facts["image_size"],
+        seed=settings.train.seed,
+        head_seed=settings.train.head_seed,
+        pretrained=settings.backbone.pretrained,
+        vectors=head.vectors,
+        scoring=head.scoring,
+        trainable=head.trainable,
+        scale=head.scale,
+        learn_scale=head.learn_scale,
+        bias=head.bias,
+        neck=head.neck,
+        class_names=facts["class_names"] if head.class_keys == "name" else None,
+        normaliser=head.normaliser,
+        drawn=drawn,
+    )
+
+
+def rebuild(settings: Config, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Classifier:
+    """The classifier whose state_dict is `tensors`.  Raises RunError where they do not fit its configuration."""
+    plain = config.build({**config.flatten(settings), "backbone.pretrained": False})
+    model = new_model(plain, facts, drawn=tensors.get("head.vectors"))
+    try:
+        model.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"the weights do not fit the configuration ({reason})", hint="train again with --fresh"
+        ) from None
+    return model
+
+
+def inputs_of(settings: Config, facts: Mapping[str, Any], place: torch.device) -> Inputs:
+    """How images are prepared for a run."""
+    arithmetic = machine.precision(settings.train.precision, place)
+    return Inputs(tuple(facts["mean"]), tuple(facts["std"]), place, arithmetic)
+
+
+def load_dataset(
+    settings: Config,
+    place: torch.device,
+    *,
+    data: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """The images of a configuration, or other ones (`data`) prepared in the same way.  Raises DataError."""
+    options, resources = settings.data, settings.machine
+    return datasets.load(
+        data or options.name,
+        root=Path(resources.data_root).expanduser(),
+        image_size=options.image_size,
+        validation=options.validation,
+        split_seed=options.split_seed,
+        memory_budget=resources.memory_budget_mb << 20,
+        workers=resources.workers,
+        skip_bad_images=options.skip_bad_images,
+        progress=progress,
+        device=place,
+    )
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._") or "data"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error})", hint="train again with --fresh") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: not what randhead writes", hint="train again with --fresh")
+    return content
