@@ -5,9 +5,13 @@ A geometry is a module with
 * `BY_ROW`: True where a row depends on (seed, id, dim) alone and has the same bits on every machine.  Such rows are
   never stored, they are drawn again, for any 63-bit id: an index, or a hashed class name.  Where it is False the rows
   belong together, ids are 0..num_classes-1, and a checkpoint stores them;
-* `rows(ids, dim, *, seed, num_classes)`: ids (N,) int64 -> (N, dim) float32 of unit norm, on the device of `ids`;
-* `limit(dim)`: the largest number of classes, or None.
+* `rows(ids, dim, *, seed, num_classes)`: ids (N,) int64 -> (N, dim) float32, on the device of `ids`; of unit norm, but
+  for those of the user's own file;
+* `limit(dim)`: the largest number of classes, or None.  Raises UsageError for dimensions it cannot serve.
 """
+
+from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -16,49 +20,77 @@ from randhead import catalog
 from randhead.errors import UsageError
 
 NEAREST_WITHOUT_LIMIT = "uniform, gaussian and rademacher hold any number of classes"
+TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes an entry and more
 
 
-def draw(
-    geometry: str, ids: Tensor | list[int], *, dim: int, seed: int = 0, num_classes: int | None = None
-) -> Tensor:
+def draw(geometry: str, ids: Tensor | list[int], *, dim: int, seed: int = 0, num_classes: int | None = None) -> Tensor:
     """Class vectors of some ids: ids (N,), any subset in any order -> (N, dim) float32 of unit norm.
 
-    `geometry` is a member of `randhead.vectors`, or "file:PATH" for a matrix of the user's own.  Geometries whose rows
-    belong together need `num_classes`.  Raises UsageError for an unknown geometry, for more classes than it can
-    hold, and for ids out of range.
+    `geometry` is a member of `randhead.vectors`, or "file:PATH" for a matrix of the user's own, whose rows keep their
+    norm.  Geometries whose rows belong together need `num_classes`.  Raises UsageError for an unknown geometry, for
+    more classes than it can hold, and for ids out of range; DataError for a file that cannot be used.
     """
-    ids = torch.as_tensor(ids, dtype=torch.int64)
+    ids = _as_ids(ids)
     check(geometry, dim=dim, num_classes=num_classes)
-    name, _, source = geometry.partition(":")
-    module = catalog.load("vectors", name)
-    top = None if module.BY_ROW else num_classes
+    module, source = _resolve(geometry)
+    top = module.limit(dim) if module.BY_ROW else num_classes
     if ids.numel() and (int(ids.min()) < 0 or (top is not None and int(ids.max()) >= top)):
         limits = "non-negative" if top is None else f"in 0..{top - 1}"
-        raise UsageError(f"ids of {name} vectors must be {limits}, got {int(ids.min())}..{int(ids.max())}")
-    extra = {"source": source} if source else {}
-    return module.rows(ids, dim, seed=seed, num_classes=num_classes, **extra)
+        raise UsageError(
+            f"ids of {geometry} vectors in {dim} dimensions must be {limits}, got {int(ids.min())}..{int(ids.max())}",
+            hint=f"hashed class names need ids without limit: {NEAREST_WITHOUT_LIMIT}" if module.BY_ROW else None,
+        )
+    if not module.BY_ROW:
+        extra = {"source": source} if source else {}
+        return module.rows(ids, dim, seed=seed, num_classes=num_classes, **extra)
+    out = torch.empty(len(ids), dim, device=ids.device)
+    size = max(TILE // dim, 1)
+    for tile, part in zip(out.split(size), ids.split(size), strict=True):
+        tile.copy_(module.rows(part, dim, seed=seed))
+    return out
 
 
 def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
     """Raise UsageError where a geometry cannot hold `num_classes` vectors in `dim` dimensions, and say which can."""
-    name, _, source = geometry.partition(":")
-    module = catalog.load("vectors", name)
-    if (name == "file") != bool(source):
-        raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint="write file:PATH")
+    module, source = _resolve(geometry)
     if dim < 1:
         raise UsageError(f"class vectors need at least 1 dimension, got {dim}")
-    if module.BY_ROW:
-        return
-    if num_classes is None:
-        raise UsageError(f"{name} vectors belong together: num_classes is needed")
+    if num_classes is None and not module.BY_ROW:
+        raise UsageError(f"{geometry} vectors belong together: num_classes is needed")
+    if num_classes is not None and num_classes < 1:
+        raise UsageError(f"class vectors need at least 1 class, got {num_classes}")
+    if source:
+        module.read(Path(source), dim, num_classes)
     limit = module.limit(dim)
-    if limit is not None and num_classes > limit:
+    if limit is not None and num_classes is not None and num_classes > limit:
+        packed = catalog.load("vectors", "packed").limit(dim)
+        better = "use packed for well separated vectors beyond that; " if limit < num_classes <= packed else ""
         raise UsageError(
-            f"{name} holds at most {limit} classes in {dim} dimensions, {num_classes} are asked for",
-            hint=f"use packed for well separated vectors beyond that; {NEAREST_WITHOUT_LIMIT}",
+            f"{geometry} holds at most {limit} classes in {dim} dimensions, {num_classes} are asked for",
+            hint=better + NEAREST_WITHOUT_LIMIT,
         )
 
 
 def is_by_row(geometry: str) -> bool:
     """Whether a row of this geometry is a function of (seed, id, dim) alone, so that it need not be stored."""
-    return catalog.load("vectors", geometry.partition(":")[0]).BY_ROW
+    return _resolve(geometry)[0].BY_ROW
+
+
+def _resolve(geometry: str) -> tuple[ModuleType, str]:
+    """The module of a geometry, and the path of its file where it is one."""
+    name, _, source = geometry.partition(":")
+    module = catalog.load("vectors", name)
+    if (name == "file") != bool(source):
+        raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint="write file:PATH")
+    return module, source
+
+
+def _as_ids(ids: Tensor | list[int]) -> Tensor:
+    """Ids as an int64 tensor of shape (N,)."""
+    try:
+        given = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UsageError(f"ids must be integers below 2^63 ({error})") from error
+    if given.ndim != 1 or (given.numel() and (given.is_floating_point() or given.is_complex())):
+        raise UsageError(f"ids must be integers in a row (N,), got {given.dtype} of shape {tuple(given.shape)}")
+    return given.to(torch.int64)

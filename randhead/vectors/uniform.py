@@ -4,10 +4,10 @@ Shalev, Shalev and Keshet, "Redesigning the classification layer by randomizing 
 (arXiv 2011.08704), as in its official code.  An entry takes 16 bits: bits * 200 >> 16, minus 100.
 """
 
-import torch
 from torch import Tensor
 
 from randhead import seeds
+from randhead.vectors._exact import unit
 
 BY_ROW = True
 
@@ -15,12 +15,10 @@ BY_ROW = True
 def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int | None = None) -> Tensor:
     """Unit vectors of uniform integers: ids (N,) int64 -> (N, dim) float32."""
     entries = (seeds.halves(seed, "vectors/uniform", ids, dim) * 200 >> 16) - 100
-    squared = entries.square().sum(dim=1, keepdim=True).clamp_min(1)
-    # The sum is an exact integer, so the only roundings are IEEE's, and every device makes the same ones.
-    inverse = 1 / squared.to(torch.float64).sqrt()
-    return entries.to(torch.float32) * inverse.to(torch.float32)
+    # A row of zeros, one in 200^dim, becomes the first axis.
+    entries[:, 0] += (entries == 0).all(dim=1)
+    return unit(entries)
 
 
 def limit(dim: int) -> None:
-    """Any number of classes."""
-    return None
+    """None: any number of classes."""

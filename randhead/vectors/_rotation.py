@@ -1,0 +1,17 @@
+"""Random orthonormal axes, for the geometries whose rows belong together."""
+
+import torch
+from torch import Tensor
+
+from randhead import seeds
+
+
+def axes(count: int, dim: int, *, seed: int, purpose: str) -> Tensor:
+    """The first `count` axes of a Haar random rotation of `dim` dimensions: (count, dim) float64, on the CPU.
+
+    Axis i is the part of the i-th Gaussian vector that is orthogonal to those before it.
+    """
+    gaussian = seeds.normals(seed, purpose, torch.arange(count), dim).to(torch.float64)
+    q, r = torch.linalg.qr(gaussian.T)
+    # QR of a Gaussian is Haar only after fixing the signs of R's diagonal (Mezzadri 2007).
+    return (q * r.diagonal().sign()).T
