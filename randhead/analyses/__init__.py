@@ -1,0 +1,32 @@
+"""Analyses: one file, one question about what was learned, one verb.
+
+An analysis is a module with
+
+* `STREAMS`: how it goes over the features.  "one pass": also over batches that are met once and forgotten, through
+  `randhead.analyses._moments` and the module's `from_moments`; "two passes": in tiles, twice, over features that stay
+  (in memory or mapped from a file); "tiles": N x N comparisons, a tile of queries at a time; "none": it never sees the
+  features of single samples;
+* `measure(...)` -> `Findings`.  It takes tensors, never a config or a path, and has no state.  The names mean the same
+  everywhere: features (N, D), labels (N,) int64, class_vectors (K, D), bias (K,), predictions (N,) int64, num_classes.
+
+Everything is computed in float64.  Means over classes give every class the same weight; classes without a sample are
+left out, and a note says so.  A figure that has no value, the spread of a single class for example, is None; a note
+says why.  Input that cannot be meant, NaN features or labels of other classes, is a DataError or UsageError.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis found.
+
+    `figures`: name -> number, or a word, or None where it is undefined; ready for JSON.  `arrays`: what a picture or a
+    long table needs; entries without a value are NaN.  `notes`: sentences for the reader about what was left out.
+    """
+
+    figures: dict[str, float | int | str | None]
+    arrays: dict[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,76 @@
+"""Checks of what an analysis is given, and the few numbers that all of them share."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from randhead.errors import DataError, UsageError
+
+OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
+NOTHING = 1e-12  # a length this far below its neighbours is rounding: it has no direction
+
+
+def check_samples(features: Tensor, labels: Tensor, num_classes: int) -> None:
+    """Raise where features (N, D) and labels (N,) do not fit together or name classes beyond `num_classes`."""
+    if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
+        shapes = f"{tuple(features.shape)} and {tuple(labels.shape)}"
+        raise UsageError(f"features and labels must be (N, D) and (N,), got {shapes}")
+    if labels.is_floating_point():
+        raise UsageError(f"labels must be class indices, got {labels.dtype}")
+    if not len(labels):
+        raise DataError("there are no samples to analyze")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(f"labels must be in 0..{num_classes - 1}, got {low}..{high}", hint=OTHER_CLASSES)
+
+
+def check_finite(features: Tensor) -> None:
+    """Raise DataError where a feature is NaN or infinite, and say how many samples have one."""
+    bad = int((~features.isfinite().all(dim=1)).sum())
+    if bad:
+        raise DataError(f"{bad} of {len(features)} features hold NaN or infinity", hint="did the run diverge?")
+
+
+def check_vectors(class_vectors: Tensor, num_classes: int, dim: int) -> None:
+    """Raise where class vectors are not finite numbers of shape (num_classes, dim)."""
+    if tuple(class_vectors.shape) != (num_classes, dim):
+        expected, found = (num_classes, dim), tuple(class_vectors.shape)
+        raise UsageError(f"class vectors must be {expected} to fit the features, got {found}", hint=OTHER_CLASSES)
+    if not class_vectors.isfinite().all():
+        raise DataError("the class vectors hold NaN or infinity", hint="did the run diverge?")
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows of length 1, float64: (M, D) -> (M, D).  Rows of zeros stay zeros, so that their cosines are 0."""
+    rows = rows.double()
+    lengths = rows.norm(dim=1, keepdim=True)
+    return rows / lengths.where(lengths > 0, torch.ones_like(lengths))
+
+
+def centred(rows: Tensor) -> Tensor:
+    """Rows less their mean, float64; a row that only rounding keeps from the mean becomes exactly zero."""
+    rows = rows.double()
+    moved = rows - rows.mean(dim=0)
+    rounding = moved.norm(dim=1, keepdim=True) <= NOTHING * rows.norm(dim=1).max()
+    return moved.masked_fill(rounding, 0)
+
+
+def number(value: Tensor | float) -> float | None:
+    """A float for JSON: None in place of NaN and infinity."""
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def degrees(cosines: Tensor) -> Tensor:
+    """Angles in degrees of cosines, which rounding may have pushed past 1."""
+    return cosines.clamp(-1, 1).acos().rad2deg()
+
+
+def left_out(counts: Tensor) -> tuple[str, ...]:
+    """The note about classes without a sample, where there are any; counts (K,)."""
+    empty = (counts == 0).nonzero().flatten().tolist()
+    if not empty:
+        return ()
+    shown = ", ".join(map(str, empty[:10])) + (", ..." if len(empty) > 10 else "")
+    return (f"{len(empty)} of {len(counts)} classes have no sample and are left out: {shown}",)

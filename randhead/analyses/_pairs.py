@@ -1,0 +1,79 @@
+"""Angles between all pairs of a set of vectors, in tiles: O(M^2 D) time, O(M D) memory."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from randhead.analyses._inputs import degrees, number, unit
+
+ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Angles of M directions: nearest (M,) the other one at the smallest angle, and its nearest_cosine (M,).
+
+    closest (P, 2) int64 and closest_cosines (P,) are the P pairs of the largest cosine, first index below second,
+    equal cosines by index.
+    """
+
+    mean_cosine: float
+    mean_angle_deg: float
+    nearest: Tensor
+    nearest_cosine: Tensor
+    closest: Tensor
+    closest_cosines: Tensor
+
+    def figures(self, prefix: str = "") -> dict[str, float | None]:
+        """Mean and least 1 - cosine, mean and least angle, and the mean over vectors of the angle to the nearest."""
+        nearest = degrees(self.nearest_cosine)
+        return {
+            f"{prefix}mean_distance": number(1 - self.mean_cosine),
+            f"{prefix}min_distance": number(1 - self.nearest_cosine.max()),
+            f"{prefix}mean_angle_deg": number(self.mean_angle_deg),
+            f"{prefix}min_angle_deg": number(nearest.min()),
+            f"{prefix}nearest_angle_deg": number(nearest.mean()),
+        }
+
+
+def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:
+    """All pairs of vectors (M, D), M >= 2.  Where a vector is zero, it has no angle: every figure is NaN."""
+    directions = unit(vectors)
+    if (directions == 0).all(dim=1).any():
+        directions = directions * torch.nan
+    tiles = [_tile(directions, start, keep) for start in range(0, len(directions), ROWS)]
+    angles, cosines = (torch.stack([tile[i] for tile in tiles]).sum().item() for i in (0, 1))
+    pairs, values = torch.cat([tile[4] for tile in tiles]), torch.cat([tile[5] for tile in tiles])
+    order = values.sort(descending=True, stable=True).indices[:keep]
+    count = len(directions) * (len(directions) - 1)
+    return Pairs(
+        mean_cosine=cosines / count,
+        mean_angle_deg=angles / count,
+        nearest=torch.cat([tile[2] for tile in tiles]),
+        nearest_cosine=torch.cat([tile[3] for tile in tiles]),
+        closest=pairs[order],
+        closest_cosines=values[order],
+    )
+
+
+def _tile(directions: Tensor, start: int, keep: int) -> tuple[Tensor, ...]:
+    """Rows start.. against all: sum of angles and of cosines, the nearest other and its cosine, the closest pairs."""
+    cosines = (directions[start : start + ROWS] @ directions.T).clamp_(-1, 1)
+    columns = torch.arange(len(directions), device=directions.device)
+    rows = columns[start : start + ROWS, None]
+    others = columns != rows
+    nearest_cosine, nearest = cosines.masked_fill(~others, -torch.inf).max(dim=1)
+    angles, total = degrees(cosines)[others].sum(), cosines[others].sum()
+    return angles, total, nearest, nearest_cosine, *_closest(cosines, columns > rows, start, keep)
+
+
+def _closest(cosines: Tensor, allowed: Tensor, start: int, keep: int) -> tuple[Tensor, Tensor]:
+    """The `keep` largest allowed entries of a tile (R, M) whose first row is `start`: pairs (P, 2), cosines (P,)."""
+    candidates = cosines.masked_fill(~allowed, -torch.inf).flatten()
+    count = min(keep, int(allowed.sum()))
+    least = candidates.topk(count).values[-1] if count else torch.inf
+    places = (candidates >= least).nonzero().flatten()  # in order of index, which the stable sort keeps among equals
+    places = places[candidates[places].sort(descending=True, stable=True).indices[:keep]]
+    first, second = start + places // cosines.shape[1], places % cosines.shape[1]
+    return torch.stack((first, second), dim=1), candidates[places]

@@ -1,0 +1,200 @@
+"""Neural collapse: NC1 to NC4 (Papyan, Han and Donoho 2020, arXiv 2008.08186), measured against the head at hand.
+
+Collapse onto a simplex is only what a head that may become one can reach.  So every figure has a floor: what a
+perfectly collapsed run of this very head shows, its features of class k all at w_k less the mean class vector (dot
+product), or at w_k / |w_k| (cosine).  For a random head that floor is far from zero for the simplex figures, and the
+head-aware NC2 and the NC3 with centred vectors say what they cannot.  For more classes than dimensions, GNC1 to GNC3 of
+Jiang et al. 2023 (arXiv 2310.05351).
+
+Papyan's own code does not divide NC1 by K; here, as in most later code, it is divided.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from randhead.analyses import Findings, _margin
+from randhead.analyses._inputs import centred, check_vectors, number, unit
+from randhead.analyses._moments import Moments, gather
+from randhead.errors import UsageError, unknown
+
+STREAMS = "two passes"
+ROWS = 1024
+
+
+def measure(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    class_vectors: Tensor,
+    bias: Tensor | None = None,
+    scale: float = 1.0,
+    scoring: str = "dot",
+    train: Moments | None = None,
+    seed: int = 0,
+) -> Findings:
+    """Collapse of features (N, D) of one split onto a head: logits = scale * h.w_k + b_k, or a cosine for h.w_k.
+
+    With scoring "cosine", features and class vectors are normalised first.  `train` holds the class statistics of the
+    training split; where it is given, its class means are the ones NC4 compares with.
+
+    Figures: nc1; nc2_equinorm, nc2_equiangularity and nc2_simplex of the class means, and the same _vectors of the
+    centred class vectors; nc2_head; nc3 and nc3_cosine with centred vectors, nc3_raw without; nc4, the share of samples
+    that the head and the nearest class mean disagree on; for K > D gnc1, gnc2, gnc2_vectors and gnc3.  Beside each
+    figure that depends on features, its _floor.
+    """
+    num_classes, dim = class_vectors.shape
+    check_vectors(class_vectors, num_classes, features.shape[1])
+    if scoring not in ("dot", "cosine"):
+        raise unknown("scoring", scoring, ["dot", "cosine"])
+    cosine = scoring == "cosine"
+    moments = gather(features, labels, num_classes=num_classes)
+    present = moments.present
+    vectors = (unit(class_vectors) if cosine else class_vectors.double())[present]
+    means = _means(moments, present, cosine)
+    figures = {"nc1": variability(features, labels, moments, normalised=cosine), "nc1_floor": 0.0}
+    figures |= _with_floors(geometry(centred(means), vectors), geometry(centred(vectors), vectors))
+    figures |= vector_geometry(vectors)
+    references = means if train is None else _means(train, present, cosine)
+    shift = 0.0 if bias is None else bias.double().reshape(-1).expand(num_classes)[present]
+    answers = (unit(h) if cosine else h.double() for h in features.split(ROWS))
+    perfect = vectors if cosine else centred(vectors)
+    figures["nc4"] = disagreement(answers, scale * vectors, shift, references)
+    figures["nc4_floor"] = disagreement([perfect], vectors, 0.0, perfect)
+    notes = moments.notes
+    if len(present) > dim:
+        generalised, more = _generalised(features, labels, moments, vectors, means, seed)
+        figures, notes = figures | generalised, notes + more
+    return Findings(figures, {"classes": present}, notes)
+
+
+def variability(features: Tensor, labels: Tensor, moments: Moments, *, normalised: bool = False) -> float | None:
+    """NC1 = Tr(S_W S_B^+) / K, as a sum of squares over the directions of S_B, so that it cannot be negative.
+
+    S_W = mean over samples of (h - mu_y)(h - mu_y)^T, S_B = mean over classes of (mu_k - mu_G)(mu_k - mu_G)^T.  The
+    directions are those torch.linalg.pinv keeps, at most K - 1.  None where the class means coincide.
+    """
+    present = moments.present
+    all_means = moments.unit_means if normalised else moments.means
+    moved = centred(all_means[present]) / len(present) ** 0.5
+    _, lengths, directions = torch.linalg.svd(moved, full_matrices=False)
+    rank = min(len(present) - 1, moved.shape[1])
+    kept = lengths[:rank].square() > moved.shape[1] * torch.finfo(torch.float64).eps * lengths[0].square()
+    if not kept.any():
+        return None
+    scaled = (directions[:rank][kept] / lengths[:rank][kept, None]).T
+    total = torch.zeros((), dtype=torch.float64, device=features.device)
+    for h, y in zip(features.split(ROWS), labels.long().split(ROWS), strict=True):
+        h = unit(h) if normalised else h.double()
+        total += ((h - all_means[y]) @ scaled).square().sum()
+    return number(total / len(features) / len(present))
+
+
+def geometry(moved: Tensor, vectors: Tensor) -> dict[str, float | None]:
+    """The figures NC2 and NC3 of centred class means (M, D) and the class vectors (M, D) they should align with."""
+    heads = centred(vectors)
+    figures = _simplex_figures(moved)
+    figures["nc2_head"] = _gram_distance(moved, heads)
+    figures["nc3"] = _matrix_distance(moved, heads)
+    figures["nc3_raw"] = _matrix_distance(moved, vectors)
+    figures["nc3_cosine"] = _cosine(moved, heads)
+    return figures
+
+
+def vector_geometry(vectors: Tensor) -> dict[str, float | None]:
+    """How close centred class vectors (M, D) are to a simplex: nc2_..._vectors."""
+    return {f"{name}_vectors": value for name, value in _simplex_figures(centred(vectors)).items()}
+
+
+def disagreement(batches: Iterable[Tensor], vectors: Tensor, bias: Tensor | float, means: Tensor) -> float:
+    """NC4: share of features, in batches (B, D), whose largest logit h.w_k + b_k and nearest mean differ.
+
+    vectors (M, D), bias (M,) and means (M, D), all float64.
+    """
+    middle = means.mean(dim=0)
+    moved = means - middle
+    half = moved.square().sum(dim=1) / 2
+    differ = count = 0
+    for h in batches:
+        nearest = ((h - middle) @ moved.T - half).argmax(dim=1)
+        differ += int(((h @ vectors.T + bias).argmax(dim=1) != nearest).sum())
+        count += len(h)
+    return differ / count
+
+
+def _generalised(
+    features: Tensor, labels: Tensor, moments: Moments, vectors: Tensor, means: Tensor, seed: int
+) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """GNC1, GNC2 (the smallest distance of a unit vector to the convex hull of the others) and GNC3."""
+    perfect, moved = centred(vectors), centred(means)
+    examined = _margin.examined(len(vectors), seed)
+    margins = [_margin.smallest(unit(rows), examined) for rows in (moved, perfect, vectors)]
+    figures = {
+        "gnc1": variability(features, labels, moments, normalised=True),
+        "gnc1_floor": 0.0,
+        "gnc2": margins[0],
+        "gnc2_floor": margins[1],
+        "gnc2_vectors": margins[2],
+        "gnc3": _distance(_cosine(moved, vectors)),
+        "gnc3_floor": _distance(_cosine(perfect, vectors)),
+    }
+    if len(examined) == len(vectors):
+        return figures, ()
+    return figures, (f"gnc2 is the smallest over {len(examined)} of {len(vectors)} classes",)
+
+
+def _means(moments: Moments, present: Tensor, normalised: bool) -> Tensor:
+    missing = int((moments.counts[present] == 0).sum())
+    if missing:
+        raise UsageError(f"the training statistics have no sample of {missing} classes that this split has")
+    return (moments.unit_means if normalised else moments.means)[present]
+
+
+def _with_floors(figures: dict[str, float | None], floors: dict[str, float | None]) -> dict[str, float | None]:
+    return figures | {f"{name}_floor": value for name, value in floors.items()}
+
+
+def _simplex_figures(moved: Tensor) -> dict[str, float | None]:
+    """Equal norms (std, with M - 1, over mean), equal angles, and both at once, of centred vectors (M, D)."""
+    m, norms = len(moved), moved.norm(dim=1)
+    if not norms.any():
+        return dict.fromkeys(("nc2_equinorm", "nc2_equiangularity", "nc2_simplex"))
+    # |G/|G| - S/|S||^2 = 2 - 2 <G, S>/(|G||S|), with S = I - J/m, <G, S> = tr G, and |G| from the (D, D) Gram matrix.
+    inner = norms.square().sum() / ((moved.T @ moved).norm() * (m - 1) ** 0.5)
+    return {
+        "nc2_equinorm": number(norms.std() / norms.mean()),
+        "nc2_equiangularity": _equiangularity(unit(moved)),
+        "nc2_simplex": number((2 - 2 * inner).clamp_min(0).sqrt()),
+    }
+
+
+def _equiangularity(directions: Tensor) -> float:
+    """Mean over pairs of |cos + 1/(M-1)|, in tiles."""
+    m, total = len(directions), 0.0
+    for start in range(0, m, ROWS):
+        gaps = (directions[start : start + ROWS] @ directions.T + 1 / (m - 1)).abs()
+        gaps.diagonal(start).zero_()
+        total += float(gaps.sum())
+    return total / (m * (m - 1))
+
+
+def _gram_distance(a: Tensor, b: Tensor) -> float | None:
+    """|A A^T/|A A^T| - B B^T/|B B^T|| in Frobenius norm, from (D, D) matrices: <A A^T, B B^T> = |A^T B|^2."""
+    lengths = (a.T @ a).norm() * (b.T @ b).norm()
+    return number((2 - 2 * (a.T @ b).square().sum() / lengths).clamp_min(0).sqrt()) if lengths > 0 else None
+
+
+def _matrix_distance(a: Tensor, b: Tensor) -> float | None:
+    """Squared Frobenius distance of two matrices scaled to norm 1."""
+    lengths = a.norm(), b.norm()
+    return number((a / lengths[0] - b / lengths[1]).square().sum()) if min(lengths) > 0 else None
+
+
+def _cosine(a: Tensor, b: Tensor) -> float | None:
+    """Mean cosine of matching rows; None where one side has no direction at all."""
+    return number((unit(a) * unit(b)).sum(dim=1).mean()) if a.any() and b.any() else None
+
+
+def _distance(cosine: float | None) -> float | None:
+    return None if cosine is None else 1 - cosine

@@ -1,0 +1,58 @@
+"""Compatibility: can the features of one run be looked up among those of another?
+
+Runs that share fixed class vectors learn into one space, so their features may be compared without any alignment; runs
+that learn theirs may not.  The matrix C and its summaries are those of Biondi et al. 2021 (CoReS, arXiv 2111.07632) with
+the criterion of Shen et al. 2020 (arXiv 2003.11942): C_ij, queries of run i in the gallery of run j, j <= i, and a pair is
+compatible where C_ij >= C_jj.
+"""
+
+import torch
+from torch import Tensor
+
+from randhead.analyses import Findings, _retrieval
+from randhead.analyses._inputs import OTHER_CLASSES, check_samples
+from randhead.errors import UsageError
+
+STREAMS = "tiles"
+
+
+def measure(features: list[Tensor], labels: Tensor) -> Findings:
+    """Cross-retrieval between T >= 2 runs: features, each (N, D) of the same images in the same order; labels (N,).
+
+    Figures for recall_at_1 and map_at_r: _ac, the share of pairs i > j with C_ij >= C_jj; _am, the mean of C_ij over
+    j <= i; _own and _across, the means of C_jj and of C_ij over j < i.  Arrays: recall_at_1 and map_at_r (T, T), NaN
+    above the diagonal.  No query finds its own image.
+    """
+    _check(features, labels)
+    count = len(features)
+    matrices = {name: torch.full((count, count), torch.nan).double() for name in ("recall_at_1", "map_at_r")}
+    for i in range(count):
+        for j in range(i + 1):
+            found = _retrieval.retrieve(features[i], labels, features[j], labels, same_images=True)
+            figures = found.figures()
+            for name, matrix in matrices.items():
+                matrix[i, j] = figures[name]
+    notes = (f"{found.lone} samples that are alone in their class are left out",) if found.lone else ()
+    return Findings({k: v for name, m in matrices.items() for k, v in summary(name, m).items()}, matrices, notes)
+
+
+def summary(name: str, matrix: Tensor) -> dict[str, float]:
+    """AC, AM and the means of the diagonal and of what is below it: matrix (T, T), C_ij for j <= i."""
+    i, j = torch.tril_indices(*matrix.shape, offset=-1)
+    own, across = matrix.diagonal(), matrix[i, j]
+    return {
+        f"{name}_ac": float((across >= own[j]).double().mean()),
+        f"{name}_am": float(torch.cat((own, across)).mean()),
+        f"{name}_own": float(own.mean()),
+        f"{name}_across": float(across.mean()),
+    }
+
+
+def _check(features: list[Tensor], labels: Tensor) -> None:
+    if len(features) < 2:
+        raise UsageError(f"compatibility compares at least two runs, got {len(features)}")
+    for h in features:
+        check_samples(h, labels, int(labels.max()) + 1 if labels.numel() else 0)
+    widths = sorted({h.shape[1] for h in features})
+    if len(widths) > 1:
+        raise UsageError(f"features of {len(widths)} widths cannot be compared: {widths}", hint=OTHER_CLASSES)

@@ -1,0 +1,125 @@
+"""Similarity: do the class vectors say which classes look alike?  The claim at the centre of the paper.
+
+Representational similarity analysis (Kriegeskorte et al. 2008): Spearman's correlation between two K x K matrices, over
+the pairs i < j, one of them the cosines of the centred class vectors, the other a measure of likeness that does not
+depend on this head.  Its p-value is Mantel's (1967): how often a random renaming of the classes of one matrix
+correlates as well.  About zero is expected of fixed random vectors, more of learned ones.
+"""
+
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from randhead import seeds
+from randhead.analyses import Findings
+from randhead.analyses._inputs import OTHER_CLASSES, centred, unit
+from randhead.errors import DataError, UsageError
+
+STREAMS = "none"
+POWER = 8  # classes; below it a random renaming correlates well too often
+
+
+def measure(
+    class_vectors: Tensor,
+    *,
+    references: dict[str, Tensor],
+    class_means: Tensor | None = None,
+    permutations: int = 999,
+    seed: int = 0,
+) -> Findings:
+    """Correlation of class_vectors (K, D) with `references`, name -> symmetric likeness (K, K).
+
+    Make references with `cosines` (class means of another run, mean images) and `symmetrised` (a confusion matrix), or
+    `common_ancestry` (a taxonomy).  Figures for each: vectors_NAME and vectors_NAME_p, and where the run's class_means
+    (K, D') are given means_NAME and means_NAME_p.  p is one-sided, towards likeness: (1 + better) / (1 + permutations).
+    Arrays: vectors, means and each reference as (K, K).
+    """
+    num_classes = len(class_vectors)
+    if permutations < 1:
+        raise UsageError(f"Mantel's test needs at least 1 permutation, got {permutations}")
+    sides = {"vectors": cosines(class_vectors)}
+    if class_means is not None:
+        sides["means"] = cosines(class_means)
+    for name, matrix in {**sides, **references}.items():
+        _check(name, matrix, num_classes)
+    figures, notes = {}, []
+    for side, matrix in sides.items():
+        for name, reference in references.items():
+            rho, p = mantel(matrix, reference, permutations=permutations, seed=seed)
+            figures[f"{side}_{name}"], figures[f"{side}_{name}_p"] = rho, p
+            if rho is None:
+                notes.append(f"{side} and {name}: every pair is equally alike in one of them, no correlation")
+    if num_classes < POWER:
+        notes.append(f"{num_classes} classes give this test no power: use {POWER} or more")
+    return Findings(figures, sides | {name: matrix.double() for name, matrix in references.items()}, tuple(notes))
+
+
+def mantel(
+    a: Tensor, b: Tensor, *, permutations: int = 999, seed: int = 0, purpose: str = "analyses/mantel"
+) -> tuple[float | None, float | None]:
+    """Spearman's correlation over the pairs i < j of two (K, K) matrices, and its one-sided p-value.
+
+    Permutation s renames the classes of `a` by seeds.permutation(seed, purpose, K, stream=s).  None, None where a
+    matrix is constant.
+    """
+    ranks, other = _centred_ranks(a), _centred_ranks(b)
+    length = ranks.norm() * other.norm()
+    if length == 0:
+        return None, None
+    observed = float((ranks * other).sum() / length)
+    better = 0
+    for stream in range(permutations):
+        order = seeds.permutation(seed, purpose, len(a), stream=stream)
+        moved = float((ranks[order][:, order] * other).sum() / length)
+        better += moved >= observed - 1e-12  # the identity itself may round to just below
+    return observed, (1 + better) / (1 + permutations)
+
+
+def cosines(vectors: Tensor) -> Tensor:
+    """Cosines of centred vectors: (K, D) -> (K, K) float64, diagonal 1.  Class means, class vectors, mean images."""
+    directions = unit(centred(vectors.flatten(1)))
+    return (directions @ directions.T).clamp(-1, 1)
+
+
+def symmetrised(confusion: Tensor) -> Tensor:
+    """Likeness from the counts of another run's confusions (K, K): the mean of the two error rates of each pair.
+
+    NaN for a class without samples, which `measure` refuses.
+    """
+    rates = confusion.double() / confusion.double().sum(dim=1, keepdim=True)
+    return (rates + rates.T) / 2
+
+
+def common_ancestry(paths: list[list[str]]) -> Tensor:
+    """Likeness from a taxonomy: paths from the root to each class -> (K, K), the share of the path two classes share.
+
+    Twice the length of the common beginning over the sum of the two lengths (Wu and Palmer 1994).
+    """
+    likeness = torch.empty(len(paths), len(paths), dtype=torch.float64)
+    for i, first in enumerate(paths):
+        for j, second in enumerate(paths):
+            same = [a == b for a, b in zip(first, second, strict=False)]
+            common = same.index(False) if False in same else len(same)
+            likeness[i, j] = 2 * common / max(1, len(first) + len(second))
+    return likeness
+
+
+def _centred_ranks(matrix: Tensor) -> Tensor:
+    """Ranks of the pairs i < j, ties averaged, less their mean, as a matrix with zeros elsewhere above, symmetric."""
+    k = len(matrix)
+    upper = torch.triu_indices(k, k, 1)
+    values = matrix.double().cpu()[upper[0], upper[1]]
+    ranks = torch.from_numpy(rankdata(values.numpy()))
+    out = torch.zeros(k, k, dtype=torch.float64)
+    out[upper[0], upper[1]] = ranks - ranks.mean()
+    return out + out.T
+
+
+def _check(name: str, matrix: Tensor, num_classes: int) -> None:
+    if tuple(matrix.shape) != (num_classes, num_classes):
+        shape = tuple(matrix.shape)
+        raise UsageError(f"{name} must be ({num_classes}, {num_classes}), got {shape}", hint=OTHER_CLASSES)
+    if not matrix.isfinite().all():
+        raise DataError(f"{name} holds NaN or infinity", hint="a class without samples has no likeness: leave it out")
+    if not torch.allclose(matrix.double(), matrix.double().T, rtol=0, atol=1e-9):
+        raise DataError(f"{name} is not symmetric", hint="use symmetrised(...) for a confusion matrix")
