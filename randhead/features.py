@@ -25,15 +25,15 @@ class StopRequested(RandheadError):
 class Inputs:
     """How uint8 images become what a backbone takes: moved, normalised, channels last."""
 
-    mean: tuple[float, float, float]  # of pixels in [0, 1]
-    std: tuple[float, float, float]
+    mean: Tensor  # (3,), of pixels in [0, 1]
+    std: Tensor
     device: torch.device
     precision: torch.dtype
 
     def prepare(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> float (B, 3, H, W) on the device."""
         images = images.to(self.device, non_blocking=True)
-        return augment.normalise(images, self.mean, self.std, dtype=torch.float32)
+        return augment.normalise(images, self.mean, self.std, channels_last=True)
 
     def autocast(self) -> torch.autocast:
         """The context in which a backbone runs."""

@@ -10,7 +10,7 @@ from randhead.errors import UsageError
 
 
 def device(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for.  Raises UsageError where CUDA is asked for and there is none."""
+    """The device that "auto", "cpu" or "cuda" stands for.  Raises UsageError for CUDA where there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from randhead import checkpoint, config, datasets, machine
+from randhead import checkpoint, datasets, machine, settings
 from randhead.config import Config
 from randhead.datasets import Dataset
 from randhead.errors import RandheadError, RunError, UsageError
@@ -22,7 +22,6 @@ from randhead.model import Classifier, build_model
 ROOT = Path("runs")
 LAST = "last"  # a file in the root that holds the name of the latest run
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
-IMAGE_NET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Run:
         """The configuration.  Raises RunError where it cannot be read."""
         content = _read_json(self.config_path)
         try:
-            return config.build(config.unnest(content["config"]))
+            return settings.build(settings.unnest(content["config"]))
         except (KeyError, AttributeError, TypeError, RandheadError) as error:
             reason = error.message if isinstance(error, RandheadError) else "no configuration in it"
             raise RunError(f"{self.config_path}: {reason}", hint="train again with --fresh") from None
@@ -94,16 +93,16 @@ class LoadedRun:
     weights_sha256: str
 
 
-def default_name(settings: Config) -> str:
-    """<dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest>: equal settings, equal names."""
-    head = settings.head
-    data = Path(settings.data.name).name if "/" in settings.data.name else settings.data.name
+def default_name(config: Config) -> str:
+    """<dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest>: equal config, equal names."""
+    head = config.head
+    data = Path(config.data.name).name if "/" in config.data.name else config.data.name
     kind = "learned" if head.trainable else "fixed"
-    parts = [data, settings.backbone.name, head.scoring, kind, head.vectors.partition(":")[0]]
-    return "-".join([*map(_slug, parts), f"seed{settings.train.seed}", config.digest(settings)])
+    parts = [data, config.backbone.name, head.scoring, kind, head.vectors.partition(":")[0]]
+    return "-".join([*map(slug, parts), f"seed{config.train.seed}", settings.digest(config)])
 
 
-def open_run(root: Path, name: str, settings: Config) -> Run:
+def open_run(root: Path, name: str, config: Config) -> Run:
     """The folder of a run, made where it is new.
 
     Raises UsageError for a name that is not a plain folder name, RunError where the folder holds another
@@ -113,7 +112,7 @@ def open_run(root: Path, name: str, settings: Config) -> Run:
         raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
     run = Run(root / name)
     if run.config_path.exists():
-        different = config.differences(settings, run.config())
+        different = settings.differences(config, run.config())
         if different:
             raise RunError(
                 f"{run.path} holds a run with another configuration: {'; '.join(different)}",
@@ -171,11 +170,11 @@ def locked(run: Run) -> Iterator[None]:
         yield
 
 
-def write_config(run: Run, settings: Config, resolved: Mapping[str, Any]) -> None:
+def write_config(run: Run, config: Config, resolved: Mapping[str, Any]) -> None:
     """Write config.json: the configuration, what it came to on this data, and the versions."""
     write_json(
         run.config_path,
-        {"config": config.nest(settings), "resolved": dict(resolved), "versions": machine.versions()},
+        {"config": settings.nest(config), "resolved": dict(resolved), "versions": machine.versions()},
     )
 
 
@@ -191,15 +190,15 @@ def load_run(name: str | None = None, *, root: Path | str = ROOT, device: str = 
     tensors, document = checkpoint.load(run.model_path)
     place = machine.device(device)
     try:
-        settings = config.build(config.unnest(document["config"]))
+        config = settings.build(settings.unnest(document["config"]))
         facts = document["resolved"]
-        model = rebuild(settings, facts, tensors)
-        inputs = inputs_of(settings, facts, place)
+        model = rebuild(config, facts, tensors)
+        inputs = inputs_of(config, facts, place)
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.model_path}: its description lacks {error}", hint="train again with --fresh") from None
     return LoadedRun(
         run=run,
-        config=settings,
+        config=config,
         model=model.to(place, memory_format=torch.channels_last).eval(),
         inputs=inputs,
         class_names=tuple(facts["class_names"]),
@@ -209,16 +208,16 @@ def load_run(name: str | None = None, *, root: Path | str = ROOT, device: str = 
     )
 
 
-def new_model(settings: Config, facts: Mapping[str, Any], *, drawn: torch.Tensor | None = None) -> Classifier:
+def new_model(config: Config, facts: Mapping[str, Any], *, drawn: torch.Tensor | None = None) -> Classifier:
     """The classifier of a configuration before training, on data with these facts (class names, image size)."""
-    head = settings.head
+    head = config.head
     return build_model(
-        settings.backbone.name,
+        config.backbone.name,
         num_classes=len(facts["class_names"]),
         image_size=facts["image_size"],
-        seed=settings.train.seed,
-        head_seed=settings.train.head_seed,
-        pretrained=settings.backbone.pretrained,
+        seed=config.train.seed,
+        head_seed=config.train.head_seed,
+        pretrained=config.backbone.pretrained,
         vectors=head.vectors,
         scoring=head.scoring,
         trainable=head.trainable,
@@ -232,9 +231,9 @@ def new_model(settings: Config, facts: Mapping[str, Any], *, drawn: torch.Tensor
     )
 
 
-def rebuild(settings: Config, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Classifier:
+def rebuild(config: Config, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Classifier:
     """The classifier whose state_dict is `tensors`.  Raises RunError where they do not fit its configuration."""
-    plain = config.build({**config.flatten(settings), "backbone.pretrained": False})
+    plain = settings.build({**settings.flatten(config), "backbone.pretrained": False})
     model = new_model(plain, facts, drawn=tensors.get("head.vectors"))
     try:
         model.load_state_dict(dict(tensors))
@@ -246,25 +245,26 @@ def rebuild(settings: Config, facts: Mapping[str, Any], tensors: Mapping[str, to
     return model
 
 
-def inputs_of(settings: Config, facts: Mapping[str, Any], place: torch.device) -> Inputs:
+def inputs_of(config: Config, facts: Mapping[str, Any], place: torch.device) -> Inputs:
     """How images are prepared for a run."""
-    arithmetic = machine.precision(settings.train.precision, place)
-    return Inputs(tuple(facts["mean"]), tuple(facts["std"]), place, arithmetic)
+    arithmetic = machine.precision(config.train.precision, place)
+    return Inputs(torch.tensor(facts["mean"]), torch.tensor(facts["std"]), place, arithmetic)
 
 
 def load_dataset(
-    settings: Config,
+    config: Config,
     place: torch.device,
     *,
     data: str | None = None,
+    image_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """The images of a configuration, or other ones (`data`) prepared in the same way.  Raises DataError."""
-    options, resources = settings.data, settings.machine
+    """The images of a configuration, or other ones (`data`), of the size a run was trained on.  Raises DataError."""
+    options, resources = config.data, config.machine
     return datasets.load(
         data or options.name,
         root=Path(resources.data_root).expanduser(),
-        image_size=options.image_size,
+        image_size=image_size or options.image_size,
         validation=options.validation,
         split_seed=options.split_seed,
         memory_budget=resources.memory_budget_mb << 20,
@@ -275,7 +275,8 @@ def load_dataset(
     )
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A text as a part of a file name."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._") or "data"
 
 

@@ -8,94 +8,26 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from randhead import augment, checkpoint, config, evaluation, machine, preflight, runs, seeds
+from randhead import augment, checkpoint, evaluation, machine, preflight, runs, seeds, settings, snapshot
 from randhead.config import Config
 from randhead.datasets import Dataset, channel_statistics
 from randhead.errors import DivergedError, RunError, UsageError
+from randhead.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.features import StopRequested
-from randhead.files import atomic_write, write_json
+from randhead.files import write_json
 from randhead.optim import Schedule, optimiser
-from randhead.preflight import Preflight
-from randhead.runs import IMAGE_NET, Run
+from randhead.runs import Run
+from randhead.snapshot import Progress
+
+IMAGE_NET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # what torchvision's and most of timm's weights expect
 
 
-@dataclass(frozen=True)
-class Started:
-    """Training begins, or goes on after `step`."""
-
-    run: Run
-    step: int
-    total_steps: int
-    parameters: int
-    device: str
-    check: Preflight
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Something the user should know; training goes on."""
-
-    message: str
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """One step of the optimiser."""
-
-    step: int
-    epoch: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class EpochDone:
-    """One epoch, with its validation.  `figures` is the line that goes into metrics.jsonl."""
-
-    epoch: int
-    epochs: int
-    figures: dict[str, Any]
-    best: bool
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """`stop` answered yes: everything up to `step` is saved."""
-
-    step: int
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The final figures, as summary.json holds them."""
-
-    summary: dict[str, Any]
-
-
-Event = Started | Warned | StepDone | EpochDone | Stopped | Finished
-
-
-@dataclass
-class Progress:
-    """How far a training is: with the weights and the optimiser's state, all that a checkpoint keeps."""
-
-    step: int = 0
-    epoch: int = 0  # epochs that are finished and validated
-    loss_sum: float = 0.0  # of the running epoch, over images
-    images: int = 0  # of the running epoch
-    seconds: float = 0.0  # in steps, over all starts of this run
-    best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy and nll of the selected weights
-    schedule: dict[str, Any] = field(default_factory=dict)
-
-
-def fit(settings: Config, dataset: Dataset, run: Run, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def fit(config: Config, dataset: Dataset, run: Run, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     """Train a classifier into a run folder, from its newest checkpoint if it has one.
 
     `stop` is asked between batches; where it answers True, everything is saved and `Stopped` is the last event.  A
@@ -107,7 +39,7 @@ def fit(settings: Config, dataset: Dataset, run: Run, *, stop: Callable[[], bool
         yield Finished(summary)
         return
     with runs.locked(run):
-        trainer = _Trainer(settings, dataset, run, stop)
+        trainer = _Trainer(config, dataset, run, stop)
         yield from trainer.start()
         try:
             yield from trainer.train()
@@ -124,27 +56,27 @@ def fit(settings: Config, dataset: Dataset, run: Run, *, stop: Callable[[], bool
 class _Trainer:
     """The parts of one training and the order in which they act."""
 
-    def __init__(self, settings: Config, dataset: Dataset, run: Run, stop: Callable[[], bool]):
-        self.settings, self.dataset, self.run, self.stop = settings, dataset, run, stop
-        self.place = machine.device(settings.machine.device)
-        self.facts = resolve(settings, dataset)
-        self.model = runs.new_model(settings, self.facts).to(self.place, memory_format=torch.channels_last)
-        self.backbone = torch.compile(self.model.backbone) if settings.machine.compile else self.model.backbone
+    def __init__(self, config: Config, dataset: Dataset, run: Run, stop: Callable[[], bool]):
+        self.config, self.dataset, self.run, self.stop = config, dataset, run, stop
+        self.place = machine.device(config.machine.device)
+        self.facts = resolve(config, dataset)
+        self.model = runs.new_model(config, self.facts).to(self.place, memory_format=torch.channels_last)
+        self.backbone = torch.compile(self.model.backbone) if config.machine.compile else self.model.backbone
         self.facts |= {"dim": self.model.head.dim, "scale": float(self.model.head.scale)}
-        self.optimizer = optimiser(self.model, settings.optim)
-        self.schedule = Schedule(self.optimizer, settings.optim)
-        self.inputs = runs.inputs_of(settings, self.facts, self.place)
+        self.optimizer = optimiser(self.model, config.optim)
+        self.schedule = Schedule(self.optimizer, config.optim)
+        self.inputs = runs.inputs_of(config, self.facts, self.place)
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
         self.train_split = dataset.splits["train"]
-        self.batches_an_epoch = _count_batches(len(self.train_split), settings.train.batch_size)
-        self.steps_an_epoch = -(-self.batches_an_epoch // settings.optim.accumulate)
-        self.total_steps = self.steps_an_epoch * settings.train.epochs
+        self.batches_an_epoch = _count_batches(len(self.train_split), config.train.batch_size)
+        self.steps_an_epoch = -(-self.batches_an_epoch // config.optim.accumulate)
+        self.total_steps = self.steps_an_epoch * config.train.epochs
         self.saved_at = time.monotonic()
 
     def start(self) -> Iterator[Event]:
         """Write the configuration, take up the newest readable checkpoint, and check the class vectors."""
-        runs.write_config(self.run, self.settings, self.facts)
+        runs.write_config(self.run, self.config, self.facts)
         runs.set_last(self.run)
         yield from self._resume()
         head = self.model.head
@@ -152,7 +84,7 @@ class _Trainer:
             head.class_vectors().detach().cpu(),
             scoring=head.scoring,
             scale=float(head.scale),
-            nonnegative=self.model.backbone.nonnegative and self.settings.head.neck == "none",
+            nonnegative=self.model.backbone.nonnegative and self.config.head.neck == "none",
         )
         count = sum(p.numel() for p in self.model.parameters())
         name = machine.device_name(self.place)
@@ -162,7 +94,7 @@ class _Trainer:
 
     def train(self) -> Iterator[Event]:
         """All epochs that are left."""
-        while self.progress.epoch < self.settings.train.epochs:
+        while self.progress.epoch < self.config.train.epochs:
             yield from self._steps()
             yield self._close_epoch()
 
@@ -172,10 +104,10 @@ class _Trainer:
         test = evaluation.evaluate(self.model, self.dataset.splits["test"], self.inputs, stop=self.stop)
         self._write_model()
         progress = self.progress
-        images = len(self.train_split) * self.settings.train.epochs
+        images = len(self.train_split) * self.config.train.epochs
         summary = {
             "run": self.run.name,
-            "epochs": self.settings.train.epochs,
+            "epochs": self.config.train.epochs,
             "selected": progress.best,
             "val": {key: progress.best[key] for key in ("accuracy", "nll")},
             "test": test,
@@ -190,27 +122,16 @@ class _Trainer:
         return summary
 
     def save(self) -> None:
-        """Write a checkpoint of this step.  Weights that are not finite are never written."""
-        state = {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()}
-        if not all(tensor.isfinite().all() for tensor in state.values()):
-            raise DivergedError(
-                f"the weights are not finite after step {self.progress.step}",
-                hint="start again with a lower learning rate: --set optim.lr=..., --fresh",
-            )
+        """Write a checkpoint of this step."""
         self.progress.schedule = self.schedule.state()
-        tensors = {
-            **checkpoint.prefixed(state, "model/"),
-            **checkpoint.prefixed(self.best_weights, "best/"),
-            **checkpoint.prefixed(_optimiser_tensors(self.optimizer), "optim/"),
-        }
-        document = {**self._description(), "progress": asdict(self.progress)}
-        checkpoint.save(checkpoint.step_path(self.run.checkpoints, self.progress.step), tensors, document)
-        checkpoint.prune(self.run.checkpoints, self.settings.machine.keep_checkpoints)
+        path = checkpoint.step_path(self.run.checkpoints, self.progress.step)
+        snapshot.save(path, self.model, self.optimizer, self.best_weights, self.progress, self._description())
+        checkpoint.prune(self.run.checkpoints, self.config.machine.keep_checkpoints)
         self.saved_at = time.monotonic()
 
     def _steps(self) -> Iterator[Event]:
         """The steps that are left of the running epoch."""
-        progress, accumulate = self.progress, self.settings.optim.accumulate
+        progress, accumulate = self.progress, self.config.optim.accumulate
         done = (progress.step - progress.epoch * self.steps_an_epoch) * accumulate
         batches = self._batches(progress.epoch, done)
         for first in range(done, self.batches_an_epoch, accumulate):
@@ -221,27 +142,28 @@ class _Trainer:
             loss = self._step(group)
             progress.seconds += time.perf_counter() - begun
             yield StepDone(progress.step, progress.epoch, loss)
-            if time.monotonic() - self.saved_at > 60 * self.settings.machine.checkpoint_minutes:
+            if time.monotonic() - self.saved_at > 60 * self.config.machine.checkpoint_minutes:
                 self.save()
 
     def _batches(self, epoch: int, done: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Varied images (b, 3, H, W) and labels (b,) of an epoch, on the device, from batch `done` on."""
-        train, size = self.settings.train, self.settings.train.batch_size
+        train, size = self.config.train, self.config.train.batch_size
         order = seeds.permutation(train.seed, "order", len(self.train_split), stream=epoch)
         order = order[done * size : self.batches_an_epoch * size]
         padding = self.facts["crop_padding"]
-        crops = augment.draw(order, seed=train.seed, epoch=epoch, padding=padding, flip=self.facts["flip"])
-        labels = self.train_split.labels.cpu()[order].split(size)
-        images = self.train_split.images.batches(order, size)
-        for batch, batch_labels, batch_crops in zip(images, labels, crops.split(size), strict=True):
-            batch = augment.crop_flip(batch.to(self.place, non_blocking=True), batch_crops, padding)
-            yield batch, batch_labels.to(self.place, non_blocking=True)
+        ids = order.to(self.place)
+        crops = augment.draw(ids, seed=train.seed, epoch=epoch, padding=padding, flip=self.facts["flip"])
+        labels = self.train_split.labels.to(self.place)[ids]
+        starts = range(0, len(order), size)
+        for start, images in zip(starts, self.train_split.images.batches(order, size), strict=True):
+            rows = slice(start, start + size)
+            yield augment.crop_flip(images.to(self.place, non_blocking=True), crops[rows], padding), labels[rows]
 
     def _step(self, group: list[tuple[Tensor, Tensor]]) -> float:
         """One step of the optimiser over one or more batches.  Returns the mean loss."""
         self.model.train()
         # Only dropout draws from torch's generators; seeded by the step, it too is the same after a resume.
-        torch.manual_seed(seeds.key(self.settings.train.seed, f"step/{self.progress.step}")[0])
+        torch.manual_seed(seeds.key(self.config.train.seed, f"step/{self.progress.step}")[0])
         self.schedule.before_step(self.progress.step / self.total_steps)
         self.optimizer.zero_grad(set_to_none=True)
         count = sum(len(labels) for _, labels in group)
@@ -252,8 +174,8 @@ class _Trainer:
             mean += loss.item()
         if not math.isfinite(mean):
             self._diverged(mean)
-        if self.settings.optim.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optim.clip_norm)
+        if self.config.optim.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
         self.optimizer.step()
         self.progress.step += 1
         self.progress.loss_sum += mean * count
@@ -264,7 +186,7 @@ class _Trainer:
         """The mean loss of one batch of uint8 images."""
         with self.inputs.autocast():
             features = self.backbone(self.inputs.prepare(images))
-            return self.model.head.loss(features, labels, label_smoothing=self.settings.optim.label_smoothing)
+            return self.model.head.loss(features, labels, label_smoothing=self.config.optim.label_smoothing)
 
     def _diverged(self, loss: float) -> None:
         saved = checkpoint.saved_steps(self.run.checkpoints)
@@ -298,7 +220,7 @@ class _Trainer:
         self.save()
         if best:
             self._write_model()
-        return EpochDone(progress.epoch, self.settings.train.epochs, figures, best)
+        return EpochDone(progress.epoch, self.config.train.epochs, figures, best)
 
     def _gradients(self) -> dict[str, float]:
         """Gradient norms of the epoch's last step, the scale, and how far the class vectors have turned."""
@@ -316,7 +238,7 @@ class _Trainer:
             file.write(json.dumps(figures) + "\n")
 
     def _description(self) -> dict[str, Any]:
-        return {"config": config.nest(self.settings), "resolved": self.facts, "versions": machine.versions()}
+        return {"config": settings.nest(self.config), "resolved": self.facts, "versions": machine.versions()}
 
     def _write_model(self) -> None:
         """Write the selected weights with all that is needed to use them."""
@@ -327,62 +249,45 @@ class _Trainer:
         """Take up the newest checkpoint that can be read; name those that cannot."""
         steps = checkpoint.saved_steps(self.run.checkpoints)
         for step in reversed(steps):
+            path = checkpoint.step_path(self.run.checkpoints, step)
             try:
-                tensors, document = checkpoint.load(checkpoint.step_path(self.run.checkpoints, step))
-                self._restore(tensors, document)
+                self.progress, self.best_weights = snapshot.restore(path, self.model, self.optimizer)
+                self.schedule.restore(self.progress.schedule)
                 break
             except RunError as error:
                 yield Warned(f"{error.message}; going on from an older checkpoint")
         else:
             if steps:
                 raise RunError(f"{self.run.checkpoints} has no readable checkpoint", hint="start anew with --fresh")
-        _truncate_log(self.run.metrics_path, self.progress.epoch)
-
-    def _restore(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
-        try:
-            progress = Progress(**document["progress"])
-            self.model.load_state_dict(checkpoint.select(tensors, "model/"))
-            _restore_optimiser(self.optimizer, checkpoint.select(tensors, "optim/"))
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise RunError(f"the checkpoint does not fit this run ({' '.join(str(error).split())})") from None
-        self.progress, self.best_weights = progress, checkpoint.select(tensors, "best/")
-        self.schedule.restore(progress.schedule)
+        snapshot.truncate_log(self.run.metrics_path, self.progress.epoch)
 
 
-def resolve(settings: Config, dataset: Dataset) -> dict[str, Any]:
-    """What the settings come to on this data: sizes, class names, normalisation, and how images are varied."""
+def resolve(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """What the config come to on this data: sizes, class names, normalisation, and how images are varied."""
     if len(dataset.class_names) < 2:
         raise UsageError(f"{dataset.name} has {len(dataset.class_names)} class; a classifier needs two")
-    data = settings.data
-    mean, std = _normalisation(settings, dataset)
+    data = config.data
+    mean, std = _normalisation(config, dataset)
     return {
         "class_names": list(dataset.class_names),
         "image_size": dataset.image_size,
-        "mean": list(mean),
-        "std": list(std),
+        "mean": mean,
+        "std": std,
         "crop_padding": dataset.image_size // 8 if data.crop_padding is None else data.crop_padding,
         "flip": dataset.mirrors if data.flip is None else data.flip,
         "images": {name: len(split) for name, split in dataset.splits.items()},
     }
 
 
-def start_anew(run: Run) -> None:
-    """Delete what a training left in a run folder (`--fresh`).  Reports of the old weights go as well."""
-    for file in [run.summary_path, run.model_path, run.metrics_path, run.config_path]:
-        file.unlink(missing_ok=True)
-    for folder in (run.checkpoints, run.reports):
-        for file in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
-            file.rmdir() if file.is_dir() else file.unlink()
-
-
-def _normalisation(settings: Config, dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(config: Config, dataset: Dataset) -> tuple[list[float], list[float]]:
     """Mean and deviation of the channels, of pixels in [0, 1]."""
-    kind = settings.data.normalise or ("imagenet" if settings.backbone.pretrained else "dataset")
+    kind = config.data.normalise or ("imagenet" if config.backbone.pretrained else "dataset")
     if kind == "imagenet":
         return IMAGE_NET
     if kind == "half":
-        return (0.5,) * 3, (0.5,) * 3
-    return channel_statistics(dataset.splits["train"].images)
+        return [0.5] * 3, [0.5] * 3
+    mean, std = channel_statistics(dataset.splits["train"].images)
+    return mean.tolist(), std.clamp_min(1 / 255).tolist()
 
 
 def _count_batches(images: int, size: int) -> int:
@@ -393,35 +298,3 @@ def _count_batches(images: int, size: int) -> int:
 def _norm(gradients: list[Tensor]) -> float:
     """The joint L2 norm."""
     return float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients]))) if gradients else 0.0
-
-
-def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of SGD and AdamW, which is tensors only: "<parameter>/<name>"."""
-    return {
-        f"{index}/{name}": value
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-        if value is not None
-    }
-
-
-def _restore_optimiser(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition("/")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _truncate_log(path: Path, epochs: int) -> None:
-    """Keep the lines of the epochs that are finished: a kill can leave a later one, or half of one."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["epoch"] <= epochs:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    atomic_write(path, "".join(kept))

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from randhead import config, machine, recipes, runs, training
+from randhead import events, machine, recipes, runs, settings, snapshot, training
 from randhead.cli._output import Output, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import Config
@@ -15,10 +15,10 @@ from randhead.report import card
 
 
 def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: bool, as_json: bool) -> None:
-    """Train with the chosen dotted settings, show how it goes, and exit with the code of what happened."""
+    """Train with the chosen dotted config, show how it goes, and exit with the code of what happened."""
     output = Output(as_json=as_json)
-    settings = config.build(recipes.settings(_with_absolute_folder(chosen)))
-    run = prepare_run(settings, out=out, name=name, fresh=fresh)
+    config = settings.build(recipes.settings(_with_absolute_folder(chosen)))
+    run = prepare_run(config, out=out, name=name, fresh=fresh)
     summary = run.summary()
     if summary is not None:
         output.note(f"{shown(run.path)} is finished; --fresh trains it anew")
@@ -26,27 +26,27 @@ def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: 
         show_summary(output, run, summary)
         return
     with GracefulStop() as stop:
-        place = machine.device(settings.machine.device)
+        place = machine.device(config.machine.device)
         with output.progress("reading images") as progress:
-            dataset = runs.load_dataset(settings, place, progress=progress)
-        show = _Display(output, settings)
+            dataset = runs.load_dataset(config, place, progress=progress)
+        show = _Display(output, config)
         with show:
-            for event in training.fit(settings, dataset, run, stop=stop):
+            for event in training.fit(config, dataset, run, stop=stop):
                 show.event(event)
     if show.summary is None:
         output.note(f"saved in {shown(run.path)}; the same command goes on from there")
         raise typer.Exit(stop.exit_code)
-    card.write(run, settings, show.summary)
+    card.write(run, config, show.summary)
     show_summary(output, run, show.summary)
 
 
-def prepare_run(settings: Config, *, out: Path, name: str | None, fresh: bool) -> runs.Run:
+def prepare_run(config: Config, *, out: Path, name: str | None, fresh: bool) -> runs.Run:
     """The folder of the run, emptied for `--fresh`."""
-    name = name or runs.default_name(settings)
+    name = name or runs.default_name(config)
     if fresh and (out / name / "config.json").exists() and runs.ALLOWED.fullmatch(name):
         with runs.locked(runs.Run(out / name)):
-            training.start_anew(runs.Run(out / name))
-    return runs.open_run(out, name, settings)
+            snapshot.start_anew(runs.Run(out / name))
+    return runs.open_run(out, name, config)
 
 
 def show_summary(output: Output, run: runs.Run, summary: dict[str, Any]) -> None:
@@ -68,8 +68,8 @@ def show_summary(output: Output, run: runs.Run, summary: dict[str, Any]) -> None
 class _Display:
     """A context that shows the events of a training on stderr."""
 
-    def __init__(self, output: Output, settings: Config):
-        self.output, self.settings = output, settings
+    def __init__(self, output: Output, config: Config):
+        self.output, self.config = output, config
         self.summary: dict[str, Any] | None = None
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         terminal = output.log.is_terminal
@@ -84,39 +84,39 @@ class _Display:
     def __exit__(self, *exc: object) -> None:
         self.stack.close()
 
-    def event(self, event: training.Event) -> None:
+    def event(self, event: events.Event) -> None:
         """Show one event."""
         match event:
-            case training.Started():
+            case events.Started():
                 self._start(event)
-            case training.Warned(message):
+            case events.Warned(message):
                 self.output.warn(message)
-            case training.StepDone(step, _, loss):
+            case events.StepDone(step, _, loss):
                 self.bar.update(self.task, completed=step, description=f"loss {loss:.3f}")
-            case training.EpochDone():
+            case events.EpochDone():
                 self._epoch(event)
-            case training.Finished(summary):
+            case events.Finished(summary):
                 self.summary = summary
-            case training.Stopped():
+            case events.Stopped():
                 pass
 
-    def _start(self, event: training.Started) -> None:
-        facts, head = event.facts, self.settings.head
+    def _start(self, event: events.Started) -> None:
+        facts, head = event.facts, self.config.head
         images = facts["images"]
         self.output.note(
-            f"{self.settings.data.name}: {images['train']} training, {images['val']} validation and {images['test']} "
+            f"{self.config.data.name}: {images['train']} training, {images['val']} validation and {images['test']} "
             f"test images of {facts['image_size']} px, {len(facts['class_names'])} classes"
         )
         kind = "learned" if head.trainable else "fixed"
         self.output.note(
-            f"{self.settings.backbone.name}: {event.parameters:,} parameters, D = {facts['dim']}; {kind} {head.vectors} "
-            f"class vectors, {head.scoring}, scale {facts['scale']:g}; {event.device}"
+            f"{self.config.backbone.name}: {event.parameters:,} parameters, D = {facts['dim']}; {kind} "
+            f"{head.vectors} class vectors, {head.scoring}, scale {facts['scale']:g}; {event.device}"
         )
         if event.step:
             self.output.note(f"going on after step {event.step} of {event.total_steps}")
         self.task = self.bar.add_task("", total=event.total_steps, completed=event.step)
 
-    def _epoch(self, event: training.EpochDone) -> None:
+    def _epoch(self, event: events.EpochDone) -> None:
         figures = event.figures
         mark = " *" if event.best else ""
         self.output.note(

@@ -62,7 +62,7 @@ def train(
     The same command started again goes on where it stopped, and shows the result of a finished run.
     """
     from randhead.cli._training import run_training
-    from randhead.config import parse_assignment, read_toml
+    from randhead.settings import parse_assignment, read_toml
 
     options: dict[str, Any] = {
         "data.name": data,

@@ -8,20 +8,20 @@ from randhead.files import atomic_write
 from randhead.runs import Run
 
 
-def write(run: Run, settings: Config, summary: dict[str, Any]) -> None:
+def write(run: Run, config: Config, summary: dict[str, Any]) -> None:
     """Write the card of a finished run."""
-    atomic_write(run.path / "README.md", text(run, settings, summary))
+    atomic_write(run.path / "README.md", text(run, config, summary))
 
 
-def text(run: Run, settings: Config, summary: dict[str, Any]) -> str:
+def text(run: Run, config: Config, summary: dict[str, Any]) -> str:
     """The card as Markdown."""
-    head, test, val = settings.head, summary["test"], summary["val"]
+    head, test, val = config.head, summary["test"], summary["val"]
     kind = "learned" if head.trainable else "fixed"
     selected = summary["selected"]["epoch"]
     lines = [
         f"# {run.name}",
         "",
-        f"A {settings.backbone.name} trained on {settings.data.name} with {kind} {head.vectors} class vectors "
+        f"A {config.backbone.name} trained on {config.data.name} with {kind} {head.vectors} class vectors "
         f"({head.scoring} scoring), by randhead {summary['versions']['randhead']}.",
         "",
         "| figure | value |",
@@ -34,8 +34,8 @@ def text(run: Run, settings: Config, summary: dict[str, Any]) -> str:
         "",
         "The weights were selected on the validation split; the test split was read once, at the end.",
     ]
-    if settings.recipe in recipes.NOTES:
-        lines += ["", f"Recipe `{settings.recipe}`. {recipes.NOTES[settings.recipe]}"]
+    if config.recipe in recipes.NOTES:
+        lines += ["", f"Recipe `{config.recipe}`. {recipes.NOTES[config.recipe]}"]
     if summary["bad_images"]:
         lines += ["", f"{len(summary['bad_images'])} unreadable images were left out:", ""]
         lines += [f"- {name}" for name in summary["bad_images"]]
