@@ -45,8 +45,11 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Scores of Q queries that have something to find: labels (Q,), hits (Q, len(RECALLS)) bool, and r_precision and
-    average_precision_at_r (Q,) float64; `lone` counts the queries left out because nothing of their class is there."""
+    """Scores of the Q queries that have something to find.
+
+    labels (Q,), hits (Q, len(RECALLS)) bool, r_precision and average_precision_at_r (Q,) float64.  `lone` counts the
+    queries left out because nothing of their class is there.
+    """
 
     labels: Tensor
     hits: Tensor

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from randhead.analyses import Findings, _margin
-from randhead.analyses._inputs import centred, check_vectors, number, unit
+from randhead.analyses._inputs import centred, check_samples, check_vectors, number, unit
 from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError, unknown
 
@@ -45,6 +45,7 @@ def measure(
     figure that depends on features, its _floor.
     """
     num_classes, dim = class_vectors.shape
+    check_samples(features, labels, num_classes)
     check_vectors(class_vectors, num_classes, features.shape[1])
     if scoring not in ("dot", "cosine"):
         raise unknown("scoring", scoring, ["dot", "cosine"])

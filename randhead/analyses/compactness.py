@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from randhead.analyses import Findings
-from randhead.analyses._inputs import NOTHING, degrees, number, unit
+from randhead.analyses._inputs import NOTHING, check_vectors, degrees, number, unit
 from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError
 
@@ -27,6 +27,8 @@ def measure(
     predictions: Tensor | None = None,
 ) -> Findings:
     """Compactness of features (N, D) by labels (N,).  See `from_moments`."""
+    if predictions is not None and predictions.shape != labels.shape:
+        raise UsageError(f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} must be (N,)")
     moments = gather(features, labels, num_classes=num_classes, class_vectors=class_vectors)
     correct = None if predictions is None else predictions == labels
     return from_moments(moments, class_vectors=class_vectors, correct=correct)
@@ -51,6 +53,7 @@ def from_moments(moments: Moments, *, class_vectors: Tensor | None = None, corre
     }
     arrays = {"classes": present, "class_mean_cosines": to_mean, "norms": moments.norms}
     if class_vectors is not None:
+        check_vectors(class_vectors, *moments.means.shape)
         to_vector = (units * unit(class_vectors)[present]).sum(dim=1)
         figures["cosine_to_class_vector"] = number(to_vector.mean())
         arrays["class_vector_cosines"] = to_vector

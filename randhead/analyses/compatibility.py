@@ -1,9 +1,9 @@
 """Compatibility: can the features of one run be looked up among those of another?
 
-Runs that share fixed class vectors learn into one space, so their features may be compared without any alignment; runs
-that learn theirs may not.  The matrix C and its summaries are those of Biondi et al. 2021 (CoReS, arXiv 2111.07632) with
-the criterion of Shen et al. 2020 (arXiv 2003.11942): C_ij, queries of run i in the gallery of run j, j <= i, and a pair is
-compatible where C_ij >= C_jj.
+Runs that share fixed class vectors learn into one space, so their features may be compared without any alignment;
+runs that learn theirs may not.  The matrix C and its summaries are those of Biondi et al. 2021 (CoReS, arXiv
+2111.07632) with the criterion of Shen et al. 2020 (arXiv 2003.11942): C_ij is the score of queries of run i in the
+gallery of run j, j <= i, and a pair is compatible where C_ij >= C_jj.
 """
 
 import torch

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from randhead import seeds
 from randhead.analyses import Findings, _pairs
-from randhead.analyses._inputs import NOTHING, centred, number, unit
+from randhead.analyses._inputs import NOTHING, centred, check_vectors, number, unit
 from randhead.analyses._moments import Moments, gather
 
 STREAMS = "one pass"
@@ -61,6 +61,7 @@ def from_moments(moments: Moments, *, class_vectors: Tensor | None = None) -> Fi
     raw, moved = _pairs.compare(means), _pairs.compare(centred(means))
     figures = raw.figures() | moved.figures("centred_") | _separation(moments.unit_means[present])
     if class_vectors is not None:
+        check_vectors(class_vectors, *moments.means.shape)
         figures |= class_vector_figures(class_vectors)
     arrays = {
         "classes": present,

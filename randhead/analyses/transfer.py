@@ -1,7 +1,7 @@
 """Transfer: are the features good for classes, or a dataset, that the run was not trained on?
 
-kNN, a linear probe (logistic regression), few-shot prototypes, and retrieval: Recall@K, R-precision and mAP@R.  A higher
-separability can go with a worse transfer (Kornblith et al. 2021, arXiv 2010.16402), so read the two side by side.
+kNN, a linear probe (logistic regression), few-shot prototypes, and retrieval: Recall@K, R-precision and mAP@R.  A
+higher separability can go with a worse transfer (Kornblith et al. 2021, arXiv 2010.16402): read the two side by side.
 """
 
 import warnings

@@ -1,0 +1,130 @@
+"""Dynamics: how the training went, and whether and when it stopped converging.
+
+The paper observes that cosine heads of a low scale do not converge.  The scale alone bounds them: with unit features
+and unit vectors no loss is below log(1 + (K-1) exp(-s K/(K-1))) (Wang et al. 2017, NormFace, arXiv 1704.06369), which
+stands beside the loss that was reached.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from randhead.analyses import Findings
+from randhead.analyses._inputs import degrees, number, unit
+from randhead.errors import DataError, UsageError
+
+STREAMS = "none"
+WINDOW = 1 / 20  # of the run: the median that takes the noise of single batches out
+PROGRESS = 0.01  # of the whole drop of the loss: a new low that counts
+PATIENCE = 1 / 5  # of the run: without progress for so long at its end, it has stopped
+REBOUND = 0.1  # of the whole drop: ending so far above the low is going back up
+SOLVED = 0.5  # of the loss of guessing, log K: a run that stops above it has not converged
+
+
+def measure(
+    steps: Tensor,
+    loss: Tensor,
+    *,
+    num_classes: int,
+    cosine_scale: float | None = None,
+    series: dict[str, tuple[Tensor, Tensor]] | None = None,
+    class_vectors: tuple[Tensor, Tensor] | None = None,
+) -> Findings:
+    """The course of a run: training loss (T,) at increasing steps (T,).
+
+    series: name -> (steps, values), for example accuracy, gradient norms of backbone and class vectors, the range of
+    the logits.  class_vectors: (steps (C,), kept class vectors (C, K, D)), first the initial ones.
+
+    Figures: verdict ("converged", "still improving", "did not converge", "went back up", "diverged"),
+    stopped_at_step (the last progress, None while improving), first_loss, last_loss, lowest_loss and lowest_loss_step
+    of the smoothed loss, chance_loss = log K, reachable_loss for a cosine head's scale, NAME_first, _last, _lowest and
+    _highest of every series, class_vector_drift |W_t - W_0| / |W_0| and class_vector_turn_deg, the mean angle, at the
+    end.  Arrays: steps, loss, smoothed_loss, NAME and NAME_steps, drift and turn_deg with drift_steps.
+    """
+    _check("loss", steps, loss)
+    figures, smoothed = convergence(steps, loss, math.log(num_classes))
+    arrays = {"steps": steps, "loss": loss.double(), "smoothed_loss": smoothed}
+    figures["reachable_loss"] = None if cosine_scale is None else reachable_loss(cosine_scale, num_classes)
+    for name, (where, values) in (series or {}).items():
+        _check(name, where, values)
+        figures |= _ends(name, values.double())
+        arrays |= {name: values.double(), f"{name}_steps": where}
+    if class_vectors is not None:
+        where, kept = class_vectors
+        _check("class_vectors", where, kept[:, 0, 0])
+        moved, turned = drift(kept)
+        figures |= {"class_vector_drift": number(moved[-1]), "class_vector_turn_deg": number(turned[-1])}
+        arrays |= {"drift": moved, "turn_deg": turned, "drift_steps": where}
+    return Findings(figures, arrays, _notes(figures))
+
+
+def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[dict[str, float | str | None], Tensor]:
+    """The verdict on a loss curve (T,), with its figures, and the smoothed curve (T,)."""
+    smoothed = running_median(loss.double(), max(1, round(len(loss) * WINDOW)))
+    figures = {"first_loss": number(smoothed[0]), "last_loss": number(smoothed[-1]), "chance_loss": chance}
+    broken = (~loss.isfinite()).nonzero().flatten()
+    if len(broken):
+        figures |= dict.fromkeys(("lowest_loss", "lowest_loss_step"))
+        return figures | {"verdict": "diverged", "stopped_at_step": int(steps[broken[0]])}, smoothed
+    lowest, place = smoothed.min(dim=0)
+    figures |= {"lowest_loss": number(lowest), "lowest_loss_step": int(steps[place])}
+    progress = int(steps[last_progress(smoothed)])
+    stopped = progress < int(steps[-1]) - PATIENCE * int(steps[-1] - steps[0])
+    rose = smoothed[-1] > lowest + REBOUND * (smoothed[0] - lowest) and len(loss) > 1
+    if rose:
+        verdict = "went back up"
+    elif not stopped:
+        verdict = "still improving"
+    else:
+        verdict = "converged" if smoothed[-1] <= SOLVED * chance else "did not converge"
+    return figures | {"verdict": verdict, "stopped_at_step": progress if rose or stopped else None}, smoothed
+
+
+def running_median(values: Tensor, window: int) -> Tensor:
+    """Median of up to `window` values on either side and the value itself: (T,) -> (T,)."""
+    return torch.stack([values[max(0, i - window) : i + window + 1].median() for i in range(len(values))])
+
+
+def last_progress(values: Tensor) -> int:
+    """Place of the last new low that is PROGRESS of the whole drop below the low counted before it."""
+    margin = PROGRESS * float(values[0] - values.min())
+    low, place = float(values[0]), 0
+    for i, value in enumerate(values.tolist()):
+        if value < low and value <= low - margin:
+            low, place = value, i
+    return place
+
+
+def reachable_loss(scale: float, num_classes: int) -> float:
+    """The lowest mean cross-entropy of any K unit class vectors and unit features at a scale."""
+    return math.log1p((num_classes - 1) * math.exp(-scale * num_classes / (num_classes - 1)))
+
+
+def drift(kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Relative distance and mean angle in degrees of class vectors (C, K, D) to the first of them: (C,), (C,)."""
+    first = kept[0].double()
+    moved = torch.stack([(w.double() - first).norm() / first.norm() for w in kept])
+    turned = torch.stack([degrees((unit(w) * unit(first)).sum(dim=1)).mean() for w in kept])
+    return moved, turned
+
+
+def _ends(name: str, values: Tensor) -> dict[str, float | None]:
+    ends = {"first": values[0], "last": values[-1], "lowest": values.min(), "highest": values.max()}
+    return {f"{name}_{end}": number(value) for end, value in ends.items()}
+
+
+def _check(name: str, steps: Tensor, values: Tensor) -> None:
+    if steps.ndim != 1 or steps.shape != values.shape:
+        raise UsageError(f"{name} must have one value a step, got {tuple(values.shape)} for {tuple(steps.shape)}")
+    if not len(steps):
+        raise DataError(f"{name} has no values: nothing was logged")
+    if (steps.diff() <= 0).any():
+        raise DataError(f"the steps of {name} do not increase", hint="is this the log of one run?")
+
+
+def _notes(figures: dict[str, float | str | None]) -> tuple[str, ...]:
+    reachable, chance = figures["reachable_loss"], figures["chance_loss"]
+    if reachable is None or reachable <= SOLVED * chance:
+        return ()
+    return (f"at this scale no loss is below {reachable:.3f}, and guessing has {chance:.3f}: raise the scale",)

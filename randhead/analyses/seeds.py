@@ -1,0 +1,89 @@
+"""Seeds: how much of the spread of a result comes from the head's draw, and how much from everything else.
+
+A two-way layout without replication: every head seed with every training seed, one run each.  Variance components by
+the mean squares of the analysis of variance (Searle, Casella and McCulloch 1992, chapter 4): the head's draw, the
+training seed (initial weights, data order, augmentation), and the rest, which holds their interaction.
+"""
+
+import torch
+from scipy.stats import f as f_distribution
+from torch import Tensor
+
+from randhead.analyses import Findings
+from randhead.analyses._inputs import number
+from randhead.errors import DataError, UsageError
+
+STREAMS = "none"
+
+
+def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> Findings:
+    """Variance of `values`, name -> (R,), over runs with head_seeds (R,) and seeds (R,), a full grid of them.
+
+    Figures of each: NAME_mean and NAME_std over runs; the components as standard deviations NAME_head_std, _seed_std
+    and _rest_std, and as shares of their sum NAME_head_share, _seed_share and _rest_share; the p-values of F-tests
+    NAME_head_p and NAME_seed_p.  A negative estimate counts as 0.  Arrays: each NAME as (A, B), head_seeds (A,),
+    seeds (B,).  Raises DataError where a run of the grid is missing or there twice, or it is not at least 2 x 2.
+    """
+    heads, trains, places = _grid(head_seeds, seeds)
+    figures, arrays, notes = {}, {"head_seeds": heads, "seeds": trains}, ()
+    for name, value in values.items():
+        table = _table(name, value, places)
+        arrays[name] = table
+        found, negative = components(table)
+        figures |= {f"{name}_{key}": number(v) for key, v in found.items()}
+        if negative:
+            notes += (f"{name}: the estimate for {' and '.join(negative)} is below 0 and counts as 0",)
+    return Findings(figures, arrays, notes)
+
+
+def components(table: Tensor) -> tuple[dict[str, float], list[str]]:
+    """Variance components of a table (A, B), rows head seeds, and the names of those whose estimate is negative."""
+    a, b = table.shape
+    rows, columns, mean = table.mean(dim=1), table.mean(dim=0), table.mean()
+    rest = (table - rows[:, None] - columns + mean).square().sum() / ((a - 1) * (b - 1))
+    squares = {"head": b * rows.var(), "seed": a * columns.var()}
+    estimates = {"head": (squares["head"] - rest) / b, "seed": (squares["seed"] - rest) / a, "rest": rest}
+    negative = [name for name, value in estimates.items() if value < 0]
+    variances = {name: float(value.clamp_min(0)) for name, value in estimates.items()}
+    total = sum(variances.values())
+    found = {"mean": float(mean), "std": float(table.std())}
+    found |= {f"{name}_std": value**0.5 for name, value in variances.items()}
+    found |= {f"{name}_share": value / total if total > 0 else torch.nan for name, value in variances.items()}
+    freedom = {"head": a - 1, "seed": b - 1}
+    for name, square in squares.items():
+        ratio = float(square / rest) if rest > 0 else torch.nan
+        found[f"{name}_p"] = float(f_distribution.sf(ratio, freedom[name], (a - 1) * (b - 1)))
+    return found, negative
+
+
+def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The seeds of both sides, sorted, and the place of run (i, j) in the given order: (A,), (B,), (A, B)."""
+    if head_seeds.ndim != 1 or head_seeds.shape != seeds.shape:
+        raise UsageError(f"a run has a head seed and a seed, got {tuple(head_seeds.shape)} and {tuple(seeds.shape)}")
+    heads, i = head_seeds.unique(return_inverse=True)
+    trains, j = seeds.unique(return_inverse=True)
+    counts = torch.zeros(len(heads), len(trains), dtype=torch.int64)
+    counts.index_put_((i, j), torch.ones_like(i), accumulate=True)
+    if min(counts.shape) < 2:
+        raise DataError(
+            f"the variance needs at least 2 head seeds and 2 seeds, got {len(heads)} and {len(trains)}",
+            hint="train more runs with other --head-seed and --seed",
+        )
+    if (counts != 1).any():
+        h, s = (counts != 1).nonzero()[0].tolist()
+        many = "no run" if counts[h, s] == 0 else f"{int(counts[h, s])} runs"
+        raise DataError(
+            f"head seed {int(heads[h])} with seed {int(trains[s])} has {many}, not one",
+            hint="train every head seed with every seed, once",
+        )
+    places = torch.empty_like(counts)
+    places[i, j] = torch.arange(len(i))
+    return heads, trains, places
+
+
+def _table(name: str, value: Tensor, places: Tensor) -> Tensor:
+    if value.shape != (places.numel(),):
+        raise UsageError(f"{name} must have one value a run, got {tuple(value.shape)} for {places.numel()} runs")
+    if not value.isfinite().all():
+        raise DataError(f"{name} of some runs is NaN or infinite", hint="leave out runs that diverged")
+    return value.double()[places]

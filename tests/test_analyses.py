@@ -1,0 +1,216 @@
+"""What every analysis shares: the contract of the family, streaming, and what becomes of awkward input."""
+
+import dataclasses
+import inspect
+import json
+import math
+
+import pytest
+import torch
+
+from randhead import catalog, seeds
+from randhead.analyses import (
+    Findings,
+    _moments,
+    collapse,
+    compactness,
+    compatibility,
+    separability,
+    similarity,
+    transfer,
+)
+from randhead.errors import DataError, UsageError
+
+K, D, N = 6, 10, 120
+VECTORS = seeds.normals(0, "test/vectors", torch.arange(K), D).double()
+LABELS = torch.arange(N) % K
+FEATURES = VECTORS[LABELS] + seeds.normals(0, "test/noise", torch.arange(N), D).double()
+
+
+def example(name, features=FEATURES, labels=LABELS, vectors=VECTORS):
+    """A call of one analysis on small data."""
+    module = catalog.load("analyses", name)
+    k = len(vectors)
+    grid = torch.cartesian_prod(torch.arange(3), torch.arange(4))
+    calls = {
+        "separability": lambda: module.measure(features, labels, num_classes=k, class_vectors=vectors),
+        "compactness": lambda: module.measure(
+            features, labels, num_classes=k, class_vectors=vectors, predictions=labels * 0
+        ),
+        "similarity": lambda: module.measure(
+            vectors, references={"means": similarity.cosines(vectors.flip(1))}, permutations=19
+        ),
+        "collapse": lambda: module.measure(features, labels, class_vectors=vectors),
+        "dynamics": lambda: module.measure(torch.arange(50), 2 / torch.arange(1, 51), num_classes=k),
+        "transfer": lambda: module.measure(
+            features, labels, train_features=features + 0.1, train_labels=labels, episodes=3
+        ),
+        "compatibility": lambda: module.measure([features, features + 0.1], labels),
+        "seeds": lambda: module.measure(grid[:, 0], grid[:, 1], values={"accuracy": grid.sum(dim=1).sin()}),
+    }
+    return calls[name]()
+
+
+@pytest.mark.parametrize("name", catalog.names("analyses"))
+def test_an_analysis_keeps_the_contract_of_its_family(name):
+    module = catalog.load("analyses", name)
+    assert module.STREAMS in ("one pass", "two passes", "tiles", "none")
+    before = torch.get_rng_state()
+    found, again = example(name), example(name)
+    assert isinstance(found, Findings)
+    json.dumps(found.figures, allow_nan=False)
+    assert all(isinstance(array, torch.Tensor) for array in found.arrays.values())
+    assert all(isinstance(note, str) for note in found.notes)
+    assert found.figures == again.figures
+    assert torch.equal(before, torch.get_rng_state())
+    words = {"path", "config", "device"}
+    assert not words & set(inspect.signature(module.measure).parameters)
+
+
+@pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "transfer", "compatibility"])
+def test_float32_features_are_measured_in_float64(name):
+    features = FEATURES.float()
+    exact, found = example(name, features.double()), example(name, features)
+    assert found.figures == pytest.approx(exact.figures, abs=1e-12, nan_ok=False)
+
+
+@pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "transfer", "compatibility"])
+def test_the_order_of_the_samples_does_not_matter(name):
+    order = seeds.permutation(0, "test/order", N)
+    found = example(name, FEATURES[order], LABELS[order]).figures
+    skipped = {"few_shot_1", "few_shot_5", "few_shot_1_interval", "few_shot_5_interval"}
+    skipped |= {k for k in found if k.startswith(("right_", "wrong_"))}
+    expected = {k: v for k, v in example(name).figures.items() if k not in skipped}
+    assert {k: v for k, v in found.items() if k not in skipped} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[120], [1, 119], [7] * 17 + [1]])
+def test_statistics_do_not_depend_on_how_a_stream_is_cut(sizes):
+    whole = _moments.gather(FEATURES, LABELS, num_classes=K, class_vectors=VECTORS)
+    batches = zip(FEATURES.split(sizes), LABELS.split(sizes), strict=True)
+    found = _moments.gather_batches(batches, num_classes=K, class_vectors=VECTORS)
+    for name, value in dataclasses.asdict(whole).items():
+        torch.testing.assert_close(getattr(found, name), value, rtol=1e-12, atol=1e-12)
+
+
+def test_streamed_separability_and_compactness_equal_those_of_tensors():
+    moments = _moments.gather_batches(
+        zip(FEATURES.split(11), LABELS.split(11), strict=True), num_classes=K, class_vectors=VECTORS
+    )
+    whole = example("separability").figures
+    del whole["silhouette"]
+    assert separability.from_moments(moments, class_vectors=VECTORS).figures == pytest.approx(whole, abs=1e-9)
+    found = compactness.from_moments(moments, class_vectors=VECTORS, correct=LABELS == 0)
+    assert found.figures == pytest.approx(example("compactness").figures, abs=1e-9)
+
+
+def test_class_statistics_of_tight_classes_far_from_zero_keep_their_digits():
+    noise = seeds.normals(3, "test/noise", torch.arange(N), D).double() * 2**-20
+    found = _moments.gather(noise + 2**20, LABELS, num_classes=K)
+    exact = torch.stack([(noise[y == LABELS] - noise[y == LABELS].mean(0)).square().sum() for y in range(K)])
+    # The sums of squares themselves are about 1e14, with a spacing of 0.02; the scatter is 1e-10.
+    torch.testing.assert_close(found.scatter, exact, rtol=1e-3, atol=0)
+
+
+def test_a_class_without_samples_is_left_out_and_said_to_be():
+    labels = torch.where(LABELS == 2, 3, LABELS)
+    fewer = torch.where(labels > 2, labels - 1, labels)
+    kept = torch.arange(K) != 2
+    for name in ("separability", "compactness", "collapse"):
+        found = example(name, labels=labels)
+        expected = example(name, labels=fewer, vectors=VECTORS[kept]).figures
+        shared = {k: v for k, v in found.figures.items() if not k.startswith(("class_vectors", "simplex"))}
+        assert shared == pytest.approx({k: expected[k] for k in shared}, abs=1e-9)
+        assert found.arrays["classes"].tolist() == [0, 1, 3, 4, 5]
+        assert found.notes == ("1 of 6 classes have no sample and are left out: 2",)
+
+
+def test_a_class_with_one_sample_has_no_spread_and_counts():
+    labels, features = LABELS.clone(), FEATURES
+    labels[labels == 5] = 4
+    labels[17] = 5
+    for name in ("separability", "compactness", "collapse", "compatibility"):
+        assert all(v is not None for k, v in example(name, features, labels).figures.items())
+    moments = _moments.gather(features, labels, num_classes=K)
+    assert moments.scatter[5] == 0
+    assert separability.silhouettes(features, labels, moments)[17] == 0
+    assert "1 samples that are alone" in compatibility.measure([features, features], labels).notes[0]
+
+
+def test_constant_features_have_no_direction_to_compare_and_say_so():
+    constant = torch.full((N, D), 0.3)
+    found = example("separability", constant)
+    assert found.figures["mean_distance"] == pytest.approx(0, abs=1e-12)
+    assert found.figures["silhouette"] == 0
+    undefined = ("centred_mean_distance", "centred_min_angle_deg", "class_separation_r2")
+    assert all(found.figures[name] is None for name in undefined)
+    assert "lies at the mean of all classes" in found.notes[-1]
+    found = example("compactness", constant)
+    assert found.figures["trace_ratio"] is None and found.figures["cdnv"] is None
+    assert found.figures["within_distance"] == pytest.approx(0, abs=1e-12)
+    found = example("collapse", constant)
+    assert all(found.figures[name] is None for name in ("nc1", "nc2_equinorm", "nc2_head", "nc3"))
+
+
+def test_features_of_zero_have_cosine_zero_and_are_counted():
+    features = FEATURES.clone()
+    features[[3, 9]] = 0
+    for name in ("separability", "compactness"):
+        assert "2 features are zero; their cosines count as 0" in example(name, features).notes
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "transfer", "compatibility"])
+def test_features_that_are_not_numbers_are_an_error_that_counts_them(name, bad):
+    features = FEATURES.clone()
+    features[[4, 8, 15], 2] = bad
+    with pytest.raises(DataError, match=r"3 of \d+ features hold NaN or infinity"):
+        example(name, features)
+
+
+@pytest.mark.parametrize("name", ["separability", "compactness", "collapse"])
+def test_labels_of_other_classes_and_vectors_of_another_run_are_errors(name):
+    with pytest.raises(DataError, match=r"labels must be in 0\.\.5, got 0\.\.6") as caught:
+        example(name, labels=LABELS + (LABELS == 5))
+    assert "one run" in caught.value.hint
+    with pytest.raises(UsageError, match=r"class vectors must be \(6, 10\) .* got \(6, 9\)"):
+        example(name, vectors=VECTORS[:, :9])
+    with pytest.raises(UsageError, match=r"\(N, D\) and \(N,\)"):
+        example(name, labels=LABELS[:-1])
+    with pytest.raises(DataError, match="no samples"):
+        example(name, FEATURES[:0], LABELS[:0])
+    with pytest.raises(DataError, match="where two have samples"):
+        example(name, labels=torch.zeros_like(LABELS))
+
+
+def test_mistakes_of_the_other_analyses_are_errors_with_their_cause():
+    with pytest.raises(UsageError, match=r"pixels must be \(6, 6\), got \(5, 5\)"):
+        similarity.measure(VECTORS, references={"pixels": torch.eye(5)})
+    with pytest.raises(DataError, match="confusion is not symmetric"):
+        similarity.measure(VECTORS, references={"confusion": torch.arange(36.0).reshape(6, 6)})
+    with pytest.raises(DataError, match="confusion holds NaN"):
+        similarity.measure(VECTORS, references={"confusion": similarity.symmetrised(torch.zeros(6, 6))})
+    with pytest.raises(UsageError, match="at least two runs, got 1"):
+        compatibility.measure([FEATURES], LABELS)
+    with pytest.raises(UsageError, match=r"2 widths cannot be compared: \[9, 10\]"):
+        compatibility.measure([FEATURES, FEATURES[:, :9]], LABELS)
+    with pytest.raises(UsageError, match="one width"):
+        transfer.measure(FEATURES, LABELS, train_features=FEATURES[:, :4], train_labels=LABELS)
+    with pytest.raises(DataError, match="at least two classes"):
+        transfer.measure(FEATURES, LABELS, train_features=FEATURES, train_labels=torch.zeros_like(LABELS))
+    with pytest.raises(DataError, match="no query has another sample"):
+        transfer.measure(FEATURES[:3], LABELS[:3], train_features=FEATURES, train_labels=LABELS)
+    with pytest.raises(UsageError, match="unknown scoring 'cosin'"):
+        collapse.measure(FEATURES, LABELS, class_vectors=VECTORS, scoring="cosin")
+    with pytest.raises(UsageError, match="predictions"):
+        compactness.measure(FEATURES, LABELS, num_classes=K, predictions=LABELS[:3])
+
+
+def test_two_classes_are_always_opposite_once_centred():
+    labels = LABELS % 2
+    for name in ("separability", "compactness", "collapse", "compatibility", "transfer"):
+        found = example(name, labels=labels, vectors=VECTORS[:2]).figures
+        assert all(v is not None for v in found.values()), name
+    assert example("separability", labels=labels).figures["centred_mean_angle_deg"] == pytest.approx(180, abs=1e-5)
+    assert example("collapse", labels=labels, vectors=VECTORS[:2]).figures["nc2_equiangularity"] < 1e-9
+    assert example("similarity", vectors=VECTORS[:2]).figures == {"vectors_means": None, "vectors_means_p": None}
