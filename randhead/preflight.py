@@ -288,7 +288,7 @@ def _scale_warnings(figures: dict) -> Iterator[str]:
             f"{head} the target's probability is {mean:.2g} at most, however well features fit; "
             f"use a scale of {advice:g} (0.9 needs {figures['scale_for_90']:.1f}, 0.99 needs {enough:.1f})"
         )
-    elif least < 0.5:
+    elif least < 0.9:
         yield (
             f"{head} some target's probability is {least:.2g} at most: the nearest class vectors are "
             f"{figures['angle_min']:.1f} degrees apart; use more dimensions, another geometry, or a larger scale"

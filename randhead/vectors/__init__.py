@@ -73,7 +73,7 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
 
 def is_by_row(geometry: str) -> bool:
     """Whether a row of this geometry is a function of (seed, id, dim) alone, so that it need not be stored."""
-    return _resolve(geometry)[0].BY_ROW
+    return catalog.load("vectors", geometry.partition(":")[0]).BY_ROW
 
 
 def _resolve(geometry: str) -> tuple[ModuleType, str]:

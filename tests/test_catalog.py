@@ -1,0 +1,59 @@
+"""The folder is the registry."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import randhead
+from randhead import catalog
+from randhead.errors import UsageError
+
+PACKAGE = Path(randhead.__file__).parent
+
+
+def test_names_are_the_files_of_the_folder_without_the_helpers(tmp_path, monkeypatch):
+    (tmp_path / "vectors").mkdir()
+    for name in ("square.py", "circle.py", "_helper.py", "__init__.py", "notes.txt"):
+        (tmp_path / "vectors" / name).touch()
+    monkeypatch.setattr(catalog, "__file__", str(tmp_path / "catalog.py"))
+    assert catalog.names("vectors") == ["circle", "square"]
+
+
+def test_the_geometries_are_found():
+    assert {"uniform", "gaussian", "rademacher", "hadamard", "simplex", "file"} <= set(catalog.names("vectors"))
+    assert "_exact" not in catalog.names("vectors")
+
+
+@pytest.mark.parametrize("family", catalog.KINDS)
+def test_every_family_is_a_folder_whose_members_load(family):
+    assert (PACKAGE / family).is_dir()
+    for name in catalog.names(family):
+        assert catalog.load(family, name).__name__ == f"randhead.{family}.{name}"
+
+
+def test_names_are_read_without_importing_a_member():
+    script = "import sys; from randhead import catalog; catalog.names('vectors'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_misspelt_name_is_told_the_nearest():
+    with pytest.raises(UsageError, match="unknown geometry of class vectors 'gausian'") as error:
+        catalog.load("vectors", "gausian")
+    assert "did you mean 'gaussian'?" in error.value.hint
+    assert ", ".join(catalog.names("vectors")) in error.value.hint
+    assert error.value.exit_code == 2
+
+
+def test_a_name_like_no_other_is_told_what_there_is():
+    with pytest.raises(UsageError) as error:
+        catalog.load("vectors", "zzz")
+    assert "did you mean" not in error.value.hint
+    assert "known: " in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["_exact", "__init__", "../seeds", "uniform.rows", "os", ""])
+def test_only_members_load(name):
+    with pytest.raises(UsageError):
+        catalog.load("vectors", name)

@@ -1,0 +1,135 @@
+"""Files that are never half written."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from randhead import files
+
+
+class Stop(Exception):
+    pass
+
+
+def fail_after(content):
+    def write(path):
+        Path(path).write_bytes(content)
+        raise Stop
+
+    return write
+
+
+def leave(path):
+    """What is in the folder of a path."""
+    return sorted(file.name for file in path.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", [b"new \x00 bytes", "new text \N{SNOWMAN}", lambda path: path.write_text("written")]
+)
+def test_content_arrives_whole_and_alone(tmp_path, content):
+    path = tmp_path / "sub" / "folder" / "file.bin"
+    files.atomic_write(path, content)
+    expected = {bytes: lambda: content, str: content.encode if isinstance(content, str) else None}
+    assert path.read_bytes() == expected.get(type(content), lambda: b"written")()
+    assert leave(path) == ["file.bin"]
+
+
+def test_old_content_is_replaced(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old and longer")
+    files.atomic_write(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_failing_writer_leaves_the_old_content_and_no_fragment(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(Stop):
+        files.atomic_write(path, fail_after(b"half of the n"))
+    assert path.read_text() == "old"
+    assert leave(path) == ["file"]
+
+
+def test_a_failing_writer_of_a_new_file_leaves_nothing(tmp_path):
+    with pytest.raises(Stop):
+        files.atomic_write(tmp_path / "file", fail_after(b"half"))
+    assert leave(tmp_path / "file") == []
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_at_any_step_leaves_the_old_content_and_no_fragment(tmp_path, monkeypatch, step, error):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(*arguments, **options):
+        raise error
+
+    owner = os if step == "fsync" else Path
+    monkeypatch.setattr(owner, step, fail)
+    with pytest.raises(type(error)):
+        files.atomic_write(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert leave(path) == ["file"]
+
+
+def test_the_bytes_are_synced_before_the_rename_and_the_folder_after(tmp_path, monkeypatch):
+    steps = []
+    sync, replace = os.fsync, Path.replace
+
+    def note_sync(handle):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else f"{os.fstat(handle).st_size} bytes")
+        sync(handle)
+
+    def note_replace(self, target):
+        steps.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    files.atomic_write(tmp_path / "file", b"12345")
+    assert steps == ["5 bytes", "rename", "folder"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_are_those_of_any_new_file(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        files.atomic_write(tmp_path / "file", "x")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_reader_sees_the_old_file_or_the_new(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with path.open() as reader:
+        files.atomic_write(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+def test_json_is_written_whole_and_refuses_not_a_number(tmp_path):
+    path = tmp_path / "file.json"
+    files.write_json(path, {"a": [1, 2.5, None, "\N{SNOWMAN}"]})
+    assert json.loads(path.read_text()) == {"a": [1, 2.5, None, "\N{SNOWMAN}"]}
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            files.write_json(path, {"a": wrong})
+    assert json.loads(path.read_text())["a"][0] == 1
+    assert leave(path) == ["file.json"]
+
+
+def test_sha256_of_bytes_and_of_a_file_is_the_standards(tmp_path):
+    # FIPS 180-2, appendix B.1.
+    answer = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    (tmp_path / "file").write_bytes(b"abc")
+    assert files.sha256(b"abc") == files.sha256(tmp_path / "file") == answer
