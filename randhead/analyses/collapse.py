@@ -161,8 +161,8 @@ def _simplex_figures(moved: Tensor) -> dict[str, float | None]:
     m, norms = len(moved), moved.norm(dim=1)
     if not norms.any():
         return dict.fromkeys(("nc2_equinorm", "nc2_equiangularity", "nc2_simplex"))
-    # |G/|G| - S/|S||^2 = 2 - 2 <G, S>/(|G||S|), with S = I - J/m, <G, S> = tr G, and |G| from the (D, D) Gram matrix.
-    inner = norms.square().sum() / ((moved.T @ moved).norm() * (m - 1) ** 0.5)
+    # |G/|G| - S/|S||^2 = 2 - 2 <G, S>/(|G||S|), and with S = I - J/m, of norm sqrt(m - 1), <G, S> = tr G.
+    inner = norms.square().sum() / (_gram_product(moved, moved) * (m - 1)).sqrt()
     return {
         "nc2_equinorm": number(norms.std() / norms.mean()),
         "nc2_equiangularity": _equiangularity(unit(moved)),
@@ -181,9 +181,16 @@ def _equiangularity(directions: Tensor) -> float:
 
 
 def _gram_distance(a: Tensor, b: Tensor) -> float | None:
-    """|A A^T/|A A^T| - B B^T/|B B^T|| in Frobenius norm, from (D, D) matrices: <A A^T, B B^T> = |A^T B|^2."""
-    lengths = (a.T @ a).norm() * (b.T @ b).norm()
-    return number((2 - 2 * (a.T @ b).square().sum() / lengths).clamp_min(0).sqrt()) if lengths > 0 else None
+    """|A A^T/|A A^T| - B B^T/|B B^T|| in Frobenius norm."""
+    lengths = (_gram_product(a, a) * _gram_product(b, b)).sqrt()
+    return number((2 - 2 * _gram_product(a, b) / lengths).clamp_min(0).sqrt()) if lengths > 0 else None
+
+
+def _gram_product(a: Tensor, b: Tensor) -> Tensor:
+    """<A A^T, B B^T> of (M, D) matrices, from whichever of (M, M) and (D, D) is smaller: it is |A^T B|^2 too."""
+    if len(a) <= a.shape[1]:
+        return ((a @ a.T) * (b @ b.T)).sum()
+    return (a.T @ b).square().sum()
 
 
 def _matrix_distance(a: Tensor, b: Tensor) -> float | None:

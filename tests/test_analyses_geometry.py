@@ -1,0 +1,275 @@
+"""Separability, compactness and collapse against brute force in NumPy and scikit-learn, float64, to 1e-6 and better."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from sklearn import metrics as sklearn_metrics
+from sklearn.metrics.pairwise import cosine_distances
+
+from randhead import catalog, seeds
+from randhead.analyses import _margin, _moments, _pairs, collapse, compactness, separability
+from randhead.vectors import draw
+
+GEOMETRIES = [name for name in catalog.names("vectors") if name not in ("file", "packed")]
+
+
+def blobs(n=300, k=7, d=12, seed=0, spread=0.8, relu=True):
+    """Unbalanced classes around random vectors, non-negative as features behind a ReLU are: NumPy float64."""
+    ids = torch.arange(n)
+    labels = (ids.double().sqrt() * 3).long() % k
+    vectors = seeds.normals(seed, "test/vectors", torch.arange(k), d).double()
+    features = vectors[labels] + spread * seeds.normals(seed, "test/noise", ids, d).double()
+    return (features.relu() if relu else features), labels, vectors
+
+
+def means_of(h, y):
+    return np.stack([h[y == c].mean(axis=0) for c in np.unique(y)])
+
+
+def normalised(x):
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(lengths > 0, lengths, 1)
+
+
+def off_diagonal(matrix):
+    return matrix[~np.eye(len(matrix), dtype=bool)].reshape(len(matrix), -1)
+
+
+def test_angles_between_class_means_equal_brute_force():
+    features, labels, _ = blobs()
+    found = separability.measure(features, labels, num_classes=7).figures
+    for prefix, shift in (("", 0), ("centred_", 1)):
+        means = means_of(features.numpy(), labels.numpy())
+        means = normalised(means - shift * means.mean(axis=0))
+        cosines = off_diagonal(means @ means.T)
+        angles = np.degrees(np.arccos(cosines))
+        assert found[f"{prefix}mean_distance"] == pytest.approx((1 - cosines).mean(), abs=1e-9)
+        assert found[f"{prefix}min_distance"] == pytest.approx((1 - cosines).min(), abs=1e-9)
+        assert found[f"{prefix}mean_angle_deg"] == pytest.approx(angles.mean(), abs=1e-9)
+        assert found[f"{prefix}min_angle_deg"] == pytest.approx(angles.min(), abs=1e-9)
+        assert found[f"{prefix}nearest_angle_deg"] == pytest.approx(angles.min(axis=1).mean(), abs=1e-9)
+
+
+def test_class_separation_equals_the_double_sum_over_all_pairs_of_samples():
+    features, labels, _ = blobs()
+    y, distances = labels.numpy(), cosine_distances(features.numpy())
+    blocks = np.array([[distances[np.ix_(y == j, y == k)].mean() for k in range(7)] for j in range(7)])
+    within, total = np.diag(blocks).mean(), blocks.mean()
+    found = separability.measure(features, labels, num_classes=7).figures
+    assert found["within_distance"] == pytest.approx(within, abs=1e-9)
+    assert found["total_distance"] == pytest.approx(total, abs=1e-9)
+    assert found["class_separation_r2"] == pytest.approx(1 - within / total, abs=1e-9)
+
+
+def test_silhouette_equals_scikit_learn():
+    features, labels, _ = blobs()
+    features[5] = 0
+    labels = torch.where(torch.arange(300) == 7, 6, labels.clamp_max(5))  # class 6 has one sample
+    expected = sklearn_metrics.silhouette_samples(features.numpy(), labels.numpy(), metric="cosine")
+    found = separability.measure(features, labels, num_classes=7)
+    assert found.figures["silhouette"] == pytest.approx(expected.mean(), abs=1e-9)
+    by_class = [expected[labels.numpy() == c].mean() for c in range(7)]
+    assert found.arrays["silhouettes"].tolist() == pytest.approx(by_class, abs=1e-9)
+    chosen = seeds.permutation(4, "analyses/silhouette", 300)[:50]
+    sampled = separability.measure(features, labels, num_classes=7, sample=50, seed=4).figures
+    assert sampled["silhouette"] == pytest.approx(expected[chosen.numpy()].mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1024])
+def test_pairs_in_tiles_equal_a_full_matrix_and_ties_go_by_index(rows, monkeypatch):
+    monkeypatch.setattr(_pairs, "ROWS", rows)
+    vectors = torch.tensor([[1.0, 0], [0, 1], [1, 1], [1, 0], [2, 2]], dtype=torch.float64)
+    found = _pairs.compare(vectors, keep=4)
+    assert found.closest[:2].tolist() == [[0, 3], [2, 4]]
+    assert found.closest.tolist() == [[0, 3], [2, 4], [0, 2], [0, 4]]
+    assert found.nearest.tolist() == [3, 2, 4, 0, 2]
+    cosines = off_diagonal(normalised(vectors.numpy()) @ normalised(vectors.numpy()).T)
+    assert found.mean_cosine == pytest.approx(cosines.mean(), abs=1e-12)
+
+
+def test_the_most_similar_classes_are_found_and_stand_side_by_side():
+    features, labels, _ = blobs(k=6)
+    features[labels == 4] = features[labels == 1].mean(dim=0) + 0.01 * features[labels == 4]
+    found = separability.measure(features, labels, num_classes=6).arrays
+    assert found["similar_pairs"][0].tolist() == [1, 4]
+    assert found["nearest"][1] == 4 and found["nearest"][4] == 1
+    order = found["order"].tolist()
+    assert sorted(order) == list(range(6)) and abs(order.index(1) - order.index(4)) == 1
+    assert found["centred_cosines"].shape == (6, 6)
+
+
+def test_class_vectors_stand_beside_the_best_that_is_possible():
+    simplex = separability.class_vector_figures(draw("simplex", list(range(9)), dim=16, num_classes=9))
+    assert simplex["class_vectors_largest_cosine"] == pytest.approx(simplex["simplex_cosine"], abs=1e-6)
+    assert "welch_cosine" not in simplex
+    # Three lines at 60 degrees in the plane meet Welch's bound.
+    angles = torch.tensor([0.0, math.pi / 3, 2 * math.pi / 3], dtype=torch.float64)
+    mercedes = separability.class_vector_figures(torch.stack((angles.cos(), angles.sin()), dim=1))
+    assert mercedes["class_vectors_largest_absolute_cosine"] == pytest.approx(mercedes["welch_cosine"], abs=1e-12)
+    assert mercedes["welch_cosine"] == pytest.approx(0.5, abs=1e-12)
+
+
+def test_both_cosines_of_compactness_equal_means_over_samples_and_differ():
+    features, labels, vectors = blobs()
+    h, y, means = features.numpy(), labels.numpy(), means_of(features.numpy(), labels.numpy())
+    units = normalised(h)
+    to_mean = (units * normalised(means)[y]).sum(axis=1)
+    to_vector = (units * normalised(vectors.numpy())[y]).sum(axis=1)
+    found = compactness.measure(features, labels, num_classes=7, class_vectors=vectors)
+    for name, cosines in (("cosine_to_class_mean", to_mean), ("cosine_to_class_vector", to_vector)):
+        balanced = np.mean([cosines[y == c].mean() for c in range(7)])
+        assert found.figures[name] == pytest.approx(balanced, abs=1e-9)
+    assert abs(found.figures["cosine_to_class_mean"] - found.figures["cosine_to_class_vector"]) > 0.05
+    assert found.arrays["angles_deg"].numpy() == pytest.approx(np.degrees(np.arccos(to_vector)), abs=1e-6)
+
+
+def test_variances_of_compactness_equal_loops():
+    features, labels, _ = blobs()
+    h, y, means = features.numpy(), labels.numpy(), means_of(features.numpy(), labels.numpy())
+    found = compactness.measure(features, labels, num_classes=7).figures
+    within = ((h - means[y]) ** 2).sum() / len(h)
+    between = ((means - means.mean(axis=0)) ** 2).sum() / 7
+    assert found["trace_ratio"] == pytest.approx(within / between, abs=1e-9)
+    spread = [((h[y == c] - means[c]) ** 2).sum(axis=1).mean() for c in range(7)]
+    pairs = [
+        (spread[i] + spread[j]) / (2 * ((means[i] - means[j]) ** 2).sum()) for i in range(7) for j in range(7) if i != j
+    ]
+    assert found["cdnv"] == pytest.approx(np.mean(pairs), abs=1e-9)
+
+
+def test_right_and_wrong_answers_have_their_own_norm_and_angle():
+    features, labels, vectors = blobs()
+    predictions = (features @ vectors.T).argmax(dim=1)
+    found = compactness.measure(features, labels, num_classes=7, class_vectors=vectors, predictions=predictions)
+    correct = predictions == labels
+    cosines = torch.nn.functional.cosine_similarity(features, vectors[labels], dim=1)
+    for side, mask in (("right", correct), ("wrong", ~correct)):
+        assert mask.any()
+        norm, angle = features[mask].norm(dim=1).mean(), cosines[mask].acos().rad2deg().mean()
+        assert found.figures[f"{side}_feature_norm"] == pytest.approx(norm.item(), abs=1e-9)
+        assert found.figures[f"{side}_angle_deg"] == pytest.approx(angle.item(), abs=1e-6)
+    perfect = compactness.measure(features, labels, num_classes=7, predictions=labels).figures
+    assert perfect["wrong_feature_norm"] is None
+
+
+@pytest.mark.parametrize(("k", "d"), [(7, 12), (12, 5), (2, 12), (9, 8)])
+@pytest.mark.parametrize("scoring", ["dot", "cosine"])
+def test_collapse_figures_equal_the_published_formulas(k, d, scoring):
+    features, labels, vectors = blobs(k=k, d=d)
+    h, y, w = features.numpy(), labels.numpy(), vectors.numpy()
+    if scoring == "cosine":
+        h, w = normalised(h), normalised(w)
+    means = means_of(h, y)
+    m, wc = means - means.mean(axis=0), w - w.mean(axis=0)
+    found = collapse.measure(features, labels, class_vectors=vectors, scoring=scoring).figures
+    within = (h - means[y]).T @ (h - means[y]) / len(h)
+    expected = {"nc1": np.trace(within @ np.linalg.pinv(m.T @ m / k, rcond=1e-12)) / k}
+    for name, a in (("", m), ("_vectors", wc)):
+        norms = np.linalg.norm(a, axis=1)
+        gram = a @ a.T
+        simplex = (np.eye(k) - 1 / k) / np.sqrt(k - 1)
+        cosines = off_diagonal(normalised(a) @ normalised(a).T)
+        expected[f"nc2_equinorm{name}"] = norms.std(ddof=1) / norms.mean()
+        expected[f"nc2_equiangularity{name}"] = np.abs(cosines + 1 / (k - 1)).mean()
+        expected[f"nc2_simplex{name}"] = np.linalg.norm(gram / np.linalg.norm(gram) - simplex)
+    grams = [a @ a.T / np.linalg.norm(a @ a.T) for a in (m, wc)]
+    expected["nc2_head"] = np.linalg.norm(grams[0] - grams[1])
+    expected["nc3"] = np.linalg.norm(m / np.linalg.norm(m) - wc / np.linalg.norm(wc)) ** 2
+    expected["nc3_raw"] = np.linalg.norm(m / np.linalg.norm(m) - w / np.linalg.norm(w)) ** 2
+    expected["nc3_cosine"] = (normalised(m) * normalised(wc)).sum(axis=1).mean()
+    distances = ((h[:, None] - means[None]) ** 2).sum(axis=2)
+    expected["nc4"] = ((h @ w.T).argmax(axis=1) != distances.argmin(axis=1)).mean()
+    if k > d:
+        expected["gnc3"] = 1 - (normalised(m) * normalised(w)).sum(axis=1).mean()
+        u = normalised(h)
+        centre = means_of(u, y)
+        moved = centre - centre.mean(axis=0)
+        spread = (u - centre[y]).T @ (u - centre[y]) / len(u)
+        expected["gnc1"] = np.trace(spread @ np.linalg.pinv(moved.T @ moved / k, rcond=1e-12)) / k
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-7)
+    assert ("gnc1" in found) == (k > d)
+
+
+def test_nc4_counts_the_bias_and_takes_its_means_from_the_training_split():
+    features, labels, vectors = blobs()
+    train_features, train_labels, _ = blobs(n=400, seed=1)
+    bias = torch.linspace(-9, 9, 7)
+    train = _moments.gather(train_features, train_labels, num_classes=7)
+    found = collapse.measure(features, labels, class_vectors=vectors, bias=bias, scale=0.5, train=train).figures
+    means = means_of(train_features.numpy(), train_labels.numpy())
+    nearest = ((features.numpy()[:, None] - means[None]) ** 2).sum(axis=2).argmin(axis=1)
+    answers = (0.5 * features.numpy() @ vectors.numpy().T + bias.numpy()).argmax(axis=1)
+    assert found["nc4"] == pytest.approx((nearest != answers).mean(), abs=1e-12)
+    assert found["nc4"] != collapse.measure(features, labels, class_vectors=vectors).figures["nc4"]
+
+
+@pytest.mark.parametrize("scoring", ["dot", "cosine"])
+@pytest.mark.parametrize("size", [(10, 512), (9, 16), (40, 16), (2, 16)])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_a_perfectly_collapsed_run_of_each_geometry_hits_its_floor(geometry, size, scoring):
+    k, d = size
+    limit = catalog.load("vectors", geometry).limit(d)
+    if limit is not None and k > limit:
+        pytest.skip(f"{geometry} holds {limit} classes")
+    vectors = draw(geometry, list(range(k)), dim=d, num_classes=k, seed=3).double()
+    target = vectors - vectors.mean(dim=0) if scoring == "dot" else vectors
+    labels = torch.arange(5 * k) % k
+    # Collapse fixes directions only: a dot-product head's features may be scaled, a cosine head's one by one.
+    size = 7.5 if scoring == "dot" else 1 + torch.arange(5 * k)[:, None] % 3
+    found = collapse.measure(size * target[labels], labels, class_vectors=vectors, scoring=scoring).figures
+    floors = {name.removesuffix("_floor"): value for name, value in found.items() if name.endswith("_floor")}
+    assert len(floors) == (12 if k > d else 9)
+    assert {name: found[name] for name in floors} == pytest.approx(floors, abs=1e-6)
+    assert found["nc1"] >= 0
+
+
+def test_floors_of_the_simplex_figures_are_those_measured_before_for_a_random_head():
+    # metrics table of floors: Gaussian head of 512 x 100, raw .42 and centred .41; 512 x 10 centred .33 or less.
+    vectors = draw("gaussian", list(range(100)), dim=512, seed=0)
+    labels = torch.arange(200) % 100
+    found = collapse.measure(vectors[labels], labels, class_vectors=vectors).figures
+    assert found["nc2_simplex_floor"] == pytest.approx(0.41, abs=0.01)
+    assert found["nc3_raw_floor"] == pytest.approx(0.010, abs=0.001)
+
+
+@pytest.mark.parametrize("tightness", [1e-2, 1e-4, 1e-6])
+def test_nc1_is_never_negative_and_vanishes_with_the_square_of_the_spread(tightness):
+    features, labels, vectors = blobs(d=64, relu=False)
+    tight = (vectors[labels] + tightness * (features - vectors[labels])).float()
+    found = collapse.measure(tight, labels, class_vectors=vectors).figures["nc1"]
+    assert 0 <= found < 100 * tightness**2
+
+
+def test_dot_product_collapse_does_not_see_a_shift_of_all_class_vectors():
+    features, labels, vectors = blobs()
+    a = collapse.measure(features, labels, class_vectors=vectors).figures
+    b = collapse.measure(features, labels, class_vectors=vectors + 3).figures
+    raw = {name for name in a if name.startswith(("nc3_raw", "gnc"))}
+    assert {n: v for n, v in a.items() if n not in raw} == pytest.approx(
+        {n: v for n, v in b.items() if n not in raw}, abs=1e-6
+    )
+
+
+def test_the_margin_equals_a_general_optimiser():
+    vectors = normalised(seeds.normals(0, "test/hull", torch.arange(9), 3).double().numpy())
+    for k in range(9):
+        others = np.delete(vectors, k, axis=0)
+        best = minimize(
+            lambda c, o=others, p=vectors[k]: ((c @ o - p) ** 2).sum(),
+            np.full(8, 1 / 8),
+            bounds=[(0, 1)] * 8,
+            constraints={"type": "eq", "fun": lambda c: c.sum() - 1},
+            method="SLSQP",
+            options={"ftol": 1e-14, "maxiter": 500},
+        )
+        assert _margin.distance_to_hull(vectors[k], others) == pytest.approx(math.sqrt(best.fun), abs=1e-6)
+    expected = min(_margin.distance_to_hull(vectors[k], np.delete(vectors, k, axis=0)) for k in range(9))
+    assert _margin.smallest(torch.from_numpy(vectors), torch.arange(9)) == expected
+
+
+def test_the_margin_of_a_square_is_the_distance_of_a_corner_to_its_diagonal():
+    square = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    assert _margin.smallest(square, torch.arange(4)) == pytest.approx(1, abs=1e-9)
