@@ -28,13 +28,17 @@ def leave(path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"new \x00 bytes", "new text \N{SNOWMAN}", lambda path: path.write_text("written")]
+    ("content", "expected"),
+    [
+        (b"new \x00 bytes", b"new \x00 bytes"),
+        ("\N{SNOWMAN} text", b"\xe2\x98\x83 text"),
+        (lambda path: path.write_text("written"), b"written"),
+    ],
 )
-def test_content_arrives_whole_and_alone(tmp_path, content):
+def test_content_arrives_whole_and_alone(tmp_path, content, expected):
     path = tmp_path / "sub" / "folder" / "file.bin"
     files.atomic_write(path, content)
-    expected = {bytes: lambda: content, str: content.encode if isinstance(content, str) else None}
-    assert path.read_bytes() == expected.get(type(content), lambda: b"written")()
+    assert path.read_bytes() == expected
     assert leave(path) == ["file.bin"]
 
 
