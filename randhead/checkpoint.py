@@ -24,13 +24,22 @@ NAME = re.compile(r"step-(\d{8,})\.safetensors")
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON document, atomically.  Refuses numbers that JSON does not know (NaN, infinity)."""
+    """Write tensors and a JSON document, atomically.  Refuses numbers that JSON does not know (NaN, infinity).
+
+    Raises RunError where the file cannot be written, on a full disk for example; an older file of that name stays.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(document), allow_nan=False)
     metadata = {"format": f"randhead {FORMAT}", "document": text, "sha256": _digest(plain, text)}
     # safetensors refuses tensors that share memory, as the CPU's copies of a model and of its best state may.
     plain = {name: tensor.clone() for name, tensor in plain.items()}
-    atomic_write(path, lambda fragment: save_file(plain, fragment, metadata))
+    try:
+        atomic_write(path, lambda fragment: save_file(plain, fragment, metadata))
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{path}: cannot be written ({error}); older checkpoints are as they were",
+            hint="free some space; the same command goes on from the last checkpoint",
+        ) from None
 
 
 def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -46,7 +55,7 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, T
         raise RunError(f"{path}: not a complete safetensors file ({error})", hint=hint) from None
     if metadata.get("format") != f"randhead {FORMAT}":
         raise RunError(f"{path}: not a checkpoint of randhead (format {metadata.get('format')!r})", hint=hint)
-    text = metadata.get("document", "")
+    text = metadata.get("document", "null")
     if _digest(tensors, text) != metadata.get("sha256"):
         raise RunError(f"{path}: damaged, its content does not match its SHA-256", hint=hint)
     return {name: tensor.to(device) for name, tensor in tensors.items()}, json.loads(text)
@@ -63,9 +72,12 @@ def saved_steps(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints.  A file that cannot be deleted does not stop a training."""
-    for step in saved_steps(folder)[:-keep]:
+def prune(folder: Path, keep: int, *, step: int) -> None:
+    """Delete all but the newest `keep` checkpoints up to a step.  A file that cannot be deleted stops nothing.
+
+    Later ones do not count: they are damaged ones that a training fell back from, and must not displace sound ones.
+    """
+    for step in [saved for saved in saved_steps(folder) if saved <= step][:-keep]:
         try:
             step_path(folder, step).unlink()
         except OSError:

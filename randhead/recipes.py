@@ -63,6 +63,6 @@ NOTES = {
 def settings(chosen: Settings) -> dict[str, Any]:
     """The chosen dotted settings over those of their recipe.  Raises UsageError for an unknown recipe."""
     name = chosen.get("recipe", "default")
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise unknown("recipe", str(name), RECIPES)
     return {**RECIPES[name](chosen), **chosen}

@@ -75,8 +75,13 @@ class Run:
             raise RunError(f"{self.config_path}: {reason}", hint="train again with --fresh") from None
 
     def summary(self) -> dict[str, Any] | None:
-        """The final figures, or None where the run is not finished."""
-        return _read_json(self.summary_path) if self.summary_path.exists() else None
+        """The final figures, or None where the run is not finished.  Raises RunError where they cannot be read."""
+        if not self.summary_path.exists():
+            return None
+        content = _read_json(self.summary_path)
+        if not all(isinstance(content.get(key), dict) for key in ("test", "val", "selected")):
+            raise RunError(f"{self.summary_path}: not what randhead writes", hint="train again with --fresh")
+        return content
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def open_run(root: Path, name: str, config: Config) -> Run:
                 f"{run.path} holds a run with another configuration: {'; '.join(different)}",
                 hint="use another --name, or --fresh to replace that run",
             )
-    elif run.path.exists() and any(run.path.iterdir()):
+    elif run.path.exists() and any(not file.name.startswith(".") for file in run.path.iterdir()):
         raise RunError(f"{run.path} exists and is not a run", hint="use another --name or --out")
     return run
 
@@ -160,13 +165,18 @@ def set_last(run: Run) -> None:
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Keep a second training out of the folder.  The lock goes with the process, so a kill leaves none behind."""
+    """Keep a second training out of the folder, and sweep up the fragments of files whose writer was killed.
+
+    The lock goes with the process, so a kill leaves none behind.
+    """
     run.path.mkdir(parents=True, exist_ok=True)
     with (run.path / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunError(f"{run.path} is being trained by another process", hint="wait for it, or stop it") from None
+        for fragment in [*run.path.glob(".*.tmp"), *run.checkpoints.glob(".*.tmp")]:
+            fragment.unlink()
         yield
 
 
@@ -276,8 +286,8 @@ def load_dataset(
 
 
 def slug(text: str) -> str:
-    """A text as a part of a file name."""
-    return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._") or "data"
+    """A text as a part of a file name, of at most 60 characters."""
+    return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._")[:60] or "data"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

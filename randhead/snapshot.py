@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from randhead import checkpoint
+from randhead import checkpoint, settings
 from randhead.errors import DivergedError, RunError
 from randhead.files import atomic_write
 from randhead.runs import Run
+
+DATA_FACTS = ("class_names", "image_size", "images")  # what a training on a folder that has changed would meet
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Progress:
     epoch: int = 0  # epochs that are finished and validated
     loss_sum: float = 0.0  # of the running epoch, over images
     images: int = 0  # of the running epoch
+    gradients: dict[str, float] = field(default_factory=dict)  # their norms in the last step of an epoch
     seconds: float = 0.0  # in steps, over all starts of this run
     best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy and nll of the selected weights
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -50,17 +53,22 @@ def save(
     checkpoint.save(path, tensors, {**description, "progress": asdict(progress)})
 
 
-def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
+def restore(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, description: dict[str, Any]
+) -> tuple[Progress, dict[str, Tensor]]:
     """Take a checkpoint up into a model and its optimiser; returns the progress and the best weights so far.
 
-    Raises RunError for a file that is damaged or does not fit.
+    Raises RunError for a file that is damaged, or was saved under another description: other settings, other images.
     """
     tensors, document = checkpoint.load(path)
     try:
+        different = _differences(document, description)
+        if different:
+            raise RunError(f"{path}: is of another training ({'; '.join(different)})")
         progress = Progress(**document["progress"])
         model.load_state_dict(checkpoint.select(tensors, "model/"))
         _restore_optimiser(optimizer, checkpoint.select(tensors, "optim/"))
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(f"{path}: does not fit this run ({' '.join(str(error).split())})") from None
     return progress, checkpoint.select(tensors, "best/")
 
@@ -70,7 +78,7 @@ def truncate_log(path: Path, epochs: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["epoch"] <= epochs:
                 kept.append(line + "\n")
@@ -80,12 +88,22 @@ def truncate_log(path: Path, epochs: int) -> None:
 
 
 def start_anew(run: Run) -> None:
-    """Delete what a training left in a run folder (`--fresh`).  Reports of the old weights go as well."""
-    for file in [run.summary_path, run.model_path, run.metrics_path, run.config_path]:
-        file.unlink(missing_ok=True)
+    """Delete what a training left in a run folder (`--fresh`).  Reports of the old weights go as well.
+
+    The configuration goes last: a folder in which this was cut short is still known as a run.
+    """
     for folder in (run.checkpoints, run.reports):
         for file in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
             file.rmdir() if file.is_dir() else file.unlink()
+    for file in [run.summary_path, run.model_path, run.metrics_path, run.path / "README.md", run.config_path]:
+        file.unlink(missing_ok=True)
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """In what two descriptions of a training differ, but for what the machine decides."""
+    left, right = settings.build(settings.unnest(theirs["config"])), settings.build(settings.unnest(ours["config"]))
+    facts = [key for key in DATA_FACTS if theirs["resolved"][key] != ours["resolved"][key]]
+    return [*settings.differences(right, left), *(f"other {key.replace('_', ' ')}" for key in facts)]
 
 
 def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

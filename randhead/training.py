@@ -6,6 +6,7 @@ a step, and no generator.
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,18 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import augment, checkpoint, evaluation, machine, preflight, runs, seeds, settings, snapshot
+from randhead import augment, checkpoint, evaluation, facts, machine, preflight, runs, seeds, settings, snapshot
 from randhead.config import Config
-from randhead.datasets import Dataset, channel_statistics
-from randhead.errors import DivergedError, RunError, UsageError
+from randhead.datasets import Dataset
+from randhead.errors import DivergedError, RunError
 from randhead.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.features import StopRequested
 from randhead.files import write_json
 from randhead.optim import Schedule, optimiser
 from randhead.runs import Run
 from randhead.snapshot import Progress
-
-IMAGE_NET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # what torchvision's and most of timm's weights expect
 
 
 def fit(config: Config, dataset: Dataset, run: Run, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
@@ -38,8 +37,8 @@ def fit(config: Config, dataset: Dataset, run: Run, *, stop: Callable[[], bool] 
     if summary is not None:
         yield Finished(summary)
         return
+    trainer = _Trainer(config, dataset, run, stop)  # before the folder is made: it refuses what cannot be built
     with runs.locked(run):
-        trainer = _Trainer(config, dataset, run, stop)
         yield from trainer.start()
         try:
             yield from trainer.train()
@@ -59,7 +58,7 @@ class _Trainer:
     def __init__(self, config: Config, dataset: Dataset, run: Run, stop: Callable[[], bool]):
         self.config, self.dataset, self.run, self.stop = config, dataset, run, stop
         self.place = machine.device(config.machine.device)
-        self.facts = resolve(config, dataset)
+        self.facts = facts.resolve(config, dataset)
         self.model = runs.new_model(config, self.facts).to(self.place, memory_format=torch.channels_last)
         self.backbone = torch.compile(self.model.backbone) if config.machine.compile else self.model.backbone
         self.facts |= {"dim": self.model.head.dim, "scale": float(self.model.head.scale)}
@@ -126,7 +125,7 @@ class _Trainer:
         self.progress.schedule = self.schedule.state()
         path = checkpoint.step_path(self.run.checkpoints, self.progress.step)
         snapshot.save(path, self.model, self.optimizer, self.best_weights, self.progress, self._description())
-        checkpoint.prune(self.run.checkpoints, self.config.machine.keep_checkpoints)
+        checkpoint.prune(self.run.checkpoints, self.config.machine.keep_checkpoints, step=self.progress.step)
         self.saved_at = time.monotonic()
 
     def _steps(self) -> Iterator[Event]:
@@ -173,13 +172,17 @@ class _Trainer:
             loss.backward()
             mean += loss.item()
         if not math.isfinite(mean):
-            self._diverged(mean)
+            saved = checkpoint.saved_steps(self.run.checkpoints)
+            where = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
+            raise _diverged(f"the loss is {mean} in step {self.progress.step + 1} of {self.total_steps}; {where}")
         if self.config.optim.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
         self.optimizer.step()
         self.progress.step += 1
         self.progress.loss_sum += mean * count
         self.progress.images += count
+        if self.progress.step % self.steps_an_epoch == 0:
+            self.progress.gradients = self._gradient_norms()
         return mean
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -188,18 +191,12 @@ class _Trainer:
             features = self.backbone(self.inputs.prepare(images))
             return self.model.head.loss(features, labels, label_smoothing=self.config.optim.label_smoothing)
 
-    def _diverged(self, loss: float) -> None:
-        saved = checkpoint.saved_steps(self.run.checkpoints)
-        where = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
-        raise DivergedError(
-            f"the loss is {loss} in step {self.progress.step + 1} of {self.total_steps}; {where}",
-            hint="start again with a lower learning rate, --set optim.lr=..., or --set optim.clip_norm=1",
-        )
-
     def _close_epoch(self) -> EpochDone:
         """Validate, select, log and save."""
         progress = self.progress
         val = evaluation.quick_figures(self.model, self.dataset.splits["val"], self.inputs, stop=self.stop)
+        if not all(map(math.isfinite, val.values())):
+            raise _diverged(f"the validation figures are not finite after step {progress.step}")
         progress.epoch += 1
         best = not progress.best or (val["accuracy"], -val["nll"]) > (progress.best["accuracy"], -progress.best["nll"])
         if best:
@@ -211,7 +208,8 @@ class _Trainer:
             "train_loss": progress.loss_sum / progress.images,
             **{f"val_{key}": value for key, value in val.items()},
             "lr": self.optimizer.param_groups[0]["lr"],
-            **self._gradients(),
+            **progress.gradients,
+            **self._head_figures(),
             "seconds": round(progress.seconds, 3),
         }
         progress.loss_sum, progress.images = 0.0, 0
@@ -222,13 +220,17 @@ class _Trainer:
             self._write_model()
         return EpochDone(progress.epoch, self.config.train.epochs, figures, best)
 
-    def _gradients(self) -> dict[str, float]:
-        """Gradient norms of the epoch's last step, the scale, and how far the class vectors have turned."""
+    def _gradient_norms(self) -> dict[str, float]:
+        """Gradient norms of the step that was just made."""
         head = self.model.head
-        gradients = [p.grad for p in self.model.backbone.parameters() if p.grad is not None]
-        figures = {"grad_norm_backbone": _norm(gradients), "scale": float(head.scale)}
+        figures = {"grad_norm_backbone": _norm(list(self.model.backbone.parameters()))}
+        return {**figures, "grad_norm_vectors": _norm([head.vectors])} if head.trainable else figures
+
+    def _head_figures(self) -> dict[str, float]:
+        """The scale, and how far learned class vectors have turned from their start."""
+        head = self.model.head
+        figures = {"scale": float(head.scale)}
         if head.trainable:
-            figures["grad_norm_vectors"] = _norm([head.vectors.grad] if head.vectors.grad is not None else [])
             cosines = torch.cosine_similarity(head.vectors.detach().cpu(), head.draw()).clamp(-1, 1)
             figures["vector_drift_deg"] = float(cosines.acos().rad2deg().mean())
         return figures
@@ -236,6 +238,8 @@ class _Trainer:
     def _log(self, figures: dict[str, Any]) -> None:
         with self.run.metrics_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(figures) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # the checkpoint that follows must not outlive it
 
     def _description(self) -> dict[str, Any]:
         return {"config": settings.nest(self.config), "resolved": self.facts, "versions": machine.versions()}
@@ -247,47 +251,25 @@ class _Trainer:
 
     def _resume(self) -> Iterator[Warned]:
         """Take up the newest checkpoint that can be read; name those that cannot."""
-        steps = checkpoint.saved_steps(self.run.checkpoints)
+        steps, description = checkpoint.saved_steps(self.run.checkpoints), self._description()
         for step in reversed(steps):
             path = checkpoint.step_path(self.run.checkpoints, step)
             try:
-                self.progress, self.best_weights = snapshot.restore(path, self.model, self.optimizer)
+                state = snapshot.restore(path, self.model, self.optimizer, description)
+                self.progress, self.best_weights = state
                 self.schedule.restore(self.progress.schedule)
                 break
             except RunError as error:
-                yield Warned(f"{error.message}; going on from an older checkpoint")
+                yield Warned(f"{error.message}; looking for an older checkpoint")
         else:
             if steps:
-                raise RunError(f"{self.run.checkpoints} has no readable checkpoint", hint="start anew with --fresh")
+                raise RunError(f"{self.run.checkpoints}: no checkpoint can be used", hint="start anew with --fresh")
         snapshot.truncate_log(self.run.metrics_path, self.progress.epoch)
 
 
-def resolve(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """What the config come to on this data: sizes, class names, normalisation, and how images are varied."""
-    if len(dataset.class_names) < 2:
-        raise UsageError(f"{dataset.name} has {len(dataset.class_names)} class; a classifier needs two")
-    data = config.data
-    mean, std = _normalisation(config, dataset)
-    return {
-        "class_names": list(dataset.class_names),
-        "image_size": dataset.image_size,
-        "mean": mean,
-        "std": std,
-        "crop_padding": dataset.image_size // 8 if data.crop_padding is None else data.crop_padding,
-        "flip": dataset.mirrors if data.flip is None else data.flip,
-        "images": {name: len(split) for name, split in dataset.splits.items()},
-    }
-
-
-def _normalisation(config: Config, dataset: Dataset) -> tuple[list[float], list[float]]:
-    """Mean and deviation of the channels, of pixels in [0, 1]."""
-    kind = config.data.normalise or ("imagenet" if config.backbone.pretrained else "dataset")
-    if kind == "imagenet":
-        return IMAGE_NET
-    if kind == "half":
-        return [0.5] * 3, [0.5] * 3
-    mean, std = channel_statistics(dataset.splits["train"].images)
-    return mean.tolist(), std.clamp_min(1 / 255).tolist()
+def _diverged(message: str) -> DivergedError:
+    hint = "start again with a lower learning rate, --set optim.lr=..., or --set optim.clip_norm=1"
+    return DivergedError(message, hint=hint)
 
 
 def _count_batches(images: int, size: int) -> int:
@@ -295,6 +277,7 @@ def _count_batches(images: int, size: int) -> int:
     return max(1, images // size + (images % size > 1))
 
 
-def _norm(gradients: list[Tensor]) -> float:
-    """The joint L2 norm."""
-    return float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients]))) if gradients else 0.0
+def _norm(parameters: list[Tensor]) -> float:
+    """The joint L2 norm of their gradients."""
+    gradients = [p.grad.norm() for p in parameters if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack(gradients))) if gradients else 0.0
