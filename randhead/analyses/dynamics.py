@@ -16,7 +16,7 @@ from randhead.errors import DataError, UsageError
 
 STREAMS = "none"
 WINDOW = 1 / 20  # of the run: the median that takes the noise of single batches out
-PROGRESS = 0.01  # of the whole drop of the loss: a new low that counts
+PROGRESS = 0.02  # of the whole drop of the loss: a new low that counts
 PATIENCE = 1 / 5  # of the run: without progress for so long at its end, it has stopped
 REBOUND = 0.1  # of the whole drop: ending so far above the low is going back up
 SOLVED = 0.5  # of the loss of guessing, log K: a run that stops above it has not converged

@@ -1,0 +1,227 @@
+"""Similarity, dynamics and seeds against SciPy, loops, and curves whose answer is known."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from randhead import seeds
+from randhead.analyses import dynamics, similarity
+from randhead.analyses import seeds as seed_analysis
+from randhead.errors import DataError, UsageError
+from randhead.vectors import draw
+
+
+def likeness(k, seed, round_to=None):
+    matrix = seeds.normals(seed, "test/likeness", torch.arange(k), k).double()
+    matrix = matrix + matrix.T
+    return matrix.round(decimals=round_to) if round_to is not None else matrix
+
+
+@pytest.mark.parametrize("ties", [None, 0])
+def test_mantel_equals_a_loop_of_scipys_spearman_over_the_same_permutations(ties):
+    k, a, b = 9, likeness(9, 0, ties), likeness(9, 1, ties)
+    upper = np.triu_indices(k, 1)
+
+    def rho(matrix):
+        return stats.spearmanr(matrix.numpy()[upper], b.numpy()[upper]).statistic
+
+    orders = [seeds.permutation(5, "analyses/mantel", k, stream=s) for s in range(199)]
+    better = sum(rho(a[order][:, order]) >= rho(a) - 1e-12 for order in orders)
+    found, p = similarity.mantel(a, b, permutations=199, seed=5)
+    assert found == pytest.approx(rho(a), abs=1e-9)
+    assert p == pytest.approx((1 + better) / 200, abs=1e-12)
+
+
+def test_identical_likeness_has_correlation_one_and_the_smallest_p():
+    a = likeness(12, 0)
+    assert similarity.mantel(a, a) == (pytest.approx(1, abs=1e-12), 1 / 1000)
+    assert similarity.mantel(a, -a)[1] == 1
+
+
+def test_p_values_of_unrelated_matrices_are_uniform():
+    p = [similarity.mantel(likeness(10, s), likeness(10, 1000 + s), permutations=99, seed=s)[1] for s in range(60)]
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert 0.3 < np.mean(p) < 0.7
+
+
+def test_random_vectors_do_not_know_the_likeness_that_learned_ones_and_means_know():
+    k = 30
+    groups = torch.arange(k) // 5
+    prototypes = seeds.normals(0, "test/prototypes", torch.arange(6), 64)
+    means = prototypes[groups] + seeds.normals(0, "test/means", torch.arange(k), 64)
+    references = {"taxonomy": similarity.common_ancestry([["root", f"g{g}", f"c{i}"] for i, g in enumerate(groups)])}
+    fixed = similarity.measure(draw("gaussian", list(range(k)), dim=64), references=references, class_means=means)
+    assert abs(fixed.figures["vectors_taxonomy"]) < 0.15 and fixed.figures["vectors_taxonomy_p"] > 0.05
+    assert fixed.figures["means_taxonomy"] > 0.4 and fixed.figures["means_taxonomy_p"] == 0.001
+    learned = similarity.measure(means, references=references).figures
+    assert learned["vectors_taxonomy"] == fixed.figures["means_taxonomy"]
+    assert fixed.arrays["vectors"].shape == (k, k)
+
+
+def test_references_equal_their_definitions():
+    vectors = seeds.normals(2, "test/vectors", torch.arange(5), 8).double()
+    assert similarity.cosines(vectors).numpy() == pytest.approx(_cosines(vectors.numpy()), abs=1e-12)
+    images = vectors.reshape(5, 2, 2, 2)
+    assert torch.equal(similarity.cosines(images), similarity.cosines(vectors))
+    confusion = torch.tensor([[8, 2, 0], [1, 1, 2], [0, 0, 5]])
+    expected = [[0.8, (0.2 + 0.25) / 2, 0], [(0.2 + 0.25) / 2, 0.25, 0.25], [0, 0.25, 1]]
+    assert similarity.symmetrised(confusion).numpy() == pytest.approx(np.array(expected), abs=1e-12)
+    paths = [["animal", "cat"], ["animal", "dog", "poodle"], ["vehicle", "car"]]
+    expected = [[1, 0.4, 0], [0.4, 1, 0], [0, 0, 1]]
+    assert similarity.common_ancestry(paths).numpy() == pytest.approx(np.array(expected), abs=1e-12)
+
+
+def _cosines(x):
+    x = x - x.mean(axis=0)
+    return 1 - np.array([[_cosine_distance(a, b) for b in x] for a in x])
+
+
+def _cosine_distance(a, b):
+    return 1 - a @ b / math.sqrt((a @ a) * (b @ b))
+
+
+def test_a_constant_reference_has_no_correlation_and_few_classes_no_power():
+    found = similarity.measure(likeness(5, 0), references={"flat": torch.ones(5, 5)})
+    assert found.figures == {"vectors_flat": None, "vectors_flat_p": None}
+    assert "no correlation" in found.notes[0] and "no power" in found.notes[1]
+
+
+STEPS = torch.arange(0, 2000, 10)
+
+
+def curve(start, end, until, noise=0.05):
+    """A loss that falls in a straight line to `end` at step `until`, then stays; NumPy-free noise."""
+    share = (STEPS.double() / until).clamp_max(1)
+    return start + (end - start) * share + noise * seeds.normals(0, "test/loss", STEPS, 1).squeeze(1)
+
+
+def test_a_loss_that_falls_and_rests_has_converged_near_its_knee():
+    found = dynamics.measure(STEPS, curve(2.3, 0.2, 1000), num_classes=10).figures
+    assert found["verdict"] == "converged"
+    assert 900 <= found["stopped_at_step"] <= 1150
+    assert found["lowest_loss"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_a_loss_that_rests_near_guessing_did_not_converge():
+    found = dynamics.measure(STEPS, curve(2.3, 1.6, 500, noise=0.01), num_classes=10, cosine_scale=1.0)
+    assert found.figures["verdict"] == "did not converge"
+    assert 400 <= found.figures["stopped_at_step"] <= 700
+    # heads.md: at s = 1 a simplex head of 10 classes gives its target at most 0.252.
+    assert found.figures["reachable_loss"] == pytest.approx(-math.log(0.252), abs=0.002)
+    assert "raise the scale" in found.notes[0]
+    assert dynamics.measure(STEPS, curve(2.3, 0.1, 500), num_classes=10, cosine_scale=16.0).notes == ()
+
+
+def test_a_loss_that_still_falls_is_still_improving():
+    found = dynamics.measure(STEPS, curve(2.3, 0.3, 2000), num_classes=10).figures
+    assert found["verdict"] == "still improving" and found["stopped_at_step"] is None
+
+
+def test_a_loss_that_rises_again_went_back_up_where_it_was_lowest():
+    loss = torch.cat((curve(2.3, 0.5, 1000)[:100], curve(0.5, 1.5, 1000)[:100]))
+    found = dynamics.measure(STEPS, loss, num_classes=10).figures
+    assert found["verdict"] == "went back up"
+    assert abs(found["stopped_at_step"] - 1000) <= 100 and abs(found["lowest_loss_step"] - 1000) <= 100
+
+
+def test_a_loss_that_is_not_a_number_has_diverged_at_its_step():
+    loss = curve(2.3, 0.5, 1000)
+    loss[120:] = math.nan
+    found = dynamics.measure(STEPS, loss, num_classes=10).figures
+    assert found["verdict"] == "diverged" and found["stopped_at_step"] == 1200
+
+
+def test_no_arrangement_of_unit_vectors_beats_the_reachable_loss_and_the_simplex_meets_it():
+    for scale in (1.0, 4.0, 10.0):
+        simplex = draw("simplex", list(range(6)), dim=8, num_classes=6).double()
+        loss = torch.nn.functional.cross_entropy(scale * simplex @ simplex.T, torch.arange(6)).item()
+        assert dynamics.reachable_loss(scale, 6) == pytest.approx(loss, abs=1e-6)
+        other = draw("gaussian", list(range(6)), dim=8).double()
+        assert torch.nn.functional.cross_entropy(scale * other @ other.T, torch.arange(6)).item() > loss
+
+
+def test_drift_and_series_are_followed_to_the_end():
+    first = torch.tensor([[1.0, 0], [0, 2]])
+    kept = torch.stack((first, first, torch.tensor([[0.0, 1], [0, 4]])))
+    gradients = (torch.tensor([5, 15]), torch.tensor([3.0, 0.5]))
+    found = dynamics.measure(
+        STEPS,
+        curve(2, 1, 900),
+        num_classes=10,
+        series={"backbone_gradient": gradients},
+        class_vectors=(torch.tensor([0, 10, 20]), kept),
+    )
+    assert found.figures["class_vector_turn_deg"] == pytest.approx(45, abs=1e-9)
+    assert found.figures["class_vector_drift"] == pytest.approx(math.sqrt(6 / 5), abs=1e-12)
+    assert found.arrays["drift"].tolist()[:2] == [0, 0]
+    assert found.figures["backbone_gradient_first"] == 3 and found.figures["backbone_gradient_lowest"] == 0.5
+    single = dynamics.measure(torch.tensor([0]), torch.tensor([2.0]), num_classes=3).figures
+    assert single["verdict"] == "still improving"
+
+
+def test_logs_that_cannot_be_of_one_run_are_errors():
+    with pytest.raises(DataError, match="steps of loss do not increase"):
+        dynamics.measure(torch.tensor([0, 10, 5]), torch.ones(3), num_classes=3)
+    with pytest.raises(UsageError, match="one value a step"):
+        dynamics.measure(STEPS, torch.ones(3), num_classes=3)
+    with pytest.raises(DataError, match="nothing was logged"):
+        dynamics.measure(STEPS[:0], torch.ones(0), num_classes=3)
+
+
+def layout(a, b, head, seed, rest, draw_seed=0):
+    """A table of a grid of runs with given standard deviations, and its runs in a shuffled order."""
+    normal = seeds.normals(draw_seed, "test/layout", torch.arange(a + 1), a + b + b).double()
+    rows, columns = normal[0, :a, None], normal[0, a : a + b]
+    table = 0.8 + head * rows + seed * columns + rest * normal[1:, :b]
+    order = seeds.permutation(draw_seed, "test/order", a * b)
+    grid = torch.cartesian_prod(torch.arange(a) + 100, torch.arange(b) + 7)[order]
+    return table, grid[:, 0], grid[:, 1], table.flatten()[order]
+
+
+def test_variance_components_equal_least_squares_of_nested_models():
+    a, b = 4, 6
+    table, heads, trains, values = layout(a, b, 0.02, 0.01, 0.005)
+    y = values.numpy()
+    one = np.ones((a * b, 1))
+    by_head = np.eye(a)[heads.numpy() - 100]
+    by_seed = np.eye(b)[trains.numpy() - 7]
+    models = [one, np.hstack((one, by_head)), np.hstack((one, by_head, by_seed))]
+    residuals = [((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2).sum() for x in models]
+    squares = [r - s for r, s in pairwise(residuals)]
+    mean_head, mean_seed, mean_rest = squares[0] / (a - 1), squares[1] / (b - 1), residuals[2] / ((a - 1) * (b - 1))
+    found = seed_analysis.measure(heads, trains, values={"accuracy": values})
+    assert torch.equal(found.arrays["accuracy"], table)
+    expected = {"head": (mean_head - mean_rest) / b, "seed": (mean_seed - mean_rest) / a, "rest": mean_rest}
+    for name, variance in expected.items():
+        assert found.figures[f"accuracy_{name}_std"] == pytest.approx(math.sqrt(variance), abs=1e-9)
+        assert found.figures[f"accuracy_{name}_share"] == pytest.approx(variance / sum(expected.values()), abs=1e-9)
+    p = stats.f.sf(mean_head / mean_rest, a - 1, (a - 1) * (b - 1))
+    assert found.figures["accuracy_head_p"] == pytest.approx(p, abs=1e-9)
+
+
+def test_components_recover_what_the_runs_were_made_of():
+    found = [
+        seed_analysis.measure(h, s, values={"x": v}).figures
+        for h, s, v in (layout(8, 8, 0.03, 0.01, 0.02, draw_seed=d)[1:] for d in range(60))
+    ]
+    for name, expected in (("head", 0.03), ("seed", 0.01), ("rest", 0.02)):
+        variance = np.mean([f[f"x_{name}_std"] ** 2 for f in found])
+        assert variance == pytest.approx(expected**2, rel=0.35)
+
+
+def test_a_grid_with_holes_repeats_or_a_single_row_is_an_error():
+    _, heads, trains, values = layout(3, 3, 1, 1, 1)
+    with pytest.raises(DataError, match="has no run, not one"):
+        seed_analysis.measure(heads[1:], trains[1:], values={"x": values[1:]})
+    with pytest.raises(DataError, match="has 2 runs"):
+        seed_analysis.measure(heads[[0, *range(9)]], trains[[0, *range(9)]], values={"x": values[[0, *range(9)]]})
+    with pytest.raises(DataError, match="at least 2 head seeds and 2 seeds, got 1 and 9"):
+        seed_analysis.measure(heads * 0, torch.arange(9), values={"x": values})
+    with pytest.raises(DataError, match="NaN"):
+        seed_analysis.measure(heads, trains, values={"x": values * math.nan})
+    flat = seed_analysis.measure(heads, trains, values={"x": torch.ones(9)}).figures
+    assert flat["x_head_share"] is None and flat["x_head_p"] is None and flat["x_std"] == 0
