@@ -51,6 +51,7 @@ class DataConfig:
         size = self.image_size
         require(size is None or 8 <= size <= 1024, "data.image_size", "be from 8 to 1024 pixels", size)
         require(0 < self.validation < 1, "data.validation", "be between 0 and 1", self.validation)
+        require(0 <= self.split_seed < 2**63, "data.split_seed", "be from 0 to 2^63 - 1", self.split_seed)
         padding = self.crop_padding
         require(padding is None or 0 <= padding <= 256, "data.crop_padding", "be from 0 to 256 pixels", padding)
         if self.normalise is not None:

@@ -1,0 +1,247 @@
+"""Settings as text, their bounds, recipes, and what makes two configurations the same run."""
+
+import dataclasses
+import math
+
+import pytest
+
+from randhead import recipes, settings
+from randhead.config import Config
+from randhead.errors import UsageError
+
+NUMBERS = {key: kind for key, kind in settings._kinds(Config).items() if kind in (int, float, int | None, float | None)}
+
+
+def built(**changes):
+    return settings.build({key.replace("__", "."): value for key, value in changes.items()})
+
+
+def refusal(values):
+    with pytest.raises(UsageError) as caught:
+        settings.build(values)
+    return caught.value
+
+
+def test_no_setting_is_the_defaults():
+    assert settings.build({}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("optim.learning_rate", None),
+        ("optim.momentun", "optim.momentum"),
+        ("lr", "optim.lr"),
+        ("trian.seed", "train.seed"),
+    ],
+)
+def test_an_unknown_key_is_refused_and_the_nearest_named(key, meant):
+    error = refusal({key: 1})
+    assert key in error.message
+    assert error.hint
+    if meant:
+        assert f"did you mean {meant!r}?" in error.hint
+
+
+def test_a_section_is_not_a_setting():
+    assert "optim" in refusal({"optim": 3}).message
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("optim.lr", "1e-2", 0.01),
+        ("optim.lr", 1, 1.0),
+        ("train.epochs", "7", 7),
+        ("train.epochs", 7.0, 7),
+        ("head.trainable", "true", True),
+        ("head.trainable", "No", False),
+        ("head.scale", "auto", None),
+        ("head.bias", "none", None),
+        ("data.flip", "1", True),
+        ("data.name", "cifar10", "cifar10"),
+    ],
+)
+def test_text_becomes_the_type_of_the_field(key, text, value):
+    found = settings.flatten(settings.build({key: text}))[key]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.epochs", "3.5"),
+        ("train.epochs", 3.5),
+        ("train.epochs", True),
+        ("train.epochs", math.inf),
+        ("train.epochs", [3]),
+        ("optim.lr", "fast"),
+        ("optim.lr", False),
+        ("optim.lr", {}),
+        ("head.trainable", "maybe"),
+        ("head.trainable", 2),
+        ("data.name", 5),
+        ("train.epochs", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(key, value):
+    assert key in refusal({key: value}).message
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1])
+@pytest.mark.parametrize("key", sorted(NUMBERS))
+def test_no_number_may_be_negative_or_not_finite(key, value):
+    if key == "head.bias" and value == -1:
+        return  # a constant bias may have any sign
+    assert key in refusal({key: value}).message
+
+
+@pytest.mark.parametrize(
+    ("key", "low", "high"),
+    [
+        ("data.image_size", 8, 1024),
+        ("data.crop_padding", 0, 256),
+        ("train.epochs", 1, 100_000),
+        ("train.batch_size", 2, 1_000_000),
+        ("train.seed", 0, 2**63 - 1),
+        ("train.head_seed", 0, 2**63 - 1),
+        ("machine.workers", 1, 256),
+    ],
+)
+def test_bounds_include_their_ends_and_nothing_beyond(key, low, high):
+    for value in (low, high):
+        assert settings.flatten(settings.build({key: value}))[key] == value
+    for value in (low - 1, high + 1):
+        assert key in refusal({key: value}).message
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "head.scoring",
+        "head.neck",
+        "head.class_keys",
+        "optim.name",
+        "optim.schedule",
+        "train.precision",
+        "machine.device",
+    ],
+)
+def test_a_word_outside_its_choices_is_refused_with_the_choices(key):
+    error = refusal({key: "nonsense"})
+    assert key in error.message
+    assert "known: " in error.hint
+
+
+def test_a_choice_that_is_nearly_right_is_guessed():
+    assert "did you mean 'cosine'?" in refusal({"head.scoring": "cosin"}).hint
+
+
+def test_toml_reads_as_the_same_dotted_keys(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('recipe = "fair"\n[optim]\nlr = 0.2\nname = "adamw"\n[head]\ntrainable = true\n')
+    read = settings.read_toml(file)
+    assert read == {"recipe": "fair", "optim.lr": 0.2, "optim.name": "adamw", "head.trainable": True}
+
+
+@pytest.mark.parametrize("content", [b"optim.lr =", b"[optim", b"a = 1\na = 2", b"\xff\xfe", b"lr: 0.1"])
+def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path, content):
+    file = tmp_path / "run.toml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"run\.toml: not a TOML file"):
+        settings.read_toml(file)
+
+
+def test_nesting_and_unnesting_are_inverse():
+    config = built(optim__lr=0.3, head__scale=2.5, data__flip=True)
+    assert settings.build(settings.unnest(settings.nest(config))) == config
+
+
+def test_an_assignment_is_split_at_its_first_equals_sign():
+    assert settings.parse_assignment(" data.name = a=b ") == ("data.name", "a=b")
+    for text in ("optim.lr", "=3", " =3"):
+        with pytest.raises(UsageError):
+            settings.parse_assignment(text)
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().train.epochs = 3
+
+
+def test_the_machine_is_no_part_of_a_runs_identity():
+    ours, theirs = built(), built(machine__workers=7, machine__checkpoint_minutes=0, machine__device="cpu")
+    assert settings.digest(ours) == settings.digest(theirs)
+    assert settings.differences(ours, theirs) == []
+
+
+def test_every_other_setting_is():
+    plain = settings.flatten(Config())
+    other = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v / 2 + 0.01}
+    words = {
+        "recipe": "fair",
+        "head.scoring": "cosine",
+        "head.neck": "linear",
+        "head.class_keys": "name",
+        "optim.name": "adamw",
+        "optim.schedule": "cosine",
+        "train.precision": "bf16",
+        "data.normalise": "half",
+    }
+    unset = {"data.image_size": 32, "data.crop_padding": 1, "data.flip": True, "head.scale": 2.0, "head.bias": 0.5}
+    unset["optim.clip_norm"] = 1.0
+    for key, value in plain.items():
+        if key.startswith("machine."):
+            continue
+        change = words.get(key, unset.get(key)) if key in words | unset else None
+        change = other[type(value)](value) if change is None and not isinstance(value, str) else change or "other"
+        changed = settings.build({key: change})
+        assert settings.digest(changed) != settings.digest(Config()), key
+        assert settings.differences(changed, Config()) == [f"{key}: {value!r} there, {change!r} here"]
+
+
+ARMS = [(scoring, learned) for scoring in ("dot", "cosine") for learned in (False, True)]
+
+
+@pytest.mark.parametrize(("scoring", "learned"), ARMS)
+def test_the_paper_recipe_has_the_official_codes_unequal_settings(scoring, learned):
+    config = settings.build(recipes.settings({"recipe": "paper", "head.scoring": scoring, "head.trainable": learned}))
+    optim, train, data = config.optim, config.train, config.data
+    assert optim.lr == (0.001 if (scoring, learned) == ("dot", True) else 0.1)
+    assert optim.weight_decay == (5e-4 if scoring == "dot" else 0.0)
+    assert (optim.name, optim.momentum, optim.schedule) == ("sgd", 0.9, "plateau")
+    assert (optim.plateau_factor, optim.plateau_patience) == (0.2, 3)
+    assert (train.batch_size, train.epochs) == (32, 80)
+    assert (data.crop_padding, data.flip, data.normalise) == (10, True, "half")
+    assert (config.backbone.name, config.head.bias) == ("resnet18", 0.01)
+
+
+@pytest.mark.parametrize("spelling", ["true", "yes", "1", True])
+def test_learned_is_understood_however_it_is_spelled(spelling):
+    assert recipes.settings({"recipe": "paper", "head.trainable": spelling})["optim.lr"] == 0.001
+
+
+def test_the_fair_recipe_is_the_same_in_all_arms():
+    arms = [
+        settings.build(recipes.settings({"recipe": "fair", "head.scoring": scoring, "head.trainable": learned}))
+        for scoring, learned in ARMS
+    ]
+    for config in arms[1:]:
+        changed = {line.partition(":")[0] for line in settings.differences(config, arms[0])}
+        assert changed <= {"head.scoring", "head.trainable"}
+
+
+@pytest.mark.parametrize("recipe", sorted(recipes.RECIPES))
+def test_what_the_user_sets_wins_over_the_recipe(recipe):
+    chosen = {"recipe": recipe, "optim.lr": 0.123, "train.epochs": "5", "backbone.name": "small_resnet"}
+    config = settings.build(recipes.settings(chosen))
+    assert (config.optim.lr, config.train.epochs, config.backbone.name) == (0.123, 5, "small_resnet")
+    assert config.recipe == recipe
+
+
+@pytest.mark.parametrize("recipe", ["papr", "", 3, ["paper"]])
+def test_an_unknown_recipe_is_refused_with_the_known_ones(recipe):
+    with pytest.raises(UsageError, match="unknown recipe") as caught:
+        recipes.settings({"recipe": recipe})
+    assert "default, fair, paper" in caught.value.hint
