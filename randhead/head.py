@@ -76,7 +76,8 @@ class ClassVectorHead(nn.Module):
         self.num_classes, self.dim, self.scoring = num_classes, dim, scoring
         self.geometry, self.seed, self.trainable = vectors, seed, trainable
         self.class_names = None if class_names is None else tuple(class_names)
-        self.losses = catalog.load("losses", "dense" if normaliser == "auto" else normaliser)
+        self.normaliser = "dense" if normaliser == "auto" else normaliser
+        catalog.load("losses", self.normaliser)  # an unknown name is an error now, not at the first loss
         self.neck = _neck(neck, dim)
         drawn = self.draw() if drawn is None else drawn.float()
         keys = "index" if class_names is None else "name"
@@ -110,9 +111,9 @@ class ClassVectorHead(nn.Module):
         return torch.tensor([seeds.name_id(name) for name in self.class_names])
 
     @property
-    def scale(self) -> Tensor | float:
-        """What multiplies the scores."""
-        return self.fixed_scale if self.log_scale is None else self.log_scale.exp()
+    def scale(self) -> float:
+        """What multiplies the scores, as a number."""
+        return self.fixed_scale if self.log_scale is None else self.log_scale.detach().exp().item()
 
     def class_vectors(self) -> Tensor:
         """The class vectors as the scores use them: (K, D), of unit norm for the cosine."""
@@ -128,7 +129,8 @@ class ClassVectorHead(nn.Module):
     def queries(self, embedded: Tensor) -> Tensor:
         """What is multiplied with the class vectors, in float32 also under autocast: (B, D) -> (B, D)."""
         embedded = embedded.float()
-        return self.scale * (F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded)
+        scale = self.fixed_scale if self.log_scale is None else self.log_scale.exp()
+        return scale * (F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded)
 
     def score(self, embedded: Tensor) -> Tensor:
         """The logits of embedded features: (B, D) -> (B, K) float32."""
@@ -148,7 +150,7 @@ class ClassVectorHead(nn.Module):
         embedded = self.embed(features)
         with torch.autocast(embedded.device.type, enabled=False):
             queries, rows = self.queries(embedded), self.class_vectors()
-            own, others = self.losses.scores(queries, labels, rows, self.bias)
+            own, others = catalog.load("losses", self.normaliser).scores(queries, labels, rows, self.bias)
             loss = cross_entropy(own, others)
             if label_smoothing:
                 average = queries @ rows.mean(dim=0) + (0.0 if self.bias is None else self.bias.mean())

@@ -1,0 +1,223 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from randhead import ClassVectorHead, vectors
+from randhead.errors import RunError, UsageError
+
+K, D, B = 7, 16, 12
+REDRAWN = ("uniform", "gaussian", "rademacher", "hadamard")  # a checkpoint holds their spec
+STORED = ("orthogonal", "simplex")  # a checkpoint holds their numbers
+
+
+def batch(b=B, d=D, k=K, *, seed=0, scale=3.0):
+    generator = torch.Generator().manual_seed(seed)
+    features = scale * torch.randn(b, d, generator=generator)
+    return features, torch.randint(0, k, (b,), generator=generator)
+
+
+def reference(head, features, labels, smoothing=0.0):
+    """The loss by torch's own cross-entropy in float64."""
+    embedded = head.double_neck(features.double()) if hasattr(head, "double_neck") else features.double()
+    rows = (head.vectors if head.trainable else head.draw()).double()
+    if head.scoring == "cosine":
+        embedded, rows = F.normalize(embedded, dim=1), F.normalize(rows, dim=1)
+    logits = head.scale * embedded @ rows.T
+    logits = logits + (head.constant if head.bias is None else head.bias.double())
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("geometry", REDRAWN + STORED)
+def test_fixed_and_learned_heads_start_from_the_same_vectors(geometry):
+    fixed, learned = (ClassVectorHead(K, D, geometry, trainable=flag, seed=3) for flag in (False, True))
+    assert torch.equal(fixed.draw(), learned.vectors)
+    assert torch.equal(fixed.draw(), vectors.draw(geometry, range(K), dim=D, seed=3, num_classes=K))
+    features, labels = batch()
+    torch.testing.assert_close(fixed(features), learned(features))
+    torch.testing.assert_close(fixed.loss(features, labels), learned.loss(features, labels))
+
+
+def test_another_seed_gives_other_vectors():
+    assert not torch.equal(ClassVectorHead(K, D, seed=0).draw(), ClassVectorHead(K, D, seed=1).draw())
+
+
+@pytest.mark.parametrize("normaliser", ["auto", "dense"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("neck", ["none", "linear", "batchnorm"])
+@pytest.mark.parametrize("bias", [None, 0.01])
+@pytest.mark.parametrize("scale", [None, 4.0])
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("scoring", ["dot", "cosine"])
+def test_the_loss_is_torchs_cross_entropy(scoring, trainable, scale, bias, neck, smoothing, normaliser):
+    head = ClassVectorHead(
+        K, D, scoring=scoring, trainable=trainable, scale=scale, bias=bias, neck=neck, normaliser=normaliser
+    )
+    head.double_neck = copy.deepcopy(head.neck).double()
+    features, labels = batch()
+    features.requires_grad_()
+    loss = head.loss(features, labels, label_smoothing=smoothing)
+    expected = reference(head, features, labels, smoothing)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    ours, theirs = torch.autograd.grad(loss, features)[0], torch.autograd.grad(expected, features)[0]
+    assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
+def test_gradients_reach_all_that_is_learned_and_nothing_else():
+    head = ClassVectorHead(K, D, trainable=True, bias=0.01, learn_scale=True, scoring="cosine", neck="linear")
+    head.loss(*batch()).backward()
+    assert {name for name, p in head.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0} == {
+        "vectors", "bias", "log_scale", "neck.weight", "neck.bias",
+    }  # fmt: skip
+    assert not list(ClassVectorHead(K, D).parameters())
+
+
+def test_fixed_vectors_that_can_be_drawn_again_are_neither_parameter_nor_buffer():
+    head = ClassVectorHead(K, D)
+    assert not list(head.parameters()) and not list(head.buffers())
+    assert set(head.state_dict()) == {"spec"} and head.state_dict()["spec"].nbytes < 500
+
+
+@pytest.mark.parametrize("scale", [18.0, 24.0])
+def test_well_fitted_samples_keep_their_digits_where_the_usual_form_loses_them(scale):
+    head = ClassVectorHead(2000, 64, "rademacher", scale=1.0)
+    labels = torch.arange(32)
+    features = scale * head.draw()[labels] + 0.1 * batch(32, 64)[0]
+    losses = {}
+    for name, dtype in (("usual", torch.float32), ("exact", torch.float64)):
+        x = features.to(dtype).requires_grad_()
+        losses[name] = F.cross_entropy(x @ head.draw().to(dtype).T, labels)
+        losses[name + " gradient"] = torch.autograd.grad(losses[name], x)[0].double()
+    x = features.clone().requires_grad_()
+    ours = head.loss(x, labels)
+    gradient = torch.autograd.grad(ours, x)[0].double()
+    exact, exact_gradient = losses["exact"], losses["exact gradient"]
+    assert ours.item() == pytest.approx(exact.item(), rel=1e-5)
+    assert (gradient - exact_gradient).norm() < 1e-5 * exact_gradient.norm()
+    if exact < 1e-6:
+        assert abs(losses["usual"].item() / exact.item() - 1) > 0.05
+
+
+def test_learn_scale_starts_at_the_scale_and_stays_positive():
+    head = ClassVectorHead(K, D, scoring="cosine", scale=5.0, learn_scale=True)
+    assert head.scale == pytest.approx(5.0, rel=1e-6)
+    features, labels = batch()
+    fixed = ClassVectorHead(K, D, scoring="cosine", scale=5.0)
+    torch.testing.assert_close(head(features), fixed(features))
+    head.loss(features, labels).backward()
+    with torch.no_grad():
+        head.log_scale -= 1e3 * head.log_scale.grad.sign()
+    assert head.scale >= 0
+
+
+@pytest.mark.parametrize("geometry", REDRAWN + STORED)
+@pytest.mark.parametrize("trainable", [False, True])
+def test_saving_and_loading_keep_the_numbers_bit_for_bit(geometry, trainable):
+    head = ClassVectorHead(K, D, geometry, trainable=trainable, neck="linear", seed=5)
+    state = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+    other = ClassVectorHead(K, D, geometry, trainable=trainable, neck="linear", seed=5)
+    other.load_state_dict(state)
+    features, _ = batch()
+    assert torch.equal(other(features), head(features))
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(tensor, head.state_dict()[name])
+
+
+def test_a_checkpoint_stores_vectors_that_cannot_be_drawn_again():
+    head = ClassVectorHead(K, D, "orthogonal")
+    assert torch.equal(head.state_dict()["vectors"], head.draw())
+    assert "vectors" not in ClassVectorHead(K, D, "uniform").state_dict()
+    again = ClassVectorHead(K, D, "orthogonal", drawn=head.state_dict()["vectors"])
+    again.load_state_dict(head.state_dict())
+    assert torch.equal(again.class_vectors(), head.class_vectors())
+
+
+@pytest.mark.parametrize("geometry", ["rademacher", "orthogonal"])
+@pytest.mark.parametrize("move", ["half", "double", "bfloat16", "float", "cpu"])
+def test_moving_a_module_never_rounds_fixed_vectors(geometry, move):
+    head = ClassVectorHead(K, D, geometry)
+    before = head.class_vectors().clone()
+    getattr(head, move)()
+    assert head.class_vectors().dtype == torch.float32
+    assert torch.equal(head.class_vectors(), before)
+    assert torch.equal(copy.deepcopy(head).class_vectors(), before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"vectors": "gaussian"},
+        {"num_classes": K + 1},
+        {"dim": 2 * D},
+        {"class_names": tuple("abcdefg")},
+    ],
+)
+def test_the_state_of_another_head_is_refused(change):
+    arguments = {"num_classes": K, "dim": D}
+    state = ClassVectorHead(**arguments).state_dict()
+    with pytest.raises(RunError, match="not the ones of the checkpoint"):
+        ClassVectorHead(**arguments | change).load_state_dict(state)
+
+
+def test_a_state_without_a_spec_or_with_a_damaged_one_is_refused():
+    head = ClassVectorHead(K, D)
+    with pytest.raises(RunError, match="no spec"):
+        head.load_state_dict({})
+    with pytest.raises(RunError, match="damaged"):
+        head.load_state_dict({"spec": torch.tensor([1, 2, 3], dtype=torch.uint8)})
+
+
+@pytest.mark.parametrize("geometry", REDRAWN)
+def test_a_class_known_by_name_keeps_its_vector_whatever_the_other_classes_are(geometry):
+    few = ClassVectorHead(2, 64, geometry, class_names=("cat", "dog"))
+    many = ClassVectorHead(4, 64, geometry, class_names=("ant", "dog", "bee", "cat"))
+    assert torch.equal(few.draw(), many.draw()[[3, 1]])
+
+
+def test_class_names_must_differ_and_need_rows_of_their_own():
+    with pytest.raises(UsageError, match="different class names"):
+        ClassVectorHead(3, D, class_names=("cat", "dog", "cat"))
+    with pytest.raises(UsageError, match="different class names"):
+        ClassVectorHead(4, D, class_names=("cat", "dog", "ant"))
+    with pytest.raises(UsageError, match="cannot be keyed by class name"):
+        ClassVectorHead(2, D, "orthogonal", class_names=("cat", "dog"))
+
+
+def test_predict_gives_the_best_classes_first_and_ties_by_index():
+    head = ClassVectorHead(40, D, seed=2)
+    features, _ = batch(k=40)
+    features[0] = 0  # all logits tie
+    classes, scores = head.predict(features, k=5)
+    assert classes.shape == scores.shape == (B, 5)
+    logits = head(features)
+    torch.testing.assert_close(scores, logits.topk(5).values)
+    torch.testing.assert_close(logits.gather(1, classes), scores)
+    assert classes[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_predict_gives_no_more_classes_than_there_are():
+    assert ClassVectorHead(3, D).predict(batch()[0], k=5)[0].shape == (B, 3)
+
+
+def test_logits_are_float32_also_under_autocast():
+    head, (features, labels) = ClassVectorHead(K, D), batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert head(features.bfloat16()).dtype == torch.float32
+        assert head.loss(features.bfloat16(), labels).dtype == torch.float32
+    torch.testing.assert_close(head(features.bfloat16()), head(features.bfloat16().float()))
+
+
+def test_wrong_use_is_named():
+    for wrong in (torch.randn(B, D + 1), torch.randn(D)):
+        with pytest.raises(UsageError, match=f"features must have shape \\(B, {D}\\)"):
+            ClassVectorHead(K, D)(wrong)
+    with pytest.raises(UsageError, match="at least 2 classes"):
+        ClassVectorHead(1, D)
+    with pytest.raises(UsageError, match="unknown geometry"):
+        ClassVectorHead(K, D, "unifrom")
+    with pytest.raises(UsageError, match="unknown normaliser"):
+        ClassVectorHead(K, D, normaliser="fast")
+    with pytest.raises(UsageError, match="holds at most"):
+        ClassVectorHead(D + 5, D, "simplex")
