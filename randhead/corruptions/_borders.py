@@ -1,0 +1,20 @@
+"""Where a filter looks beyond the border: index tables that hold for any overhang, also of more than the image."""
+
+import torch
+from torch import Tensor
+
+
+def mirrored(index: Tensor, size: int) -> Tensor:
+    """Fold indices into 0..size-1 without repeating the border: dcb|abcd|cba (OpenCV's reflect-101)."""
+    period = max(2 * size - 2, 1)
+    folded = index.remainder(period)
+    return torch.minimum(folded, period - folded)
+
+
+def padded(images: Tensor, margin: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, H + 2 margin, W + 2 margin), mirrored without repeating the border."""
+    for dim in (2, 3):
+        size = images.shape[dim]
+        index = mirrored(torch.arange(-margin, size + margin, device=images.device), size)
+        images = images.index_select(dim, index)
+    return images

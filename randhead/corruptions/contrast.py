@@ -1,0 +1,45 @@
+"""Contrast: (x - mean) c + mean, with the mean of every image and channel.  Hendrycks and Dietterich, ICLR 2019.
+
+The result is truncated, so that it matters on which side of an integer the reference's float64 lands.  The sum of a
+channel is an integer S; the exact result, c x + (1 - c) S / N, is an integer only where (1 - c) S is a multiple of N / 20
+(every c is a multiple of 1/20).  Those channels, flat ones for example, follow the reference's own order of summation.
+"""
+
+import torch
+from torch import Tensor
+
+from randhead.corruptions._bytes import truncated
+
+GROUP, ORDER = "digital", 12
+LEVELS = {
+    "32": (0.75, 0.5, 0.4, 0.3, 0.15),
+    "64": (0.4, 0.3, 0.2, 0.1, 0.05),
+    "224": (0.4, 0.3, 0.2, 0.1, 0.05),
+}
+
+
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+    """Nothing: contrast is not random."""
+    return {}
+
+
+def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
+    """images (B, 3, H, W) uint8 -> the same, with its contrast times `level`."""
+    values = images.flatten(2).to(torch.float64)
+    total = values.sum(dim=2, keepdim=True)  # exact in any order
+    count = values.shape[2]
+    twentieths = round(20 * level)
+    tied = ((20 - twentieths) * total).remainder(count) == 0
+    out = truncated(values.mul_(level).add_(total * ((1 - level) / count)))
+    # A shortcut for the CPU, where a look at the data costs nothing: most batches have no such channel.
+    if tied.any():
+        rows = tied.flatten().nonzero().flatten()
+        out.view(-1, count)[rows] = _as_the_reference(images.reshape(-1, count)[rows], level)
+    return out.view(images.shape)
+
+
+def _as_the_reference(channels: Tensor, level: float) -> Tensor:
+    """(M, N) uint8 -> uint8, in float64 and with every rounding of the reference: numpy adds one pixel after another."""
+    values = channels.to(torch.float64) / 255
+    mean = values.cumsum(dim=1)[:, -1:] / values.shape[1]
+    return truncated(((values - mean) * level + mean).clamp_(0, 1) * 255)

@@ -1,0 +1,68 @@
+"""Glass blur: blur, let every pixel take the place of a near neighbour, blur again.  Hendrycks and Dietterich, ICLR 2019.
+
+The reference means to swap two pixels but copies one: numpy's rows are views, so that the neighbour's value is taken
+and the neighbour keeps it.  Pixels are visited from the bottom right, row by row; a neighbour that was visited before
+already holds a copy.  So a pass gives every pixel a pointer, to a pixel that was not yet overwritten when it was copied
+(a source) or to one that had been (a link); following links to their end is the whole pass.  A few rounds of pointer
+doubling do that for all pixels at once.
+"""
+
+import torch
+from torch import Tensor
+
+from randhead import seeds
+from randhead.corruptions._bytes import shaped
+from randhead.corruptions._gaussian import blurred
+
+GROUP, ORDER = "blur", 5
+LEVELS = {  # sigma in pixels, largest offset in pixels, passes
+    "32": ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+    "64": ((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+    "224": ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
+}
+
+
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+    """offsets (B, passes, 2, H, W) int32 in 0..65535: dx, then dy, as fractions of their range."""
+    passes = max(level[2] for level in LEVELS[parameters])
+    pixels = 2 * size[0] * size[1]
+    drawn = [seeds.long_halves(seed, "corruptions/glass_blur", ids, pixels, stream=i) for i in range(passes)]
+    return {"offsets": torch.stack([shaped(halves, size, channels=2) for halves in drawn], dim=1)}
+
+
+def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, int, int]) -> Tensor:
+    """images (B, 3, H, W) uint8 -> the same, seen through glass of `level` (sigma, offset, passes)."""
+    sigma, reach, passes = level
+    images = blurred(images, sigma)
+    source = sources(field["offsets"][:, 0], reach)
+    for i in range(1, passes):
+        # What pass i takes from a pixel is what the passes before it had put there.
+        source = source.gather(1, sources(field["offsets"][:, i], reach))
+    moved = images.flatten(2).gather(2, source[:, None].expand(-1, images.shape[1], -1))
+    return blurred(moved.view(images.shape), sigma)
+
+
+def sources(offsets: Tensor, reach: int) -> Tensor:
+    """Where the value of each pixel comes from in one pass: offsets (B, 2, H, W) -> (B, H W) int64, row-major places."""
+    height, width = offsets.shape[2:]
+    dx, dy = ((offsets * (2 * reach)) >> 16).sub_(reach).unbind(1)
+    step = dy * width + dx
+    visited = torch.zeros((height, width), dtype=torch.bool, device=offsets.device)
+    visited[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1] = True
+    step = (step * visited).flatten(1)
+    place = torch.arange(height * width, dtype=torch.int32, device=offsets.device)
+    target = place + step
+    # Later places are visited first: only a pointer to one of those, or to itself, may be a link.
+    link = torch.where((step > 0) & visited.flatten()[target], target, place).to(torch.int64)
+    final = _ends(link)
+    # The pixel at the end of the links copied a source, or was never visited and points to itself.
+    return target.to(torch.int64).gather(1, final)
+
+
+def _ends(link: Tensor) -> Tensor:
+    """Follow links to their end: each round doubles the stretch that a pointer spans, until none moves."""
+    while True:
+        further = link.gather(1, link)
+        if torch.equal(further, link):
+            return link
+        link = further
