@@ -16,7 +16,7 @@ from randhead.errors import DataError, UsageError
 
 STREAMS = "none"
 WINDOW = 1 / 20  # of the run: the median that takes the noise of single batches out
-PROGRESS = 0.02  # of the whole drop of the loss: a new low that counts
+NEAR = 0.02  # of the whole drop of the loss: so close to the lowest counts as having reached it
 PATIENCE = 1 / 5  # of the run: without progress for so long at its end, it has stopped
 REBOUND = 0.1  # of the whole drop: ending so far above the low is going back up
 SOLVED = 0.5  # of the loss of guessing, log K: a run that stops above it has not converged
@@ -36,11 +36,12 @@ def measure(
     series: name -> (steps, values), for example accuracy, gradient norms of backbone and class vectors, the range of
     the logits.  class_vectors: (steps (C,), kept class vectors (C, K, D)), first the initial ones.
 
-    Figures: verdict ("converged", "still improving", "did not converge", "went back up", "diverged"),
-    stopped_at_step (the last progress, None while improving), first_loss, last_loss, lowest_loss and lowest_loss_step
-    of the smoothed loss, chance_loss = log K, reachable_loss for a cosine head's scale, NAME_first, _last, _lowest and
-    _highest of every series, class_vector_drift |W_t - W_0| / |W_0| and class_vector_turn_deg, the mean angle, at the
-    end.  Arrays: steps, loss, smoothed_loss, NAME and NAME_steps, drift and turn_deg with drift_steps.
+    Figures: verdict ("converged", "still improving", "did not converge", "went back up", "diverged");
+    stopped_at_step, where the lowest loss was nearly reached, None while improving; first_loss, last_loss, lowest_loss
+    and lowest_loss_step of the smoothed loss; chance_loss = log K; reachable_loss for a cosine head's scale;
+    NAME_first, _last, _lowest and _highest of every series; class_vector_drift |W_t - W_0| / |W_0| and
+    class_vector_turn_deg, the mean angle, at the end.  Arrays: steps, loss, smoothed_loss, NAME and NAME_steps, drift
+    and turn_deg with drift_steps.
     """
     _check("loss", steps, loss)
     figures, smoothed = convergence(steps, loss, math.log(num_classes))
@@ -87,13 +88,9 @@ def running_median(values: Tensor, window: int) -> Tensor:
 
 
 def last_progress(values: Tensor) -> int:
-    """Place of the last new low that is PROGRESS of the whole drop below the low counted before it."""
-    margin = PROGRESS * float(values[0] - values.min())
-    low, place = float(values[0]), 0
-    for i, value in enumerate(values.tolist()):
-        if value < low and value <= low - margin:
-            low, place = value, i
-    return place
+    """Place of the first value at most NEAR of the whole drop above the lowest: what came after gained little."""
+    lowest = values.min()
+    return int((values <= lowest + NEAR * (values[0] - lowest)).nonzero()[0])
 
 
 def reachable_loss(scale: float, num_classes: int) -> float:
