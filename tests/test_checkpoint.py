@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -160,7 +161,7 @@ def test_a_full_disk_leaves_the_older_file_and_no_fragment(saved, monkeypatch, m
     if moment == "replace":
         target = (files.Path, "replace")
     monkeypatch.setattr(*target, full)
-    with pytest.raises(RunError, match="cannot be written.*No space left on device") as caught:
+    with pytest.raises(RunError, match=r"cannot be written.*No space left on device") as caught:
         checkpoint.save(saved, {"weights": torch.zeros(9)}, {})
     monkeypatch.undo()
     assert "free some space" in caught.value.hint
@@ -189,7 +190,7 @@ def test_the_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypat
     fsync, replace = os.fsync, files.Path.replace
 
     def synced(handle):
-        happened.append("fsync " + os.readlink(f"/proc/self/fd/{handle}").rpartition("/")[2].partition(".step")[0])
+        happened.append("fsync " + Path(f"/proc/self/fd/{handle}").readlink().name.partition(".step")[0])
         fsync(handle)
 
     def renamed(self, target):

@@ -1,0 +1,143 @@
+"""Encoders: the paper's network by its numbers, what every backbone promises, and what is refused."""
+
+import socket
+
+import pytest
+import torch
+from torch import nn
+
+from randhead import backbones
+from randhead.errors import DataError, UsageError
+
+OWN = ["resnet18", "small_resnet"]
+LIBRARIES = ["torchvision:resnet18", "torchvision:mobilenet_v3_small", "timm:resnet18", "timm:vit_tiny_patch16_224"]
+WIDTHS = {
+    "torchvision:resnet18": 512,
+    "torchvision:mobilenet_v3_small": 1024,
+    "timm:resnet18": 512,
+    "timm:vit_tiny_patch16_224": 192,
+}
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("size", "width"), [(8, 512), (32, 512), (64, 2048), (96, 4608)])
+def test_the_papers_network_has_its_parameters_and_its_width(size, width):
+    network = backbones.build("resnet18", image_size=size)
+    assert parameters(network) == 11_168_832
+    assert network.dim == width
+
+
+def test_the_papers_network_is_the_sum_of_its_layers():
+    """Counted by hand: 3x3 convolutions, 1x1 projections, and two numbers a channel of every batch norm."""
+    widths, count, before = (64, 128, 256, 512), 3 * 64 * 9 + 2 * 64, 64
+    for width in widths:
+        count += before * width * 9 + 3 * width * width * 9 + 4 * 2 * width
+        count += before * width + 2 * width if width != before else 0
+        before = width
+    assert count == 11_168_832
+
+
+def test_the_small_network_has_128_features_of_any_image():
+    for size in (8, 9, 32, 96):
+        assert backbones.build("small_resnet", image_size=size).dim == 128
+    assert parameters(backbones.build("small_resnet", image_size=8)) < 400_000
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("size", [8, 15, 32])
+def test_our_networks_train_on_small_images_and_every_parameter_gets_a_gradient(name, size):
+    torch.manual_seed(0)
+    network = backbones.build(name, image_size=size)
+    features = network.train()(torch.randn(2, 3, size, size))
+    assert features.shape == (2, network.dim)
+    assert features.dtype == torch.float32
+    assert (features >= 0).all()
+    assert network.nonnegative
+    features.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_the_libraries_models_come_without_their_classifier(name):
+    network = backbones.build(name, image_size=32)
+    assert network.dim == WIDTHS[name]
+    assert network.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, WIDTHS[name])
+    assert all(getattr(module, "out_features", 0) != 1000 for module in network.modules())
+
+
+def test_asking_for_the_width_leaves_a_model_as_it_was():
+    network = backbones.build("small_resnet", image_size=8)
+    assert network.training
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(int(norm.num_batches_tracked) == 0 for norm in norms)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_initial_weights_follow_torchs_seed():
+    first, second, third = (seeded("small_resnet", seed) for seed in (1, 1, 2))
+    assert first.equal(second)
+    assert not first.equal(third)
+
+
+def seeded(name, seed):
+    torch.manual_seed(seed)
+    return nn.utils.parameters_to_vector(backbones.build(name, image_size=8).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("resnet81", "did you mean 'resnet18'"),
+        ("torchvision:resnet81", "did you mean 'resnet18'"),
+        ("timm:resnet81", "did you mean 'resnet18'"),
+        ("torchvision:", "known: "),
+        ("", "known: "),
+        ("../resnet18", "known: "),
+        ("_residual", "known: "),
+        ("os.system", "known: "),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(name, words):
+    with pytest.raises(UsageError, match="unknown") as caught:
+        backbones.build(name, image_size=32)
+    assert words in caught.value.hint
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_our_networks_have_neither_variants_nor_published_weights(name):
+    with pytest.raises(UsageError, match="no variants"):
+        backbones.build(f"{name}:wide", image_size=32)
+    with pytest.raises(UsageError, match="no pretrained weights"):
+        backbones.build(name, image_size=32, pretrained=True)
+
+
+def test_images_too_small_for_a_model_are_refused_with_what_to_do():
+    with pytest.raises(UsageError, match="cannot take images of 8 px") as caught:
+        backbones.build("torchvision:alexnet", image_size=8)
+    assert "data.image_size" in caught.value.hint
+
+
+def test_a_model_without_a_linear_classifier_is_refused():
+    with pytest.raises(UsageError, match="no linear last layer"):
+        backbones.build("torchvision:squeezenet1_1", image_size=64)
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18"])
+def test_published_weights_without_a_network_are_a_data_error(name, monkeypatch, tmp_path):
+    def unreachable(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    huggingface = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(huggingface.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # huggingface_hub tries again for 45 seconds
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    monkeypatch.setattr(socket.socket, "connect", unreachable)
+    with pytest.raises(DataError, match=f"weights of {name} cannot be fetched") as caught:
+        backbones.build(name, image_size=32, pretrained=True)
+    assert "--pretrained" in caught.value.hint
+    assert "\n" not in caught.value.message
