@@ -5,43 +5,75 @@ from typing import Annotated, Any
 
 import typer
 
+from randhead import catalog
+
+GEOMETRIES = ", ".join(name for name in catalog.names("vectors") if name != "file")
 DATA, HEAD, TRAINING, RUN = "Data and encoder", "Head", "Training", "Run"
 
 
 def train(
     data: Annotated[
-        str | None, typer.Option(help="A data set (digits, cifar10, ...) or a folder of images.", rich_help_panel=DATA)
+        str | None, typer.Option(help="digits (the default), cifar10, ... or a folder of images.", rich_help_panel=DATA)
     ] = None,
     skip_bad_images: Annotated[
         bool | None, typer.Option("--skip-bad-images", help="Leave unreadable images out.", rich_help_panel=DATA)
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(help="small_resnet, resnet18, torchvision:NAME or timm:NAME.", rich_help_panel=DATA),
+        typer.Option(help="small_resnet (the default), resnet18, torchvision:NAME or timm:NAME.", rich_help_panel=DATA),
     ] = None,
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained", help="Start from published weights.", rich_help_panel=DATA)
     ] = None,
-    scoring: Annotated[str | None, typer.Option(help="dot or cosine.", rich_help_panel=HEAD)] = None,
+    scoring: Annotated[str | None, typer.Option(help="dot (the default) or cosine.", rich_help_panel=HEAD)] = None,
     learned: Annotated[
         bool | None,
-        typer.Option("--learned/--fixed", help="Learn the class vectors, or keep them fixed.", rich_help_panel=HEAD),
+        typer.Option(
+            "--learned/--fixed", help="Learn the class vectors, or keep them fixed (the default).", rich_help_panel=HEAD
+        ),
     ] = None,
     vectors: Annotated[
-        str | None, typer.Option(help="Geometry of the class vectors, or file:PATH.", rich_help_panel=HEAD)
+        str | None,
+        typer.Option(help=f"{GEOMETRIES} or file:PATH. The default is the paper's, uniform.", rich_help_panel=HEAD),
     ] = None,
     class_keys: Annotated[
-        str | None, typer.Option(help="Draw vectors by class index or name.", rich_help_panel=HEAD)
+        str | None,
+        typer.Option(
+            help="What a vector belongs to: the class's index (the default) or its name.", rich_help_panel=HEAD
+        ),
     ] = None,
-    scale: Annotated[str | None, typer.Option(help="What multiplies the scores.", rich_help_panel=HEAD)] = None,
-    neck: Annotated[str | None, typer.Option(help="none, linear or batchnorm.", rich_help_panel=HEAD)] = None,
-    head_seed: Annotated[int | None, typer.Option(help="Seed of the class vectors.", rich_help_panel=HEAD)] = None,
-    recipe: Annotated[str | None, typer.Option(help="default, paper or fair.", rich_help_panel=TRAINING)] = None,
-    epochs: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
-    batch_size: Annotated[int | None, typer.Option(rich_help_panel=TRAINING)] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything else.", rich_help_panel=TRAINING)] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel=TRAINING)] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=TRAINING)] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            help="What multiplies the scores. By default 1 for dot, 16 or more for cosine.", rich_help_panel=HEAD
+        ),
+    ] = None,
+    neck: Annotated[
+        str | None,
+        typer.Option(
+            help="What comes before the scores: none (the default), linear or batchnorm.", rich_help_panel=HEAD
+        ),
+    ] = None,
+    head_seed: Annotated[
+        int | None, typer.Option(help="Seed of the class vectors (default 0).", rich_help_panel=HEAD)
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="default, paper (the official code's settings) or fair (equal for all).", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often all images are seen (default 30).", rich_help_panel=TRAINING)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step (default 64).", rich_help_panel=TRAINING)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything else (default 0).", rich_help_panel=TRAINING)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto (the default), cpu or cuda.", rich_help_panel=TRAINING)
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto (bf16 where it is native), fp32 or bf16.", rich_help_panel=TRAINING)
+    ] = None,
     compile_: Annotated[
         bool | None, typer.Option("--compile", help="Compile the encoder.", rich_help_panel=TRAINING)
     ] = None,

@@ -13,7 +13,7 @@ def vectors(
     classes: Annotated[int, typer.Option(help="Number of classes, K.", min=2)] = 10,
     dim: Annotated[int, typer.Option(help="Width of the features, D.", min=1)] = 128,
     scoring: Annotated[str, typer.Option(help="dot or cosine.")] = "dot",
-    scale: Annotated[float | None, typer.Option(help="What multiplies the scores. [default: as in training]")] = None,
+    scale: Annotated[float | None, typer.Option(help="What multiplies the scores; as in training without it.")] = None,
     neck: Annotated[str, typer.Option(help="none, linear or batchnorm: none leaves features non-negative.")] = "none",
     seed: Annotated[int, typer.Option(help="Seed of the class vectors.", min=0)] = 0,
     picture: Annotated[Path | None, typer.Option(help="Where the angle histogram goes.")] = None,
