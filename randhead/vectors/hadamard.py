@@ -33,15 +33,15 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int | None = None) ->
 
 def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:
     """The sign diagonals of blocks of `dim` classes: (N,) int64 -> (N, dim) int8, 1 where the sign is minus."""
-    name, rest = _columns(dim)
-    length = min(len(rest), 64 - len(name))  # the block number of a 63-bit id has 63 - log2(D) bits
+    pivots, free = _columns(dim)
+    length = min(len(free), 64 - len(pivots))  # the block number of a 63-bit id has 63 - log2(D) bits
     drawn = seeds.bits(seed, PURPOSE, blocks, dim)
-    code_word = walsh((drawn[:, name[1:]] << torch.arange(len(name) - 1, device=blocks.device)).sum(dim=1), dim)
+    code_word = walsh((drawn[:, pivots[1:]] << torch.arange(len(pivots) - 1, device=blocks.device)).sum(dim=1), dim)
     code_word ^= drawn[:, :1].to(torch.int8)
     coset = drawn.to(torch.int8)
-    coset[:, name] = 0
+    coset[:, pivots] = 0
     number = _scramble(blocks, length, seed)[:, None]
-    coset[:, rest[:length]] = ((number >> torch.arange(length, device=blocks.device)) & 1).to(torch.int8)
+    coset[:, free[:length]] = ((number >> torch.arange(length, device=blocks.device)) & 1).to(torch.int8)
     return coset ^ code_word
 
 
@@ -66,8 +66,8 @@ def limit(dim: int) -> int | None:
 
 def _columns(dim: int) -> tuple[list[int], list[int]]:
     """The columns 0, 1, 2, 4, ..., which fix a word of the code, and the others."""
-    name = [0] + [1 << place for place in range(dim.bit_length() - 1)]
-    return name, [column for column in range(dim) if column.bit_count() > 1]
+    pivots = [0] + [1 << place for place in range(dim.bit_length() - 1)]
+    return pivots, [column for column in range(dim) if column.bit_count() > 1]
 
 
 def _scramble(numbers: Tensor, length: int, seed: int) -> Tensor:
