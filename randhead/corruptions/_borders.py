@@ -18,3 +18,9 @@ def padded(images: Tensor, margin: int) -> Tensor:
         index = mirrored(torch.arange(-margin, size + margin, device=images.device), size)
         images = images.index_select(dim, index)
     return images
+
+
+def mirrored_whole(index: Tensor, size: int) -> Tensor:
+    """Fold indices into 0..size-1 with the border repeated: dcba|abcd|dcba (scipy's reflect)."""
+    folded = index.remainder(2 * size)
+    return torch.minimum(folded, 2 * size - 1 - folded)

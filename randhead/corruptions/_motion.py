@@ -1,0 +1,52 @@
+"""Motion blur as ImageMagick's: a one-sided Gaussian trail of whole-pixel steps, the border repeated, bytes truncated."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from randhead.corruptions._bytes import truncated
+
+ROUNDING = 0.5 / 257  # ImageMagick rounds to 16 bits first: a value that near the next byte reaches it
+
+
+def moved(images: Tensor, angles: Tensor, *, radius: int, sigma: float) -> Tensor:
+    """images (B, C, H, W) uint8, angles (B,) float64 in degrees -> the images, each with a trail along its angle.
+
+    The trail has 2 radius + 1 taps with weights exp(-i^2 / (2 sigma^2)), normalised.
+    """
+    batch, channels, height, width = images.shape
+    margin = 2 * radius
+    wide = _repeated(images, margin)
+    # Every run of `width` bytes of the padded batch, as rows that overlap: a shifted image is a choice of such rows.
+    runs = wide.as_strided((wide.numel() - width + 1, width), (1, 1))
+    stride = width + 2 * margin
+    plane = torch.arange(batch * channels, device=images.device) * ((height + 2 * margin) * stride)
+    row = (torch.arange(height, device=images.device) + margin) * stride + margin
+    start = (plane[:, None] + row).view(batch, -1)
+    total = torch.zeros((batch, channels * height * width), dtype=torch.float32, device=images.device)
+    for weight, step in zip(_weights(radius, sigma), _steps(angles, 2 * radius + 1, stride), strict=True):
+        total += runs.index_select(0, (start + step[:, None]).flatten()).view(total.shape) * weight
+    return truncated(total.add_(ROUNDING)).view(images.shape)
+
+
+def _weights(radius: int, sigma: float) -> list[float]:
+    weights = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(2 * radius + 1)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _steps(angles: Tensor, taps: int, stride: int) -> Tensor:
+    """How far tap i of each image lies from its pixel, in a raster of rows of `stride`: (B,) -> (taps, B) int64."""
+    radians = torch.deg2rad(angles.to(torch.float64))
+    i = torch.arange(taps, dtype=torch.float64, device=angles.device)[:, None]
+    dx, dy = (i * radians.cos() - 0.5).ceil(), (i * radians.sin() - 0.5).ceil()
+    return (dy * stride + dx).to(torch.int64)
+
+
+def _repeated(images: Tensor, margin: int) -> Tensor:
+    """Repeat the border pixels `margin` times on each side."""
+    for dim in (2, 3):
+        size = images.shape[dim]
+        index = torch.arange(-margin, size + margin, device=images.device).clamp_(0, size - 1)
+        images = images.index_select(dim, index)
+    return images

@@ -1,0 +1,142 @@
+"""Frost: a x + b times a crop of a picture of frost.  Hendrycks and Dietterich, ICLR 2019.
+
+The reference's pictures have no known origin and are not part of this package.  `textures(folder)` reads them, or any
+others, from a folder; without one the textures are made up, and named "procedural".
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+from randhead import seeds
+from randhead.corruptions._bytes import clipped
+from randhead.corruptions._texture import procedural
+from randhead.errors import DataError
+
+GROUP, ORDER = "weather", 9
+LEVELS = {  # a, b
+    "32": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+    "64": ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
+    "224": ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+}
+SCALES = {"32": 0.2, "64": 0.3, "224": 1.0}  # of the pictures
+# MD5 of frost1.png, frost2.png, frost3.png, frost4.jpg, frost5.jpg.  The sixth picture is never drawn.
+ORIGINALS = (
+    "6ead634ace1f366d77e87078b465863c",
+    "98f0d2b1d74a048d3bc9c7ecfd886939",
+    "b3ed8eb147824261888e730f916c0d8b",
+    "d70b9d6aa0b1fe7bd8133b113787e078",
+    "50984ae2c871b7df2c28f1d71ca460a0",
+)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+@dataclass(frozen=True, eq=False)
+class Textures:
+    """Pictures of frost, uint8 (3, h, w) each, and where they are from: "originals", "folder" or "procedural"."""
+
+    name: str
+    images: tuple[Tensor, ...]
+
+
+def sample(
+    ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str, textures: Textures | None = None
+) -> dict[str, Tensor]:
+    """overlay (B, 3, H, W) uint8: a crop of one of the textures, the procedural ones where none are given."""
+    pictures = _fitted(textures or procedural_textures(), SCALES[parameters], size)
+    words = seeds.words(seed, "corruptions/frost", ids, 3)
+    heights, widths, offsets = (
+        torch.tensor(values, device=ids.device)
+        for values in zip(*_layout([tuple(p.shape[1:]) for p in pictures]), strict=True)
+    )
+    which = words[:, 0] * len(pictures) >> 32
+    height, width, offset = heights[which], widths[which], offsets[which]
+    # The last place is left out, as in the reference; a picture that just fits has one place.
+    top = words[:, 1] * (height - size[0]).clamp_min(1) >> 32
+    left = words[:, 2] * (width - size[1]).clamp_min(1) >> 32
+    flat = torch.cat([p.flatten() for p in pictures]).to(ids.device)
+    runs = flat.as_strided((len(flat) - size[1] + 1, size[1]), (1, 1))
+    plane = offset[:, None] + torch.arange(3, device=ids.device) * (height * width)[:, None]
+    row = (top[:, None] + torch.arange(size[0], device=ids.device)) * width[:, None] + left[:, None]
+    start = plane[:, :, None] + row[:, None]
+    return {"overlay": runs.index_select(0, start.flatten()).view(-1, 3, *size)}
+
+
+def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float]) -> Tensor:
+    """images (B, 3, H, W) uint8 -> the same, times level[0], plus level[1] times the overlay."""
+    kept, added = level
+    return clipped((images * float(kept)).add_(field["overlay"] * float(added)))
+
+
+def textures(folder: str | Path | None) -> Textures:
+    """The textures of a folder: the five originals if all are there, else every picture; None: the procedural ones.
+
+    Raises DataError for a folder without pictures, and for a picture that cannot be read.
+    """
+    if folder is None:
+        return procedural_textures()
+    folder = Path(folder)
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    if not files:
+        raise DataError(f"{folder}: no pictures of frost", hint=f"a folder of {', '.join(SUFFIXES)} files is needed")
+    known = {hashlib.md5(f.read_bytes(), usedforsecurity=False).hexdigest(): f for f in files}
+    if all(digest in known for digest in ORIGINALS):
+        return Textures("originals", tuple(_read(known[digest]) for digest in ORIGINALS))
+    return Textures("folder", tuple(_read(f) for f in files))
+
+
+@functools.cache
+def procedural_textures() -> Textures:
+    """Five textures of 448 x 448 pixels that are made up, always the same."""
+    return Textures("procedural", procedural())
+
+
+def _read(file: Path) -> Tensor:
+    try:
+        with Image.open(file) as image:
+            return pil_to_tensor(image.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"{file}: not a readable picture ({error})", hint="take it out of the folder") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _fitted(textures: Textures, scale: float, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Textures at the scale of a parameter set; those that do not cover an image then are enlarged until they do."""
+    fitted = []
+    for picture in textures.images:
+        height, width = (round(scale * side) for side in picture.shape[1:])
+        more = max(1.0, size[0] / height, size[1] / width)
+        if more > 1 or scale != 1:
+            # By the factor and not by the sizes, and without smoothing, as OpenCV's bilinear resize.
+            picture = _resized(picture, scale * more, size)
+        fitted.append(picture)
+    return tuple(fitted)
+
+
+def _resized(picture: Tensor, factor: float, least: tuple[int, int]) -> Tensor:
+    values = picture[None].to(torch.float32)
+    for dim, smallest in ((2, least[0]), (3, least[1])):
+        old = values.shape[dim]
+        place = (torch.arange(max(round(old * factor), smallest), dtype=torch.float64) + 0.5) / factor - 0.5
+        place = place.clamp(0, old - 1)
+        low = place.floor().long()
+        share = (place - low).to(torch.float32)
+        share = share if dim == 3 else share[:, None]
+        start, end = values.index_select(dim, low), values.index_select(dim, (low + 1).clamp_max(old - 1))
+        values = (end - start) * share + start
+    return values[0].round().to(torch.uint8)
+
+
+def _layout(shapes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Height, width and first byte of each picture in the one buffer that holds them all."""
+    layout, used = [], 0
+    for height, width in shapes:
+        layout.append((height, width, used))
+        used += 3 * height * width
+    return layout

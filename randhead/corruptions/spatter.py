@@ -1,0 +1,114 @@
+"""Spatter: drops of water (severities 1 to 3) or mud (4 and 5) on the lens.  An extra of Hendrycks and Dietterich, 2019.
+
+Drops are the peaks of blurred noise.  Water is lit from one side: the distance to the nearest outline of a drop, equalised
+and embossed, gives its brightness.
+"""
+
+import torch
+from torch import Tensor
+
+from randhead import seeds
+from randhead.corruptions._borders import padded
+from randhead.corruptions._bytes import clipped, shaped, truncated
+from randhead.corruptions._canny import outlines
+from randhead.corruptions._chamfer import LIMIT, distances
+from randhead.corruptions._gaussian import along_height, along_width, gaussian, kernel
+
+GROUP, ORDER = "extra", 18
+WATER, MUD = (175, 238, 238), (63, 42, 20)  # RGB
+# Mean and deviation of the noise, its blur, the threshold of a drop, then for water its strength, for mud its soft edge.
+LEVELS = {
+    "32": (
+        (0.62, 0.1, 0.7, 0.7, 0.5, WATER),
+        (0.65, 0.1, 0.8, 0.7, 0.5, WATER),
+        (0.65, 0.3, 1, 0.69, 0.5, WATER),
+        (0.65, 0.1, 0.7, 0.69, 0.6, MUD),
+        (0.65, 0.1, 0.5, 0.68, 0.6, MUD),
+    ),
+    "64": (
+        (0.62, 0.1, 0.7, 0.7, 0.6, WATER),
+        (0.65, 0.1, 0.8, 0.7, 0.6, WATER),
+        (0.65, 0.3, 1, 0.69, 0.6, WATER),
+        (0.65, 0.1, 0.7, 0.68, 0.6, MUD),
+        (0.65, 0.1, 0.5, 0.67, 0.6, MUD),
+    ),
+    "224": (
+        (0.65, 0.3, 4, 0.69, 0.6, WATER),
+        (0.65, 0.3, 3, 0.68, 0.6, WATER),
+        (0.65, 0.3, 2, 0.68, 0.5, WATER),
+        (0.65, 0.3, 1, 0.65, 1.5, MUD),
+        (0.67, 0.4, 1, 0.65, 1.5, MUD),
+    ),
+}
+EMBOSS = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
+SOLID = 0.8  # mud thinner than this is left out
+
+
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+    """normals (B, H, W) float32."""
+    normals = seeds.long_normals(seed, "corruptions/spatter", ids, size[0] * size[1])
+    return {"normals": shaped(normals, size, channels=None)}
+
+
+def apply(images: Tensor, field: dict[str, Tensor], level: tuple) -> Tensor:
+    """images (B, 3, H, W) uint8 -> the same, behind drops of `level`."""
+    mean, deviation, sigma, threshold, amount, colour = level
+    liquid = gaussian(field["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean), sigma)
+    tint = torch.tensor(colour, dtype=torch.float32, device=images.device)[:, None, None]
+    if colour is WATER:
+        return clipped((_water(liquid, threshold) * amount * tint).add_(images))
+    mask = _mud(liquid, threshold, amount)
+    return clipped((1 - mask).mul(images).add_(mask * tint))
+
+
+def _mud(liquid: Tensor, threshold: float, sigma: float) -> Tensor:
+    """Where mud covers the image, and how much: float32 in 0..1."""
+    mask, weights = (liquid > threshold).to(torch.float64), kernel(sigma)
+    mask = along_height(mask, weights).to(torch.float32).to(torch.float64)  # the reference keeps float32 between passes
+    mask = along_width(mask, weights).to(torch.float32)
+    return mask.masked_fill_(mask < SOLID, 0)
+
+
+def _water(liquid: Tensor, threshold: float) -> Tensor:
+    """How bright the drops are: float32 in 0..1, the brightest pixel of each image 1; nothing where there is no drop."""
+    depth = truncated(liquid.masked_fill_(liquid < threshold, 0).mul_(255))
+    relief = distances(outlines(depth, low=50, high=150)).to(torch.float32).div_(1 << 16).clamp_max_(LIMIT)
+    relief = truncated(_box_sum(relief).div_(9))
+    light = _embossed(_equalised(relief))
+    light = (_box_sum(light.to(torch.float32)) / 9).round_()
+    light.mul_(depth)
+    return light.div_(light.amax(dim=(1, 2, 3), keepdim=True).clamp_min_(1))
+
+
+def _box_sum(values: Tensor) -> Tensor:
+    """Sums over 3 x 3, mirrored without repeating the border."""
+    wide = padded(values, 1)
+    tall = wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]
+    return tall[..., :-2] + tall[..., 1:-1] + tall[..., 2:]
+
+
+def _embossed(values: Tensor) -> Tensor:
+    """The correlation of bytes with EMBOSS, clipped to bytes."""
+    wide = padded(values, 1).to(torch.int16)
+    height, width = values.shape[2:]
+    parts = [
+        wide[:, :, y : y + height, x : x + width] * weight
+        for y, row in enumerate(EMBOSS)
+        for x, weight in enumerate(row)
+        if weight
+    ]
+    return sum(parts).clamp_(0, 255)
+
+
+def _equalised(values: Tensor) -> Tensor:
+    """OpenCV's histogram equalisation of each image (B, 1, H, W): bytes up to LIMIT become bytes over the whole range."""
+    flat = values.flatten(1).to(torch.int64)
+    counts = torch.zeros((len(flat), LIMIT + 1), dtype=torch.int64, device=flat.device)
+    counts.scatter_add_(1, flat, torch.ones_like(flat))
+    total = counts.cumsum(dim=1)
+    lowest = counts.gather(1, flat.amin(dim=1, keepdim=True))  # the pixels of the lowest level become 0
+    scale = 255 / (flat.shape[1] - lowest).to(torch.float32)
+    table = ((total - lowest).clamp_min_(0) * scale).round_().clamp_max_(255)
+    one_level = lowest == flat.shape[1]
+    table = torch.where(one_level, torch.arange(LIMIT + 1, device=flat.device), table)
+    return table.to(torch.uint8).gather(1, flat).view(values.shape)
