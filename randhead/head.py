@@ -1,8 +1,8 @@
 """The last layer: class vectors that are drawn at random and fixed, or learned from the same start."""
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,22 +11,12 @@ from torch import Tensor, nn
 
 from randhead import catalog, preflight, seeds, vectors
 from randhead.errors import RunError, UsageError
-from randhead.files import sha256
-from randhead.losses import cross_entropy
+from randhead.losses import DrawnRows, Rows, Scores, StoredRows, cross_entropy, dense, expected, streaming
+from randhead.losses._checks import check_batch, check_exact_classes
+from randhead.losses._topk import top
+from randhead.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
 
-HASHED_ROWS = 65_536  # a hash of more rows than this would cost more than it tells
-
-
-@dataclass(frozen=True)
-class VectorsSpec:
-    """What has to be known to draw a head's class vectors again, and to know them when one sees them."""
-
-    geometry: str
-    seed: int
-    num_classes: int
-    dim: int
-    keys: str  # "index" or "name"
-    sha256: str
+DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
 
 
 class ClassVectorHead(nn.Module):
@@ -46,11 +36,15 @@ class ClassVectorHead(nn.Module):
         seed: seed of the class vectors.
         class_names: key the vectors by these K names instead of by index, so that another set of classes does not
             move the vector of any class.
-        normaliser: a member of `randhead.losses`, or "auto".
+        normaliser: a member of `randhead.losses`; "auto" is dense where the logits of the batch take less than 64 MiB,
+            else streaming.
+        normaliser_tolerance: the error of the loss, in nats, above which "expected" refuses.
 
     Fixed vectors are float32 and stay so, whatever dtype the module is moved to.  Where their geometry can be drawn
-    again from its seed, a state_dict holds their spec and hash instead of their numbers; loading another head's is
-    refused.  Raises UsageError for what cannot be built.
+    again from its seed they are not held at all if there are many, and a state_dict holds their spec and hash instead
+    of their numbers; loading another head's is refused.  Raises UsageError for what cannot be built.
+
+    After `loss`, `last_error_bound` says by how much it may differ from the exact one, in nats: 0 but for "expected".
     """
 
     def __init__(
@@ -69,6 +63,7 @@ class ClassVectorHead(nn.Module):
         *,
         learn_scale: bool = False,
         drawn: Tensor | None = None,
+        normaliser_tolerance: float = expected.TOLERANCE,
     ):
         super().__init__()
         if num_classes < 2:
@@ -76,49 +71,49 @@ class ClassVectorHead(nn.Module):
         self.num_classes, self.dim, self.scoring = num_classes, dim, scoring
         self.geometry, self.seed, self.trainable = vectors, seed, trainable
         self.class_names = None if class_names is None else tuple(class_names)
-        self.normaliser = "dense" if normaliser == "auto" else normaliser
-        catalog.load("losses", self.normaliser)  # an unknown name is an error now, not at the first loss
         self.neck = _neck(neck, dim)
-        drawn = self.draw() if drawn is None else drawn.float()
+        source = self._source(drawn)
         keys = "index" if class_names is None else "name"
-        self.spec = VectorsSpec(vectors, seed, num_classes, dim, keys, vectors_sha256(drawn))
+        self.spec = VectorsSpec(vectors, seed, num_classes, dim, keys, vectors_sha256(source))
+        self._rows = None if trainable else source
         if trainable:
-            self.vectors = nn.Parameter(drawn)
-            self.bias = None if bias is None else nn.Parameter(torch.full((num_classes,), float(bias)))
-        else:
-            self._fixed = drawn
-            self.bias = None
+            self.vectors = nn.Parameter(source.matrix().clone())
+        self.bias = nn.Parameter(torch.full((num_classes,), float(bias))) if trainable and bias is not None else None
         self.constant = 0.0 if bias is None or trainable else float(bias)
         scale = preflight.default_scale(num_classes, scoring) if scale is None else float(scale)
         self.fixed_scale = None if learn_scale else scale
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale))) if learn_scale else None
+        self.normaliser, self.normaliser_tolerance = normaliser, normaliser_tolerance
+        self.last_error_bound = 0.0
+        if normaliser != "auto":
+            catalog.load("losses", normaliser)  # an unknown name is an error now, not at the first loss
+        if normaliser == "expected":
+            expected.check(self.rows())
 
     def draw(self) -> Tensor:
         """The class vectors as they are drawn: (K, D) float32.  Fixed ones never differ from this."""
-        return vectors.draw(self.geometry, self.ids(), dim=self.dim, seed=self.seed, num_classes=self.num_classes)
+        geometry, ids = self.geometry, self.ids()
+        return vectors.draw(geometry, ids, dim=self.dim, seed=self.seed, num_classes=self.num_classes)
 
     def ids(self) -> Tensor:
         """What each class vector is drawn for: class indices, or hashed class names.  (K,) int64."""
-        if self.class_names is None:
-            return torch.arange(self.num_classes)
-        if len(set(self.class_names)) != self.num_classes:
-            raise UsageError(f"{self.num_classes} different class names are needed, got {len(set(self.class_names))}")
-        if not vectors.is_by_row(self.geometry):
-            raise UsageError(
-                f"{self.geometry} vectors belong together and cannot be keyed by class name",
-                hint=f"use --class-keys index, or another geometry: {vectors.NEAREST_WITHOUT_LIMIT}",
-            )
-        return torch.tensor([seeds.name_id(name) for name in self.class_names])
+        return torch.arange(self.num_classes) if self.class_names is None else self._name_ids()
+
+    def rows(self) -> Rows:
+        """The class vectors as the scores use them, of unit norm for the cosine, as a source of rows."""
+        if isinstance(self._rows, DrawnRows):
+            return self._rows
+        matrix, cosine = self.vectors if self.trainable else self._rows.stored, self.scoring == "cosine"
+        return StoredRows(F.normalize(matrix, dim=1) if cosine else matrix, unit_norm=cosine)
+
+    def class_vectors(self) -> Tensor:
+        """All class vectors as the scores use them: (K, D), of unit norm for the cosine."""
+        return self.rows().matrix()
 
     @property
     def scale(self) -> float:
         """What multiplies the scores, as a number."""
         return self.fixed_scale if self.log_scale is None else self.log_scale.detach().exp().item()
-
-    def class_vectors(self) -> Tensor:
-        """The class vectors as the scores use them: (K, D), of unit norm for the cosine."""
-        rows = self.vectors if self.trainable else self._fixed
-        return F.normalize(rows, dim=1) if self.scoring == "cosine" else rows
 
     def embed(self, features: Tensor) -> Tensor:
         """Features as they meet the class vectors, after the neck: (B, D) -> (B, D)."""
@@ -129,8 +124,7 @@ class ClassVectorHead(nn.Module):
     def queries(self, embedded: Tensor) -> Tensor:
         """What is multiplied with the class vectors, in float32 also under autocast: (B, D) -> (B, D)."""
         embedded = embedded.float()
-        scale = self.fixed_scale if self.log_scale is None else self.log_scale.exp()
-        return scale * (F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded)
+        return self._multiplier() * (F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded)
 
     def score(self, embedded: Tensor) -> Tensor:
         """The logits of embedded features: (B, D) -> (B, K) float32."""
@@ -142,26 +136,107 @@ class ClassVectorHead(nn.Module):
         """Features (B, D) -> logits (B, K)."""
         return self.score(self.embed(features))
 
-    def loss(self, features: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        *,
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+        margin: Callable[[Tensor], Tensor] | None = None,
+        exact_classes: Tensor | None = None,
+    ) -> Tensor:
         """The mean cross-entropy: features (B, D), labels (B,) int64 -> scalar.
 
-        Label smoothing spreads that share of the target over all classes (Szegedy et al. 2016, section 7).
+        Label smoothing spreads that share of the target over all classes (Szegedy et al. 2016, section 7).  `weights`
+        (B,) make it a weighted mean; class weights are `class_weights[labels]`.  `margin` maps the cosines with the own
+        class (B,) -> (B,): `losses.cosface` or `losses.arcface`.  `exact_classes` (N,) are summed one by one by the
+        expected normaliser, the others at their expectation.  bfloat16 features make the streaming normaliser multiply
+        in bfloat16.
+
+        Raises UsageError for shapes and labels that do not fit and where the expected normaliser's error bound is above
+        the tolerance, DivergedError for features that are not finite.
         """
         embedded = self.embed(features)
+        check_batch(embedded, labels, self.num_classes)
         with torch.autocast(embedded.device.type, enabled=False):
-            queries, rows = self.queries(embedded), self.class_vectors()
-            own, others = catalog.load("losses", self.normaliser).scores(queries, labels, rows, self.bias)
-            loss = cross_entropy(own, others)
+            queries, rows = self.queries(embedded), self.rows()
+            scores = self._scores(queries, labels, rows, embedded.dtype, exact_classes)
+            own = scores.own if margin is None else self._with_margin(scores.own, labels, margin)
+            losses = cross_entropy(own, scores.others)
             if label_smoothing:
-                average = queries @ rows.mean(dim=0) + (0.0 if self.bias is None else self.bias.mean())
-                loss = loss + label_smoothing * (own - average)
-            return loss.mean()
+                losses = losses + label_smoothing * (own - self._average_logit(queries, rows))
+            return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
+
+    def normaliser_for(self, batch_size: int) -> str:
+        """The member of `randhead.losses` that a batch of this size takes."""
+        if self.normaliser != "auto":
+            return self.normaliser
+        held = self.trainable or isinstance(self._rows, StoredRows) or self._rows.holdable
+        return "dense" if held and 4 * batch_size * self.num_classes <= DENSE_BYTES else "streaming"
 
     @torch.no_grad()
     def predict(self, features: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
-        """The k best classes, best first, ties by class index: features (B, D) -> classes (B, k), logits (B, k)."""
-        logits, classes = self(features).sort(dim=1, descending=True, stable=True)
-        return classes[:, :k], logits[:, :k]
+        """The k best classes, best first, ties by class index: features (B, D) -> classes (B, k), logits (B, k).
+
+        The classes are gone through in tiles, so memory does not grow with their number.
+        """
+        embedded = self.embed(features)
+        with torch.autocast(embedded.device.type, enabled=False):
+            classes, logits = top(self.queries(embedded), self.rows(), self.bias, k=k)
+        return classes, logits + self.constant
+
+    def _scores(
+        self, queries: Tensor, labels: Tensor, rows: Rows, dtype: torch.dtype, exact_classes: Tensor | None
+    ) -> Scores:
+        """The scores by the normaliser that this batch takes.  Sets and checks `last_error_bound`."""
+        name = self.normaliser_for(len(queries))
+        if exact_classes is not None:
+            check_exact_classes(exact_classes, self.num_classes, name)
+        self.last_error_bound = 0.0
+        if name == "dense":
+            return dense.scores(queries, labels, rows, self.bias)
+        if name == "streaming":
+            precision = torch.bfloat16 if dtype == torch.bfloat16 else queries.dtype
+            return streaming.scores(queries, labels, rows, self.bias, precision=precision)
+        scores = expected.scores(queries, labels, rows, exact_classes=exact_classes)
+        self.last_error_bound = expected.error_bound(scores).item()
+        expected.refuse(self.last_error_bound, self.normaliser_tolerance, rows)
+        return scores
+
+    def _with_margin(self, own: Tensor, labels: Tensor, margin: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.scoring != "cosine":
+            raise UsageError("a margin acts on cosines", hint='use scoring="cosine"')
+        bias = 0.0 if self.bias is None else self.bias[labels]
+        return self._multiplier() * margin((own - bias) / self._multiplier()) + bias
+
+    def _average_logit(self, queries: Tensor, rows: Rows) -> Tensor:
+        """The mean of a sample's logits over all classes: (B, D) -> (B,)."""
+        mean = expected.mean_row(rows) if self.normaliser == "expected" else rows.mean()
+        return queries @ mean + (0.0 if self.bias is None else self.bias.mean())
+
+    def _multiplier(self) -> Tensor | float:
+        return self.fixed_scale if self.log_scale is None else self.log_scale.exp()
+
+    def _source(self, drawn: Tensor | None) -> Rows:
+        """The class vectors before training."""
+        if drawn is None and vectors.is_by_row(self.geometry):
+            vectors.check(self.geometry, dim=self.dim, num_classes=self.num_classes)
+            ids = None if self.class_names is None else self._name_ids()
+            draw = partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
+            return DrawnRows(draw, self.num_classes, self.dim, geometry=self.geometry, seed=self.seed, ids=ids)
+        return StoredRows(self.draw() if drawn is None else drawn.float())
+
+    def _name_ids(self) -> Tensor:
+        """Hashed class names (K,) int64."""
+        if len(set(self.class_names)) != self.num_classes:
+            raise UsageError(f"{self.num_classes} different class names are needed, got {len(set(self.class_names))}")
+        if not vectors.is_by_row(self.geometry):
+            raise UsageError(
+                f"{self.geometry} vectors belong together and cannot be keyed by class name",
+                hint=f"use --class-keys index, or another geometry: {vectors.NEAREST_WITHOUT_LIMIT}",
+            )
+        return torch.tensor([seeds.name_id(name) for name in self.class_names])
 
     def extra_repr(self) -> str:
         """What `print(head)` shows."""
@@ -172,14 +247,14 @@ class ClassVectorHead(nn.Module):
         """Move fixed vectors with the module, but never round them: `half()` leaves them in float32."""
         super()._apply(fn, recurse)
         if not self.trainable:
-            self._fixed = self._fixed.to(fn(self._fixed[:0]).device)
+            self._rows = self._rows.to(fn(torch.empty(0, device=self._rows.device)).device)
         return self
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[prefix + "spec"] = _pack(self.spec)
+        destination[prefix + "spec"] = pack_spec(self.spec)
         if not self.trainable and not vectors.is_by_row(self.geometry):
-            destination[prefix + "vectors"] = self._fixed
+            destination[prefix + "vectors"] = self._rows.stored
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Check that the class vectors are the ones the checkpoint was trained with, before anything is taken over."""
@@ -192,27 +267,9 @@ class ClassVectorHead(nn.Module):
                 f"the class vectors are not the ones of the checkpoint ({theirs} there, {ours} here)",
                 hint="give the head the geometry, seed, classes and dimensions of the checkpoint",
             )
-        if not self.trainable and state_dict.pop(prefix + "vectors", self._fixed).shape != self._fixed.shape:
-            raise RunError("the checkpoint's class vectors have another shape")
+        if not self.trainable:  # those of the spec, which this head has
+            state_dict.pop(prefix + "vectors", None)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def vectors_sha256(rows: Tensor) -> str:
-    """Hash of class vectors (K, D) as little-endian float32, of at most HASHED_ROWS evenly spaced rows."""
-    step = -(-len(rows) // HASHED_ROWS)
-    return sha256(rows[::step].detach().cpu().contiguous().numpy().astype("<f4").tobytes())
-
-
-def unpack_spec(packed: Tensor) -> VectorsSpec:
-    """The spec that a state_dict holds as bytes.  Raises RunError where it is damaged."""
-    try:
-        return VectorsSpec(**json.loads(bytes(packed.tolist())))
-    except (ValueError, TypeError):
-        raise RunError("the spec of the class vectors is damaged", hint="use an older checkpoint of the run") from None
-
-
-def _pack(spec: VectorsSpec) -> Tensor:
-    return torch.tensor(list(json.dumps(asdict(spec)).encode()), dtype=torch.uint8)
 
 
 def _neck(kind: str, dim: int) -> nn.Module:

@@ -1,0 +1,36 @@
+"""What a batch has to be before its loss is taken."""
+
+import torch
+from torch import Tensor
+
+from randhead.errors import DivergedError, UsageError
+
+
+def check_batch(features: Tensor, labels: Tensor, num_classes: int) -> None:
+    """Raise UsageError for labels that do not fit, DivergedError for features that are not finite."""
+    if labels.shape != features.shape[:1] or labels.dtype != torch.int64:
+        raise UsageError(
+            f"labels must be an int64 tensor of shape ({len(features)},), got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
+        )
+    outside = (labels < 0) | (labels >= num_classes)
+    infinite = ~features.isfinite().all(dim=1)
+    if not (outside | infinite).any():  # one wait for the device
+        return
+    if infinite.any():
+        raise DivergedError(
+            f"the features of {int(infinite.sum())} of {len(features)} samples are not finite",
+            hint="lower the learning rate or the scale, and check the inputs",
+        )
+    raise UsageError(f"labels must be in 0..{num_classes - 1}, got {int(labels.min())}..{int(labels.max())}")
+
+
+def check_exact_classes(classes: Tensor, num_classes: int, normaliser: str) -> None:
+    """Raise UsageError for classes that are not different classes, or where no part is expected."""
+    if normaliser != "expected":
+        raise UsageError(f"exact_classes belong to the expected normaliser, this is {normaliser}")
+    if classes.ndim != 1 or classes.dtype != torch.int64 or len(classes.unique()) != len(classes):
+        hint = "labels.unique() gives those of the batch"
+        raise UsageError("exact_classes must be different classes, (N,) int64", hint=hint)
+    if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= num_classes):
+        raise UsageError(f"exact_classes must be in 0..{num_classes - 1}")

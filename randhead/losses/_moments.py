@@ -1,0 +1,76 @@
+"""Moment generating functions M(z) = E exp(z.w) of random class vectors w of unit norm, in logarithms.
+
+Each takes queries (B, D) and gives log M (B,), differentiable, and how far that may be off (B,), or None where the form
+is exact.
+"""
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NODES = 128  # exact to rounding for |z| up to 500 in any dimension
+MEAN_SQUARE = 3333.5  # of the integers -100..99
+KURTOSIS = 1.8  # their mean fourth power over the square of that
+
+
+def rademacher(queries: Tensor) -> tuple[Tensor, None]:
+    """Entries +-1/sqrt(D): sum_i log cosh(z_i/sqrt(D))."""
+    scaled = (queries / math.sqrt(queries.shape[1])).abs()
+    return (scaled + F.softplus(-2 * scaled) - math.log(2)).sum(dim=1), None
+
+
+def gaussian(queries: Tensor) -> tuple[Tensor, None]:
+    """Directions uniform on the sphere: the component along z has density (1 - t^2)^((D-3)/2).
+
+    The integral over it is a Gauss-Gegenbauer sum.  For large D it is |z|^2/(2D) - |z|^4/(4D^3) + ...
+    """
+    nodes, log_weights = _gegenbauer(queries.shape[1], queries.device)
+    norms = torch.linalg.vector_norm(queries, dim=1).to(torch.float64)
+    return torch.logsumexp(log_weights + norms[:, None] * nodes, dim=1).to(queries.dtype), None
+
+
+def uniform(queries: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers -100..99 over their norm.
+
+    With the square of the norm at its mean, D * 3333.5, entries are independent, and the sum of a geometric series
+    gives log M.  The norm's fluctuation takes away up to 0.1 |z|^4/D^3 (terms in |z|^2 cancel, as E w_i^2 = 1/D): all
+    of it where z is spread over the axes, nothing where it lies along one.  Half of it is taken, the whole is the
+    error: beyond anything seen in 2,000,000 draws at D = 4 to 512, |z| = 2 to 30.
+    """
+    dim = queries.shape[1]
+    step = queries / math.sqrt(dim * MEAN_SQUARE)
+    fixed_norm = (_log_sinhc(100 * step) - _log_sinhc(step / 2) - step / 2).sum(dim=1)
+    fluctuation = (KURTOSIS - 1) / 8 * queries.square().sum(dim=1).square() / dim**3
+    return fixed_norm - fluctuation / 2, fluctuation.detach()
+
+
+def _log_sinhc(x: Tensor) -> Tensor:
+    """log(sinh(x)/x), even, by its series where the closed form would cancel."""
+    small = x.abs() < 0.5
+    square = torch.where(small, x, 0.0).square()
+    series = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square * (1 / 37800 - square / 467775))))
+    large = torch.where(small, 1.0, x.abs())
+    return torch.where(small, series, large + torch.log1p(-torch.exp(-2 * large)) - torch.log(2 * large))
+
+
+@functools.lru_cache(maxsize=64)
+def _gegenbauer(dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Nodes and log-weights for the density (1 - t^2)^((dim-3)/2) on [-1, 1], summing to 1 (Golub and Welsch 1969)."""
+    if dim == 1:
+        both = torch.tensor([[-1.0, 1.0], [-math.log(2)] * 2], dtype=torch.float64, device=device)
+        return both[0], both[1]
+    n = torch.arange(1, NODES, dtype=torch.float64)
+    order = dim / 2 - 1
+    squares = n * (n + 2 * order - 1) / (4 * (n + order) * (n + order - 1))
+    if dim == 2:  # Chebyshev: the first coefficient is a limit
+        squares[0] = 0.5
+    jacobi = torch.diag(squares.sqrt(), 1)
+    nodes, vectors = torch.linalg.eigh(jacobi + jacobi.T)
+    log_weights = torch.log(vectors[0].square())
+    return nodes.to(device), (log_weights - torch.logsumexp(log_weights, dim=0)).to(device)
+
+
+BY_GEOMETRY = {"rademacher": rademacher, "gaussian": gaussian, "uniform": uniform}

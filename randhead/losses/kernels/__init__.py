@@ -1,0 +1,3 @@
+"""CUDA."""
+
+AVAILABLE = False

@@ -1,0 +1,209 @@
+"""The exact normaliser in one sweep over tiles of classes: memory does not grow with K.
+
+The gradient of log sum_k exp(q.w_k) is the softmax-weighted sum of the w_k.  With fixed w that is flash attention with
+keys = values = class vectors, so the sweep that makes the log-sum-exp makes the gradient too: 4BKD flop, nothing is
+computed twice.  Tiles of rows are drawn once for the whole batch.  Learned rows, whose own gradient depends on the
+gradient that comes back, get it in a second sweep (8BKD in all).
+
+A row of known norm bounds the logit, |z| <= |q|, so a static shift replaces the running maximum of the online softmax
+(Milakov and Gimelshein 2018), and tiles can be added in any order.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from randhead.losses import kernels
+from randhead.losses._rows import Rows
+from randhead.losses._scores import Scores
+
+TILE_ENTRIES = 1 << 20  # of a tile of rows; 512 to 8192 rows were equally fast
+LARGEST_TILE = 2048  # rows
+STATIC_BOUND = 120.0  # logits that may be larger than this get the running maximum
+HEADROOM = 60.0  # exp(60) times a billion classes is still a float32
+LEAST = 1e-20  # a static sum below this has lost terms to underflow
+
+
+class Sweep(NamedTuple):
+    """log_sum (B,) over the other classes, and its gradient with respect to the queries (B, D), or None."""
+
+    log_sum: Tensor
+    gradient: Tensor | None
+
+
+def scores(
+    queries: Tensor, labels: Tensor, rows: Rows, bias: Tensor | None = None, *, precision: torch.dtype | None = None
+) -> Scores:
+    """Queries (B, D), labels (B,) int64, rows of K classes, bias (K,) -> own (B,), others (B,).
+
+    `precision` is that of the products over all classes, by default that of the queries; the own logit, sums and
+    exponents are never rounded to it.
+    """
+    own = (queries * rows.take(labels)).sum(dim=1)
+    own = own if bias is None else own + bias[labels]
+    learned = rows.matrix() if rows.geometry is None else None
+    return Scores(own, _OtherLogSumExp.apply(queries, learned, bias, labels, rows, precision or queries.dtype))
+
+
+class _OtherLogSumExp(torch.autograd.Function):
+    """log sum_{k != label} exp(q.w_k + b_k), with its gradient made on the way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        learned: Tensor | None,
+        bias: Tensor | None,
+        labels: Tensor,
+        rows: Rows,
+        precision: torch.dtype,
+    ) -> Tensor:
+        precision = _arithmetic(precision, queries.device)
+        swept = sweep(queries, labels, rows, bias, precision=precision, gradient=ctx.needs_input_grad[0])
+        again = (queries, bias, labels, swept.log_sum) if any(ctx.needs_input_grad[1:3]) else (None,) * 4
+        ctx.save_for_backward(swept.gradient, *again)
+        ctx.rows, ctx.precision = rows, precision
+        return swept.log_sum
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, queries, bias, labels, log_sum = ctx.saved_tensors
+        of_queries = None if gradient is None else grad[:, None] * gradient
+        of_rows = of_bias = None
+        if any(ctx.needs_input_grad[1:3]):
+            of_rows, of_bias = _sweep_back(queries, labels, ctx.rows, bias, log_sum, grad)
+        return of_queries, of_rows, of_bias, None, None, None
+
+
+def sweep(
+    queries: Tensor,
+    labels: Tensor,
+    rows: Rows,
+    bias: Tensor | None = None,
+    *,
+    precision: torch.dtype,
+    gradient: bool = True,
+) -> Sweep:
+    """Log-sum-exp over the other classes and its gradient: by a static shift where the norms allow it."""
+    bound = torch.linalg.vector_norm(queries.detach(), dim=1) * rows.largest_norm()
+    bound = bound if bias is None else bound + bias.detach().abs().max()
+    if bound.max() <= STATIC_BOUND:
+        shift = (bound - HEADROOM).clamp_(min=0)
+        if _has_kernel(queries, bias, precision):
+            total, summed = kernels.sweep(queries.detach(), labels, rows, shift, gradient=gradient)
+        else:
+            total, summed, _ = _accumulate(queries.detach(), labels, rows, bias, shift, precision, gradient, False)
+        if (total > LEAST).all():
+            return _finish(total, summed, shift)
+    lowest = torch.full_like(bound, torch.finfo(bound.dtype).min)
+    total, summed, shift = _accumulate(queries.detach(), labels, rows, bias, lowest, precision, gradient, True)
+    return _finish(total, summed, shift)
+
+
+def _finish(total: Tensor, summed: Tensor | None, shift: Tensor) -> Sweep:
+    gradient = None if summed is None else (summed / total[:, None]).to(shift.dtype)
+    return Sweep((total.log() + shift).to(shift.dtype), gradient)
+
+
+def _accumulate(
+    queries: Tensor,
+    labels: Tensor,
+    rows: Rows,
+    bias: Tensor | None,
+    shift: Tensor,
+    precision: torch.dtype,
+    gradient: bool,
+    running: bool,
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """The sums of exp(z - shift) (B,) float64 and exp(z - shift) w (B, D), and the shift (B,), raised if `running`."""
+    unit = rows.unit(precision)
+    scaled = (queries * unit).to(precision)
+    total = torch.zeros_like(shift, dtype=torch.float64)
+    summed = torch.zeros_like(queries) if gradient else None
+    for start, tile, logits in _tiles(scaled, rows, precision):
+        logits = logits if bias is None else logits.add_(bias[start : start + len(tile)])
+        _leave_out_own(logits, labels - start)
+        if running:
+            highest = torch.maximum(shift, logits.amax(dim=1))
+            factor = (shift - highest).exp_()
+            total *= factor
+            summed = summed.mul_(factor[:, None]) if gradient else None
+            shift = highest
+        weights = logits.sub_(shift[:, None]).exp_()
+        total += weights.sum(dim=1)
+        if gradient:
+            _add_product(summed, weights, tile)
+    return total, summed.mul_(unit) if gradient else None, shift
+
+
+def _sweep_back(
+    queries: Tensor, labels: Tensor, rows: Rows, bias: Tensor | None, log_sum: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The gradient with respect to learned rows (K, D) and bias (K,)."""
+    of_rows = torch.empty(rows.num_classes, rows.dim, dtype=queries.dtype, device=queries.device)
+    of_bias = None if bias is None else torch.empty_like(bias)
+    for start, tile, logits in _tiles(queries, rows, queries.dtype):
+        stop = start + len(tile)
+        logits = logits if bias is None else logits.add_(bias[start:stop])
+        _leave_out_own(logits, labels - start)
+        weights = logits.sub_(log_sum[:, None]).exp_().mul_(grad[:, None])
+        torch.mm(weights.T, queries, out=of_rows[start:stop])
+        if of_bias is not None:
+            torch.sum(weights, dim=0, out=of_bias[start:stop])
+    return of_rows, of_bias
+
+
+def _tiles(queries: Tensor, rows: Rows, precision: torch.dtype) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Every tile: its first class, its rows (T, D) and the logits (B, T) in at least float32, which may be written."""
+    size = max(min(TILE_ENTRIES // max(rows.dim, len(queries)), LARGEST_TILE), 64)
+    wide = torch.promote_types(precision, torch.float32)
+    space = torch.empty(len(queries) * size, dtype=wide, device=queries.device)
+    for start in range(0, rows.num_classes, size):
+        tile = rows.tile(start, min(start + size, rows.num_classes), precision)
+        logits = space[: len(queries) * len(tile)].view(len(queries), len(tile))
+        yield start, tile, _product(queries, tile.T, logits)
+
+
+def _leave_out_own(logits: Tensor, places: Tensor) -> None:
+    """Write -inf at column places[i] of row i, where there is such a column."""
+    inside = (places >= 0) & (places < logits.shape[1])
+    columns = places.clamp(0, logits.shape[1] - 1)[:, None]
+    logits.scatter_(1, columns, logits.gather(1, columns).masked_fill_(inside[:, None], -torch.inf))
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    """The product left @ right, in the dtype of `out`."""
+    if left.dtype == out.dtype:
+        return torch.mm(left, right, out=out)
+    if left.is_cuda:
+        return torch.mm(left, right, out_dtype=out.dtype)
+    return out.copy_(left @ right)
+
+
+def _add_product(out: Tensor, weights: Tensor, tile: Tensor) -> None:
+    """Add weights @ tile to `out`, the weights rounded to the dtype of the tile."""
+    if out.dtype == tile.dtype:
+        out.addmm_(weights, tile)
+    elif tile.is_cuda:
+        out += torch.mm(weights.to(tile.dtype), tile, out_dtype=out.dtype)
+    else:
+        out += weights.to(tile.dtype) @ tile
+
+
+def _arithmetic(precision: torch.dtype, device: torch.device) -> torch.dtype:
+    """A CPU without bfloat16 instructions is 10 to 100 times slower in bfloat16 than in float32."""
+    slow = device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.float32 if precision == torch.bfloat16 and slow else precision
+
+
+def _has_kernel(queries: Tensor, bias: Tensor | None, precision: torch.dtype) -> bool:
+    """Whether the Triton kernels can make this sweep: bfloat16 on a CUDA device, without a learned bias."""
+    if not queries.is_cuda or bias is not None or precision != torch.bfloat16:
+        return False
+    if not kernels.AVAILABLE:
+        warnings.warn("triton is not installed: the streaming normaliser is several times slower", stacklevel=2)
+    return kernels.AVAILABLE
