@@ -45,6 +45,7 @@ class DataConfig:
     flip: bool | None = AUTO  # mirror half of the images; not for digits
     normalise: str | None = AUTO  # by the training images' mean and deviation, or what pretrained weights expect
     skip_bad_images: bool = False
+    hold_out_classes: str | None = None  # left out of training: a number, drawn by split_seed, or names with commas
 
     def __post_init__(self):
         require(bool(self.name), "data.name", "be a dataset or a folder", self.name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from randhead import checkpoint, datasets, machine, settings
+from randhead import checkpoint, datasets, holdout, machine, settings
 from randhead.config import Config
 from randhead.datasets import Dataset
 from randhead.errors import RandheadError, RunError, UsageError
@@ -267,11 +267,15 @@ def load_dataset(
     *,
     data: str | None = None,
     image_size: int | None = None,
+    held_out: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """The images of a configuration, or other ones (`data`), of the size a run was trained on.  Raises DataError."""
+    """The images of a configuration, or other ones (`data`), of the size a run was trained on.  Raises DataError.
+
+    Its own images come without the classes that training leaves out, or as these alone, with `held_out`.
+    """
     options, resources = config.data, config.machine
-    return datasets.load(
+    dataset = datasets.load(
         data or options.name,
         root=Path(resources.data_root).expanduser(),
         image_size=image_size or options.image_size,
@@ -283,6 +287,10 @@ def load_dataset(
         progress=progress,
         device=place,
     )
+    if data or not options.hold_out_classes:
+        return dataset
+    kept, left_out = holdout.divide(dataset, options.hold_out_classes, seed=options.split_seed)
+    return left_out if held_out else kept
 
 
 def slug(text: str) -> str:

@@ -18,6 +18,12 @@ def train(
     skip_bad_images: Annotated[
         bool | None, typer.Option("--skip-bad-images", help="Leave unreadable images out.", rich_help_panel=DATA)
     ] = None,
+    hold_out_classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|NAMES", help="Leave classes out, for analyze transfer: how many, or a,b.", rich_help_panel=DATA
+        ),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(help="small_resnet (the default), resnet18, torchvision:NAME or timm:NAME.", rich_help_panel=DATA),
@@ -99,6 +105,7 @@ def train(
     options: dict[str, Any] = {
         "data.name": data,
         "data.skip_bad_images": skip_bad_images,
+        "data.hold_out_classes": hold_out_classes,
         "backbone.name": backbone,
         "backbone.pretrained": pretrained,
         "head.scoring": scoring,
