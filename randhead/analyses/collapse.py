@@ -20,6 +20,7 @@ from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError, unknown
 
 STREAMS = "two passes"
+SUBJECT = "run"
 ROWS = 1024
 
 

@@ -15,6 +15,7 @@ from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError
 
 STREAMS = "one pass"
+SUBJECT = "run"
 ROWS = 64  # rows of means in a (rows, K, D) temporary
 
 

@@ -14,6 +14,7 @@ from randhead.analyses._inputs import OTHER_CLASSES, check_samples
 from randhead.errors import UsageError
 
 STREAMS = "tiles"
+SUBJECT = "runs"
 
 
 def measure(features: list[Tensor], labels: Tensor) -> Findings:

@@ -15,6 +15,7 @@ from randhead.analyses._inputs import degrees, number, unit
 from randhead.errors import DataError, UsageError
 
 STREAMS = "none"
+SUBJECT = "training"
 WINDOW = 1 / 20  # of the run: the median that takes the noise of single batches out
 NEAR = 0.02  # of the whole drop of the loss: so close to the lowest counts as having reached it
 PATIENCE = 1 / 5  # of the run: without progress for so long at its end, it has stopped

@@ -14,6 +14,7 @@ from randhead.analyses._inputs import number
 from randhead.errors import DataError, UsageError
 
 STREAMS = "none"
+SUBJECT = "runs"
 
 
 def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> Findings:

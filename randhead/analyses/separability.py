@@ -20,6 +20,7 @@ from randhead.analyses._inputs import NOTHING, centred, check_vectors, number, u
 from randhead.analyses._moments import Moments, gather
 
 STREAMS = "one pass"
+SUBJECT = "run"
 HEAT_MAP = 2000  # classes; a larger K x K picture shows nothing and takes 32 MB and more
 ROWS = 1024
 

@@ -16,6 +16,7 @@ from randhead.analyses._inputs import OTHER_CLASSES, centred, unit
 from randhead.errors import DataError, UsageError
 
 STREAMS = "none"
+SUBJECT = "run"
 POWER = 8  # classes; below it a random renaming correlates well too often
 
 

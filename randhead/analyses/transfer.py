@@ -16,6 +16,7 @@ from randhead.analyses._inputs import check_finite, check_samples, number
 from randhead.errors import DataError, UsageError
 
 STREAMS = "tiles"
+SUBJECT = "new classes"
 NEIGHBOURS = (1, 20)
 SHOTS = (1, 5)
 STEPS = 1000
