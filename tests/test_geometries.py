@@ -125,7 +125,8 @@ def test_hadamard_names_every_corner_of_a_small_cube_once_up_to_sign(d, seed):
 @pytest.mark.parametrize("d", [32, 64, 128, 512])
 @pytest.mark.parametrize("k", [100, 1000, 3000])
 def test_hadamard_never_repeats_a_row_or_its_opposite(d, k):
-    assert abs(cosines(matrix("hadamard", k, d))).max() < 0.99
+    # Random signs in 32 dimensions do come as close as 0.8 among 3,000.
+    assert abs(cosines(matrix("hadamard", k, d))).max() < (0.95 if d == 32 else 0.75)
 
 
 def test_hadamard_blocks_look_like_independent_random_signs():
@@ -152,6 +153,7 @@ def test_hadamard_refuses_other_dimensions_and_names_what_fits():
 
 
 def test_hadamard_refuses_more_classes_than_corners():
+    assert (hadamard.limit(32), hadamard.limit(64)) == (2**31, None)
     with pytest.raises(UsageError, match="at most 128 classes in 8 dimensions"):
         vectors.check("hadamard", dim=8, num_classes=129)
     with pytest.raises(UsageError, match=r"in 0\.\.127") as error:

@@ -207,6 +207,12 @@ def test_words_do_not_repeat_more_often_than_chance():
     assert repeats < 8
 
 
+def test_a_permutation_is_the_order_of_63_bit_numbers():
+    drawn = [plain_words(6, "test", id, 2, stream=3) for id in range(50)]
+    order = sorted(range(50), key=lambda id: (drawn[id][0] << 32 | drawn[id][1]) >> 1)
+    assert seeds.permutation(6, "test", 50, stream=3).tolist() == order
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 1000])
 def test_a_permutation_holds_every_number_once(n):
     assert torch.equal(seeds.permutation(0, "test", n).sort().values, torch.arange(n))

@@ -93,6 +93,17 @@ def test_a_truncated_file_is_refused(tmp_path, name, kept):
         matrix(f"file:{path}", 40, 3)
 
 
+def test_a_file_that_the_system_does_not_give_is_told(tmp_path, monkeypatch):
+    np.save(tmp_path / "w.npy", np.ones((4, 3)))
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", refuse)
+    with pytest.raises(DataError, match=r"w.npy: cannot be read \(Permission denied\)"):
+        matrix(f"file:{tmp_path / 'w.npy'}", 4, 3)
+
+
 def test_two_tensors_without_the_name_are_refused(tmp_path):
     save_file({"a": torch.ones(4, 3), "b": torch.ones(4, 3)}, tmp_path / "w.safetensors")
     with pytest.raises(DataError, match="none of its 2 tensors is named 'vectors'"):

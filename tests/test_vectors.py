@@ -121,8 +121,12 @@ def test_ids_far_above_32_bits_have_rows_of_their_own(name):
 @pytest.mark.parametrize("name", BY_ROW)
 def test_drawing_in_tiles_changes_nothing(name, monkeypatch):
     whole = vectors.draw(name, list(range(50)), dim=64)
+    module, sizes = catalog.load("vectors", name), []
+    rows = module.rows
+    monkeypatch.setattr(module, "rows", lambda ids, *rest, **named: sizes.append(len(ids)) or rows(ids, *rest, **named))
     monkeypatch.setattr(vectors, "TILE", 3 * 64)
     assert torch.equal(vectors.draw(name, list(range(50)), dim=64), whole)
+    assert sizes == [3] * 16 + [2]
 
 
 @pytest.mark.parametrize("name", BY_ROW)
