@@ -65,6 +65,11 @@ class Run:
         """What evaluate, corrupt-test and analyze leave."""
         return self.path / "reports"
 
+    @property
+    def features(self) -> Path:
+        """Features of its splits, which analyze keeps."""
+        return self.path / "features"
+
     def config(self) -> Config:
         """The configuration.  Raises RunError where it cannot be read."""
         content = _read_json(self.config_path)
@@ -244,7 +249,9 @@ def new_model(config: Config, facts: Mapping[str, Any], *, drawn: torch.Tensor |
 def rebuild(config: Config, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Classifier:
     """The classifier whose state_dict is `tensors`.  Raises RunError where they do not fit its configuration."""
     plain = settings.build({**settings.flatten(config), "backbone.pretrained": False})
-    model = new_model(plain, facts, drawn=tensors.get("head.vectors"))
+    # Learned vectors have moved from where they were drawn, which is what the head's spec names.
+    drawn = None if config.head.trainable else tensors.get("head.vectors")
+    model = new_model(plain, facts, drawn=drawn)
     try:
         model.load_state_dict(dict(tensors))
     except RuntimeError as error:

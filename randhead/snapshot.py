@@ -24,7 +24,7 @@ class Progress:
     epoch: int = 0  # epochs that are finished and validated
     loss_sum: float = 0.0  # of the running epoch, over images
     images: int = 0  # of the running epoch
-    gradients: dict[str, float] = field(default_factory=dict)  # their norms in the last step of an epoch
+    last_step: dict[str, float] = field(default_factory=dict)  # rate and gradients of the last step of an epoch
     seconds: float = 0.0  # in steps, over all starts of this run
     best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy and nll of the selected weights
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -88,11 +88,11 @@ def truncate_log(path: Path, epochs: int) -> None:
 
 
 def start_anew(run: Run) -> None:
-    """Delete what a training left in a run folder (`--fresh`).  Reports of the old weights go as well.
+    """Delete what a training left in a run folder (`--fresh`).  Reports and features of the old weights go as well.
 
     The configuration goes last: a folder in which this was cut short is still known as a run.
     """
-    for folder in (run.checkpoints, run.reports):
+    for folder in (run.checkpoints, run.reports, run.features):
         for file in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
             file.rmdir() if file.is_dir() else file.unlink()
     for file in [run.summary_path, run.model_path, run.metrics_path, run.path / "README.md", run.config_path]:

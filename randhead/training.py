@@ -182,7 +182,7 @@ class _Trainer:
         self.progress.loss_sum += mean * count
         self.progress.images += count
         if self.progress.step % self.steps_an_epoch == 0:
-            self.progress.gradients = self._gradient_norms()
+            self.progress.last_step = self._step_figures()
         return mean
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -207,8 +207,7 @@ class _Trainer:
             "step": progress.step,
             "train_loss": progress.loss_sum / progress.images,
             **{f"val_{key}": value for key, value in val.items()},
-            "lr": self.optimizer.param_groups[0]["lr"],
-            **progress.gradients,
+            **progress.last_step,
             **self._head_figures(),
             "seconds": round(progress.seconds, 3),
         }
@@ -220,10 +219,10 @@ class _Trainer:
             self._write_model()
         return EpochDone(progress.epoch, self.config.train.epochs, figures, best)
 
-    def _gradient_norms(self) -> dict[str, float]:
-        """Gradient norms of the step that was just made."""
-        head = self.model.head
-        figures = {"grad_norm_backbone": _norm(list(self.model.backbone.parameters()))}
+    def _step_figures(self) -> dict[str, float]:
+        """The learning rate and the gradient norms of the step that was just made."""
+        backbone, head = self.model.backbone, self.model.head
+        figures = {"lr": self.optimizer.param_groups[0]["lr"], "grad_norm_backbone": _norm(list(backbone.parameters()))}
         return {**figures, "grad_norm_vectors": _norm([head.vectors])} if head.trainable else figures
 
     def _head_figures(self) -> dict[str, float]:

@@ -42,7 +42,7 @@ def test_cosine_is_torchs_cosine_at_every_step():
 
 
 def test_one_cycle_is_torchs_one_cycle_up_to_where_its_ends_fall():
-    """torch's phases end at steps 0.25 T - 1 and T - 1, ours at 0.25 T and T: a step of ours is mapped to that place."""
+    """torch's phases end at steps 0.25 T - 1 and T - 1, ours at 0.25 T and T: our steps are mapped to those places."""
     optimizer = reference()
     scheduler = OneCycleLR(
         optimizer,

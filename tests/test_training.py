@@ -1,0 +1,519 @@
+"""What training does step by step: events, selection, accumulation, divergence, stopping, and what it leaves."""
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import config, digits, fit, image_folder, log, tree
+from torch import nn
+
+from randhead import checkpoint, datasets, evaluation, events, facts, runs, training
+from randhead.datasets import Dataset, Split, TensorImages
+from randhead.errors import DivergedError, RunError, UsageError
+from randhead.runs import Run
+
+PATH = "run"
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    """A network of a few thousand parameters: what is tested here does not depend on their number."""
+    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return digits()
+
+
+def of(kind, happened):
+    return [event for event in happened if isinstance(event, kind)]
+
+
+class Plain(nn.Module):
+    """A backbone without batch normalisation or chance, so that a batch is the sum of its parts."""
+
+    dim, nonnegative = 192, True
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(self.dim))
+
+    def forward(self, x):
+        return x.flatten(1).abs() * self.gain
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    monkeypatch.setattr("randhead.backbones.build", lambda name, image_size, pretrained: Plain())
+
+
+def weights(folder):
+    return json.loads((folder / "summary.json").read_text())["weights_sha256"]
+
+
+def test_events_come_in_order_and_count_every_step_and_epoch(tmp_path, images):
+    happened = fit(tmp_path / PATH, config(), images)
+    assert isinstance(happened[0], events.Started)
+    assert isinstance(happened[-1], events.Finished)
+    # 40 images in batches of 16: 16, 16 and 8.
+    assert [event.step for event in of(events.StepDone, happened)] == [1, 2, 3, 4, 5, 6]
+    assert [event.epoch for event in of(events.EpochDone, happened)] == [1, 2]
+    assert happened[0].total_steps == 6
+    assert all(math.isfinite(event.loss) for event in of(events.StepDone, happened))
+    lines = log(tmp_path / PATH)
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 3), (2, 6)]
+
+
+def test_training_learns_what_it_is_shown(tmp_path):
+    happened = fit(tmp_path / PATH, config(train__epochs=8), digits(train=160, val=60, test=60))
+    assert happened[-1].summary["test"]["accuracy"] > 0.5  # chance is 0.1
+
+
+def test_what_a_run_leaves_agrees_with_itself(tmp_path, images):
+    summary = fit(tmp_path / PATH, config(), images)[-1].summary
+    run = Run(tmp_path / PATH)
+    assert json.loads(run.summary_path.read_text()) == summary
+    loaded = runs.load_run(PATH, root=tmp_path, device="cpu")
+    assert loaded.weights_sha256 == summary["weights_sha256"]
+    again = evaluation.evaluate(loaded.model, images.splits["test"], loaded.inputs)
+    assert again == summary["test"]
+    val = evaluation.quick_figures(loaded.model, images.splits["val"], loaded.inputs)
+    assert {key: val[key] for key in ("accuracy", "nll")} == summary["val"]
+    assert loaded.class_names == images.class_names
+    assert run.config() == config()
+
+
+def test_the_same_seed_trains_the_same_weights_and_another_seed_others(tmp_path, images):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit(tmp_path / name, config(train__seed=seed), images)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+    assert log(tmp_path / "a") == log(tmp_path / "b")
+
+
+def test_torchs_global_generator_does_not_matter(tmp_path, images):
+    for name, seed in (("a", 1), ("b", 2)):
+        torch.manual_seed(seed)
+        fit(tmp_path / name, config(train__epochs=1), images)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_fixed_and_learned_runs_see_the_same_first_batch_from_the_same_weights(tmp_path, images):
+    first = []
+    for learned in (False, True):
+        changes = config(head__trainable=learned, train__epochs=1)
+        first.append(of(events.StepDone, fit(tmp_path / str(learned), changes, images))[0].loss)
+    assert first[0] == pytest.approx(first[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_class_vectors_move_only_where_they_are_learned(tmp_path, images, learned):
+    fit(tmp_path / PATH, config(head__trainable=learned), images)
+    head = runs.load_run(PATH, root=tmp_path, device="cpu").model.head
+    assert head.class_vectors().detach().equal(head.draw()) is not learned
+    drift = [line.get("vector_drift_deg", 0) for line in log(tmp_path / PATH)]
+    assert (drift[-1] > 0) is learned
+
+
+# Batches
+
+
+def test_every_image_is_seen_once_an_epoch_in_another_order_each_time(tmp_path, images):
+    trainer = training._Trainer(config(data__crop_padding=0), images, Run(tmp_path / PATH), lambda: False)
+    split, orders = images.splits["train"], []
+    pixels = next(split.images.batches(torch.arange(40), 40)).flatten(1)
+    for epoch in (0, 1):
+        batches = list(trainer._batches(epoch, 0))
+        assert [len(labels) for _, labels in batches] == [16, 16, 8]
+        seen = torch.cat([batch for batch, _ in batches]).flatten(1)
+        order = [int((pixels == row).all(dim=1).nonzero()[0]) for row in seen]
+        assert torch.cat([labels for _, labels in batches]).equal(split.labels[order])
+        assert sorted(order) == list(range(40))
+        orders.append(order)
+    assert orders[0] != orders[1]
+
+
+def test_an_epoch_can_begin_at_any_batch(tmp_path, images):
+    trainer = training._Trainer(config(), images, Run(tmp_path / PATH), lambda: False)
+    whole = list(trainer._batches(1, 0))
+    for done in range(4):
+        rest = list(trainer._batches(1, done))
+        assert len(rest) == 3 - done
+        for (ours, our_labels), (theirs, labels) in zip(rest, whole[done:], strict=True):
+            assert ours.equal(theirs)
+            assert our_labels.equal(labels)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(32, [16, 16]), (33, [16, 16]), (34, [16, 16, 2]), (5, [5])])
+def test_only_a_last_batch_of_one_image_is_left_out(tmp_path, count, sizes):
+    trainer = training._Trainer(config(), digits(train=count), Run(tmp_path / PATH), lambda: False)
+    assert [len(labels) for _, labels in trainer._batches(0, 0)] == sizes
+    assert trainer.batches_an_epoch == len(sizes)
+
+
+def test_files_that_are_streamed_train_the_same_weights_as_files_in_memory(tmp_path):
+    folder = image_folder(tmp_path / "images", images=15)
+    found = {}
+    for name, budget in (("resident", 64), ("streamed", 0)):
+        settings = config(data__name=str(folder), machine__memory_budget_mb=budget)
+        dataset = runs.load_dataset(settings, torch.device("cpu"))
+        assert isinstance(dataset.splits["train"].images, TensorImages) is (name == "resident")
+        fit(tmp_path / name, settings, dataset)
+        found[name] = (weights(tmp_path / name), log(tmp_path / name))
+    assert found["resident"] == found["streamed"]
+
+
+# Settings that change a step
+
+
+@pytest.mark.usefixtures("plain")
+def test_two_accumulated_batches_are_one_batch_of_twice_the_size(tmp_path, images):
+    common = {"optim__lr": 0.01, "train__epochs": 3}
+    whole = fit(tmp_path / "whole", config(train__batch_size=16, **common), images)
+    parts = fit(tmp_path / "parts", config(train__batch_size=8, optim__accumulate=2, **common), images)
+    ours, theirs = ([event.loss for event in of(events.StepDone, happened)] for happened in (parts, whole))
+    # 40 images: 16, 16, 8 against 8+8, 8+8, 8.
+    assert len(ours) == len(theirs) == 9
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.usefixtures("plain")
+def test_label_smoothing_is_torchs(tmp_path, images):
+    trainer = training._Trainer(config(optim__label_smoothing=0.2), images, Run(tmp_path / PATH), lambda: False)
+    batch, labels = next(trainer._batches(0, 0))
+    logits = trainer.model(trainer.inputs.prepare(batch))
+    expected = F.cross_entropy(logits, labels, label_smoothing=0.2)
+    assert trainer._loss(batch, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("clip", [0.001, 1e9])
+def test_clipping_bounds_the_gradient_and_leaves_a_small_one_alone(tmp_path, images, clip):
+    lr = 0.1
+    settings = config(
+        optim__clip_norm=clip, optim__lr=lr, optim__momentum=0, optim__weight_decay=0, optim__schedule="constant"
+    )
+    trainer = training._Trainer(settings, images, Run(tmp_path / PATH), lambda: False)
+    batch = next(trainer._batches(0, 0))
+    gain = trainer.model.backbone.gain
+    before = gain.detach().clone()
+    (whole,) = torch.autograd.grad(trainer._loss(*batch), [gain])
+    trainer._step([batch])
+    moved = (before - gain.detach()).norm().item() / lr
+    assert moved == pytest.approx(min(clip, whole.norm().item()), rel=2e-3)
+
+
+def test_the_paper_recipe_starts_and_lowers_its_rate_on_a_plateau(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(training.evaluation, "quick_figures", lambda *args, **options: {"accuracy": 0.1, "nll": 1.0})
+    settings = config(train__epochs=6, optim__schedule="plateau", optim__lr=0.1, optim__plateau_patience=1)
+    fit(tmp_path / PATH, settings, images)
+    assert [line["lr"] for line in log(tmp_path / PATH)] == pytest.approx([0.1, 0.1, 0.1, 0.02, 0.02, 0.004])
+
+
+# Selection
+
+
+@pytest.mark.parametrize(
+    ("figures", "selected"),
+    [
+        ([(0.5, 1.0), (0.7, 1.0), (0.6, 0.1)], 2),  # accuracy first
+        ([(0.5, 1.0), (0.5, 0.9), (0.5, 0.95)], 2),  # then NLL
+        ([(0.5, 1.0), (0.5, 1.0), (0.5, 1.0)], 1),  # then the earlier
+    ],
+)
+def test_the_weights_of_the_best_epoch_are_kept(tmp_path, images, monkeypatch, figures, selected):
+    states, answers = {}, iter(figures)
+
+    def quick_figures(model, split, inputs, *, stop):
+        assert split is images.splits["val"]  # the test split selects nothing
+        states[len(states) + 1] = checkpoint.state_sha256(model.state_dict())
+        accuracy, nll = next(answers)
+        return {"accuracy": accuracy, "nll": nll, "logit_min": 0.0, "logit_max": 1.0}
+
+    monkeypatch.setattr(training.evaluation, "quick_figures", quick_figures)
+    happened = fit(tmp_path / PATH, config(train__epochs=3), images)
+    summary = happened[-1].summary
+    assert summary["selected"]["epoch"] == selected
+    assert summary["weights_sha256"] == states[selected]
+    assert len(set(states.values())) == 3
+    assert [event.epoch for event in of(events.EpochDone, happened) if event.best][-1] == selected
+
+
+def test_the_test_split_is_read_once_at_the_end(tmp_path, images, monkeypatch):
+    asked = []
+    evaluate = evaluation.evaluate
+
+    def watched(model, split, inputs, *, stop):
+        asked.append(split is images.splits["test"])
+        return evaluate(model, split, inputs, stop=stop)
+
+    monkeypatch.setattr(training.evaluation, "evaluate", watched)
+    fit(tmp_path / PATH, config(), images)
+    assert asked == [True]
+
+
+# Divergence
+
+
+def test_a_loss_that_is_no_number_stops_before_its_step_and_the_last_checkpoint_is_finite(
+    tmp_path, images, monkeypatch
+):
+    right = training._Trainer._loss
+
+    def poisoned(self, batch, labels):
+        loss = right(self, batch, labels)
+        return loss * float("nan") if self.progress.step == 4 else loss
+
+    settings = config(machine__checkpoint_minutes=0)
+    words = "the loss is nan in step 5 of 6; the last checkpoint is of step 4"
+    with monkeypatch.context() as patch, pytest.raises(DivergedError, match=words) as caught:
+        patch.setattr(training._Trainer, "_loss", poisoned)
+        fit(tmp_path / PATH, settings, images)
+    assert caught.value.exit_code == 5
+    assert "optim.lr" in caught.value.hint
+    run = Run(tmp_path / PATH)
+    assert checkpoint.saved_steps(run.checkpoints) == [3, 4]
+    tensors, document = checkpoint.load(checkpoint.step_path(run.checkpoints, 4))
+    assert document["progress"]["step"] == 4
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert run.summary() is None
+    assert isinstance(fit(tmp_path / PATH, settings, images)[-1], events.Finished)  # and it is as good as any
+
+
+def test_a_learning_rate_that_is_far_too_high_ends_as_diverged_and_saves_nothing_bad(tmp_path, images):
+    settings = config(optim__lr=1e30, optim__schedule="constant", machine__checkpoint_minutes=0, train__epochs=5)
+    with pytest.raises(DivergedError):
+        fit(tmp_path / PATH, settings, images)
+    for step in checkpoint.saved_steps(Run(tmp_path / PATH).checkpoints):
+        tensors, _ = checkpoint.load(checkpoint.step_path(Run(tmp_path / PATH).checkpoints, step))
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_validation_figures_that_are_not_finite_end_as_diverged_and_are_not_logged(tmp_path, images, monkeypatch):
+    bad = {"accuracy": 0.1, "nll": float("nan")}
+    monkeypatch.setattr(training.evaluation, "quick_figures", lambda *args, **options: bad)
+    with pytest.raises(DivergedError, match="validation figures are not finite after step 3"):
+        fit(tmp_path / PATH, config(), images)
+    assert not (tmp_path / PATH / "metrics.jsonl").exists()
+
+
+# Stopping and going on
+
+
+def interrupted(folder, settings, images, every):
+    """Train with a stop after every `every` steps, each time begun again as by a new process."""
+    for _ in range(100):
+        asked = iter([False] * every)
+        happened = fit(folder, settings, images, stop=lambda asked=asked: next(asked, True))
+        if isinstance(happened[-1], events.Finished):
+            return happened[-1].summary
+        assert isinstance(happened[-1], events.Stopped)
+    raise AssertionError("no end")
+
+
+VARIANTS = {
+    "sgd": {},
+    "adamw": {"optim__name": "adamw", "optim__lr": 0.003},
+    "plateau": {"optim__schedule": "plateau", "optim__plateau_patience": 0, "train__epochs": 3},
+    "learned": {"head__trainable": True, "head__learn_scale": True, "head__scoring": "cosine", "head__neck": "linear"},
+    "accumulated": {"optim__accumulate": 2, "train__batch_size": 8, "optim__clip_norm": 0.5},
+}
+
+
+@pytest.mark.parametrize(("variant", "every"), [*((variant, 1) for variant in VARIANTS), ("sgd", 2)])
+def test_a_run_stopped_again_and_again_equals_one_that_was_not(tmp_path, images, variant, every):
+    settings = config(**VARIANTS[variant])
+    whole = fit(tmp_path / "whole", settings, images)[-1].summary
+    parts = interrupted(tmp_path / "parts", settings, images, every)
+    assert parts["weights_sha256"] == whole["weights_sha256"]
+    assert parts["test"] == whole["test"]
+    assert log(tmp_path / "parts") == log(tmp_path / "whole")
+
+
+class Dropping(Plain):
+    """Draws from torch's generator in every step."""
+
+    def forward(self, x):
+        return F.dropout(super().forward(x), 0.5, self.training)
+
+
+def test_dropout_too_is_the_same_after_a_resume(tmp_path, images, monkeypatch):
+    monkeypatch.setattr("randhead.backbones.build", lambda name, image_size, pretrained: Dropping())
+    whole = fit(tmp_path / "whole", config(optim__lr=0.001), images)[-1].summary
+    parts = interrupted(tmp_path / "parts", config(optim__lr=0.001), images, 1)
+    assert parts["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_an_end_after_any_event_leaves_what_a_new_start_needs(tmp_path, images):
+    """The generator is dropped after the first, second, ... event, without the save that a stop makes."""
+    settings = config(machine__checkpoint_minutes=0)
+    happened = fit(tmp_path / "whole", settings, images)
+    for moment in range(1, len(happened)):
+        folder = tmp_path / str(moment)
+        steps = training.fit(settings, images, Run(folder))
+        for _ in range(moment):
+            next(steps)
+        steps.close()
+        again = fit(folder, settings, images)[-1].summary
+        assert again["weights_sha256"] == happened[-1].summary["weights_sha256"]
+        assert log(folder) == log(tmp_path / "whole")
+
+
+def test_a_finished_run_gives_its_result_again_and_touches_nothing(tmp_path, images):
+    first = fit(tmp_path / PATH, config(), images)[-1]
+    before = tree(tmp_path)
+    assert fit(tmp_path / PATH, config(), images) == [first]
+    assert tree(tmp_path) == before
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def stopped(folder, settings, images, after):
+    asked = iter([False] * after)
+    return fit(folder, settings, images, stop=lambda: next(asked, True))
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, images):
+    settings = config(machine__checkpoint_minutes=0)
+    whole = fit(tmp_path / "whole", settings, images)[-1].summary
+    stopped(tmp_path / PATH, settings, images, 5)
+    folder = Run(tmp_path / PATH).checkpoints
+    assert checkpoint.saved_steps(folder) == [3, 4]
+    damage(checkpoint.step_path(folder, 4))
+    happened = fit(tmp_path / PATH, settings, images)
+    assert any("step-00000004" in event.message and "damaged" in event.message for event in of(events.Warned, happened))
+    assert of(events.Started, happened)[0].step == 3
+    assert happened[-1].summary["weights_sha256"] == whole["weights_sha256"]
+    assert log(tmp_path / PATH) == log(tmp_path / "whole")
+
+
+def test_a_damaged_newer_checkpoint_does_not_displace_the_sound_one(tmp_path, images):
+    """Found by thought: with one checkpoint kept, the damaged one was it, and the step just saved was deleted."""
+    settings = config(machine__checkpoint_minutes=0, machine__keep_checkpoints=1)
+    stopped(tmp_path / PATH, settings, images, 3)
+    folder = Run(tmp_path / PATH).checkpoints
+    checkpoint.step_path(folder, 6).write_bytes(b"damaged")
+    stopped(tmp_path / PATH, settings, images, 1)
+    assert 3 in checkpoint.saved_steps(folder)
+    assert of(events.Started, fit(tmp_path / PATH, settings, images))[0].step == 3
+
+
+def test_without_any_sound_checkpoint_nothing_is_trained_over_them(tmp_path, images):
+    settings = config(machine__checkpoint_minutes=0)
+    stopped(tmp_path / PATH, settings, images, 5)
+    folder = Run(tmp_path / PATH).checkpoints
+    for step in checkpoint.saved_steps(folder):
+        damage(checkpoint.step_path(folder, step))
+    before = tree(folder)
+    with pytest.raises(RunError, match="no checkpoint can be used") as caught:
+        fit(tmp_path / PATH, settings, images)
+    assert "--fresh" in caught.value.hint
+    assert tree(folder) == before
+
+
+@pytest.mark.parametrize("change", [{"optim__lr": 0.01}, {"head__vectors": "gaussian"}, {"train__epochs": 3}])
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, images, change):
+    stopped(tmp_path / PATH, config(), images, 3)
+    other = config(**change)
+    with pytest.raises(RunError, match="no checkpoint can be used"):
+        fit(tmp_path / PATH, other, images)
+
+
+def test_a_checkpoint_of_images_that_have_changed_is_refused(tmp_path, images):
+    stopped(tmp_path / PATH, config(), images, 3)
+    happened = []
+    with pytest.raises(RunError, match="no checkpoint can be used"):
+        for event in training.fit(config(), digits(train=41), Run(tmp_path / PATH)):
+            happened.append(event)
+    assert "other images" in of(events.Warned, happened)[0].message
+
+
+def test_fragments_of_killed_writers_are_swept_up(tmp_path, images):
+    run = Run(tmp_path / PATH)
+    run.checkpoints.mkdir(parents=True)
+    fragments = [run.path / ".config.json.abc.tmp", run.checkpoints / ".step-00000009.safetensors.abc.tmp"]
+    for fragment in fragments:
+        fragment.write_bytes(b"half")
+    fit(run.path, config(), images)
+    assert not any(fragment.exists() for fragment in fragments)
+
+
+def test_a_stop_before_the_first_step_and_in_the_last_evaluation_are_stops_too(tmp_path, images):
+    assert isinstance(stopped(tmp_path / PATH, config(), images, 0)[-1], events.Stopped)
+    # 6 steps and 2 validations are asked about, then the evaluation of the test split.
+    happened = stopped(tmp_path / PATH, config(), images, 8)
+    assert isinstance(happened[-1], events.Stopped)
+    assert [event.epoch for event in of(events.EpochDone, happened)] == [1, 2]
+    assert isinstance(fit(tmp_path / PATH, config(), images)[-1], events.Finished)
+
+
+def test_a_folder_can_be_trained_by_one_process_at_a_time(tmp_path, images):
+    first = training.fit(config(), images, Run(tmp_path / PATH))
+    next(first)
+    with pytest.raises(RunError, match="being trained by another process"):
+        fit(tmp_path / PATH, config(), images)
+    first.close()
+    assert isinstance(fit(tmp_path / PATH, config(), images)[-1], events.Finished)
+
+
+def test_a_full_disk_ends_the_training_and_the_older_checkpoint_goes_on(tmp_path, images, monkeypatch):
+    settings = config(machine__checkpoint_minutes=0)
+    whole = fit(tmp_path / "whole", settings, images)[-1].summary
+    write = checkpoint.save_file
+
+    def full(tensors, path, metadata):
+        if "step-00000004" in str(path):
+            raise OSError(28, "No space left on device")
+        write(tensors, path, metadata)
+
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="No space left on device"):
+        patch.setattr(checkpoint, "save_file", full)
+        fit(tmp_path / PATH, settings, images)
+    assert checkpoint.saved_steps(Run(tmp_path / PATH).checkpoints) == [2, 3]
+    assert fit(tmp_path / PATH, settings, images)[-1].summary["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_what_cannot_be_built_leaves_no_folder(tmp_path, images):
+    for change in ({"head__vectors": "nonsense"}, {"backbone__name": "nonsense"}, {"head__normaliser": "nonsense"}):
+        with pytest.raises(UsageError, match="unknown"):
+            fit(tmp_path / PATH, config(**change), images)
+    assert list(tmp_path.iterdir()) == []
+
+
+# What a configuration comes to on its images
+
+
+def test_sizes_and_variation_follow_the_images_unless_they_are_set(images):
+    found = facts.resolve(config(), images)
+    assert (found["image_size"], found["crop_padding"], found["flip"]) == (8, 1, False)
+    assert found["images"] == {"train": 40, "val": 20, "test": 20}
+    found = facts.resolve(config(data__crop_padding=3, data__flip=True), images)
+    assert (found["crop_padding"], found["flip"]) == (3, True)
+
+
+def test_normalisation_is_of_the_training_images_of_pretrained_weights_or_half(images):
+    pixels = next(images.splits["train"].images.batches(torch.arange(40), 40)).double() / 255
+    found = facts.resolve(config(), images)
+    assert found["mean"] == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist(), rel=1e-6)
+    assert found["std"] == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-6)
+    assert facts.resolve(config(data__normalise="half"), images)["mean"] == [0.5] * 3
+    assert facts.resolve(config(backbone__pretrained=True), images)["mean"][0] == 0.485
+
+
+def test_one_class_is_refused(images):
+    alone = Dataset("alone", ("cat",), images.splits, 8)
+    with pytest.raises(UsageError, match="1 class"):
+        facts.resolve(config(), alone)
+
+
+def test_images_of_one_value_can_be_normalised():
+    split = Split(TensorImages(torch.full((4, 3, 8, 8), 7, dtype=torch.uint8), torch.arange(4)), torch.arange(4) % 2)
+    flat = Dataset("flat", ("a", "b"), {"train": split, "val": split, "test": split}, 8)
+    assert all(value > 0 for value in facts.resolve(config(), flat)["std"])
+    assert datasets.channel_statistics(split.images)[0].tolist() == pytest.approx([7 / 255] * 3)
