@@ -1,0 +1,120 @@
+"""Features of a run, extracted once for each split and kept in the run folder, in features/.
+
+A file belongs to weights and to images: its name holds the data, the split and the weights' hash, its document a
+fingerprint of all that the features depend on.  Whatever does not match is extracted anew and written over.
+"""
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from randhead import checkpoint
+from randhead.datasets import Dataset, FileImages, Images, Split
+from randhead.errors import RunError
+from randhead.features import extract, gather
+from randhead.holdout import Rows
+from randhead.runs import LoadedRun, slug
+
+BATCH = 1024
+HEX = 12  # digits of the weights' hash in a file name
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a run makes of a split: features (N, D) as they meet the class vectors, logits (N, K), labels (N,)."""
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+def features(
+    loaded: LoadedRun,
+    dataset: Dataset,
+    split: str,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Extracted:
+    """Features, logits (float32) and labels of a split, in its order, on the CPU; from the run folder where they are.
+
+    A damaged file is extracted anew, and a folder that cannot be written to is worked without: `warn` is told.  Raises
+    StopRequested where `stop` answers True.
+    """
+    path, identity = file_of(loaded, dataset, split), _identity(loaded, dataset.splits[split])
+    found = _read(path, identity, warn)
+    if found is not None:
+        return found
+    made = Extracted(*gather(extract(loaded.model, dataset.splits[split], loaded.inputs, stop=stop)))
+    try:
+        checkpoint.save(path, vars(made), identity)
+    except RunError as error:
+        warn(f"features are not kept: {error.message}")
+    _sweep(path)
+    return made
+
+
+def file_of(loaded: LoadedRun, dataset: Dataset, split: str) -> Path:
+    """Where the features of a split are kept."""
+    name = f"{slug(dataset.name)}-{_part(loaded, dataset)}{split}-{loaded.weights_sha256[:HEX]}.safetensors"
+    return loaded.run.features / name
+
+
+def fingerprint(images: Images) -> str:
+    """A hash of images: of their pixels, or of the paths, sizes and times of the files that they are decoded from."""
+    digest = hashlib.sha256(repr(tuple(images.shape)).encode())
+    if isinstance(images, Rows):
+        digest.update(fingerprint(images.images).encode() + images.rows.numpy().tobytes())
+    elif isinstance(images, FileImages):
+        for path in images.paths:
+            facts = path.stat()
+            digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    else:
+        for batch in images.batches(torch.arange(len(images)), BATCH):
+            digest.update(batch.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _part(loaded: LoadedRun, dataset: Dataset) -> str:
+    """Images of other classes than the run's are kept beside its own of the same name."""
+    return "" if tuple(dataset.class_names) == loaded.class_names else "others-"
+
+
+def _identity(loaded: LoadedRun, split: Split) -> dict[str, Any]:
+    """All that the features depend on, ready for JSON."""
+    inputs = loaded.inputs
+    return {
+        "weights": loaded.weights_sha256,
+        "images": fingerprint(split.images),
+        "labels": hashlib.sha256(split.labels.cpu().numpy().tobytes()).hexdigest(),
+        "normalisation": [inputs.mean.tolist(), inputs.std.tolist()],
+        "precision": f"{inputs.precision} on {inputs.device.type}",
+    }
+
+
+def _read(path: Path, identity: dict[str, Any], warn: Callable[[str], None]) -> Extracted | None:
+    if not path.exists():
+        return None
+    try:
+        tensors, document = checkpoint.load(path)
+        return Extracted(**tensors) if document == identity else None
+    except (RunError, TypeError) as error:
+        warn(f"{error.message if isinstance(error, RunError) else path}; the features are extracted anew")
+        return None
+
+
+def _sweep(path: Path) -> None:
+    """Delete what other weights left of the same split."""
+    stem = re.escape(path.name[: -len(".safetensors") - HEX])
+    older = re.compile(rf"{stem}[0-9a-f]{{{HEX}}}\.safetensors")
+    for file in path.parent.glob("*") if path.parent.is_dir() else ():
+        if file != path and older.fullmatch(file.name):
+            with contextlib.suppress(OSError):
+                file.unlink()

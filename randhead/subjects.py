@@ -1,0 +1,248 @@
+"""Subjects of analyses: classes whose properties are the arguments that an analysis may name.
+
+What `SUBJECT` of an analysis says: "run" is `OneRun`, "new classes" `NewClasses`, "runs" `SeveralRuns`; "training" is
+`randhead.course.Training`.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from randhead import comparison, references
+from randhead.analyses import _moments, separability, similarity
+from randhead.cache import Extracted
+from randhead.datasets import Dataset
+from randhead.errors import DataError, UsageError
+from randhead.library import Library
+from randhead.runs import LoadedRun
+
+VALUES = ("class_separation_r2", "mean_angle_deg", "nearest_angle_deg")  # of separability, whose variance is shared out
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a run is looked at, and beside what."""
+
+    split: str = "test"
+    data: str | None = None  # other images than the run's own
+    reference: str | None = None  # a run whose class means and confusions say what looks alike
+    taxonomy: Path | None = None
+    seed: int = 0  # of samples, permutations and episodes
+
+
+class OneRun:
+    """Subject "run": a run on a split of images of its own classes."""
+
+    def __init__(self, library: Library, loaded: LoadedRun, view: View):
+        self.library, self.loaded, self.view = library, loaded, view
+        self.seed = view.seed
+        self.num_classes = len(loaded.class_names)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images.  Raises DataError where they have other classes than the run."""
+        dataset = self.library.dataset(self.loaded, self.view.data)
+        check_classes(self.loaded, dataset)
+        return dataset
+
+    @cached_property
+    def extracted(self) -> Extracted:
+        """Features, logits and labels of the split."""
+        return self.library.features(self.loaded, self.dataset, self.view.split)
+
+    @property
+    def features(self) -> Tensor:
+        """(N, D) float32."""
+        return self.extracted.features
+
+    @property
+    def logits(self) -> Tensor:
+        """(N, K) float32."""
+        return self.extracted.logits
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+        return self.extracted.labels
+
+    @property
+    def predictions(self) -> Tensor:
+        """(N,) int64."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float((self.predictions == self.labels).double().mean())
+
+    @cached_property
+    def class_vectors(self) -> Tensor:
+        """(K, D), as the scores use them."""
+        return self.loaded.model.head.class_vectors().detach().cpu()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(K,), or None."""
+        head = self.loaded.model.head
+        if head.bias is not None:
+            return head.bias.detach().cpu()
+        return torch.full((self.num_classes,), head.constant) if head.constant else None
+
+    @property
+    def scale(self) -> float:
+        """What multiplies the scores."""
+        return float(self.loaded.model.head.scale)
+
+    @property
+    def scoring(self) -> str:
+        """How features are scored: dot or cosine."""
+        return self.loaded.model.head.scoring
+
+    @cached_property
+    def train(self) -> _moments.Moments:
+        """Class statistics of the training split, its images as they are."""
+        found = self.library.features(self.loaded, self.dataset, "train")
+        return _moments.gather(found.features, found.labels, num_classes=self.num_classes)
+
+    @cached_property
+    def class_means(self) -> Tensor:
+        """(K, D) float64."""
+        return references.class_means(self.features, self.labels, self.num_classes)
+
+    @cached_property
+    def references(self) -> dict[str, Tensor]:
+        """Which classes look alike, (K, K) each: by mean training images; by another run; by a taxonomy."""
+        mean_images = references.mean_images(self.dataset.splits["train"], self.num_classes)
+        found = {"pixels": similarity.cosines(mean_images)}
+        if self.view.reference:
+            found |= self._of_reference(self.view.reference)
+        if self.view.taxonomy:
+            found["taxonomy"] = references.read(self.view.taxonomy, self.loaded.class_names)
+        return found
+
+    def on_train(self) -> "OneRun":
+        """The same run on the training split."""
+        return OneRun(self.library, self.loaded, replace(self.view, split="train"))
+
+    def _of_reference(self, name: str) -> dict[str, Tensor]:
+        other = OneRun(self.library, self.library.run(name), self.view)
+        if other.loaded.run.path.resolve() == self.loaded.run.path.resolve():
+            raise UsageError(f"{name} cannot be its own reference", hint="give another run: --reference RUN")
+        check_alike([self, other])
+        return references.of_run(other.features, other.logits, other.labels)
+
+
+class NewClasses:
+    """Subject "new classes": a run on images of classes it was not trained on, held out or of another data set."""
+
+    def __init__(self, library: Library, loaded: LoadedRun, view: View):
+        if view.data is None and not loaded.config.data.hold_out_classes:
+            raise UsageError(
+                f"{loaded.run.name} was trained on all classes of its data",
+                hint="give other images with --data, or train with --hold-out-classes",
+            )
+        if view.split == "train":
+            raise UsageError("the training split is searched, it cannot be asked too", hint="use --split test or val")
+        self.library, self.loaded, self.view = library, loaded, view
+        self.seed = view.seed
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The images of the new classes."""
+        return self.library.dataset(self.loaded, self.view.data, held_out=True)
+
+    @property
+    def features(self) -> Tensor:
+        """Queries (N, D) float32."""
+        return self.library.features(self.loaded, self.dataset, self.view.split).features
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, classes of `dataset`."""
+        return self.library.features(self.loaded, self.dataset, self.view.split).labels
+
+    @property
+    def train_features(self) -> Tensor:
+        """(M, D) float32, of the training split of the new classes."""
+        return self.library.features(self.loaded, self.dataset, "train").features
+
+    @property
+    def train_labels(self) -> Tensor:
+        """(M,) int64."""
+        return self.library.features(self.loaded, self.dataset, "train").labels
+
+
+class SeveralRuns:
+    """Subject "runs": several runs on the same images."""
+
+    def __init__(self, members: list[OneRun]):
+        self.members = members
+
+    @property
+    def features(self) -> list[Tensor]:
+        """(N, D) of each run, of the same images."""
+        check_alike(self.members)
+        return [run.features for run in self.members]
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+        return self.members[0].labels
+
+    @property
+    def head_seeds(self) -> Tensor:
+        """(R,) int64: the seed that each run's class vectors were drawn with."""
+        return torch.tensor([run.loaded.config.train.head_seed for run in self.members])
+
+    @property
+    def seeds(self) -> Tensor:
+        """(R,) int64: the seed of everything else.  Raises UsageError where runs differ in more than seeds."""
+        arms = comparison.arms([run.loaded.config for run in self.members])
+        if len(arms) > 1:
+            raise UsageError(
+                f"the runs differ in more than their seeds ({'; '.join(arm.label for arm in arms)})",
+                hint="give runs that differ in --seed and --head-seed only",
+            )
+        return torch.tensor([run.loaded.config.train.seed for run in self.members])
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Accuracy and separability of each run, (R,) float64."""
+        found = [{"accuracy": run.accuracy, **_separability(run)} for run in self.members]
+        return {
+            name: torch.tensor([figures[name] for figures in found], dtype=torch.float64)
+            for name in ("accuracy", *VALUES)
+            if all(figures[name] is not None for figures in found)
+        }
+
+
+def check_classes(loaded: LoadedRun, dataset: Dataset) -> None:
+    """Raise DataError where images have other classes than a run."""
+    if tuple(dataset.class_names) != loaded.class_names:
+        odd = sorted(set(dataset.class_names) ^ set(loaded.class_names))[:5]
+        raise DataError(
+            f"{dataset.name} has other classes than run {loaded.run.name} ({', '.join(odd) or 'in another order'})",
+            hint="give images with the run's classes; for new classes there is: randhead analyze transfer --data ...",
+        )
+
+
+def check_alike(members: list[OneRun]) -> None:
+    """Raise DataError where runs do not look at the same images of the same classes."""
+    first = members[0]
+    for other in members[1:]:
+        names = f"{first.loaded.run.name} and {other.loaded.run.name}"
+        if first.loaded.class_names != other.loaded.class_names:
+            raise DataError(f"{names} have other classes", hint="give runs that were trained on the same classes")
+        if first.dataset.name != other.dataset.name or not torch.equal(first.labels, other.labels):
+            raise DataError(
+                f"{names} have other images in their {first.view.split} split",
+                hint="give runs of one data set and one data.split_seed, or the images with --data",
+            )
+
+
+def _separability(run: OneRun) -> dict[str, float | None]:
+    found = separability.measure(run.features, run.labels, num_classes=run.num_classes, sample=1)
+    return {name: found.figures[name] for name in VALUES}
