@@ -1,0 +1,158 @@
+"""The figures of a trained model, against an independent computation, for any size of batch."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchmetrics.classification import MulticlassCalibrationError
+
+from randhead import evaluation, features
+from randhead.datasets import Split, TensorImages
+from randhead.features import Inputs, StopRequested
+from randhead.head import ClassVectorHead
+from randhead.model import Classifier
+
+N, K, SIZE = 61, 7, 4
+
+
+class Pixels(nn.Module):
+    """A backbone that hands on some pixels: the features of an image do not depend on its batch."""
+
+    dim, nonnegative = 12, False
+
+    def forward(self, x):
+        return x.flatten(1)[:, : self.dim]
+
+
+@pytest.fixture
+def inputs():
+    return Inputs(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def model():
+    return Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=3.0, bias=0.1))
+
+
+def split(n=N, seed=0, classes=K):
+    draw = np.random.default_rng(seed)
+    pixels = torch.from_numpy(draw.integers(0, 256, (n, 3, SIZE, SIZE), dtype=np.uint8))
+    return Split(TensorImages(pixels, torch.arange(n)), torch.from_numpy(draw.integers(0, classes, n)))
+
+
+def by_numpy(model, part):
+    """Features, logits and labels in float64, image by image, without any of our code."""
+    pixels = part.images.pixels.numpy().astype(np.float64) / 255
+    found = ((pixels - 0.5) / 0.25).reshape(len(pixels), -1)[:, : Pixels.dim]
+    rows = model.head.class_vectors().numpy().astype(np.float64)
+    return found, 3.0 * found @ rows.T + 0.1, part.labels.numpy(), rows
+
+
+def test_figures_agree_with_an_independent_computation(model, inputs):
+    part = split()
+    found = evaluation.evaluate(model, part, inputs)
+    _, logits, labels, _ = by_numpy(model, part)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
+    answers = logits.argmax(axis=1)
+    right = answers == labels
+    assert found["n"] == N
+    assert found["accuracy"] == pytest.approx(right.mean())
+    assert found["accuracy_standard_error"] == pytest.approx(math.sqrt(right.mean() * (1 - right.mean()) / N))
+    best = np.argsort(-logits, axis=1)[:, :5]
+    assert found["top5_accuracy"] == pytest.approx((best == labels[:, None]).any(axis=1).mean())
+    assert found["nll"] == pytest.approx(-np.log(probabilities[np.arange(N), labels]).mean(), rel=1e-5)
+    counts = np.zeros((K, K), dtype=int)
+    np.add.at(counts, (labels, answers), 1)
+    assert found["confusion"] == counts.tolist()
+    assert found["per_class_accuracy"] == pytest.approx((counts.diagonal() / counts.sum(axis=1)).tolist())
+    ece = MulticlassCalibrationError(K, n_bins=15, norm="l1")(torch.from_numpy(probabilities), part.labels)
+    assert found["ece"] == pytest.approx(ece.item(), abs=1e-5)
+
+
+def test_diagnostics_are_the_official_codes(model, inputs):
+    """Feature norm and largest cosine, averaged over right and over wrong answers."""
+    part = split()
+    found = evaluation.evaluate(model, part, inputs)["diagnostics"]
+    embedded, logits, labels, rows = by_numpy(model, part)
+    right = logits.argmax(axis=1) == labels
+    norms = np.linalg.norm(embedded, axis=1)
+    cosines = (embedded @ rows.T / norms[:, None] / np.linalg.norm(rows, axis=1)).max(axis=1)
+    for values in found.values():
+        expected = norms if values["right"] > 1 else cosines
+        assert values["right"] == pytest.approx(expected[right].mean(), rel=1e-5)
+        assert values["wrong"] == pytest.approx(expected[~right].mean(), rel=1e-5)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 60, 61, 62, 1000])
+def test_every_image_counts_once_for_any_size_of_batch(model, inputs, monkeypatch, size):
+    whole = evaluation.evaluate(model, split(), inputs)
+    quick = evaluation.quick_figures(model, split(), inputs)
+    scores = evaluation.ood_scores(model, split(), inputs)
+    monkeypatch.setattr(features, "batch_size", lambda image_size: size)
+    found = evaluation.evaluate(model, split(), inputs)
+    assert found["confusion"] == whole["confusion"]
+    assert sum(map(sum, found["confusion"])) == N
+    for key in ("n", "accuracy", "top5_accuracy", "nll", "ece", "ece_equal_mass"):
+        assert found[key] == pytest.approx(whole[key], rel=1e-6), key
+    assert evaluation.quick_figures(model, split(), inputs) == pytest.approx(quick, rel=1e-6)
+    for name, values in evaluation.ood_scores(model, split(), inputs).items():
+        torch.testing.assert_close(values, scores[name], rtol=1e-5, atol=1e-6)
+
+
+def test_the_quick_figures_are_the_figures(model, inputs):
+    quick, whole = evaluation.quick_figures(model, split(), inputs), evaluation.evaluate(model, split(), inputs)
+    assert quick["accuracy"] == whole["accuracy"]
+    assert quick["nll"] == pytest.approx(whole["nll"], rel=1e-6)
+    logits = by_numpy(model, split())[1]
+    assert (quick["logit_min"], quick["logit_max"]) == pytest.approx((logits.min(), logits.max()), rel=1e-5)
+
+
+def test_the_size_of_a_batch_depends_on_the_image_alone():
+    assert [features.batch_size(size) for size in (8, 32, 64, 96, 1024)] == [1024, 512, 128, 56, 1]
+
+
+def test_figures_that_do_not_exist_are_none_and_the_document_is_json(inputs):
+    model = Classifier(Pixels(), ClassVectorHead(3, Pixels.dim, "gaussian"))
+    found = evaluation.evaluate(model, split(n=4, classes=2), inputs)
+    assert found["top5_accuracy"] is None
+    assert found["per_class_accuracy"][2] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_evaluation_leaves_the_weights_and_takes_the_model_out_of_training(inputs):
+    backbone = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * SIZE * SIZE))
+    model = Classifier(backbone, ClassVectorHead(K, 3 * SIZE * SIZE)).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    evaluation.evaluate(model, split(), inputs)
+    assert not model.training
+    assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_stop_is_heard_between_batches(model, inputs, monkeypatch):
+    monkeypatch.setattr(features, "batch_size", lambda image_size: 10)
+    for work in (evaluation.evaluate, evaluation.quick_figures, evaluation.ood_scores):
+        asked = iter([False, False])
+        with pytest.raises(StopRequested):
+            work(model, split(), inputs, stop=lambda asked=asked: next(asked, True))
+
+
+def test_images_told_apart_completely_have_an_auroc_of_one_and_like_ones_of_a_half(inputs):
+    model = Classifier(Pixels(), ClassVectorHead(2, Pixels.dim, "gaussian", scale=1.0))
+    rows = model.head.class_vectors()
+    towards = (255 * (0.5 + 0.4 * rows / rows.abs().max())).round().to(torch.uint8)
+    pixels = torch.full((6, 3 * SIZE * SIZE), 127, dtype=torch.uint8)
+    pixels[:, : Pixels.dim] = towards[torch.arange(6) % 2]
+    familiar = Split(TensorImages(pixels.view(6, 3, SIZE, SIZE), torch.arange(6)), torch.arange(6) % 2)
+    grey = torch.full((5, 3, SIZE, SIZE), 127, dtype=torch.uint8)
+    strange = Split(TensorImages(grey, torch.arange(5)), torch.zeros(5, dtype=torch.int64))
+    found = evaluation.out_of_distribution(model, familiar, strange, inputs)
+    assert set(found) == set(evaluation.OOD_SCORES)
+    for name in ("maximum_probability", "maximum_logit"):
+        assert found[name] == {"auroc": 1.0, "fpr_at_95_recall": 0.0}
+    alike = evaluation.out_of_distribution(model, familiar, familiar, inputs)
+    assert all(values["auroc"] == pytest.approx(0.5) for values in alike.values())

@@ -1,0 +1,149 @@
+"""Imports point down, and asking for help does not wait for torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from randhead import catalog
+
+ROOT = Path(catalog.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
+# The list of the design, lowest first; a module imports from its own layer and from those before it.  What is not named
+# works with runs and belongs to WORK.
+LAYERS = [
+    {"errors", "files", "catalog"},
+    {"seeds"},
+    {"config", "settings", "recipes"},
+    {"vectors", "losses", "corruptions", "metrics", "analyses", "augment", "preflight", "corruption_metrics"},
+    {"datasets", "backbones", "spec", "head", "model", "machine"},
+    WORK := set(),
+    {"report", "export"},
+    {"cli"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+MATHS = LAYERS[3]  # tensors in, tensors out: no configuration, no run
+# Helpers that a module of another folder uses.  Nothing is to be added here: a helper that others need is public.
+BORROWED = {("head", "losses"), ("subjects", "analyses")}
+
+
+def unit(path):
+    """The module or family that a file belongs to."""
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def rank(name):
+    return RANK.get(name, LAYERS.index(WORK))
+
+
+def imported(path):
+    """The modules that a file imports, at its top or within a function, as tuples of names."""
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            yield from ((*node.module.split("."), alias.name) for alias in node.names)
+
+
+def exists(name):
+    return (ROOT / f"{name}.py").is_file() or (ROOT / name).is_dir()
+
+
+EDGES = [
+    (path, target[1:])
+    for path in FILES
+    for target in imported(path)
+    if target[0] == "randhead" and len(target) > 1 and exists(target[1])
+]
+
+
+def broken(rule):
+    """The imports that break a rule, in words."""
+    return [f"{path.relative_to(ROOT)}: {'.'.join(target)}" for path, target in EDGES if not rule(unit(path), target)]
+
+
+def test_imports_point_down():
+    assert broken(lambda source, target: source == "__init__" or rank(target[0]) <= rank(source)) == []
+
+
+def test_the_mathematics_sees_no_configuration_and_no_run():
+    below = MATHS | LAYERS[0] | LAYERS[1]
+    assert broken(lambda source, target: source not in MATHS or target[0] in below) == []
+
+
+def test_nobody_imports_the_command_line():
+    assert broken(lambda source, target: target[0] != "cli" or source == "cli") == []
+
+
+def test_a_familys_helpers_are_its_own():
+    def own(source, target):
+        helper = len(target) > 1 and target[1].startswith("_") and (ROOT / target[0]).is_dir()
+        return not helper or source == target[0] or (source, target[0]) in BORROWED
+
+    assert broken(own) == []
+
+
+def test_imports_have_no_cycles():
+    graph = {}
+    for path, target in EDGES:
+        if unit(path) != target[0]:
+            graph.setdefault(unit(path), set()).add(target[0])
+    done = set()
+
+    def visit(name, above):
+        assert name not in above, f"a cycle: {' -> '.join([*above, name])}"
+        if name not in done:
+            for other in sorted(graph.get(name, ())):
+                visit(other, [*above, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, [])
+
+
+def test_only_the_command_line_knows_of_a_terminal():
+    for path in FILES:
+        if unit(path) != "cli":
+            assert not {target[0] for target in imported(path)} & {"typer", "rich"}, path
+        assert "click" not in {target[0] for target in imported(path)}, path
+
+
+def test_nothing_is_pickled_unpickled_or_evaluated():
+    for path in FILES:
+        assert not {target[0] for target in imported(path)} & {"pickle", "dill", "joblib", "shelve"}, path
+        calls = {ast.unparse(node.func) for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)}
+        assert not calls & {"eval", "exec", "torch.load", "torch.save", "__import__"}, path
+
+
+QUESTIONS = {
+    "the package": "import randhead",
+    "its names": "import randhead; dir(randhead)",
+    "the catalogue": "from randhead import catalog; catalog.names('vectors')",
+    "the settings": "from randhead import settings, recipes; settings.build(recipes.settings({}))",
+    "help": "main('--help')",
+    "the help of train": "main('train', '--help')",
+    "the help of every command": "[main(c, '--help') for c in ('evaluate', 'vectors', 'predict', 'list', 'doctor')]",
+    "the version": "main('--version')",
+    "an unknown command": "main('tarin')",
+}
+MAIN = """
+import sys
+def main(*words):
+    from randhead import cli
+    sys.argv = ["randhead", *words]
+    try:
+        cli.main()
+    except SystemExit:
+        pass
+"""
+
+
+@pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_is_answered_without_torch(question):
+    code = f"{MAIN}\n{question}\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'torch'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,291 @@
+"""The run folder: names, finding a run, refusing what is not one, and loading a trained classifier."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import config, digits, fit, tree
+
+from randhead import checkpoint, runs, settings, snapshot
+from randhead.errors import DataError, RunError, UsageError
+from randhead.runs import Run
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return digits()
+
+
+@pytest.fixture
+def trained(tmp_path, images):
+    """The root of a folder with one finished run named "run"."""
+    fit(tmp_path / "run", config(train__epochs=1), images)
+    return tmp_path
+
+
+def refused(work, *words):
+    with pytest.raises(RunError) as caught:
+        work()
+    for word in words:
+        assert word in caught.value.message
+    assert caught.value.hint
+    return caught.value
+
+
+# Names
+
+
+def test_equal_configurations_have_equal_names_and_others_have_not():
+    plain = runs.default_name(config())
+    assert plain == runs.default_name(config(machine__workers=9))
+    assert plain.startswith("digits-small_resnet-dot-fixed-uniform-seed0-")
+    assert len({runs.default_name(config(optim__lr=rate)) for rate in (0.1, 0.2, 0.3)}) == 3
+
+
+@pytest.mark.parametrize("data", ["/some/where/My Images (2)", "/x/" + "a" * 250, "/x/图片", "/x/..hidden..", "/"])
+def test_any_folder_of_images_gives_a_usable_name(data):
+    name = runs.default_name(config(data__name=data, head__vectors="file:/x/../w.npy", backbone__name="timm:a/b"))
+    assert runs.ALLOWED.fullmatch(name), name
+
+
+TRICKS = ["", ".", "..", "../x", "a/b", "/etc", "-x", ".x", "a\nb", "a b", "a\0b", "a\\b", "last", "é", "x" * 201]
+
+
+@pytest.mark.parametrize("name", TRICKS)
+def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path, name):
+    with pytest.raises(UsageError, match="cannot be named"):
+        runs.open_run(tmp_path / "runs", name, config())
+    assert list(tmp_path.iterdir()) == []
+
+
+# Opening
+
+
+def test_another_configuration_is_refused_and_the_difference_named(trained):
+    other = config(train__epochs=1, optim__lr=0.7, head__scoring="cosine")
+    error = refused(lambda: runs.open_run(trained, "run", other), "optim.lr: 0.05 there, 0.7 here")
+    assert "head.scoring: 'dot' there, 'cosine' here" in error.message
+    assert "--fresh" in error.hint
+
+
+def test_other_settings_of_the_machine_are_no_other_configuration(trained):
+    assert runs.open_run(trained, "run", config(train__epochs=1, machine__workers=5)).summary()
+
+
+def test_a_folder_that_is_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    refused(lambda: runs.open_run(tmp_path, "thesis", config()), "exists and is not a run")
+
+
+def test_an_empty_folder_and_what_a_killed_start_leaves_are_no_obstacle(tmp_path):
+    (tmp_path / "run").mkdir()
+    runs.open_run(tmp_path, "run", config())
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".config.json.x.tmp").touch()
+    runs.open_run(tmp_path, "run", config())
+
+
+def test_starting_anew_leaves_nothing_of_the_old_training(trained):
+    run = Run(trained / "run")
+    (run.reports / "deep").mkdir(parents=True)
+    (run.reports / "deep" / "evaluate.json").touch()
+    (run.path / "README.md").touch()
+    snapshot.start_anew(run)
+    assert list(tree(trained)) == ["last", "run/.lock"]
+
+
+def test_starting_anew_cut_short_still_leaves_a_run(trained, monkeypatch):
+    """The configuration goes last, so that at every moment the folder is known for what it is."""
+    run, gone = Run(trained / "run"), []
+    unlink = Path.unlink
+
+    def watched(self, missing_ok=False):
+        if self.exists():
+            gone.append(self.name)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    snapshot.start_anew(run)
+    assert gone[-1] == "config.json"
+    assert len(gone) == 5  # a checkpoint, the summary, the model and the log before it
+
+
+# Finding
+
+
+def test_a_run_is_found_by_name_by_path_or_as_the_latest(trained, monkeypatch):
+    assert runs.find(trained, "run").path == trained / "run"
+    assert runs.find(trained).path == trained / "run"
+    assert runs.find(Path("nowhere"), str(trained / "run")).path == trained / "run"
+    monkeypatch.chdir(trained)
+    assert runs.find(Path("nowhere"), "run").path == Path("run")
+    assert [run.name for run in runs.all_runs(trained)] == ["run"]
+
+
+def test_a_run_that_is_not_there_is_refused_with_those_that_are(trained):
+    error = refused(lambda: runs.find(trained, "rum"), "rum", "is not a run")
+    assert "run" in error.hint
+
+
+@pytest.mark.parametrize("content", [None, b"", b"gone\n", b"../run\n", b"/etc\n", b"\xff\xfe", b"last\n"])
+def test_without_a_usable_latest_run_one_has_to_be_trained(trained, content):
+    (trained / "last").unlink()
+    if content is not None:
+        (trained / "last").write_bytes(content)
+    assert runs.last(trained) is None
+    assert "randhead train" in refused(lambda: runs.find(trained), "there is no run").hint
+
+
+def test_a_missing_root_holds_no_runs(tmp_path):
+    assert runs.all_runs(tmp_path / "nothing") == []
+    refused(lambda: runs.find(tmp_path / "nothing"), "there is no run")
+    refused(lambda: runs.find(tmp_path / "nothing", "run"), "is not a run")
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"config": 3}', '{"config": {"optim": {"lr": "fast"}}}', "\0"]
+)
+def test_a_damaged_configuration_is_refused_by_name(trained, content):
+    (trained / "run" / "config.json").write_text(content)
+    refused(lambda: Run(trained / "run").config(), "config.json")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"test": 3, "val": {}, "selected": {}}'])
+def test_a_damaged_summary_is_refused_by_name(trained, content):
+    (trained / "run" / "summary.json").write_text(content)
+    refused(lambda: Run(trained / "run").summary(), "summary.json")
+
+
+def test_the_log_is_cut_to_the_finished_epochs_whatever_is_in_it(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"epoch": 1}\n{"epoch": 2}\n{"epoch": 3}\n\xff\n[1]\n{"epo')
+    snapshot.truncate_log(path, 2)
+    assert path.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+    snapshot.truncate_log(tmp_path / "nothing", 2)
+    assert not (tmp_path / "nothing").exists()
+
+
+# Loading
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {},
+        {"head__trainable": True},
+        {"head__trainable": True, "head__bias": 0.01, "head__neck": "batchnorm"},
+        {"head__vectors": "simplex", "head__scoring": "cosine", "head__neck": "linear"},
+        {"head__vectors": "simplex", "head__trainable": True, "head__learn_scale": True},
+        {"head__vectors": "gaussian", "head__class_keys": "name"},
+    ],
+)
+def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
+    summary = fit(tmp_path / "run", config(train__epochs=1, **head), images)[-1].summary
+    loaded = runs.load_run("run", root=tmp_path, device="cpu")
+    assert loaded.weights_sha256 == summary["weights_sha256"]
+    assert checkpoint.state_sha256(loaded.model.state_dict()) == summary["weights_sha256"]
+    assert not loaded.model.training
+    batch = next(images.splits["test"].images.batches(torch.arange(4), 4))
+    assert loaded.model(loaded.inputs.prepare(batch)).shape == (4, 10)
+
+
+def test_a_run_that_is_not_finished_has_no_model_to_load(tmp_path, images):
+    fit(tmp_path / "run", config(), images, stop=lambda: True)
+    assert "goes on" in refused(lambda: runs.load_run("run", root=tmp_path), "no trained model yet").hint
+
+
+def rewritten(path, change):
+    tensors, document = checkpoint.load(path)
+    tensors, document = change(dict(tensors), json.loads(json.dumps(document)))
+    checkpoint.save(path, tensors, document)
+
+
+CHANGES = {
+    "no configuration": lambda t, d: (t, {key: value for key, value in d.items() if key != "config"}),
+    "no facts": lambda t, d: (t, d | {"resolved": {}}),
+    "a list": lambda t, d: (t, d | {"config": [1]}),
+    "no weights": lambda t, d: ({}, d),
+    "other classes": lambda t, d: (t, d | {"resolved": d["resolved"] | {"class_names": ["a", "b"]}}),
+    "another width": lambda t, d: (t, d | {"config": d["config"] | {"backbone": {"name": "resnet18"}}}),
+    "another seed": lambda t, d: (t, d | {"config": d["config"] | {"train": {"head_seed": 5}}}),
+    "another geometry": lambda t, d: (t, d | {"config": d["config"] | {"head": {"vectors": "gaussian"}}}),
+    "a weight that is missing": lambda t, d: ({name: t[name] for name in list(t)[1:]}, d),
+    "a weight too many": lambda t, d: (t | {"more": torch.zeros(1)}, d),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_model_whose_parts_do_not_fit_together_is_refused(trained, change):
+    """Their hash is right: somebody wrote them so."""
+    rewritten(trained / "run" / "model.safetensors", change)
+    error = refused(lambda: runs.load_run("run", root=trained))
+    assert "\n" not in error.message
+
+
+NAMES = {
+    "a backbone that is a path": {"backbone": {"name": "../../../etc/passwd"}},
+    "a backbone that is a module": {"backbone": {"name": "os"}},
+    "vectors that are a module": {"head": {"vectors": "os.system"}},
+    "vectors of a missing file": {"head": {"vectors": "file:/nothing/w.npy"}},
+    "a normaliser that is private": {"head": {"normaliser": "_rows"}},
+}
+
+
+@pytest.mark.parametrize("section", NAMES.values(), ids=NAMES)
+def test_a_name_in_a_file_reaches_only_what_is_built_in(trained, section):
+    rewritten(trained / "run" / "model.safetensors", lambda t, d: (t, d | {"config": d["config"] | section}))
+    with pytest.raises((RunError, UsageError, DataError)):
+        runs.load_run("run", root=trained)
+
+
+def test_a_class_name_that_is_a_path_writes_nothing_outside(tmp_path, images):
+    names = ("../../x", "/etc/x", *images.class_names[2:])
+    tricky = type(images)("tricky", names, images.splits, 8)
+    root = tmp_path / "deep" / "runs"
+    fit(root / "run", config(train__epochs=1), tricky)
+    assert runs.load_run("run", root=root).class_names == names
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["runs"]
+
+
+# The lock
+
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_keeps_another_process_out_and_goes_with_it(tmp_path):
+    run = Run(tmp_path)
+    command = [sys.executable, "-c", HOLD, str(tmp_path / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match="being trained by another process"), runs.locked(run):
+            pass
+        process.kill()
+    with runs.locked(run):
+        pass
+
+
+def test_the_configuration_in_a_run_is_the_one_that_was_given(trained):
+    content = json.loads((trained / "run" / "config.json").read_text())
+    assert settings.build(settings.unnest(content["config"])) == config(train__epochs=1)
+    assert content["resolved"]["class_names"] == list("0123456789")
+    assert {"randhead", "torch", "python"} <= set(content["versions"])
