@@ -1,0 +1,115 @@
+"""Data sets: one file, one set, one verb: `load(options) -> Dataset`.
+
+Every set comes as square RGB images of 8 bits, in three splits: train, val and test.  The test split is the published
+one; where a set has none, it is cut from the images by `split_seed`, stratified by class, as validation always is.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from randhead import catalog
+from randhead.datasets import _decode
+from randhead.datasets._folders import image_files
+from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
+from randhead.errors import UsageError
+
+__all__ = [
+    "Dataset",
+    "FileImages",
+    "Images",
+    "Options",
+    "Split",
+    "TensorImages",
+    "channel_statistics",
+    "image_files",
+    "load",
+    "read_image",
+]
+
+GIBIBYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with their labels, (N,) int64 on the device of the images."""
+
+    images: Images
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A loaded data set.  `splits` has the keys train, val and test; `bad_images` lists what was left out, and why."""
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: dict[str, Split]
+    image_size: int
+    bad_images: tuple[str, ...] = ()
+    mirrors: bool = True  # whether a mirrored image keeps its class; digits do not
+
+
+def _download_folder() -> Path:
+    return Path.home() / ".cache" / "randhead"
+
+
+def _default_workers() -> int:
+    return min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to load a set.  Raises UsageError for values out of bounds.
+
+    `validation` is a share of the training images, or of all images where the test split is cut from them too.
+    """
+
+    root: Path = field(default_factory=_download_folder)  # where downloads live, laid out as torchvision does
+    image_size: int | None = None  # pixels; None keeps the set's own size
+    validation: float = 0.1
+    split_seed: int = 0
+    memory_budget: int = 2 * GIBIBYTE  # bytes; image folders that are larger when decoded are streamed from disk
+    workers: int = field(default_factory=_default_workers)  # threads that decode
+    skip_bad_images: bool = False
+    progress: Callable[[int, int], None] | None = None  # called with (done, total): bytes, then images
+    device: str | torch.device = "cpu"
+
+    def __post_init__(self):
+        if self.image_size is not None and self.image_size < 1:
+            raise UsageError(f"image_size must be at least 1 pixel, got {self.image_size}")
+        if not 0 < self.validation < 1:
+            raise UsageError(f"validation must be a share between 0 and 1, got {self.validation}")
+        if self.memory_budget < 0:
+            raise UsageError(f"memory_budget must not be negative, got {self.memory_budget}")
+        if self.workers < 1:
+            raise UsageError(f"workers must be at least 1, got {self.workers}")
+
+
+def load(name_or_folder: str | Path, **options) -> Dataset:
+    """The set of that name, or the images of a folder; keyword arguments are the fields of `Options`.
+
+    A name of the family wins over a folder of the same name: write ./NAME for the folder.  Raises UsageError for an
+    unknown name or option value, DataError for images that are missing or cannot be used.
+    """
+    options = Options(**options)
+    name = str(name_or_folder)
+    if name in catalog.names("datasets"):
+        return catalog.load("datasets", name).load(options)
+    if name and (isinstance(name_or_folder, Path) or "/" in name or os.sep in name or Path(name).exists()):
+        return catalog.load("datasets", "image_folder").load(options, Path(name).expanduser())
+    return catalog.load("datasets", name).load(options)
+
+
+def read_image(path: Path, size: int) -> Tensor:
+    """One image file as training sees it: (3, size, size) uint8.  Raises DataError where it cannot be read."""
+    _decode.ignore_pillow_warnings()
+    return torch.from_numpy(np.array(_decode.decode(Path(path), size), order="C"))

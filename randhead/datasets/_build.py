@@ -1,0 +1,93 @@
+"""From images and labels to a Dataset: splits that a set lacks are cut from its training images, by class and seed."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from randhead import seeds
+from randhead.datasets import Dataset, Options, Split
+from randhead.datasets._images import Images, TensorImages
+from randhead.errors import DataError
+
+RESIZE_CHUNK = 4096  # images
+
+
+def held_out(labels: Tensor, ids: Tensor, share: float, *, seed: int, purpose: str) -> Tensor:
+    """Which images to hold out: labels (N,), ids (N,) int64 -> (N,) bool.
+
+    Each class gives the same share, rounded, but at least one image, and keeps at least one.  Which of them depends on
+    the seed and the ids alone.
+    """
+    drawn = seeds.words(seed, purpose, ids, 2)
+    order = torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
+    order = order[torch.argsort(labels[order], stable=True)]  # by class, at random within it
+    counts = torch.bincount(labels)
+    quota = (counts * share).round().clamp_min(1).minimum(counts - 1)
+    first = (counts.cumsum(0) - counts)[labels[order]]
+    held = torch.empty(len(labels), dtype=torch.bool)
+    held[order] = torch.arange(len(labels)) - first < quota[labels[order]]
+    return held
+
+
+def complete(rows: dict[str, Tensor], labels: Tensor, ids: Tensor, options: Options, test_share: float) -> dict:
+    """The rows of all three splits: what is missing is cut from train.  Labels and ids are those of all rows."""
+    rows = dict(rows)
+    shares = {"test": test_share, "val": options.validation}
+    if "test" not in rows:
+        shares["val"] /= 1 - test_share  # both are shares of all images, and the test split goes first
+    for name, share in shares.items():
+        if name not in rows:
+            train = rows["train"]
+            held = held_out(labels[train], ids[train], share, seed=options.split_seed, purpose=f"split/{name}")
+            rows["train"], rows[name] = train[~held], train[held]
+    return {name: rows[name] for name in ("train", "val", "test")}
+
+
+def build(
+    name: str,
+    class_names: tuple[str, ...],
+    images: Callable[[Tensor], Images],
+    labels: Tensor,
+    rows: dict[str, Tensor],
+    options: Options,
+    *,
+    bad_images: tuple[str, ...] = (),
+) -> Dataset:
+    """The Dataset of `images(rows)` and `labels[rows]`.  Raises DataError for a split without images."""
+    for split, members in rows.items():
+        if not len(members):
+            raise DataError(f"{name}: no images are left for the {split} split", hint="add images: two or more a class")
+    splits = {split: Split(images(members), labels[members].to(options.device)) for split, members in rows.items()}
+    size = splits["train"].images.shape[1]
+    return Dataset(name, class_names, splits, size, bad_images)
+
+
+def from_arrays(
+    name: str,
+    class_names: tuple[str, ...],
+    pixels: Tensor,
+    labels: Tensor,
+    rows: dict[str, Tensor],
+    options: Options,
+    *,
+    test_share: float = 0.0,
+) -> Dataset:
+    """A set that comes as arrays: pixels (N, 3, H, H) uint8, labels (N,) int64.  It is always resident."""
+    if options.image_size not in (None, pixels.shape[-1]):
+        pixels = torch.cat([_resized(part, options.image_size) for part in pixels.split(RESIZE_CHUNK)])
+    pixels = pixels.contiguous().to(options.device)
+    rows = complete(rows, labels, torch.arange(len(labels)), options, test_share)
+    return build(
+        name,
+        class_names,
+        lambda members: TensorImages(pixels, members.to(pixels.device)),
+        labels,
+        rows,
+        options,
+    )
+
+
+def _resized(pixels: Tensor, size: int) -> Tensor:
+    return functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)

@@ -1,0 +1,123 @@
+"""From an image file to 8-bit RGB: greyscale, palette, alpha, CMYK, 16-bit and EXIF-rotated files all become alike.
+
+Transparency is laid on white, 16-bit greyscale keeps its high byte, EXIF orientation is applied, an animation gives its
+first frame.  The central square is then resized (bilinear with antialiasing), which is what resizing the shorter side
+and cropping the centre gives.
+"""
+
+import functools
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from randhead.errors import DataError
+
+ENDINGS = ("avif", "bmp", "gif", "jfif", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp")
+EXTENSIONS = frozenset(f".{ending}" for ending in ENDINGS)
+# Pillow reads more formats, some by starting another program (EPS): a file named .jpg does not get to choose those.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "AVIF")
+MAX_PIXELS = 89_478_485  # Pillow's own bound for what may be a decompression bomb: 256 MiB of RGB
+ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+# JPEG decodes at 1/2, 1/4 or 1/8 of its size where that leaves at least this many times the wanted size: 1.8 times as
+# fast from 3 megapixels to 64 pixels, and no pixel moves by more than 2 grey levels (at a margin of 1 or 2, by 7).
+DRAFT_MARGIN = 4
+HINT = "list all bad images with: randhead doctor --data FOLDER; leave them out with: --skip-bad-images"
+
+
+class BadImage(DataError):
+    """An image file that cannot be used; `reason` says why, without the path."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path}: not a usable image ({reason})", hint=HINT)
+        self.path = path
+        self.reason = reason
+
+
+def ignore_pillow_warnings() -> None:
+    """Silence Pillow's warnings (odd EXIF, large images): what matters becomes a BadImage.
+
+    The filter is for the process and may be set again.  `warnings.catch_warnings` would not do: it is not thread-safe.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def decode(path: Path, size: int) -> np.ndarray:
+    """The image as (3, size, size) uint8, RGB.  Raises BadImage, naming the file, for anything that is not one."""
+    try:
+        with _open(path) as image:
+            _check_size(image)
+            image.draft(None, (DRAFT_MARGIN * size, DRAFT_MARGIN * size))
+            ImageOps.exif_transpose(image, in_place=True)
+            rgb = _rgb(image)
+        return np.asarray(_central_square(rgb, size)).transpose(2, 0, 1)
+    except Exception as error:
+        # Decoders raise whatever damaged bytes lead them to (OSError, SyntaxError, struct.error, KeyError, ...).
+        raise BadImage(path, _reason(error)) from error
+
+
+def dimensions(path: Path) -> tuple[int, int] | None:
+    """Width and height from the header alone, before EXIF rotation; None where the file is no image."""
+    try:
+        with _open(path) as image:
+            return image.size
+    except Exception:  # as in decode, which will name the reason
+        return None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """The formats that this build of Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _open(path: Path) -> Image.Image:
+    if not path.is_file():  # a pipe would wait for ever
+        raise ValueError("not a file" if path.exists() else "no such file")
+    return Image.open(path, formats=_formats())
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed range")
+    if image.mode.startswith("I"):
+        return _high_byte(image).convert("RGB")
+    if image.mode in ALPHA_MODES or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    """16-bit greyscale to 8 bits.  Pillow's own conversion clips at 255, which leaves a white image."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("integer pixels beyond 16 bits have no fixed range")
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _central_square(image: Image.Image, size: int) -> Image.Image:
+    width, height = image.size
+    if width == height == size:
+        return image
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is no image of a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * MAX_PIXELS:,} pixels"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

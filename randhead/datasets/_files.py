@@ -1,0 +1,139 @@
+"""From a list of image files to a Dataset: resident where it fits the memory budget, streamed where it does not."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from randhead import seeds
+from randhead.datasets import Dataset, Options, _parallel
+from randhead.datasets._build import build, complete
+from randhead.datasets._decode import HINT, BadImage, decode, dimensions, ignore_pillow_warnings
+from randhead.datasets._images import FileImages, TensorImages
+from randhead.errors import DataError
+
+LARGEST_NATIVE = 128  # pixels: images that all have one square size up to this are kept at it
+FALLBACK_SIZE = 64  # pixels
+NAMED = 5  # bad images that an error names
+
+Progress = Callable[[int, int], None] | None
+Bad = tuple[Path, str]  # a file and the reason why it cannot be used
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Image files, which class and split each belongs to (N each), and the folder they are under."""
+
+    name: str
+    root: Path
+    class_names: tuple[str, ...]
+    paths: list[Path]
+    labels: list[int]
+    splits: list[str]
+
+
+def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, left_out: Sequence[Bad] = ()) -> Dataset:
+    """Decode or check every file, refuse or leave out the bad ones, and make the Dataset.  Raises DataError."""
+    ignore_pillow_warnings()
+    size = _size(listing, options)
+    resident = len(listing.paths) * 3 * size * size <= options.memory_budget
+    pixels = np.empty((len(listing.paths), 3, size, size), dtype=np.uint8) if resident else None
+    bad = _read(listing.paths, size, pixels, workers=options.workers, progress=options.progress)
+    if bad and not options.skip_bad_images:
+        raise _refusal(listing, bad)
+    good = _good_rows(listing, bad)
+    if bad and _size(rest := _only(listing, good), options) != size:
+        return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad one was of another size
+    labels, ids = torch.tensor(listing.labels), torch.tensor(_ids(listing))
+    rows = complete(_rows(listing, good), labels, ids, options, test_share)
+    make = _streamed(listing.paths, size, options) if pixels is None else _resident(pixels, options)
+    listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
+    return build(listing.name, listing.class_names, make, labels, rows, options, bad_images=listed)
+
+
+def common_size(paths: list[Path], *, workers: int) -> int | None:
+    """The size that every image has, where it is square and at most LARGEST_NATIVE; else None.  Reads headers only."""
+    size = None
+    for start in range(0, len(paths), 1024):  # a folder of photographs ends the search at the first piece
+        found = _parallel.run(dimensions, paths[start : start + 1024], workers=workers)
+        for width, height in filter(None, found):  # files that are no images are named when they are decoded
+            if width != height or width > LARGEST_NATIVE or size not in (None, width):
+                return None
+            size = width
+    return size
+
+
+def find_bad(paths: list[Path], *, workers: int, progress: Progress) -> list[Bad]:
+    """The files that cannot be used, with the reason.  Each is decoded in full."""
+    ignore_pillow_warnings()
+    return _read(paths, FALLBACK_SIZE, None, workers=workers, progress=progress)
+
+
+def _read(paths: list[Path], size: int, pixels: np.ndarray | None, *, workers: int, progress: Progress) -> list[Bad]:
+    """Decode every file, into `pixels` (N, 3, size, size) if given; what could not be decoded."""
+
+    def read(row: int) -> Bad | None:
+        try:
+            image = decode(paths[row], size)
+        except BadImage as error:
+            return error.path, error.reason
+        if pixels is not None:
+            pixels[row] = image
+        return None
+
+    return [bad for bad in _parallel.run(read, range(len(paths)), workers=workers, progress=progress) if bad]
+
+
+def _refusal(listing: Listing, bad: list[Bad]) -> DataError:
+    named = "; ".join(f"{path.relative_to(listing.root)} ({reason})" for path, reason in bad[:NAMED])
+    more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    counted = f"{len(bad)} of {len(listing.paths)} images cannot be used"
+    return DataError(f"{listing.root}: {counted}: {named}{more}", hint=HINT.replace("FOLDER", str(listing.root)))
+
+
+def _size(listing: Listing, options: Options) -> int:
+    return options.image_size or common_size(listing.paths, workers=options.workers) or FALLBACK_SIZE
+
+
+def _good_rows(listing: Listing, bad: list[Bad]) -> list[int]:
+    """The rows that are left.  Raises DataError for a class with none left in a split."""
+    lost = {path for path, _ in bad}
+    good = [row for row, path in enumerate(listing.paths) if path not in lost]
+    counts = Counter((listing.splits[row], listing.labels[row]) for row in good)
+    for split in sorted(set(listing.splits)):
+        for label, name in enumerate(listing.class_names):
+            if not counts[split, label]:
+                raise DataError(f"{listing.root}: every image of class {name!r} in {split} is bad", hint=HINT)
+    return good
+
+
+def _only(listing: Listing, rows: list[int]) -> Listing:
+    columns = {name: [getattr(listing, name)[row] for row in rows] for name in ("paths", "labels", "splits")}
+    return replace(listing, **columns)
+
+
+def _rows(listing: Listing, good: list[int]) -> dict[str, torch.Tensor]:
+    members = {split: [] for split in listing.splits}
+    for row in good:
+        members[listing.splits[row]].append(row)
+    return {split: torch.tensor(rows) for split, rows in members.items()}
+
+
+def _ids(listing: Listing) -> list[int]:
+    """An image is known by its place in the folder, so adding others moves few from one split to another."""
+    names = [path.relative_to(listing.root).as_posix() for path in listing.paths]
+    return [seeds.name_id(name.encode("utf-8", "backslashreplace").decode()) for name in names]
+
+
+def _resident(pixels: np.ndarray, options: Options) -> Callable:
+    tensor = torch.from_numpy(pixels).to(options.device)
+    return lambda rows: TensorImages(tensor, rows.to(tensor.device))
+
+
+def _streamed(paths: list[Path], size: int, options: Options) -> Callable:
+    return lambda rows: FileImages(
+        [paths[row] for row in rows.tolist()], size, workers=options.workers, device=options.device
+    )

@@ -1,0 +1,31 @@
+"""What lies in a folder: entries and image files, hidden ones left out, in an order that no file system decides."""
+
+import os
+from pathlib import Path
+
+from randhead.datasets._decode import EXTENSIONS
+from randhead.errors import DataError
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files under a folder, sorted.  Hidden ones and links to folders are left out, links to files are not.
+
+    Raises DataError for a folder that cannot be read.
+    """
+    found = []
+    for entry in entries(folder):
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            found += image_files(path)
+        elif path.suffix.lower() in EXTENSIONS and not (entry.is_symlink() and path.is_dir()):
+            found.append(path)
+    return found
+
+
+def entries(folder: Path) -> list[os.DirEntry]:
+    """What a folder holds, sorted by name, without hidden entries.  Raises DataError where it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}", hint="give a folder of images; unpack archives first") from error

@@ -1,0 +1,81 @@
+"""Sets that torchvision can read: fetch their files, let torchvision check and unpack them, take the arrays.
+
+Some of these sets are pickles.  torchvision unpickles a file only if it has the published MD5 sum.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from randhead.datasets import Dataset, Options
+from randhead.datasets._build import from_arrays
+from randhead.datasets._download import Source, cannot_write, fetch
+from randhead.errors import DataError
+
+DAMAGED = (RuntimeError, ValueError, AssertionError, FileNotFoundError)
+
+
+def load_torchvision(
+    name: str,
+    open_split: Callable[..., Any],
+    sources: Sequence[Source],
+    options: Options,
+    *,
+    class_names: Sequence[str] | None = None,
+) -> Dataset:
+    """The Dataset of two torchvision sets: open_split(root, split, download=...) for the splits train and test.
+
+    Without `class_names`, they are those of the archive.  Raises DataError where the files are neither there nor to be
+    had, or damaged.
+    """
+    train, test = _open_both(name, open_split, sources, options)
+    pixels = torch.cat([_pixels(train.data), _pixels(test.data)])
+    labels = torch.cat([_labels(train), _labels(test)])
+    train_rows, test_rows = torch.arange(len(labels)).split([len(train), len(test)])
+    names = tuple(class_names or train.classes)
+    return from_arrays(name, names, pixels, labels, {"train": train_rows, "test": test_rows}, options)
+
+
+def by_train_flag(dataset: Callable[..., Any]) -> Callable[..., Any]:
+    """An `open_split` for the classes of torchvision that take train=True or False in place of a name."""
+    return lambda root, split, download: dataset(root, train=split == "train", download=download)
+
+
+def _open_both(name: str, open_split: Callable, sources: Sequence[Source], options: Options) -> list:
+    root = Path(options.root)
+
+    def both(download: bool) -> list:
+        with warnings.catch_warnings():
+            # numpy and tarfile warn about how torchvision unpickles and unpacks; nothing a reader could act on.
+            warnings.simplefilter("ignore")
+            return [open_split(root, split, download=download) for split in ("train", "test")]
+
+    try:
+        return both(download=False)
+    except DAMAGED:  # or not there, or not unpacked: torchvision does not tell these apart
+        fetch(sources, root, options.progress)
+    try:
+        return both(download=True)  # finds what was fetched, checks it again, and unpacks it
+    except DAMAGED as error:
+        hint = "delete them, and run again"
+        raise DataError(f"{name}: the files under {root} are damaged ({error})", hint=hint) from error
+    except OSError as error:
+        raise cannot_write(root, error) from error
+
+
+def _pixels(data: np.ndarray | Tensor) -> Tensor:
+    """(N, H, W), (N, H, W, 3) or (N, 3, H, W) uint8 -> (N, 3, H, W)."""
+    data = torch.as_tensor(data)
+    if data.ndim == 3:
+        return data[:, None].expand(-1, 3, -1, -1)
+    return data if data.shape[1] == 3 else data.permute(0, 3, 1, 2)
+
+
+def _labels(dataset: Any) -> Tensor:
+    labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
+    return torch.as_tensor(np.asarray(labels)).to(torch.int64)

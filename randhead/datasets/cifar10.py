@@ -1,0 +1,18 @@
+"""CIFAR-10: 60,000 colour photographs of 32 x 32 pixels in 10 classes; 50,000 to train with, 10,000 to test.
+
+Krizhevsky, "Learning multiple layers of features from tiny images", 2009.  https://www.cs.toronto.edu/~kriz/cifar.html
+"""
+
+from torchvision.datasets import CIFAR10
+
+from randhead.datasets import Dataset, Options
+from randhead.datasets._download import Source
+from randhead.datasets._torchvision import by_train_flag, load_torchvision
+
+CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SOURCES = [Source(CIFAR10.filename, (CIFAR10.url,), CIFAR10.tgz_md5)]
+
+
+def load(options: Options) -> Dataset:
+    """CIFAR-10.  Raises DataError where it is neither there nor to be had."""
+    return load_torchvision("cifar10", by_train_flag(CIFAR10), SOURCES, options, class_names=CLASS_NAMES)

@@ -1,0 +1,27 @@
+"""Handwritten digits: 1,797 real ones of 8 x 8 pixels, greyscale.  They come with scikit-learn: no network is needed.
+
+The test part of Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI 1998.  The set has no test split
+of its own: a fifth of each class is held out, by `split_seed`.
+"""
+
+from dataclasses import replace
+
+import torch
+from sklearn.datasets import load_digits
+
+from randhead.datasets import Dataset, Options
+from randhead.datasets._build import from_arrays
+
+TEST_SHARE = 0.2
+INKS = 16  # the grey levels are 0..16
+
+
+def load(options: Options) -> Dataset:
+    """The digits, grey levels scaled to 0..255."""
+    bundled = load_digits()
+    levels = torch.from_numpy(bundled.images).to(torch.int64)
+    pixels = ((levels * 255 + INKS // 2) // INKS).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
+    labels = torch.from_numpy(bundled.target).to(torch.int64)
+    rows = {"train": torch.arange(len(labels))}
+    digits = from_arrays("digits", tuple("0123456789"), pixels, labels, rows, options, test_share=TEST_SHARE)
+    return replace(digits, mirrors=False)

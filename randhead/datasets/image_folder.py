@@ -1,0 +1,110 @@
+"""Any folder of images: train/CLASS/... with val/ or test/ beside it, or CLASS/... in one folder that is split by seed.
+
+Class names are the folders' names, sorted; images lie at any depth below.  Where train/ has one neighbour, val/ or
+test/, that is the test split, and validation is cut from train; where it has both, both are used.  A single folder is
+split by seed, stratified: a tenth for test, a tenth for validation.  Images that all have one square size of at most
+128 pixels keep it; others become 64 x 64, unless image_size says more.
+"""
+
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+from randhead.datasets import Dataset, Options
+from randhead.datasets._decode import EXTENSIONS
+from randhead.datasets._files import Listing, find_bad, load_files
+from randhead.datasets._folders import entries, image_files
+from randhead.errors import DataError, UsageError
+
+TEST_SHARE = 0.1  # of a single folder
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
+LAYOUTS = "a folder holds train/CLASS/ and test/CLASS/ (or val/), or CLASS/ alone"
+
+
+def load(options: Options, folder: Path | None = None) -> Dataset:
+    """The images of a folder.  Raises DataError where it has no such layout or an image cannot be used."""
+    if folder is None:
+        raise UsageError("image_folder is not a set by itself", hint="give the folder: --data PATH")
+    return load_files(listing(folder), options, test_share=TEST_SHARE)
+
+
+def scan(folder: Path, *, workers: int, progress: Callable[[int, int], None] | None = None) -> list[tuple[Path, str]]:
+    """The images of a folder that cannot be used, each with the reason.  Raises DataError for a wrong layout."""
+    return find_bad(listing(Path(folder)).paths, workers=workers, progress=progress)
+
+
+def listing(folder: Path) -> Listing:
+    """The files of a folder with their classes and splits.  Raises DataError for a wrong layout; opens no image."""
+    splits = {name: _class_folders(path) for name, path in _split_folders(folder).items()}
+    class_names = tuple(splits["train"])
+    _check_classes(folder, splits)
+    paths, labels, members = [], [], []
+    for split, folders in splits.items():
+        for label, class_folder in enumerate(folders.values()):
+            found = image_files(class_folder)
+            if not found:
+                known = " ".join(sorted(EXTENSIONS))
+                raise DataError(f"{class_folder}: a class without images", hint=f"remove it, or add images: {known}")
+            paths += found
+            labels += [label] * len(found)
+            members += [split] * len(found)
+    return Listing(folder.resolve().name, folder, class_names, paths, labels, members)
+
+
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The folder of each split, train first; the folder itself as train where it holds classes."""
+    found: dict[str, Path] = {}
+    folders = _folders(folder)
+    for path in folders:
+        split = SPLIT_NAMES.get(path.name.lower())
+        if split in found:
+            raise DataError(f"{folder}: {found[split].name}/ and {path.name}/ are the same split", hint="keep one")
+        if split:
+            found[split] = path
+    if "train" not in found:
+        if found and len(found) == len(folders):
+            raise DataError(f"{folder}: there is {' and '.join(sorted(found))} but no train", hint=LAYOUTS)
+        return {"train": folder}
+    held_out = [split for split in ("val", "test") if split in found]
+    if not held_out:
+        raise DataError(
+            f"{folder}: there is train but neither val nor test",
+            hint=f"add one, or give {found['train']} to have it split by seed",
+        )
+    if held_out == ["val"]:
+        return {"train": found["train"], "test": found["val"]}
+    return {split: found[split] for split in ("train", *held_out)}
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, and links to folders, sorted by name."""
+    paths = [Path(entry.path) for entry in entries(folder)]
+    return [path for path in paths if path.is_dir()]
+
+
+def _class_folders(folder: Path) -> dict[str, Path]:
+    """Class name -> folder, sorted by name.  Raises DataError where there are none."""
+    folders = {path.name: path for path in _folders(folder)}
+    if not folders:
+        loose = " (the images lie loose in it)" if image_files(folder) else ""
+        raise DataError(f"{folder}: no class folders{loose}", hint=f"{LAYOUTS}, one folder a class")
+    for name, path in folders.items():
+        if any(unicodedata.category(character) in UNPRINTABLE for character in name):
+            raise DataError(f"{str(path)!r}: a class name with bytes that cannot be printed", hint="rename the folder")
+        if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise DataError(f"{path}: a link back to a folder that holds it", hint="remove the link")
+    return folders
+
+
+def _check_classes(folder: Path, splits: dict[str, dict[str, Path]]) -> None:
+    expected = set(splits["train"])
+    if len(expected) < 2:
+        raise DataError(f"{folder}: only one class, {min(expected)!r}", hint="classification needs two or more")
+    for split, folders in splits.items():
+        for problem, names in (("lacks", expected - set(folders)), ("has besides", set(folders) - expected)):
+            if names:
+                listed = ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+                raise DataError(
+                    f"{folder}: {split} {problem} the class folders {listed}", hint="every split needs the same classes"
+                )

@@ -1,0 +1,42 @@
+"""Tiny ImageNet: 110,000 labelled photographs of 64 x 64 pixels in 200 classes of ImageNet; 100,000 to train with.
+
+Le and Yang, "Tiny ImageNet visual recognition challenge", Stanford CS231N 2015.  The labels of its test images were
+never published: as is usual, its 10,000 validation images are the test split here.  Classes have WordNet ids for names.
+"""
+
+from pathlib import Path
+
+from randhead.datasets import Dataset, Options
+from randhead.datasets._download import Source, fetch, unpack
+from randhead.datasets._files import Listing, load_files
+from randhead.datasets._folders import entries, image_files
+from randhead.errors import DataError
+
+FOLDER = "tiny-imagenet-200"
+ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+SOURCE = Source(f"{FOLDER}.zip", (ADDRESS,), "90528d7ca1a48142e341f4ef8d21d0de")
+
+
+def load(options: Options) -> Dataset:
+    """Tiny ImageNet.  Raises DataError where it is neither there nor to be had, or damaged."""
+    folder = Path(options.root) / FOLDER
+    if not folder.is_dir():
+        fetch([SOURCE], Path(options.root), options.progress)
+        unpack(Path(options.root) / SOURCE.path, folder)
+    return load_files(_listing(folder), options)
+
+
+def _listing(folder: Path) -> Listing:
+    """Files of train/WNID/images/, and of val/images/ with the classes that val/val_annotations.txt gives them."""
+    class_names = tuple(entry.name for entry in entries(folder / "train") if entry.is_dir())
+    train = {path: name for name in class_names for path in image_files(folder / "train" / name)}
+    try:
+        lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
+        classes = dict(line.split("\t")[:2] for line in lines)
+        test = {path: classes[path.name] for path in image_files(folder / "val" / "images")}
+        labels = [class_names.index(name) for name in (*train.values(), *test.values())]
+    except (OSError, KeyError, ValueError) as error:
+        hint = f"delete {folder} to have it unpacked again"
+        raise DataError(f"{folder}: val_annotations.txt and the images do not belong together", hint=hint) from error
+    splits = ["train"] * len(train) + ["test"] * len(test)
+    return Listing("tiny_imagenet", folder, class_names, [*train, *test], labels, splits)

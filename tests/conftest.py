@@ -1,0 +1,39 @@
+"""Shared fixtures: small folders of images, made on the spot."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def write_images(folder: Path, counts: dict[str, int], *, size: int = 16, seed: int = 0) -> Path:
+    """PNG files CLASS/00.png ..., `counts[CLASS]` of them, each of another random content."""
+    random = np.random.default_rng([seed, *folder.name.encode()])
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = random.integers(0, 256, (size, size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture
+def make_images() -> Callable[..., Path]:
+    return write_images
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """train/ with 10 images a class, test/ with 4, for three classes; 16 x 16 pixels."""
+    folder = tmp_path / "animals"
+    write_images(folder / "train", dict.fromkeys(("bird", "cat", "dog"), 10))
+    write_images(folder / "test", dict.fromkeys(("bird", "cat", "dog"), 4))
+    return folder
+
+
+@pytest.fixture
+def flat_folder(tmp_path: Path) -> Path:
+    """Two classes in one folder, 20 and 30 images; 16 x 16 pixels."""
+    return write_images(tmp_path / "flat", {"left": 20, "right": 30})
