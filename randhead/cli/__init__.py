@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from randhead.cli import doctor, evaluate, predict, runs, train, vectors
+from randhead.cli import analyze, corrupt_test, doctor, evaluate, predict, runs, train, vectors
 
 app = typer.Typer(
     help="Train, test and look into image classifiers whose class vectors are drawn at random and fixed.",
@@ -21,6 +21,8 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("eval", help="The same as evaluate.")(evaluate.evaluate)
+app.command("corrupt-test")(corrupt_test.corrupt_test)
+app.command("analyze")(analyze.analyze)
 app.command("vectors")(vectors.vectors)
 app.command("predict")(predict.predict)
 app.command("list")(runs.list_runs)

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from randhead import evaluation, runs
+from randhead.cli import _robustness
 from randhead.cli._output import Output, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import one_of
@@ -20,7 +21,15 @@ WORST = 5  # classes and confusions shown; the report has them all
 
 
 def run_evaluation(
-    name: str | None, *, split: str, data: str | None, ood: str | None, root: Path, device: str, as_json: bool
+    name: str | None,
+    *,
+    split: str,
+    data: str | None,
+    ood: str | None,
+    corruptions: bool,
+    root: Path,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Evaluate a run and show what came out."""
     one_of("--split", split, SPLITS)
@@ -28,20 +37,32 @@ def run_evaluation(
     loaded = runs.load_run(name, root=root, device=device)
     with GracefulStop() as stop:
         try:
-            document = measure(output, loaded, split=split, data=data, ood=ood, stop=stop)
+            document = measure(output, loaded, split=split, data=data, ood=ood, corruptions=corruptions, stop=stop)
         except StopRequested:
             raise typer.Exit(stop.exit_code) from None
     stem = "-".join(["evaluate", *([runs.slug(data)] if data else []), split])
     report = loaded.run.reports / f"{stem}.json"
     write_json(report, document)
-    picture = figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names)
+    files = [figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names)]
     show(output, loaded, document)
-    output.say(f"\nreport   {shown(report)}\npicture  {shown(picture)}")
+    if corruptions:
+        _robustness.show(output, document["robustness"])
+        files += _robustness.keep(document["robustness"], report.with_name(f"{stem}-corruptions"))
+    output.say(f"\nreport   {shown(report)}")
+    for file in files:
+        output.say(f"{'table' if file.suffix == '.csv' else 'picture':8} {shown(file)}")
     output.result(document)
 
 
 def measure(
-    output: Output, loaded: runs.LoadedRun, *, split: str, data: str | None, ood: str | None, stop: GracefulStop
+    output: Output,
+    loaded: runs.LoadedRun,
+    *,
+    split: str,
+    data: str | None,
+    ood: str | None,
+    corruptions: bool,
+    stop: GracefulStop,
 ) -> dict[str, Any]:
     """All figures, as the JSON document."""
     with output.progress("reading images") as progress:
@@ -61,6 +82,10 @@ def measure(
             loaded.model, dataset.splits[split], strange.splits["test"], loaded.inputs, stop=stop
         )
         document["ood"] = {"data": strange.name, "split": "test", "n": len(strange.splits["test"]), **scores}
+    if corruptions:
+        grid = _robustness.benchmark(output, loaded, dataset.name, split, dataset.splits[split], stop)
+        document |= {key: grid[key] for key in ("corruptions", "mean_corruption_accuracy")}
+        document["robustness"] = grid
     return document
 
 

@@ -13,6 +13,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
     data: Annotated[str | None, typer.Option(help="Other images with the same classes.")] = None,
     ood: Annotated[str | None, typer.Option(help="Images of other classes: can the run tell them apart?")] = None,
+    corruptions: Annotated[bool, typer.Option("--corruptions", help="Also on 15 corruptions at 5 severities.")] = False,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -20,4 +21,6 @@ def evaluate(
     """Accuracy, NLL, calibration and confusion of a trained run; without RUN, of the latest."""
     from randhead.cli._evaluation import run_evaluation
 
-    run_evaluation(run, split=split, data=data, ood=ood, root=runs, device=device, as_json=json)
+    run_evaluation(
+        run, split=split, data=data, ood=ood, corruptions=corruptions, root=runs, device=device, as_json=json
+    )
