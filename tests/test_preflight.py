@@ -102,6 +102,7 @@ def test_of_many_classes_a_sample_is_looked_at_and_said(monkeypatch):
     check, part = look(w, scale=10.0), look(w[:700])
     assert (check.num_classes, check.sampled, part.sampled) == (2000, 700, 700)
     assert check.angle_mean == pytest.approx(90, abs=0.3)
+    assert check.random_angle_min == preflight.random_angle(700, 16)
     # The other classes count as often as those looked at, so the probability is that of 2,000 classes.
     exact = torch.softmax(10 * w.double() @ w.T.double(), dim=1).diagonal().mean()
     assert check.max_probability_mean == pytest.approx(float(exact), rel=0.03)
@@ -114,6 +115,12 @@ def test_repeats_outside_the_sample_are_found(monkeypatch):
     assert look(w).duplicates == 0
     w[5000:5007] = w[17:24]
     assert look(w).duplicates == 7
+
+
+def test_rows_with_the_same_fingerprint_are_compared(monkeypatch):
+    monkeypatch.setattr(preflight.seeds, "words", lambda seed, purpose, ids, count: torch.zeros(len(ids), count).long())
+    assert preflight._exact_repeats(torch.eye(5)) == 0
+    assert preflight._exact_repeats(torch.eye(5)[[0, 0, 1]]) == 1
 
 
 @pytest.mark.slow
@@ -153,6 +160,7 @@ def test_levenshteins_bound_is_sharp_where_it_is_known_to_be(k, d, cosine):
 
 
 def test_more_classes_never_lower_the_bound():
+    assert cosine_bound(10**6, 22) == pytest.approx(1 / 6, abs=1e-12)
     for d in (2, 3, 8, 64):
         bounds = [cosine_bound(k, d) for k in range(2, 3000, 7)]
         assert bounds == sorted(bounds)
