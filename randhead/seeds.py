@@ -31,24 +31,33 @@ LONG_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 LONG_KEY_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # the same in 64 bits
 ROUNDS = 10
 MASK = 0xFFFFFFFF
+CACHED = 1 << 15  # blocks whose words a CPU makes at once: a core's cache holds them
 NORMAL_SCALE = 1 << 16  # normals are integers over this; the largest is 4.2 standard deviations
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
     """Philox4x32-10: four words of counter (int64 tensors in [0, 2^32), shapes that broadcast) -> four random words."""
-    c0, c1, c2, c3 = counter
+    c0, c1, c2, c3 = (word.clone() for word in torch.broadcast_tensors(*counter))
+    multiply, shift, on_cpu = torch.mul, torch.bitwise_right_shift, c0.device.type == "cpu"
+    if on_cpu:  # the same operations on the same memory, 1.5 times as fast
+        c0, c1, c2, c3 = (word.numpy() for word in (c0, c1, c2, c3))
+        multiply, shift = np.multiply, np.right_shift
+    first, second = c0 * 0, c0 * 0
     k0, k1 = key
     for _ in range(ROUNDS):
         # int64 products wrap modulo 2^64, which leaves all 64 bits of the unsigned product in place.
-        first, second = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
-        c0, c1, c2, c3 = (
-            ((second >> 32) & MASK) ^ c1 ^ k0,
-            second & MASK,
-            ((first >> 32) & MASK) ^ c3 ^ k1,
-            first & MASK,
-        )
+        multiply(c0, MULTIPLIERS[0], out=first)
+        multiply(c2, MULTIPLIERS[1], out=second)
+        for high, product, other, k in ((c0, second, c1, k0), (c2, first, c3, k1)):
+            shift(product, 32, out=high)
+            high ^= other
+            high ^= k
+            high &= MASK  # the low words keep their upper half: only these are multiplied
+        c1, second, c3, first = second, c1, first, c3
         k0, k1 = (k0 + KEY_STEPS[0]) & MASK, (k1 + KEY_STEPS[1]) & MASK
-    return c0, c1, c2, c3
+    c1 &= MASK
+    c3 &= MASK
+    return tuple(torch.from_numpy(word) for word in (c0, c1, c2, c3)) if on_cpu else (c0, c1, c2, c3)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -68,26 +77,18 @@ def words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) 
 
     Raises UsageError for ids that are negative or not integers.
     """
-    if ids.dtype != torch.int64 or ids.ndim != 1:
-        raise UsageError(f"ids must be an int64 tensor of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
-    block = torch.arange(-(-count // 4), device=ids.device)[None, :]
-    ids = ids[:, None]
-    second = torch.full((1, 1), stream, dtype=torch.int64, device=ids.device)
-    out = philox((block, second, ids & MASK, ids >> 32), key(seed, purpose))
-    return torch.stack(torch.broadcast_tensors(*out), dim=-1).flatten(1)[:, :count]
+    return _packed(seed, purpose, ids, count, stream).view(torch.int32)[:, :count].to(torch.int64) & MASK
 
 
 def halves(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random 16-bit integers: (N,) -> (N, count) int64 in [0, 2^16).  A word gives its low half first."""
-    packed = words(seed, purpose, ids, -(-count // 2), stream=stream)
-    return torch.stack((packed & 0xFFFF, packed >> 16), dim=-1).flatten(1)[:, :count]
+    """Random 16-bit integers: (N,) -> (N, count) int32 in [0, 2^16).  A word gives its low half first."""
+    packed = _packed(seed, purpose, ids, -(-count // 2), stream)
+    return packed.view(torch.int16)[:, :count].to(torch.int32).bitwise_and_(0xFFFF)
 
 
 def octets(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random 8-bit integers: (N,) -> (N, count) int64 in [0, 2^8).  A word gives its lowest octet first."""
-    packed = words(seed, purpose, ids, -(-count // 4), stream=stream)
-    places = torch.arange(0, 32, 8, device=ids.device)
-    return ((packed[..., None] >> places) & 0xFF).flatten(1)[:, :count]
+    """Random 8-bit integers: (N,) -> (N, count) int32 in [0, 2^8).  A word gives its lowest octet first."""
+    return _packed(seed, purpose, ids, -(-count // 4), stream).view(torch.uint8)[:, :count].to(torch.int32)
 
 
 def bits(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
@@ -109,7 +110,8 @@ def uniforms(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 
 
 def normal_integers(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Standard normals times NORMAL_SCALE, rounded: (N,) -> (N, count) int64.  Sums and norms of them are exact."""
-    return _normal_table(ids.device)[halves(seed, purpose, ids, count, stream=stream)]
+    drawn = halves(seed, purpose, ids, count, stream=stream)
+    return _normal_table(ids.device).index_select(0, drawn.flatten()).view(drawn.shape)
 
 
 def normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
@@ -121,6 +123,22 @@ def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str
     """A random order of 0..n-1, int64 (n,): the order of n random 63-bit numbers."""
     drawn = words(seed, purpose, torch.arange(n, device=device), 2, stream=stream)
     return torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
+
+
+def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Tensor:
+    """At least `count` random 32-bit words, two to an int64: the first is its lower, and in memory its earlier, half."""
+    if ids.dtype != torch.int64 or ids.ndim != 1:
+        raise UsageError(f"ids must be an int64 tensor of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
+    blocks = -(-count // 4)
+    block = torch.arange(blocks, device=ids.device)[None, :]
+    second = torch.full((1, 1), stream, dtype=torch.int64, device=ids.device)
+    out = torch.empty(len(ids), blocks, 2, dtype=torch.int64, device=ids.device)
+    group = max(CACHED // max(blocks, 1), 1) if ids.device.type == "cpu" else max(len(ids), 1)
+    for part, place in zip(ids[:, None].split(group), out.split(group), strict=True):
+        w0, w1, w2, w3 = philox((block, second, part & MASK, part >> 32), key(seed, purpose))
+        torch.bitwise_or(w0, w1.bitwise_left_shift_(32), out=place[..., 0])
+        torch.bitwise_or(w2, w3.bitwise_left_shift_(32), out=place[..., 1])
+    return out.flatten(1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -162,14 +180,15 @@ def _long_key(seed: int, purpose: str) -> tuple[int, int]:
 
 def _long_words_of_numpy(key: tuple[int, int], ids: Tensor, count: int, stream: int) -> Tensor:
     generator = np.random.Philox(key=key[0] | key[1] << 64)
-    out = np.empty((len(ids), count), dtype=np.uint64)
-    position = 0
-    for row, number in zip(out, ids.tolist(), strict=True):
-        start = (number << 128) + (stream << 64)
-        generator.advance((start - position) % (1 << 256))
-        row[:] = generator.random_raw(count)
-        position = start + -(-count // 4)
-    return torch.from_numpy(out.view(np.int64))
+    state = generator.state  # setting it as a whole is three times as fast as advancing by a difference
+    counter = state["state"]["counter"]
+    rows = []
+    for number in ids.tolist():
+        counter[:] = 0, stream, number, 0
+        generator.state = state
+        rows.append(generator.random_raw(count))
+    words = np.stack(rows) if rows else np.empty((0, count), dtype=np.uint64)
+    return torch.from_numpy(words.view(np.int64))
 
 
 def _long_words_of_torch(key: tuple[int, int], ids: Tensor, count: int, stream: int) -> Tensor:

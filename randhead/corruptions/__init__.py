@@ -26,7 +26,7 @@ GROUPS = ("noise", "blur", "weather", "digital", "extra")
 SEVERITIES = (1, 2, 3, 4, 5)
 SETS = {"32": 45, "64": 120, "224": None}  # the largest shorter side that takes a parameter set
 SMALLEST_SIDE = 8
-CHUNK_VALUES = 1 << 17  # values a chunk on a CPU: 0.5 MB of float32, so that a chain of operations stays in the cache
+CHUNK_VALUES = 1 << 18  # values a chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
 
 
 def names(group: str | None = None) -> list[str]:

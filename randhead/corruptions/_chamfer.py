@@ -9,22 +9,23 @@ import torch
 from torch import Tensor
 
 LIMIT = 20  # distances beyond this many pixels are not told apart
-# dy, dx, length in 2^-16 pixels; each stands for its opposite too.
+UNIT = 10000  # a pixel, in the integers that stand for distances
+# dy, dx, length in units; each stands for its opposite too.
 STEPS = (
-    (0, 1, 65536),
-    (1, 0, 65536),
-    (1, 1, 91750),
-    (1, -1, 91750),
-    (1, 2, 143976),
-    (1, -2, 143976),
-    (2, 1, 143976),
-    (2, -1, 143976),
+    (0, 1, 10000),
+    (1, 0, 10000),
+    (1, 1, 14000),
+    (1, -1, 14000),
+    (1, 2, 21969),
+    (1, -2, 21969),
+    (2, 1, 21969),
+    (2, -1, 21969),
 )
 
 
 def distances(marked: Tensor) -> Tensor:
-    """(B, H, W) bool -> (B, 1, H, W) int32, in 2^-16 pixels, at most LIMIT."""
-    far = LIMIT << 16
+    """(B, H, W) bool -> (B, 1, H, W) int32 in units, at most LIMIT pixels."""
+    far = LIMIT * UNIT
     distance = torch.where(marked, 0, far).to(torch.int32)
     for dy, dx, length in STEPS:
         for doubling in range((far // length).bit_length()):

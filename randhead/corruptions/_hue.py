@@ -21,16 +21,42 @@ def with_value_raised(images: Tensor, amount: float) -> Tensor:
 
 def with_saturation(images: Tensor, factor: float, offset: float) -> Tensor:
     """S' = clip(S factor + offset, 0, 1).  A grey pixel has the hue of red.  (B, 3, H, W) uint8 -> the same."""
-    value = images.amax(dim=1, keepdim=True)
-    depth = value - images.amin(dim=1, keepdim=True)
+    value, low = images.amax(dim=1, keepdim=True), images.amin(dim=1, keepdim=True)
+    if offset == 0 and (2 * factor).is_integer():
+        return _with_saturation_multiplied(images, value, low, factor)
+    depth = value - low
     bright = value.to(torch.float32)
     inverse = bright / depth.clamp_min(1)
     ratio = torch.minimum(inverse * offset + factor, inverse)  # S' / S
     out = truncated(bright - (value - images) * ratio)
     if offset:
-        fallen = truncated(bright * (1 - offset))
-        out[:, 1:] = torch.where(depth == 0, fallen, out[:, 1:])
+        fallen = value - truncated(bright * (1 - offset))
+        out[:, 1:] -= fallen * (depth == 0)
     return out
+
+
+def _with_saturation_multiplied(images: Tensor, value: Tensor, low: Tensor, factor: float) -> Tensor:
+    """S' = min(S factor, 1) for factors whose results are integers, which the reference's roundings push up or down.
+
+    So its float64 formulas are followed: the largest channel stays, the others are V (1 - S') and V (1 - S' k).
+    """
+    red, green, blue = (images.to(torch.float64) / 255).unbind(1)
+    top = torch.maximum(torch.maximum(red, green), blue)
+    depth = top - torch.minimum(torch.minimum(red, green), blue)
+    saturation = (depth / top * factor).clamp_max_(1).nan_to_num_(0)
+    by_red, by_green, by_blue = green - blue, blue - red, red - green
+    hue = torch.where(top == blue, by_blue, torch.where(top == green, by_green, by_red)).div_(depth)
+    hue.add_(torch.where(top == blue, 4.0, (top == green) * 2.0))
+    hue.div_(6)
+    sixth = hue.add_(hue < 0).mul_(6)
+    whole = sixth.floor()
+    share = sixth.sub_(whole)
+    share = torch.where(whole.remainder_(2) == 0, 1 - share, share)
+    lowest = truncated(top * (1 - saturation) * 255)[:, None]
+    middle = truncated((top * (1 - share * saturation)).nan_to_num_(0).mul_(255))[:, None]
+    # Sums of products with 0 or 1: torch.where takes three times as long on bytes.
+    is_top, is_low = images == value, images == low
+    return middle + is_top * (value - middle) + (is_low & ~is_top) * (lowest - middle)  # modulo 256
 
 
 @functools.lru_cache(maxsize=16)

@@ -50,8 +50,9 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, ...]) -> Tensor:
     """images (B, 3, H, W) uint8 -> the same, under snow of `level`."""
     mean, deviation, zoom, threshold, radius, sigma, kept = level
-    specks = (field["normals"] * deviation).add_(mean)[:, None]
-    specks = clipped_zoom(specks, zoom) if zoom > 1 else specks
+    # float64 as in the reference: rounding at the threshold would put out a speck, or light one.
+    specks = field["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean)
+    specks = clipped_zoom(specks.transpose(2, 3).contiguous(), zoom) if zoom > 1 else specks
     specks = clipped(specks.masked_fill_(specks < threshold, 0).mul_(255))
     flakes = moved(specks, field["angles"], radius=radius, sigma=sigma)
     flakes = flakes.to(torch.int16).add_(flakes.flip(2, 3))

@@ -11,7 +11,7 @@ from randhead import seeds
 from randhead.corruptions._borders import padded
 from randhead.corruptions._bytes import clipped, shaped, truncated
 from randhead.corruptions._canny import outlines
-from randhead.corruptions._chamfer import LIMIT, distances
+from randhead.corruptions._chamfer import LIMIT, UNIT, distances
 from randhead.corruptions._gaussian import along_height, along_width, gaussian, kernel
 
 GROUP, ORDER = "extra", 18
@@ -72,8 +72,8 @@ def _mud(liquid: Tensor, threshold: float, sigma: float) -> Tensor:
 def _water(liquid: Tensor, threshold: float) -> Tensor:
     """How bright the drops are: float32 in 0..1, the brightest pixel of each image 1; nothing where there is no drop."""
     depth = truncated(liquid.masked_fill_(liquid < threshold, 0).mul_(255))
-    relief = distances(outlines(depth, low=50, high=150)).to(torch.float32).div_(1 << 16).clamp_max_(LIMIT)
-    relief = truncated(_box_sum(relief).div_(9))
+    relief = distances(outlines(depth, low=50, high=150)).to(torch.float64)
+    relief = truncated(_box_sum(relief).div_(9 * UNIT).to(torch.float32))
     light = _embossed(_equalised(relief))
     light = (_box_sum(light.to(torch.float32)) / 9).round_()
     light.mul_(depth)

@@ -28,7 +28,8 @@ def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float]) 
     """images (B, 3, H, W) uint8 -> the same, blurred by zooms from 1 up to `level[0]` in steps of `level[1]`."""
     factors = np.arange(1, *level).tolist()
     values = images.to(torch.float32) / 255
+    turned = values.transpose(2, 3).contiguous()
     total = values.clone()  # the zoom by 1
     for factor in factors[1:]:
-        total.add_(clipped_zoom(values, factor))
+        total.add_(clipped_zoom(turned, factor))
     return clipped(total.add_(values).div_(len(factors) + 1).clamp_(0, 1).mul_(255))
