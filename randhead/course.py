@@ -34,6 +34,11 @@ class Training:
             raise RunError(f"{path}: not a log of a training ({error})", hint="train again with --fresh") from None
 
     @property
+    def seen(self) -> dict[str, Any]:
+        """What was looked at, ready for JSON."""
+        return {"epochs": len(self.log)}
+
+    @property
     def steps(self) -> Tensor:
         """(T,) int64: the last step of each epoch."""
         return torch.tensor([line["step"] for line in self.log])

@@ -7,6 +7,7 @@ from typing import Any
 from randhead import cache, runs
 from randhead.cache import Extracted
 from randhead.datasets import Dataset
+from randhead.features import StopRequested
 from randhead.runs import LoadedRun
 
 
@@ -25,6 +26,11 @@ class Library:
         self.root, self.device, self.stop, self.warn, self.progress = root, device, stop, warn, progress
         self._datasets: dict[Any, Dataset] = {}
         self._features: dict[Any, Extracted] = {}
+
+    def check_stop(self) -> None:
+        """Raise StopRequested where the caller asks to stop."""
+        if self.stop():
+            raise StopRequested("stopped between two analyses")
 
     def run(self, name: str | None) -> LoadedRun:
         """A trained run.  Raises RunError."""

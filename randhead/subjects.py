@@ -7,6 +7,7 @@ What `SUBJECT` of an analysis says: "run" is `OneRun`, "new classes" `NewClasses
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ class View:
     """What of a run is looked at, and beside what."""
 
     split: str = "test"
-    data: str | None = None  # other images than the run's own
+    data: str | None = None  # other images than the run's own, of the same classes
+    new_classes: str | None = None  # images of other classes, for transfer
     reference: str | None = None  # a run whose class means and confusions say what looks alike
     taxonomy: Path | None = None
     seed: int = 0  # of samples, permutations and episodes
@@ -52,6 +54,11 @@ class OneRun:
     def extracted(self) -> Extracted:
         """Features, logits and labels of the split."""
         return self.library.features(self.loaded, self.dataset, self.view.split)
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What was looked at, ready for JSON."""
+        return _seen(self.dataset, self.view.split)
 
     @property
     def features(self) -> Tensor:
@@ -139,7 +146,7 @@ class NewClasses:
     """Subject "new classes": a run on images of classes it was not trained on, held out or of another data set."""
 
     def __init__(self, library: Library, loaded: LoadedRun, view: View):
-        if view.data is None and not loaded.config.data.hold_out_classes:
+        if view.new_classes is None and not loaded.config.data.hold_out_classes:
             raise UsageError(
                 f"{loaded.run.name} was trained on all classes of its data",
                 hint="give other images with --data, or train with --hold-out-classes",
@@ -152,7 +159,12 @@ class NewClasses:
     @cached_property
     def dataset(self) -> Dataset:
         """The images of the new classes."""
-        return self.library.dataset(self.loaded, self.view.data, held_out=True)
+        return self.library.dataset(self.loaded, self.view.new_classes, held_out=True)
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What was looked at, ready for JSON."""
+        return _seen(self.dataset, self.view.split)
 
     @property
     def features(self) -> Tensor:
@@ -180,6 +192,17 @@ class SeveralRuns:
 
     def __init__(self, members: list[OneRun]):
         self.members = members
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What was looked at, ready for JSON."""
+        return {**self.members[0].seen, "runs": len(self.members)}
+
+    @property
+    def shared(self) -> Tensor:
+        """Which pairs of runs have the same class vectors, bit for bit: (R, R) bool."""
+        vectors = [run.class_vectors for run in self.members]
+        return torch.tensor([[torch.equal(a, b) for b in vectors] for a in vectors])
 
     @property
     def features(self) -> list[Tensor]:
@@ -241,6 +264,11 @@ def check_alike(members: list[OneRun]) -> None:
                 f"{names} have other images in their {first.view.split} split",
                 hint="give runs of one data set and one data.split_seed, or the images with --data",
             )
+
+
+def _seen(dataset: Dataset, split: str) -> dict[str, Any]:
+    n, classes = len(dataset.splits[split]), len(dataset.class_names)
+    return {"data": dataset.name, "split": split, "n": n, "classes": classes}
 
 
 def _separability(run: OneRun) -> dict[str, float | None]:

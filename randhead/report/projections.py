@@ -1,0 +1,89 @@
+"""Features in two dimensions, class vectors among them: principal components, and t-SNE (van der Maaten, Hinton 2008).
+
+Both see directions, features and class vectors of length 1: that is what a cosine compares, and it puts the two on one
+scale.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from randhead import seeds
+from randhead.report.canvas import INK, panels, short
+from randhead.report.sections import Picture
+
+SAMPLES, CLASSES = 1500, 20  # more of either cannot be told apart
+PERPLEXITY = 30
+
+
+def pictures(
+    features: Tensor, labels: Tensor, class_vectors: Tensor, names: Sequence[str], *, seed: int = 0
+) -> list[Picture]:
+    """Both projections of features (N, D) and class vectors (K, D); of CLASSES classes and SAMPLES samples at most."""
+    classes, rows = choose(labels, len(class_vectors), seed=seed)
+    points, vectors = normalize(features[rows].double()), normalize(class_vectors[classes].double())
+    places = torch.searchsorted(classes, labels[rows])
+    chosen = [names[k] for k in classes.tolist()]
+    (first, ends), shares = principal(points, vectors)
+    other, others_ends = t_sne(points, vectors, seed=seed)
+    some = (
+        f" {len(classes)} of {len(class_vectors)} classes, drawn by seed." if len(classes) < len(class_vectors) else ""
+    )
+    of = f"{len(rows)} of {len(labels)} samples; stars are class vectors.{some}"
+    caption = f"Principal components of the features' directions, {shares.sum():.0%} of their variance. {of}"
+    return [
+        Picture(
+            "t-sne",
+            f"t-SNE of directions: neighbours matter, distances do not. {of}",
+            draw(other, others_ends, places, chosen),
+        ),
+        Picture("pca", caption, draw(first, ends, places, chosen)),
+    ]
+
+
+def choose(labels: Tensor, num_classes: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Which classes (sorted) and which samples (in order) are shown."""
+    classes = seeds.permutation(seed, "report/classes", num_classes)[:CLASSES].sort().values
+    rows = torch.isin(labels, classes).nonzero().flatten()
+    order = seeds.permutation(seed, "report/samples", len(rows))[:SAMPLES].sort().values
+    return classes, rows[order]
+
+
+def principal(points: Tensor, vectors: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Coordinates of points (n, D) and vectors (k, D) along the two directions of most variance of the points.
+
+    Also the shares of the variance of the two, (2,).
+    """
+    middle = points.mean(dim=0)
+    _, lengths, directions = torch.linalg.svd(points - middle, full_matrices=False)
+    shares = lengths[:2].square() / lengths.square().sum().clamp_min(torch.finfo(torch.float64).tiny)
+    return ((points - middle) @ directions[:2].T, (vectors - middle) @ directions[:2].T), shares
+
+
+def t_sne(points: Tensor, vectors: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Coordinates of points (n, D) and vectors (k, D), embedded together."""
+    both = torch.cat((points, vectors)).numpy()
+    state = seeds.key(seed, "report/t-sne")[0]
+    perplexity = min(PERPLEXITY, (len(both) - 1) / 3)
+    found = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=state).fit_transform(both)
+    found = torch.from_numpy(found)
+    return found[: len(points)], found[len(points) :]
+
+
+def draw(points: Tensor, ends: Tensor, labels: Tensor, names: Sequence[str]) -> Figure:
+    """A scatter (n, 2) coloured by class (n,), with a star at each class vector (k, 2)."""
+    figure, (axes,) = panels(height=4.4)
+    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"](np.arange(len(names)))
+    axes.scatter(*points.T.numpy(), s=7, c=colours[labels], alpha=0.7, linewidths=0, rasterized=True)
+    for k, (x, y) in enumerate(ends.tolist()):
+        axes.plot(x, y, "*", color=colours[k], markersize=12, markeredgecolor=INK, markeredgewidth=0.8)
+        axes.annotate(short(names[k]), (x, y), (5, 5), textcoords="offset points", fontsize=8)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return figure

@@ -1,0 +1,71 @@
+"""Sections of a report: how the findings of an analysis are shown; one file an analysis, named like it.
+
+A section is a module with
+
+* `HEADLINES`: the figures that a short table shows, in their order;
+* `pictures(findings, names)` and `tables(findings, names)`, which yield what else there is to see.  `names` are those
+  of the classes, or of the runs where the analysis is of several.
+
+An analysis without a section is shown by its figures.
+"""
+
+import importlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from randhead.analyses import Findings
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, a name for its file, and a sentence that says what it shows."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table: a title, names of columns, rows of numbers and words."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+
+
+def headlines(name: str, findings: Findings) -> dict[str, Any]:
+    """The figures of an analysis that matter first; all of them where it has no section."""
+    section = _section(name)
+    chosen = findings.figures if section is None else section.HEADLINES
+    return {key: findings.figures[key] for key in chosen if key in findings.figures}
+
+
+def pictures(name: str, findings: Findings, names: Iterable[str]) -> Iterator[Picture]:
+    """The pictures of an analysis."""
+    section = _section(name)
+    if section is not None:
+        yield from section.pictures(findings, tuple(names))
+
+
+def tables(name: str, findings: Findings, names: Iterable[str]) -> Iterator[Listing]:
+    """The tables of an analysis beside that of its figures."""
+    section = _section(name)
+    if section is not None:
+        yield from section.tables(findings, tuple(names))
+
+
+def words(figure: str) -> str:
+    """The name of a figure in words."""
+    return figure.replace("_", " ")
+
+
+def _section(name: str) -> ModuleType | None:
+    if not (Path(__file__).parent / f"{name}.py").exists():
+        return None
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,76 @@
+"""Collapse: each figure beside the floor that a perfectly collapsed run of the same head shows."""
+
+from collections.abc import Iterator
+
+from matplotlib.axes import Axes
+
+from randhead.analyses import Findings
+from randhead.report.canvas import BLUE, GREEN, INK, panels
+from randhead.report.sections import Listing, Picture, words
+
+HEADLINES = (
+    "nc1",
+    "nc2_equinorm",
+    "nc2_equinorm_floor",
+    "nc2_equiangularity",
+    "nc2_equiangularity_floor",
+    "nc2_head",
+    "nc3",
+    "nc3_cosine",
+    "nc4",
+    "gnc1",
+    "gnc2",
+    "gnc2_floor",
+    "gnc3",
+    "gnc3_floor",
+)
+SPLITS = {"": ("this split", BLUE, "o"), "train_": ("training split", GREEN, "D")}
+UNBOUNDED = ("nc1", "gnc1")  # drawn apart, on their own scale
+
+
+def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
+    """Figures and floors on a line each."""
+    known = _measured(findings)
+    above = [name for name in known if name in UNBOUNDED]
+    below = [name for name in known if name not in UNBOUNDED]
+    heights = [len(above) + 1, len(below) + 1]
+    figure, axes = panels(height=0.9 + 0.27 * sum(heights), rows=2, height_ratios=heights)
+    for part, members in zip(axes, (above, below), strict=True):
+        _lines(part, findings, members)
+    axes[1].legend(*_legend(axes[1]), loc="upper center", bbox_to_anchor=(0.4, -0.16 * 8 / heights[1]), ncols=3)
+    yield Picture(
+        "floors", "Dots are measured, bars are the floor of this head; a collapsed run meets its floor.", figure
+    )
+
+
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+    """Figure, both splits, floor, and the class vectors' own."""
+    get = findings.figures.get
+    rows = [[words(n), get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")] for n in _measured(findings)]
+    yield Listing("Figures and floors", ("figure", "this split", "training split", "floor", "class vectors"), rows)
+
+
+def _measured(findings: Findings) -> list[str]:
+    return [name for name in findings.figures if f"{name}_floor" in findings.figures]
+
+
+def _lines(axes: Axes, findings: Findings, names: list[str]) -> None:
+    for row, name in enumerate(names):
+        floor = findings.figures[f"{name}_floor"]
+        for prefix, (label, colour, marker) in SPLITS.items():
+            value = findings.figures.get(prefix + name)
+            if value is not None:
+                start = value if floor is None else floor
+                axes.plot([start, value], [row, row], color=colour, linewidth=1, alpha=0.4)
+                axes.plot(value, row, marker, color=colour, markersize=5, label=label)
+        if floor is not None:
+            axes.plot(floor, row, "|", color=INK, markersize=11, markeredgewidth=2, label="floor")
+    axes.set_yticks(range(len(names)), [words(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x", alpha=0.25)
+
+
+def _legend(axes: Axes) -> tuple[list, list]:
+    """Each kind of mark once."""
+    kinds = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    return list(kinds.values()), list(kinds)

@@ -1,0 +1,61 @@
+"""Compactness: norms and angles of right and of wrong answers, and how tight each class is."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from randhead.analyses import Findings
+from randhead.report.canvas import BLUE, ORANGE, panels
+from randhead.report.sections import Listing, Picture
+
+HEADLINES = (
+    "cosine_to_class_mean",
+    "cosine_to_class_vector",
+    "within_distance",
+    "trace_ratio",
+    "cdnv",
+    "right_feature_norm",
+    "wrong_feature_norm",
+    "right_angle_deg",
+    "wrong_angle_deg",
+)
+BINS = 40
+
+
+def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
+    """Histograms of norms and of angles, right answers apart from wrong ones."""
+    arrays = findings.arrays
+    right = arrays["correct"].numpy().astype(bool) if "correct" in arrays else None
+    if "angles_deg" in arrays:
+        figure = _histogram(arrays["angles_deg"].numpy(), right, "angle to the vector of the true class (degrees)")
+        yield Picture("angles", "Angle between a feature and the class vector it should point to.", figure)
+    figure = _histogram(arrays["norms"].numpy(), right, "norm of the feature")
+    yield Picture("norms", "Length of the features.", figure)
+
+
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+    """Every class with its two cosines."""
+    arrays = findings.arrays
+    columns = {"class": [names[k] for k in arrays["classes"].tolist()]}
+    columns["cosine to class mean"] = arrays["class_mean_cosines"].tolist()
+    if "class_vector_cosines" in arrays:
+        columns["cosine to class vector"] = arrays["class_vector_cosines"].tolist()
+    yield Listing("Every class", tuple(columns), [list(row) for row in zip(*columns.values(), strict=True)])
+
+
+def _histogram(values: np.ndarray, right: np.ndarray | None, label: str) -> Figure:
+    figure, (axes,) = panels(height=2.8)
+    edges = np.histogram_bin_edges(values, bins=BINS)
+    sides = (
+        {"all": (values, BLUE)}
+        if right is None
+        else {"right": (values[right], BLUE), "wrong": (values[~right], ORANGE)}
+    )
+    for name, (part, colour) in sides.items():
+        if len(part):
+            density = np.histogram(part, edges)[0] / len(part)
+            axes.stairs(density, edges, fill=True, color=colour, alpha=0.55, label=f"{name} (n = {len(part)})")
+    axes.set(xlabel=label, ylabel="share")
+    axes.legend()
+    return figure

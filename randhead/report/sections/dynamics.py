@@ -1,0 +1,82 @@
+"""Dynamics: curves over training."""
+
+from collections.abc import Iterator
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from randhead.analyses import Findings
+from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, panels
+from randhead.report.sections import Listing, Picture, words
+
+HEADLINES = (
+    "verdict",
+    "stopped_at_step",
+    "first_loss",
+    "last_loss",
+    "chance_loss",
+    "reachable_loss",
+    "val_accuracy_last",
+    "val_accuracy_highest",
+    "class_vector_drift",
+    "class_vector_turn_deg",
+)
+GROUPS = (
+    ("accuracy", "Accuracy on the validation split.", ("val_accuracy",), False),
+    ("gradients", "Gradient norms in the last step of each epoch.", ("grad_norm_backbone", "grad_norm_vectors"), True),
+    ("logits", "Least and largest logit on the validation split.", ("val_logit_min", "val_logit_max"), False),
+    ("rate", "Learning rate.", ("lr",), False),
+)
+
+
+def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
+    """The loss with its bounds, what else was logged, and how far learned class vectors moved."""
+    yield Picture("loss", f"Training loss: {findings.figures['verdict']}.", _loss(findings))
+    for name, caption, members, logarithmic in GROUPS:
+        known = [member for member in members if member in findings.arrays]
+        if known:
+            figure, (axes,) = panels(height=2.6)
+            for member, colour in zip(known, COLOURS, strict=False):
+                _curve(axes, findings, member, colour)
+            _finish(axes, logarithmic and all((findings.arrays[member] > 0).all() for member in known))
+            yield Picture(name, caption, figure)
+    if "drift" in findings.arrays:
+        figure, (axes,) = panels(height=2.6)
+        axes.plot(findings.arrays["drift_steps"], findings.arrays["turn_deg"], "o-", color=PURPLE, markersize=4)
+        axes.set(xlabel="step", ylabel="mean angle to the start (degrees)")
+        yield Picture("drift", "How far the learned class vectors have turned, at the kept checkpoints.", figure)
+
+
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+    """The course of everything that was logged."""
+    ends = ("first", "last", "lowest", "highest")
+    members = [
+        name.removesuffix("_steps") for name in findings.arrays if name.endswith("_steps") and name != "drift_steps"
+    ]
+    rows = [[words(name), *(findings.figures[f"{name}_{end}"] for end in ends)] for name in members]
+    if rows:
+        yield Listing("What was logged", ("series", *ends), rows)
+
+
+def _loss(findings: Findings) -> Figure:
+    figure, (axes,) = panels(height=2.8)
+    steps = findings.arrays["steps"]
+    axes.plot(steps, findings.arrays["loss"], ".", color=BLUE, markersize=4, alpha=0.7, label="an epoch")
+    axes.plot(steps, findings.arrays["smoothed_loss"], color=BLUE, label="smoothed")
+    axes.axhline(findings.figures["chance_loss"], color=GREY, linestyle="--", linewidth=1, label="guessing")
+    if findings.figures["reachable_loss"] is not None:
+        axes.axhline(findings.figures["reachable_loss"], color=ORANGE, linestyle=":", label="least at this scale")
+    if findings.figures["stopped_at_step"] is not None:
+        axes.axvline(findings.figures["stopped_at_step"], color=PURPLE, linewidth=1, label="stopped")
+    axes.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
+    axes.legend()
+    return figure
+
+
+def _curve(axes: Axes, findings: Findings, name: str, colour: str) -> None:
+    axes.plot(findings.arrays[f"{name}_steps"], findings.arrays[name], color=colour, label=words(name))
+
+
+def _finish(axes: Axes, logarithmic: bool) -> None:
+    axes.set(xlabel="step", yscale="log" if logarithmic else "linear")
+    axes.legend()

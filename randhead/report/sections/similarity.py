@@ -1,0 +1,82 @@
+"""Similarity: class vectors, and class means beside them, against what looks alike."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from randhead.analyses import Findings
+from randhead.report.canvas import BLUE, GREY, ORANGE, mark_zero, panels
+from randhead.report.sections import Listing, Picture, words
+
+HEADLINES = tuple(
+    f"{side}_{reference}{end}"
+    for reference in ("pixels", "reference_means", "reference_confusion", "taxonomy")
+    for side in ("vectors", "means")
+    for end in ("", "_p")
+)
+SIDES = {"vectors": ("class vectors", BLUE), "means": ("class means", ORANGE)}
+RASTER = 2000  # points; more of them are drawn as an image, so that a page stays small
+
+
+def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
+    """Correlations as bars, and a scatter of pairs for every reference."""
+    yield Picture(
+        "correlations",
+        "Rank correlation with what looks alike: about 0 is expected of fixed vectors, more of learned ones.",
+        _bars(findings),
+    )
+    for reference in _references(findings):
+        caption = f"Every pair of classes: {words(reference)} across, cosine in the run upwards."
+        yield Picture(f"pairs-{reference}", caption, _scatter(findings, reference))
+
+
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+    """The correlations with their p-values."""
+    rows = [
+        [label, words(reference), findings.figures[f"{side}_{reference}"], findings.figures[f"{side}_{reference}_p"]]
+        for side, (label, _) in SIDES.items()
+        for reference in _references(findings)
+        if f"{side}_{reference}" in findings.figures
+    ]
+    yield Listing("Correlations", ("of", "with", "Spearman's rho", "Mantel's p, one-sided"), rows)
+
+
+def _references(findings: Findings) -> list[str]:
+    return [name for name in findings.arrays if name not in SIDES]
+
+
+def _bars(findings: Findings) -> Figure:
+    references = _references(findings)
+    figure, (axes,) = panels(height=2.6)
+    for i, (side, (label, colour)) in enumerate(SIDES.items()):
+        values = [findings.figures.get(f"{side}_{name}") for name in references]
+        places = np.arange(len(references)) + 0.38 * (i - 0.5)
+        axes.bar(places, [value or 0.0 for value in values], width=0.36, color=colour, label=label)
+        for place, name, value in zip(places, references, values, strict=True):
+            p = findings.figures.get(f"{side}_{name}_p")
+            text = "none" if value is None else f"p = {p:.3g}"
+            axes.annotate(
+                text, (place, max(value or 0.0, 0)), (0, 2), textcoords="offset points", ha="center", fontsize=7
+            )
+    mark_zero(axes)
+    axes.set_xticks(range(len(references)), [words(name) for name in references])
+    axes.set_xlim(-0.8, len(references) - 0.2)
+    axes.set_ylabel("Spearman's rho")
+    axes.margins(y=0.15)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=2)
+    return figure
+
+
+def _scatter(findings: Findings, reference: str) -> Figure:
+    figure, (axes,) = panels(height=3.4)
+    upper = np.triu_indices(len(findings.arrays[reference]), 1)
+    x = findings.arrays[reference].numpy()[upper]
+    for side, (label, colour) in SIDES.items():
+        if side in findings.arrays:
+            y = findings.arrays[side].numpy()[upper]
+            axes.scatter(x, y, s=9, color=colour, alpha=0.6, label=label, linewidths=0, rasterized=len(x) > RASTER)
+    axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)
+    axes.set(xlabel=f"likeness by {words(reference)}", ylabel="cosine of centred vectors")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12), ncols=2)
+    return figure
