@@ -180,8 +180,9 @@ def locked(run: Run) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunError(f"{run.path} is being trained by another process", hint="wait for it, or stop it") from None
-        for fragment in [*run.path.glob(".*.tmp"), *run.checkpoints.glob(".*.tmp")]:
-            fragment.unlink()
+        for pattern in (".*.tmp", ".tmp*"):  # ours, and those that safetensors writes
+            for fragment in [*run.path.glob(pattern), *run.checkpoints.glob(pattern)]:
+                fragment.unlink()
         yield
 
 

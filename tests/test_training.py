@@ -438,6 +438,7 @@ def test_fragments_of_killed_writers_are_swept_up(tmp_path, images):
     run = Run(tmp_path / PATH)
     run.checkpoints.mkdir(parents=True)
     fragments = [run.path / ".config.json.abc.tmp", run.checkpoints / ".step-00000009.safetensors.abc.tmp"]
+    fragments += [run.path / ".tmpAbCdEf", run.checkpoints / ".tmpAbCdEf"]  # as safetensors names them
     for fragment in fragments:
         fragment.write_bytes(b"half")
     fit(run.path, config(), images)

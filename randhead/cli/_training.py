@@ -23,6 +23,8 @@ def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: 
     if summary is not None:
         output.note(f"{shown(run.path)} is finished; --fresh trains it anew")
         runs.set_last(run)
+        if not (run.path / "README.md").exists():  # it was killed just before
+            card.write(run, config, summary)
         show_summary(output, run, summary)
         return
     with GracefulStop() as stop:
