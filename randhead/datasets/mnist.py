@@ -3,6 +3,8 @@
 LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", Proc. IEEE 86(11), 1998.
 """
 
+from dataclasses import replace
+
 from torchvision.datasets import MNIST
 
 from randhead.datasets import Dataset, Options
@@ -16,4 +18,5 @@ SOURCES = [
 
 def load(options: Options) -> Dataset:
     """MNIST.  Raises DataError where it is neither there nor to be had."""
-    return load_torchvision("mnist", by_train_flag(MNIST), SOURCES, options, class_names=tuple("0123456789"))
+    mnist = load_torchvision("mnist", by_train_flag(MNIST), SOURCES, options, class_names=tuple("0123456789"))
+    return replace(mnist, mirrors=False)

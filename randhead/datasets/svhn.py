@@ -4,6 +4,8 @@ Netzer, Wang, Coates, Bissacco, Wu and Ng, "Reading digits in natural images wit
 NIPS workshop 2011.  http://ufldl.stanford.edu/housenumbers/
 """
 
+from dataclasses import replace
+
 from torchvision.datasets import SVHN
 
 from randhead.datasets import Dataset, Options
@@ -15,4 +17,5 @@ SOURCES = [Source(file, (url,), md5) for url, file, md5 in (SVHN.split_list["tra
 
 def load(options: Options) -> Dataset:
     """SVHN.  Raises DataError where it is neither there nor to be had."""
-    return load_torchvision("svhn", SVHN, SOURCES, options, class_names=tuple("0123456789"))
+    svhn = load_torchvision("svhn", SVHN, SOURCES, options, class_names=tuple("0123456789"))
+    return replace(svhn, mirrors=False)
