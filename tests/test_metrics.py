@@ -70,7 +70,7 @@ def test_loss_equals_cross_entropy():
     assert metrics.negative_log_likelihood(logits, labels) == pytest.approx(expected.mean().item(), abs=1e-12)
 
 
-@pytest.mark.parametrize("margin", [5.0, 30.0, 60.0, 300.0, -25.0, -700.0])
+@pytest.mark.parametrize("margin", [5.0, 30.0, 60.0, 300.0, -20.0, -700.0])
 def test_loss_stays_exact_for_samples_that_are_fitted_well_and_badly(margin):
     logits = torch.tensor([[margin, 0.0, 0.0, 0.0]], dtype=torch.float64)
     x = math.log(3) - margin

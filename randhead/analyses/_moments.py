@@ -54,7 +54,7 @@ class Accumulator:
         if class_vectors is not None:
             check_vectors(class_vectors, num_classes, dim)
         zeros = torch.zeros(num_classes, dim, dtype=torch.float64, device=device)
-        self.directions = None if class_vectors is None else unit(class_vectors)
+        self.directions = None if class_vectors is None else unit(class_vectors.to(device))
         self.counts = torch.zeros(num_classes, dtype=torch.int64, device=device)
         self.squares = torch.zeros(num_classes, dtype=torch.float64, device=device)
         self.origins, self.sums, self.unit_sums = zeros, zeros.clone(), zeros.clone()

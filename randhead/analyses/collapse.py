@@ -81,11 +81,10 @@ def variability(features: Tensor, labels: Tensor, moments: Moments, *, normalise
     all_means = moments.unit_means if normalised else moments.means
     moved = centred(all_means[present]) / len(present) ** 0.5
     _, lengths, directions = torch.linalg.svd(moved, full_matrices=False)
-    rank = min(len(present) - 1, moved.shape[1])
-    kept = lengths[:rank].square() > moved.shape[1] * torch.finfo(torch.float64).eps * lengths[0].square()
+    kept = lengths.square() > moved.shape[1] * torch.finfo(torch.float64).eps * lengths[0].square()
     if not kept.any():
         return None
-    scaled = (directions[:rank][kept] / lengths[:rank][kept, None]).T
+    scaled = (directions[kept] / lengths[kept, None]).T
     total = torch.zeros((), dtype=torch.float64, device=features.device)
     for h, y in zip(features.split(ROWS), labels.long().split(ROWS), strict=True):
         h = unit(h) if normalised else h.double()
