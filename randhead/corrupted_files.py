@@ -33,7 +33,8 @@ def write(folder: Path, source: Corrupted, grid: Grid, class_names: Sequence[str
     arrays = source.split.images.shape[1:] == (CIFAR_SIDE, CIFAR_SIDE)
     if arrays and any(severities != corruptions.SEVERITIES for severities in grid.values()):
         raise UsageError("the layout of CIFAR-10-C has all five severities", hint="leave --severities out")
-    _claim(Path(folder), {"grid": {name: list(s) for name, s in grid.items()}, **source.identity()})
+    cells = {name: list(severities) for name, severities in grid.items()}
+    _claim(Path(folder), {"cells": cells, "classes": list(class_names), **source.identity()})
     return (_write_arrays if arrays else _write_folders)(Path(folder), source, grid, class_names)
 
 
@@ -83,8 +84,8 @@ def _write_folders(
     blocks = range(0, n, source.block)
     for name, severities in grid.items():
         for severity in severities:
-            for label in set(labels):
-                (folder / name / str(severity) / class_names[label]).mkdir(parents=True, exist_ok=True)
+            for class_name in class_names:
+                (folder / name / str(severity) / class_name).mkdir(parents=True, exist_ok=True)
     done = 0
     with ThreadPoolExecutor(WORKERS) as pool:
         for block in blocks:

@@ -176,7 +176,8 @@ def run(
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     tally.save()
                     saved = time.monotonic()
-            yield RowDone(name, {severity: tally.figures(name, severity) for severity in severities}, end, n)
+            figures = {severity: tally.figures(name, severity) for severity in severities}
+            yield RowDone(name, figures, tally.seen(name, severities[0]), n)
     tally.save()
 
 

@@ -6,7 +6,6 @@ identity: the weights, the images, the seed and whatever else a cell depends on.
 """
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ class Tally:
         self.n, self.path = n, path
         self.identity = {**identity, "n": n, "randhead": randhead.__version__}
         self.cells: dict[tuple[str, int], Cell] = {}
+        self.note: str | None = None  # what was wrong with the file
         if path is not None and path.exists():
             self._load()
 
@@ -99,7 +99,8 @@ class Tally:
                 cell = Cell(seen, tensors[f"{key}/correct"], tensors[f"{key}/sums"])
                 self.cells[name, int(severity)] = cell
         except (RunError, KeyError, TypeError, AttributeError) as error:
-            warnings.warn(f"{self.path} is damaged ({error}): the grid starts anew", stacklevel=2)
+            self.cells = {}
+            self.note = f"{self.path} cannot be used ({error}): the grid starts anew"
 
 
 def open_tally(folder: Path, n: int, identity: dict[str, Any]) -> Tally:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import typer
 
 from randhead import corrupted_files, corruptions, published, robustness, runs
@@ -22,8 +23,11 @@ from randhead.report import grid as report
 from randhead.report import robustness as pictures
 from randhead.robustness import Corrupted, Grid, Recipe
 from randhead.runs import LoadedRun
+from randhead.tally import Tally
 
 SPLIT = "test"
+SAME = "its labels are those of the test split, in order: the same images"
+OTHER = "its images are not those of the test split, or in another order: the two columns have different images"
 
 
 @dataclass(frozen=True)
@@ -44,32 +48,48 @@ class Choice:
     per_class: bool
 
 
+@dataclass(frozen=True)
+class Task:
+    """What all runs are tested on, and how."""
+
+    output: Output
+    choice: Choice
+    data: str
+    source: Corrupted
+    grid: Grid
+    stop: GracefulStop
+
+
 def run_corrupt_test(
     names: Sequence[str | None], choice: Choice, *, baseline: str | None, root: Path, device: str, as_json: bool
 ) -> None:
     """Test the runs and show what came out."""
     output = Output(as_json=as_json)
     recipe, grid = resolve(choice)
-    loaded = [runs.load_run(name, root=root, device=device) for name in dict.fromkeys(names)]
-    reference = runs.load_run(baseline, root=root, device=device) if baseline else None
+    loaded = list({_place(run): run for run in (runs.load_run(n, root=root, device=device) for n in names)}.values())
+    reference = runs.load_run(baseline, root=root, device=device) if baseline else loaded[0]
+    if baseline and [_place(run) for run in loaded] == [_place(reference)]:
+        raise UsageError(f"--baseline is the run itself, {reference.run.name}", hint="name another run")
     with output.progress("reading images") as progress:
         dataset = load_like(loaded[0], None, progress)
-    split = dataset.splits[SPLIT]
-    ids = robustness.subset(split.labels, choice.limit, seed=choice.seed)
-    for other in [*loaded[1:], *([reference] if reference else [])]:
+    for other in (*loaded[1:], reference):
         check_comparable(output, loaded[0], other, dataset)
-    source = Corrupted(split, recipe, ids=ids)
+    split = dataset.splits[SPLIT]
+    source = Corrupted(split, recipe, ids=robustness.subset(split.labels, choice.limit, seed=choice.seed))
     with GracefulStop() as stop:
+        task = Task(output, choice, dataset.name, source, grid, stop)
         try:
-            extra = write_images(output, loaded[0], source, grid, choice)
-            documents = measure(output, loaded, reference, dataset.name, source, grid, choice, stop)
+            files = write_images(task, loaded[0])
+            documents = measure(task, loaded, reference)
         except StopRequested:
             output.note("saved; the same command goes on from there")
             raise typer.Exit(stop.exit_code) from None
-    files = [*extra, *[file for pair in zip(loaded, documents, strict=True) for file in keep(*pair)]]
-    for document in documents:
+    for run, document in zip(loaded, documents, strict=True):
+        files += keep(run, document)
         _robustness.show(output, document)
-    output.say("\n" + "\n".join(f"report   {shown(file)}" for file in files))
+    output.say()
+    for file in files:
+        output.say(f"report   {shown(file)}")
     output.result({**documents[0], "others": documents[1:]})
 
 
@@ -94,132 +114,110 @@ def resolve(choice: Choice) -> tuple[Recipe, Grid]:
 
 def check_comparable(output: Output, first: LoadedRun, other: LoadedRun, dataset: Dataset) -> None:
     """Raise RunError for a run with other classes, another image size or other test images than the first."""
-    for what, ours, theirs in (
-        ("classes", first.class_names, other.class_names),
-        ("image size", first.image_size, other.image_size),
-    ):
-        if ours != theirs:
-            raise RunError(
-                f"run {other.run.name} has another {what} than run {first.run.name}"
-                if what == "image size"
-                else f"run {other.run.name} has other classes than run {first.run.name}",
-                hint="compare runs on the same data, prepared alike; test others one by one",
-            )
+    names = f"run {other.run.name}", f"run {first.run.name}"
+    hint = "compare runs on the same data, prepared alike; test others one by one"
+    if other.class_names != first.class_names:
+        raise RunError(f"{names[0]} has other classes than {names[1]}", hint=hint)
+    if other.image_size != first.image_size:
+        sizes = f"{other.image_size} px", f"{first.image_size} px"
+        raise RunError(f"{names[0]} sees images of {sizes[0]}, {names[1]} of {sizes[1]}", hint=hint)
     if other.config.data == first.config.data:
         return
     with output.progress(f"reading the images of {other.run.name}") as progress:
         theirs = load_like(other, None, progress).splits[SPLIT]
-    split = dataset.splits[SPLIT]
-    marks = [robustness.fingerprint(part, robustness.subset(part.labels, None)) for part in (split, theirs)]
-    if marks[0] != marks[1]:
+    splits = dataset.splits[SPLIT], theirs
+    marks = {robustness.fingerprint(split, robustness.subset(split.labels, None)) for split in splits}
+    if len(marks) > 1:
         raise RunError(
-            f"run {other.run.name} has other test images than run {first.run.name}",
-            hint="it may have been trained on these; compare runs with the same --set data.split_seed",
+            f"{names[0]} has other test images than {names[1]}, and may have been trained on these",
+            hint="compare runs with the same --data and --set data.split_seed",
         )
 
 
-def write_images(output: Output, loaded: LoadedRun, source: Corrupted, grid: Grid, choice: Choice) -> list[Path]:
-    """What --save and --show ask for; the files to name."""
-    if choice.save is not None:
-        with output.progress("writing images") as progress:
-            for done, total in corrupted_files.write(choice.save, source, grid, loaded.class_names):
+def write_images(task: Task, loaded: LoadedRun) -> list[Path]:
+    """What --save and --show ask for; the files and folders to name."""
+    files = []
+    if task.choice.save is not None:
+        with task.output.progress("writing images") as progress:
+            for done, total in corrupted_files.write(task.choice.save, task.source, task.grid, loaded.class_names):
                 progress(done, total)
-    files = [choice.save] if choice.save is not None else []
-    if choice.show:
-        files.append(draw_sheet(loaded, source))
+                if task.stop():
+                    raise StopRequested("stopped between two corruptions")
+        files.append(task.choice.save)
+    if task.choice.show:
+        files.append(draw_sheet(loaded, task.source))
     return files
 
 
 def draw_sheet(loaded: LoadedRun, source: Corrupted) -> Path:
     """A contact sheet of the first image tested."""
-    recipe = source.recipe
-    names = [*corruptions.names(), *recipe.own]
-    rows = []
-    for name in names:
-        rows.append([image[0].cpu().numpy() for _, image in source.cells(name, corruptions.SEVERITIES, 0, 1)])
-    label, described = loaded.class_names[int(source.labels[0])], recipe.describe(source.split.images.shape[1:])
-    title = (
-        f"image {int(source.ids[0])}, {label}; parameters of {described['parameters']} px, {described['frost']} frost"
-    )
+    names = [*corruptions.names(), *source.recipe.own]
+    rows = [
+        torch.cat([image for _, image in source.cells(name, corruptions.SEVERITIES, 0, 1)]).cpu().numpy()
+        for name in names
+    ]
+    label, recipe = loaded.class_names[int(source.labels[0])], source.recipe.describe(source.split.images.shape[1:])
     return pictures.contact_sheet(
         loaded.run.reports / "corruptions.png",
-        np.stack([np.stack(row) for row in rows]),
+        np.stack(rows),
         [name.replace("_", " ") for name in names],
-        [f"severity {s}" for s in corruptions.SEVERITIES],
-        title=title,
+        [f"severity {severity}" for severity in corruptions.SEVERITIES],
+        title=f"image {int(source.ids[0])}, {label}; parameters of {recipe['parameters']} px, {recipe['frost']} frost",
     )
 
 
-def measure(
-    output: Output,
-    loaded: Sequence[LoadedRun],
-    reference: LoadedRun | None,
-    data: str,
-    source: Corrupted,
-    grid: Grid,
-    choice: Choice,
-    stop: GracefulStop,
-) -> list[dict[str, Any]]:
-    """The documents of all runs, each compared with the reference, or else with the first."""
-    released = [open_published(run, choice) for run in loaded] if choice.published else []
-    what = f"{len(grid) - 1} corruptions of {len(source.ids)} images"
-    tallies = [_robustness.fill(output, run, source, grid, what, stop) for run in loaded]
-    base, base_tally = loaded[0], tallies[0]
-    if reference is not None:
-        base, base_tally = reference, _robustness.fill(output, reference, source, grid, what, stop)
+def measure(task: Task, loaded: Sequence[LoadedRun], reference: LoadedRun) -> list[dict[str, Any]]:
+    """The documents of all runs, each compared with the reference."""
+    # A set that does not fit is an error now, not after the grid.
+    released = [open_published(run, task.choice.published) for run in loaded] if task.choice.published else []
+    tallies = {place: fill(task, run) for place, run in {_place(run): run for run in (*loaded, reference)}.items()}
     documents = []
-    for run, tally in zip(loaded, tallies, strict=True):
+    for run in loaded:
+        tally, base = tallies[_place(run)], tallies[_place(reference)]
         document = {
-            **_robustness.describe(run, data, SPLIT, source, grid),
+            **_robustness.describe(run, task.data, SPLIT, task.source, task.grid),
             "accuracy": tally.figures(robustness.CLEAN, 0)["accuracy"],
-            **report.document(tally, grid, run.class_names),
+            **report.document(tally, task.grid, run.class_names),
         }
-        if run.run != base.run:
-            document["compared_with"] = report.comparison(tally, base_tally, grid, base.run.name, seed=choice.seed)
-        if choice.per_class:
-            document["per_class"] = report.per_class(tally, grid, source.labels, run.class_names)
+        if tally is not base:
+            name = reference.run.name
+            document["compared_with"] = report.comparison(tally, base, task.grid, name, seed=task.choice.seed)
+        if task.choice.per_class:
+            document["per_class"] = report.per_class(tally, task.grid, task.source.labels, run.class_names)
         documents.append(document)
     for run, document, found in zip(loaded, documents, released, strict=False):
-        document["published"] = measure_published(
-            output, run, found, source, grid, choice, stop, clean_error=document["clean"]["error"]
-        )
+        document["published"] = measure_published(task, run, found, clean_error=document["clean"]["error"])
     return documents
 
 
-def open_published(loaded: LoadedRun, choice: Choice) -> published.PublishedSet:
+def fill(task: Task, loaded: LoadedRun) -> Tally:
+    """Run the grid on one run."""
+    what = f"{len(task.grid) - 1} corruptions of {len(task.source.ids)} images"
+    return _robustness.fill(task.output, loaded, task.source, task.grid, what, task.stop)
+
+
+def open_published(loaded: LoadedRun, folder: Path) -> published.PublishedSet:
     """The released set, as the run can read it."""
-    return published.open_set(choice.published, loaded.class_names, loaded.image_size, device=loaded.inputs.device)
+    return published.open_set(folder, loaded.class_names, loaded.image_size, device=loaded.inputs.device)
 
 
 def measure_published(
-    output: Output,
-    loaded: LoadedRun,
-    found: published.PublishedSet,
-    source: Corrupted,
-    grid: Grid,
-    choice: Choice,
-    stop: GracefulStop,
-    *,
-    clean_error: float,
+    task: Task, loaded: LoadedRun, found: published.PublishedSet, *, clean_error: float
 ) -> dict[str, Any]:
     """The document of the released set, of the corruptions and severities that were asked for."""
-    cells = {name: tuple(s for s in grid.get(name, ()) if s in there) for name, there in found.grid.items()}
+    cells = {name: tuple(s for s in task.grid.get(name, ()) if s in there) for name, there in found.grid.items()}
     cells = {name: severities for name, severities in cells.items() if severities}
     if not cells:
         raise DataError(f"{found.name} has none of the corruptions asked for", hint=f"it has: {', '.join(found.grid)}")
-    same = found.labels.tolist() == source.split.labels.tolist()
-    found = found.take(robustness.subset(found.labels, choice.limit, seed=choice.seed))
-    tally = _robustness.fill(output, loaded, found, cells, f"{len(cells)} corruptions of {found.name}", stop)
-    relation = (
-        "labels are those of the test split, in order: the same images"
-        if same
-        else "other images than the test split's"
-    )
+    same = found.labels.tolist() == task.source.split.labels.tolist()
+    taken = found.take(robustness.subset(found.labels, task.choice.limit, seed=task.choice.seed))
+    what = f"{len(cells)} corruptions of {found.name}"
+    tally = _robustness.fill(task.output, loaded, taken, cells, what, task.stop)
     return {
         "name": found.name,
-        "folder": str(choice.published),
-        "n": len(found.labels),
-        "relation": relation,
+        "folder": str(task.choice.published),
+        "n": len(taken.labels),
+        "relation": SAME if same else OTHER,
         "notes": list(found.notes),
         **report.cells_document(tally, cells, loaded.class_names, clean_error=clean_error),
     }
@@ -230,6 +228,10 @@ def keep(loaded: LoadedRun, document: dict[str, Any]) -> list[Path]:
     stem = loaded.run.reports / "corrupt-test"
     write_json(stem.with_suffix(".json"), document)
     return [stem.with_suffix(".json"), *_robustness.keep(document, stem)]
+
+
+def _place(loaded: LoadedRun) -> Path:
+    return loaded.run.path.resolve()
 
 
 def _words(text: str) -> list[str]:

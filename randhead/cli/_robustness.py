@@ -31,6 +31,8 @@ def fill(output: Output, loaded: LoadedRun, source: Any, grid: Grid, what: str, 
         "precision": str(loaded.inputs.precision),
     }
     tally = open_tally(loaded.run.reports, len(source.labels), {**model, **source.identity()})
+    if tally.note:
+        output.warn(tally.note)
     with _Display(output, f"{loaded.run.name}: {what}", grid) as display:
         for event in robustness.run(loaded.model, source, grid, loaded.inputs, tally, stop=stop):
             display.event(event)
@@ -151,8 +153,9 @@ def _show_comparison(output: Output, document: Mapping[str, Any]) -> None:
 
 
 def _difference(label: str, row: Mapping[str, Any]) -> list[str]:
-    ratios = ["" if row.get(key) is None else f"{100 * row[key]:.1f}" for key in ("ce", "relative_ce")]
-    return [label, f"{100 * row['difference']:+.2f}", f"{100 * row['low']:+.2f} to {100 * row['high']:+.2f}", *ratios]
+    ratios = ["" if row.get(key) is None else f"{100 * row[key]:6.1f}" for key in ("ce", "relative_ce")]
+    difference, low, high = (f"{100 * row[key]:+6.2f}" for key in ("difference", "low", "high"))
+    return [label, difference, f"{low} to {high}", *ratios]
 
 
 def _share(value: float | None) -> float | None:
@@ -196,19 +199,15 @@ def _show_classes(output: Output, document: Mapping[str, Any]) -> None:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:.1f}"
+    """In percent, as wide as 100.0, so that points stand below each other."""
+    return f"{100 * share:5.1f}"
 
 
 class _Display:
     """A context that shows a grid filling up, with the time left, on stderr and on terminals only."""
 
     def __init__(self, output: Output, title: str, grid: Grid):
-        columns = [
-            TextColumn("{task.percentage:>3.0f} %"),
-            BarColumn(),
-            TaskProgressColumn("left"),
-            TimeRemainingColumn(),
-        ]
+        columns = [BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn()]
         self.title, self.grid = title, grid
         self.rows: dict[str, robustness.RowDone] = {}
         self.bar = Progress(*columns, console=output.log)

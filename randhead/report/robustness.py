@@ -21,7 +21,7 @@ GAP_PX = 6
 def curves(path: Path, document: Mapping[str, Any]) -> Path:
     """Error by severity, a panel a group of corruptions, with the error on clean images."""
     panels = _panels(document["cells"])
-    figure = Figure(figsize=(2.9 * len(panels) + 0.4, 3.9), layout="constrained")
+    figure = Figure(figsize=(2.9 * len(panels) + 0.4, 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (group, names) in zip(axes, panels.items(), strict=True):
         for name, colour in zip(names, _cycle(len(names)), strict=True):
@@ -34,7 +34,7 @@ def curves(path: Path, document: Mapping[str, Any]) -> Path:
         ax.axhline(100 * document["clean"]["error"], color=INK, linestyle="--", linewidth=1, label="clean")
         ax.set(title=group, xlabel="severity", xticks=sorted({int(s) for n in names for s in document["cells"][n]}))
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        ax.legend(frameon=False, fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     axes[0].set(ylabel="error (percent)", ylim=(0, None))
     figure.suptitle(_title(document), fontsize=10)
     return _saved(figure, path)

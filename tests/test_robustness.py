@@ -1,0 +1,271 @@
+"""The corruption grid: figures over it, what it keeps, resuming, subsets, and what tells two runs apart."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from randhead import corruption_metrics as metrics
+from randhead import corruptions, evaluation, features, robustness, tally
+from randhead.datasets import FileImages, Split, TensorImages
+from randhead.errors import UsageError
+from randhead.features import Inputs, StopRequested
+from randhead.head import ClassVectorHead
+from randhead.model import Classifier
+from randhead.report import grid as report
+from randhead.robustness import CLEAN, Corrupted, Recipe, RowDone
+from randhead.tally import Tally
+
+N, K, SIZE = 50, 5, 8
+GRID = {CLEAN: (0,), "gaussian_noise": (1, 5), "glass_blur": (3,), "pixelate": (2, 4)}
+
+
+class Pixels(nn.Module):
+    """A backbone that hands on some pixels: the features of an image do not depend on its batch."""
+
+    dim, nonnegative = 24, False
+
+    def forward(self, x):
+        return x.flatten(1)[:, 40 : 40 + self.dim]
+
+
+@pytest.fixture
+def inputs():
+    return Inputs(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def model():
+    return Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=1.5, bias=0.1))
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Seven images a batch, fourteen a block: the 50 images take four blocks, the last of them short."""
+    monkeypatch.setattr(features, "batch_size", lambda side: 7)
+    monkeypatch.setattr(robustness, "BLOCK_BYTES", 14 * 3 * SIZE * SIZE)
+
+
+def split(n=N, seed=0):
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (n, 3, SIZE // 2, SIZE // 2), dtype=np.uint8)
+    pixels = torch.from_numpy(coarse.repeat(2, axis=2).repeat(2, axis=3))
+    labels = torch.from_numpy(random.integers(0, K, n))
+    return Split(TensorImages(pixels, torch.arange(n)), labels)
+
+
+def filled(model, source, inputs, grid=GRID, path=None, **options):
+    cells = Tally(len(source.labels), source.identity(), path)
+    for _ in robustness.run(model, source, grid, inputs, cells, **options):
+        pass
+    return cells
+
+
+# The grid --------------------------------------------------------------------------------------------------------
+
+
+def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, inputs, small_batches):
+    part = split()
+    cells = filled(model, Corrupted(part, Recipe(seed=4)), inputs)
+    rows = model.head.class_vectors()
+    for name, severity in [(name, s) for name, severities in GRID.items() for s in severities]:
+        clean = part.images.pixels
+        images = clean if name == CLEAN else corruptions.corrupt(clean, name, severity, 4)
+        naive = evaluation.evaluate(model, Split(TensorImages(images, torch.arange(N)), part.labels), inputs)
+        embedded, _ = features.embed(model, images, inputs)
+        cosines = torch.cosine_similarity(embedded[:, None], rows[None], dim=2)
+        own = cosines[torch.arange(N), part.labels]
+        others = torch.stack([torch.cat([c[:y], c[y + 1 :]]).max() for c, y in zip(cosines, part.labels, strict=True)])
+        expected = {
+            "accuracy": naive["accuracy"],
+            "error": 1 - naive["accuracy"],
+            "standard_error": naive["accuracy_standard_error"],
+            "nll": naive["nll"],
+            "ece": naive["ece"],
+            "feature_norm": embedded.norm(dim=1).mean().item(),
+            "cosine": own.mean().item(),
+            "margin": (own - others).mean().item(),
+        }
+        assert cells.figures(name, severity) == pytest.approx(expected, rel=1e-5), (name, severity)
+
+
+def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_fields(model, inputs):
+    part = split()
+    whole, some = Corrupted(part, Recipe()), Corrupted(part, Recipe(), ids=torch.tensor([3, 20, 41]))
+    everything = filled(model, whole, inputs).correct("gaussian_noise", 5)
+    assert filled(model, some, inputs).correct("gaussian_noise", 5).tolist() == everything[[3, 20, 41]].tolist()
+    (_, images), *_ = some.cells("gaussian_noise", (5,), 0, 3)
+    assert torch.equal(images, corruptions.corrupt(part.images.pixels, "gaussian_noise", 5)[[3, 20, 41]])
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2, 9, 17, 24])
+def test_a_grid_that_was_stopped_goes_on_to_the_same_bits(model, inputs, small_batches, tmp_path, batches):
+    source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
+    whole = filled(model, source, inputs)
+    asked = iter(range(1000))
+    with pytest.raises(StopRequested):
+        filled(model, source, inputs, path=path, stop=lambda: next(asked) == batches)
+    again = Tally(N, source.identity(), path)
+    done = [event for event in robustness.run(model, source, GRID, inputs, again) if not isinstance(event, RowDone)]
+    assert len(done) == 8 * len(GRID) - batches  # four blocks of 14, 14, 14 and 8 images are eight batches
+    assert done[-1].done == done[-1].total == N * 6
+    for cell in whole.cells:
+        assert torch.equal(again.cells[cell].correct, whole.cells[cell].correct)
+        assert torch.equal(again.cells[cell].sums, whole.cells[cell].sums)
+
+
+def test_a_finished_grid_is_read_and_a_larger_one_computes_what_it_lacks(model, inputs, tmp_path, monkeypatch):
+    source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
+    filled(model, source, inputs, path=path)
+    asked = []
+    cells = source.cells
+    monkeypatch.setattr(source, "cells", lambda name, s, *rest: asked.append((name, tuple(s))) or cells(name, s, *rest))
+    filled(model, source, inputs, grid={**GRID, "gaussian_noise": (1, 2, 5), "fog": (1,)}, path=path)
+    assert asked == [("gaussian_noise", (2,)), ("fog", (1,))]
+
+
+@pytest.mark.parametrize("change", ["seed", "parameters", "ids", "images", "labels"])
+def test_cells_of_another_identity_are_never_mixed_in(model, inputs, tmp_path, change):
+    first = Corrupted(split(), Recipe())
+    filled(model, first, inputs, path=(path := tmp_path / "cells.safetensors"))
+    other = {
+        "seed": lambda: Corrupted(split(), Recipe(seed=1)),
+        "parameters": lambda: Corrupted(split(), Recipe(parameters="224")),
+        "ids": lambda: Corrupted(split(), Recipe(), ids=torch.arange(1, N + 1) % N),
+        "images": lambda: Corrupted(split(seed=1), Recipe()),
+        "labels": lambda: Corrupted(Split(split().images, split().labels.flip(0)), Recipe()),
+    }[change]()
+    assert other.identity() != first.identity()
+    assert Tally(N, other.identity(), path).cells == {}
+    assert tally.open_tally(tmp_path, N, first.identity()).path != tally.open_tally(tmp_path, N, other.identity()).path
+
+
+def test_a_damaged_file_starts_the_grid_anew_and_says_so(model, inputs, tmp_path):
+    source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
+    filled(model, source, inputs, path=path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    again = Tally(N, source.identity(), path)
+    assert again.cells == {}
+    assert "starts anew" in again.note
+
+
+def test_the_identity_of_files_follows_their_content(tmp_path, make_images):
+    folder = make_images(tmp_path / "flat", {"a": 3}, size=SIZE)
+    files = sorted(folder.rglob("*.png"))
+    part = Split(FileImages(files, SIZE, workers=1, device="cpu"), torch.tensor([0, 1, 0]))
+    before = robustness.fingerprint(part, torch.arange(3))
+    assert robustness.fingerprint(part, torch.arange(3)) == before
+    files[1].write_bytes(files[0].read_bytes())
+    assert robustness.fingerprint(part, torch.arange(3)) != before
+
+
+def test_streamed_images_are_decoded_once(model, inputs, small_batches, tmp_path, make_images, monkeypatch):
+    files = sorted(make_images(tmp_path / "flat", {"a": 25, "b": 25}, size=SIZE).rglob("*.png"))
+    images = FileImages(files, SIZE, workers=1, device="cpu")
+    decoded = []
+    batches = images.batches
+    monkeypatch.setattr(images, "batches", lambda ids, size: decoded.extend(ids.tolist()) or batches(ids, size))
+    filled(model, Corrupted(Split(images, torch.arange(N) % K), Recipe()), inputs)
+    assert decoded == list(range(N))
+
+
+def test_a_users_corruption_must_give_back_images(model, inputs):
+    broken = Recipe(own={"mine": lambda images, severity, ids, seed: images.float()})
+    with pytest.raises(UsageError, match=r"mine made torch.float32 \(50, 3, 8, 8\)"):
+        filled(model, Corrupted(split(), broken), inputs, grid={"mine": (1,)})
+    inverted = Recipe(own={"mine": lambda images, severity, ids, seed: 255 - images})
+    (_, images), *_ = Corrupted(split(), inverted).cells("mine", (1,), 0, N)
+    assert torch.equal(images, 255 - split().images.pixels)
+
+
+# Which cells, which images ---------------------------------------------------------------------------------------
+
+
+def test_corruptions_are_chosen_by_name_and_group_in_the_benchmarks_order():
+    assert list(robustness.chosen(["benchmark"], (1, 2, 3, 4, 5))) == [CLEAN, *metrics.BENCHMARK]
+    assert list(robustness.chosen(["all"], (1,))) == [CLEAN, *corruptions.names()]
+    assert robustness.chosen(["fog", "noise", "snow"], (5, 1), skip=["shot_noise"]) == {
+        CLEAN: (0,),
+        **dict.fromkeys(("gaussian_noise", "impulse_noise", "snow", "fog"), (1, 5)),
+    }
+    assert list(robustness.chosen(["extra"], (1,), own=["mine"])) == [CLEAN, *metrics.GROUPS["extra"], "mine"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"names": ["fogg"]}, "unknown corruption 'fogg'"),
+        ({"skip": ["frosty"]}, "unknown corruption 'frosty'"),
+        ({"severities": (6,)}, "severities must be 1 to 5, got 6"),
+        ({"severities": ()}, "severities must be 1 to 5, got none"),
+        ({"names": ["fog"], "skip": ["fog"]}, "no corruption is left"),
+    ],
+)
+def test_cells_that_do_not_exist_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        robustness.chosen(**{"names": ["benchmark"], "severities": (1,), **options})
+
+
+def test_a_subset_is_stratified_seeded_and_nested():
+    labels = torch.cat([torch.full((count,), k) for k, count in enumerate((40, 20, 20, 0, 20))])
+    labels = labels[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
+    some = robustness.subset(labels, 25, seed=1)
+    assert torch.bincount(labels[some], minlength=5).tolist() == [10, 5, 5, 0, 5]
+    assert some.tolist() == sorted(set(some.tolist()))
+    assert set(robustness.subset(labels, 10, seed=1).tolist()) < set(some.tolist())
+    assert robustness.subset(labels, 25, seed=2).tolist() != some.tolist()
+    assert robustness.subset(labels, 1000).tolist() == list(range(100))
+    with pytest.raises(UsageError, match="at least 1 image"):
+        robustness.subset(labels, 0)
+
+
+# Documents -------------------------------------------------------------------------------------------------------
+
+
+def test_a_document_marks_a_partial_mean(model, inputs):
+    cells = filled(model, Corrupted(split(), Recipe()), inputs)
+    document = report.document(cells, GRID, [str(k) for k in range(K)])
+    errors = [[cells.figures(name, s)["error"] for s in GRID[name]] for name in list(GRID)[1:]]
+    assert document["mean_corruption_accuracy"] is None
+    assert document["partial_mean_corruption_accuracy"] == pytest.approx(1 - np.mean([np.mean(row) for row in errors]))
+    assert document["mean_over"].startswith("3 of 15 corruptions")
+    assert "imagenet" not in document
+    assert document["corruptions"]["gaussian_noise"].keys() == {"1", "5"}
+
+
+def test_a_comparison_is_paired_by_image(model, inputs):
+    part = split()
+    other = Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=1.5, seed=1))
+    ours, theirs = (filled(m, Corrupted(part, Recipe()), inputs) for m in (model, other))
+    found = report.comparison(ours, theirs, GRID, "other")
+    for name in list(GRID)[1:]:
+        rows = [[cells.figures(name, s)["error"] for s in GRID[name]] for cells in (ours, theirs)]
+        assert found["corruptions"][name]["difference"] == pytest.approx(np.mean(rows[1]) - np.mean(rows[0]))
+        assert found["corruptions"][name]["ce"] == pytest.approx(sum(rows[0]) / sum(rows[1]))
+    gaps = np.mean(
+        [report.image_scores(ours, GRID)[n] - report.image_scores(theirs, GRID)[n] for n in list(GRID)[1:]], 0
+    )
+    mean = found["mean_corruption_accuracy"]
+    assert mean["difference"] == pytest.approx(gaps.mean())
+    assert (mean["high"] - mean["low"]) / 2 == pytest.approx(1.96 * gaps.std() / N**0.5, rel=0.1)
+
+
+def test_accuracy_by_class_is_that_of_its_images(model, inputs):
+    part = split()
+    cells = filled(model, Corrupted(part, Recipe()), inputs)
+    found = report.per_class(cells, GRID, part.labels, ["a", "b", "c", "d", "e"])
+    mine = part.labels == 2
+    assert found["c"]["n"] == int(mine.sum())
+    assert found["c"]["accuracy"] == pytest.approx(cells.correct(CLEAN, 0)[mine].double().mean().item())
+    right = torch.stack([cells.correct("gaussian_noise", s)[mine].double() for s in (1, 5)])
+    assert found["c"]["corruptions"]["gaussian_noise"] == pytest.approx(right.mean().item())
+
+
+def test_what_is_kept_does_not_grow_with_features(model, inputs):
+    """Per cell: a bit an image in a byte, and nineteen numbers."""
+    cells = filled(model, Corrupted(split(), Recipe()), inputs)
+    for cell in cells.cells.values():
+        assert cell.correct.dtype == torch.bool and cell.correct.shape == (N,)
+        assert cell.sums.shape == (len(tally.MEANS) + tally.BINS,)
