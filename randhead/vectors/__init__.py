@@ -43,8 +43,10 @@ def draw(geometry: str, ids: Tensor | list[int], *, dim: int, seed: int = 0, num
     if not module.BY_ROW:
         extra = {"source": source} if source else {}
         return module.rows(ids, dim, seed=seed, num_classes=num_classes, **extra)
-    out = torch.empty(len(ids), dim, device=ids.device)
     size = max(TILE // dim, 1)
+    if len(ids) <= size:
+        return module.rows(ids, dim, seed=seed)
+    out = torch.empty(len(ids), dim, device=ids.device)
     for tile, part in zip(out.split(size), ids.split(size), strict=True):
         tile.copy_(module.rows(part, dim, seed=seed))
     return out

@@ -3,10 +3,19 @@
 import torch
 from torch import Tensor
 
+PART = 1 << 17  # entries squared at once in float64
 
-def unit(entries: Tensor) -> Tensor:
-    """Rows of integers below 2^24, none of them zero: (N, D) int64 -> (N, D) float32 of unit norm."""
-    squared = entries.square().sum(dim=1, keepdim=True)
-    # The sum is an exact integer, so the only roundings are IEEE's, and every device makes the same ones.
-    inverse = 1 / squared.to(torch.float64).sqrt()
-    return entries.to(torch.float32) * inverse.to(torch.float32)
+
+def unit(entries: Tensor, *, largest: int | None = None) -> Tensor:
+    """Rows that are not all zero, over their norm: (N, D) float32, which is written over, -> (N, D) of unit norm.
+
+    The entries are integers, or integers over a power of two, of so few bits that sums of their squares are exact in
+    float64.  Integers of magnitude `largest` at most may be summed in float32.
+    """
+    if largest is not None and entries.shape[1] * largest**2 < 1 << 24:
+        squared = entries.square().sum(dim=1, keepdim=True).to(torch.float64)
+    else:
+        parts = entries.split(max(PART // entries.shape[1], 1))
+        squared = torch.cat([part.to(torch.float64).square_().sum(dim=1, keepdim=True) for part in parts])
+    # The sum is exact, so the only roundings are IEEE's, and every device makes the same ones.
+    return entries.mul_((1 / squared.sqrt()).to(torch.float32))

@@ -1,6 +1,6 @@
 """Standard normal entries, then L2-normalised: directions uniform on the sphere.
 
-The normals are integers (quantiles of 16 random bits, `seeds.normal_integers`), so the norm is exact.
+The normals are integers over a power of two (quantiles of 16 random bits, `seeds.normals`), so the norm is exact.
 """
 
 from torch import Tensor
@@ -13,7 +13,7 @@ BY_ROW = True
 
 def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int | None = None) -> Tensor:
     """Uniformly random directions: ids (N,) int64 -> (N, dim) float32 of unit norm."""
-    return unit(seeds.normal_integers(seed, "vectors/gaussian", ids, dim))
+    return unit(seeds.normals(seed, "vectors/gaussian", ids, dim))
 
 
 def limit(dim: int) -> None:

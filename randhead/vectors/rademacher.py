@@ -13,7 +13,7 @@ BY_ROW = True
 def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int | None = None) -> Tensor:
     """Corners of the cube, at random: ids (N,) int64 -> (N, dim) float32, entries +-1/sqrt(dim)."""
     drawn = seeds.octets(seed, "vectors/rademacher", ids, -(-dim // 8))
-    return _signs_of_octet(dim, ids.device)[drawn].flatten(1)[:, :dim]
+    return _signs_of_octet(dim, ids.device).index_select(0, drawn.flatten()).view(*drawn.shape, 8).flatten(1)[:, :dim]
 
 
 def limit(dim: int) -> None:
