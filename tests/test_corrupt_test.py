@@ -1,0 +1,224 @@
+"""corrupt-test and eval --corruptions as they are typed: what they print, keep and refuse."""
+
+import csv
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import config, fit
+
+from randhead import cli, corruption_metrics, corruptions, datasets, robustness
+
+# torchvision's JPEG functions, which are a part of the benchmark, warn of their end in a future release.
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
+FAST = ("--corruptions", "gaussian_noise,pixelate", "--severities", "1,5", "--limit", "40")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow():
+    """A network of a few thousand parameters."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs: two seeds of the digits, and one that was trained with another split of them."""
+    root = tmp_path_factory.mktemp("work") / "runs"
+    for name, changes in {
+        "first": {"train__seed": 0},
+        "second": {"train__seed": 1},
+        "foreign": {"data__split_seed": 1},
+    }.items():
+        configuration = config(**{"train__epochs": 1, "train__batch_size": 64, **changes})
+        fit(root / name, configuration, datasets.load("digits", split_seed=configuration.data.split_seed))
+    (root / "last").write_text("first\n")
+    return root
+
+
+@pytest.fixture
+def call(folder, monkeypatch, capsys):
+    """Run a command line: its exit code, stdout, stderr, and what it printed as JSON."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["randhead", *map(str, words), "--runs", str(folder)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        document = json.loads(out) if "--json" in words and code == 0 else None
+        return SimpleNamespace(code=code, out=out, err=err, document=document)
+
+    return run
+
+
+def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, folder):
+    done = call("eval", "first", "--corruptions", "--json")
+    found = done.document
+    assert {"run", "split", "accuracy", "nll", "ece"} <= found.keys()
+    assert list(found["corruptions"]) == list(corruption_metrics.BENCHMARK)
+    cells = [[row[str(severity)] for severity in range(1, 6)] for row in found["corruptions"].values()]
+    assert found["mean_corruption_accuracy"] == pytest.approx(np.mean(cells), abs=1e-12)
+    assert found["robustness"]["clean"]["accuracy"] == found["accuracy"]
+    assert found["robustness"]["parameters"] == "32"
+    assert found["robustness"]["frost"] == "procedural"
+    assert found["robustness"]["mean_over"] == "15 of 15 corruptions, all severities"
+    for suffix in (".csv", "-curves.png", "-heat.png"):
+        assert (folder / "first" / "reports" / f"evaluate-test-corruptions{suffix}").stat().st_size
+    assert "corruptions" not in call("eval", "first", "--json").document
+
+
+def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call):
+    shown = call("corrupt-test", "first", "--severities", "3", "--corruptions", "frost,fog,saturate").out
+    assert "parameters of 32 px; seed 0; frost: procedural texture" in shown
+    assert "frost (procedural)" in shown and "saturate (extra)" in shown
+    assert "2 of 15 corruptions" in " ".join(shown.split())
+    assert "partial mean" in shown and "mean over corruptions" not in shown
+
+
+def test_a_skipped_frost_makes_14_of_15(call):
+    found = call("corrupt-test", "first", "--skip", "frost", "--limit", "20", "--json").document
+    assert found["mean_corruption_accuracy"] is None
+    assert found["mean_over"] == "14 of 15 corruptions, all severities"
+    assert found["groups"]["weather"]["corruptions"] == "3 of 4"
+    assert found["frost"] is None
+
+
+def test_json_has_the_promised_keys_and_the_report_is_the_same(call, folder):
+    found = call("corrupt-test", "first", *FAST, "--per-class", "--json").document
+    assert found["run"] == "first" and found["split"] == "test" and found["n"] == 40
+    assert found["images"] == "40 of 359 images, stratified by class, seed 0"
+    assert list(found["corruptions"]) == ["gaussian_noise", "pixelate"]
+    cell = found["cells"]["pixelate"]["5"]
+    figures = {"accuracy", "error", "standard_error", "nll", "ece", "feature_norm", "cosine", "margin"}
+    assert cell.keys() == figures
+    assert found["accuracy"] == found["clean"]["accuracy"]
+    assert sum(row["n"] for row in found["per_class"].values()) == 40
+    kept = json.loads((folder / "first" / "reports" / "corrupt-test.json").read_text())
+    assert {**kept, "others": []} == found
+    with (folder / "first" / "reports" / "corrupt-test.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["corruption"], row["severity"]) for row in rows][:2] == [("clean", "0"), ("gaussian_noise", "1")]
+    assert float(rows[-1]["accuracy"]) == cell["accuracy"]
+
+
+def test_runs_are_compared_with_the_baseline_and_else_with_the_first(call):
+    against = call("corrupt-test", "first", "--baseline", "second", *FAST, "--json").document
+    assert against["compared_with"]["run"] == "second" and against["others"] == []
+    both = call("corrupt-test", "first", "second", *FAST, "--json").document
+    assert "compared_with" not in both
+    (other,) = both["others"]
+    assert other["run"] == "second" and other["compared_with"]["run"] == "first"
+    for key in ("accuracy", "mean_corruption_accuracy"):
+        ours, theirs = against["compared_with"][key], other["compared_with"][key]
+        assert ours["difference"] == pytest.approx(-theirs["difference"])
+        assert ours["low"] == pytest.approx(-theirs["high"], abs=1e-9)
+    errors = [[row["error"] for row in run["cells"]["pixelate"].values()] for run in (both, other)]
+    assert other["compared_with"]["corruptions"]["pixelate"]["ce"] == pytest.approx(sum(errors[1]) / sum(errors[0]))
+
+
+def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, folder, monkeypatch):
+    words = ("corrupt-test", "second", "--seed", "7", *FAST)
+    polls = iter(range(100))
+    with monkeypatch.context() as patch:
+        patch.setattr("randhead.cli._signals.GracefulStop.__call__", lambda self: next(polls) >= 2)
+        patch.setattr("randhead.cli._signals.GracefulStop.exit_code", 143)
+        stopped = call(*words)
+    assert stopped.code == 143 and "the same command goes on" in stopped.err
+    cells = []
+    run = robustness.Corrupted.cells
+    monkeypatch.setattr(
+        robustness.Corrupted, "cells", lambda self, name, *rest: cells.append(name) or run(self, name, *rest)
+    )
+    assert call(*words).code == 0
+    assert cells == ["pixelate"]
+    done = json.loads((folder / "second" / "reports" / "corrupt-test.json").read_text())
+    for file in (folder / "second" / "reports").glob("corruption-cells-*"):
+        file.unlink()
+    again = call(*words, "--json").document
+    assert {**done, "others": []} == again
+
+
+def test_a_released_set_is_shown_beside_our_own(call, folder, tmp_path):
+    saved = call("corrupt-test", "first", *FAST, "--save", tmp_path / "set", "--json")
+    found = call("corrupt-test", "first", *FAST, "--published", tmp_path / "set", "--json").document["published"]
+    assert found["n"] == 40 and found["name"] == "set"
+    assert found["corruptions"] == saved.document["corruptions"]
+    shown = call("corrupt-test", "first", *FAST, "--published", tmp_path / "set").out
+    assert "released" in shown and "our own" in shown
+    assert (folder / "first" / "reports" / "corrupt-test-published.png").exists()
+
+
+def test_the_contact_sheet_has_19_rows_and_5_columns(call, folder):
+    assert call("corrupt-test", "first", *FAST, "--show").code == 0
+    with Image.open(folder / "first" / "reports" / "corruptions.png") as picture:
+        assert picture.height / picture.width > 2.5
+        pixels = np.asarray(picture.convert("RGB"))
+    assert pixels.std() > 30
+
+
+def test_a_users_own_corruption_is_run_and_stays_out_of_the_mean(call, tmp_path):
+    file = tmp_path / "inverted.py"
+    file.write_text("def corrupt(images, severity, ids, seed):\n    return 255 - images\n")
+    found = call("corrupt-test", "first", *FAST, "--corruption-file", file, "--json").document
+    assert list(found["corruptions"]) == ["gaussian_noise", "pixelate", "inverted"]
+    assert found["mean_over"].startswith("2 of 15")
+    assert found["corruptions"]["inverted"]["1"] == found["corruptions"]["inverted"]["5"]
+
+
+def test_pictures_of_frost_are_taken_from_a_folder_and_named(call, tmp_path):
+    Image.new("RGB", (200, 200), (90, 140, 160)).save(tmp_path / "a.png")
+    words = ("corrupt-test", "first", "--corruptions", "frost", "--limit", "20", "--frost-images", tmp_path)
+    assert call(*words, "--json").document["frost"] == "folder"
+    assert "frost: folder texture" in call(*words).out
+
+
+OWN = "def corrupt(images, severity, ids, seed):\n    return images[:, :1]\n"
+RAISES = "def corrupt(images, severity, ids, seed):\n    x = 1\n    return images * (1 / 0)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--corruptions", "gausian_noise"], 2, "did you mean 'gaussian_noise'?"),
+        (["--skip", "frosty"], 2, "did you mean 'frost'?"),
+        (["--severities", "6"], 2, "severities must be 1 to 5, got 6"),
+        (["--severities", "high"], 2, "--severities must be numbers, got 'high'"),
+        (["--parameters", "128"], 2, "unknown parameter set '128'"),
+        (["--limit", "0"], 2, "at least 1 image"),
+        (["--baseline", "first"], 2, "--baseline is the run itself"),
+        (["--baseline", "nobody"], 4, "is not a run"),
+        (["--baseline", "foreign"], 4, "run foreign has other test images than run first"),
+        (["--published", "nowhere"], 3, "nowhere: no such folder"),
+        (["--frost-images", "nowhere"], 3, "no pictures of frost"),
+        (["--corruption-file", "nowhere.py"], 2, "no such file"),
+        (["--corruption-file", "{tmp}/fog.py"], 2, "a corruption cannot be named 'fog'"),
+        (["--corruption-file", "{tmp}/empty.py"], 2, "no function named corrupt"),
+        (["--corruption-file", "{tmp}/typo.py"], 2, "SyntaxError"),
+        (["--corruption-file", "{tmp}/grey.py"], 2, "corruption grey made torch.uint8 (40, 1, 8, 8)"),
+        (["--corruption-file", "{tmp}/raises.py"], 2, "raises.py, line 3: ZeroDivisionError"),
+        (["--save", "{tmp}"], 2, "holds something else"),
+    ],
+)
+def test_mistakes_end_in_a_line_a_hint_and_their_code(call, tmp_path, words, code, message):
+    files = {"fog": OWN, "empty": "", "typo": "def corrupt(:", "grey": OWN, "raises": RAISES}
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    done = call("corrupt-test", "first", *FAST, *[word.format(tmp=tmp_path) for word in words])
+    assert done.code == code, done.err
+    assert message in done.err
+    assert "Traceback" not in done.err and "bug in randhead" not in done.err
+
+
+def test_all_corruptions_can_be_named_one_by_one(call):
+    named = ",".join(corruptions.names())
+    found = call(
+        "corrupt-test", "first", "--corruptions", named, "--severities", "1", "--limit", "10", "--json"
+    ).document
+    assert list(found["corruptions"]) == corruptions.names()
