@@ -112,17 +112,17 @@ def default_name(config: Config) -> str:
     return "-".join([*map(slug, parts), f"seed{config.train.seed}", settings.digest(config)])
 
 
-def open_run(root: Path, name: str, config: Config) -> Run:
-    """The folder of a run, made where it is new.
+def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> Run:
+    """The folder of a run, which need not exist yet.
 
-    Raises UsageError for a name that is not a plain folder name, RunError where the folder holds another
-    configuration; the difference is named.
+    Raises UsageError for a name that is not a plain folder name, RunError where the folder holds no run or, unless
+    `fresh`, another configuration; the difference is named.
     """
     if not ALLOWED.fullmatch(name) or name == LAST:
         raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
     run = Run(root / name)
     if run.config_path.exists():
-        different = settings.differences(config, run.config())
+        different = [] if fresh else settings.differences(config, run.config())
         if different:
             raise RunError(
                 f"{run.path} holds a run with another configuration: {'; '.join(different)}",

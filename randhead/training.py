@@ -26,19 +26,24 @@ from randhead.runs import Run
 from randhead.snapshot import Progress
 
 
-def fit(config: Config, dataset: Dataset, run: Run, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def fit(
+    config: Config, dataset: Dataset, run: Run, *, fresh: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Event]:
     """Train a classifier into a run folder, from its newest checkpoint if it has one.
 
+    With `fresh`, what a training left there is deleted, once the new one is known to be possible.
     `stop` is asked between batches; where it answers True, everything is saved and `Stopped` is the last event.  A
     finished run yields `Finished` at once.  Raises DivergedError before a step whose loss is not a finite number,
     RunError for a folder that is in use or has no readable checkpoint left.
     """
-    summary = run.summary()
+    summary = None if fresh else run.summary()
     if summary is not None:
         yield Finished(summary)
         return
     trainer = _Trainer(config, dataset, run, stop)  # before the folder is made: it refuses what cannot be built
     with runs.locked(run):
+        if fresh:
+            snapshot.start_anew(run)
         yield from trainer.start()
         try:
             yield from trainer.train()
@@ -74,10 +79,10 @@ class _Trainer:
         self.saved_at = time.monotonic()
 
     def start(self) -> Iterator[Event]:
-        """Write the configuration, take up the newest readable checkpoint, and check the class vectors."""
+        """Take up the newest readable checkpoint, write the configuration, and check the class vectors."""
+        yield from self._resume()
         runs.write_config(self.run, self.config, self.facts)
         runs.set_last(self.run)
-        yield from self._resume()
         head = self.model.head
         check = preflight.inspect(
             head.class_vectors().detach().cpu(),

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from randhead.errors import RandheadError
+from randhead.errors import RandheadError, RunError
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -30,7 +30,7 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
         if debug:
             traceback.print_exc()
         _say(f"error: {_system_message(error)}", "check the path, its permissions and the space left on the disk")
-        sys.exit(RandheadError.exit_code)
+        sys.exit(RunError.exit_code)  # what is written is the run folder's, and what is read there
     except Exception as error:  # a bug of ours: one line is enough for the user, the traceback is for us
         if debug:
             traceback.print_exc()

@@ -1,5 +1,6 @@
 """What `randhead train` does with the events of a training: a progress bar, a line an epoch, and the result."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from randhead import events, machine, recipes, runs, settings, snapshot, training
+from randhead import catalog, datasets, events, machine, recipes, runs, settings, training
 from randhead.cli._output import Output, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import Config
@@ -18,8 +19,8 @@ def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: 
     """Train with the chosen dotted config, show how it goes, and exit with the code of what happened."""
     output = Output(as_json=as_json)
     config = settings.build(recipes.settings(_with_absolute_folder(chosen)))
-    run = prepare_run(config, out=out, name=name, fresh=fresh)
-    summary = run.summary()
+    run = runs.open_run(out, runs.default_name(config) if name is None else name, config, fresh=fresh)
+    summary = None if fresh else run.summary()
     if summary is not None:
         output.note(f"{shown(run.path)} is finished; --fresh trains it anew")
         runs.set_last(run)
@@ -33,22 +34,13 @@ def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: 
             dataset = runs.load_dataset(config, place, progress=progress)
         show = _Display(output, config)
         with show:
-            for event in training.fit(config, dataset, run, stop=stop):
+            for event in training.fit(config, dataset, run, fresh=fresh, stop=stop):
                 show.event(event)
     if show.summary is None:
         output.note(f"saved in {shown(run.path)}; the same command goes on from there")
         raise typer.Exit(stop.exit_code)
     card.write(run, config, show.summary)
     show_summary(output, run, show.summary)
-
-
-def prepare_run(config: Config, *, out: Path, name: str | None, fresh: bool) -> runs.Run:
-    """The folder of the run, emptied for `--fresh`."""
-    name = name or runs.default_name(config)
-    if fresh and (out / name / "config.json").exists() and runs.ALLOWED.fullmatch(name):
-        with runs.locked(runs.Run(out / name)):
-            snapshot.start_anew(runs.Run(out / name))
-    return runs.open_run(out, name, config)
 
 
 def show_summary(output: Output, run: runs.Run, summary: dict[str, Any]) -> None:
@@ -130,9 +122,8 @@ class _Display:
 
 def _with_absolute_folder(chosen: dict[str, Any]) -> dict[str, Any]:
     """A folder of images is part of a run's identity, so it is kept as an absolute path."""
-    from randhead import catalog
-
     data = chosen.get("data.name")
-    if isinstance(data, str) and data not in catalog.names("datasets") and Path(data).expanduser().exists():
-        return {**chosen, "data.name": str(Path(data).expanduser().resolve())}
-    return chosen
+    if not data or not isinstance(data, str) or data in catalog.names("datasets"):
+        return chosen
+    folder = datasets.expanded(data)
+    return {**chosen, "data.name": str(folder.resolve())} if os.access(folder, os.F_OK) else chosen

@@ -17,7 +17,7 @@ from randhead import catalog
 from randhead.datasets import _decode
 from randhead.datasets._folders import image_files
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
-from randhead.errors import UsageError
+from randhead.errors import DataError, UsageError
 
 __all__ = [
     "Dataset",
@@ -27,6 +27,7 @@ __all__ = [
     "Split",
     "TensorImages",
     "channel_statistics",
+    "expanded",
     "image_files",
     "load",
     "read_image",
@@ -104,9 +105,17 @@ def load(name_or_folder: str | Path, **options) -> Dataset:
     name = str(name_or_folder)
     if name in catalog.names("datasets"):
         return catalog.load("datasets", name).load(options)
-    if name and (isinstance(name_or_folder, Path) or "/" in name or os.sep in name or Path(name).exists()):
-        return catalog.load("datasets", "image_folder").load(options, Path(name).expanduser())
+    if name and (isinstance(name_or_folder, Path) or "/" in name or os.sep in name or os.access(name, os.F_OK)):
+        return catalog.load("datasets", "image_folder").load(options, expanded(name))
     return catalog.load("datasets", name).load(options)
+
+
+def expanded(folder: str) -> Path:
+    """The path of a folder that may begin with ~ or ~USER.  Raises DataError for a user who is not there."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise DataError(f"{folder}: no such user", hint="give the path of a folder of images") from None
 
 
 def read_image(path: Path, size: int) -> Tensor:
