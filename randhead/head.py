@@ -213,7 +213,7 @@ class ClassVectorHead(nn.Module):
     def _average_logit(self, queries: Tensor, rows: Rows) -> Tensor:
         """The mean of a sample's logits over all classes: (B, D) -> (B,)."""
         mean = expected.mean_row(rows) if self.normaliser == "expected" else rows.mean()
-        return queries @ mean + (0.0 if self.bias is None else self.bias.mean())
+        return queries @ mean.to(queries.dtype) + (0.0 if self.bias is None else self.bias.mean())
 
     def _multiplier(self) -> Tensor | float:
         return self.fixed_scale if self.log_scale is None else self.log_scale.exp()

@@ -45,7 +45,9 @@ def scores(
     own = (queries * rows.take(labels)).sum(dim=1)
     own = own if bias is None else own + bias[labels]
     learned = rows.matrix() if rows.geometry is None else None
-    return Scores(own, _OtherLogSumExp.apply(queries, learned, bias, labels, rows, precision or queries.dtype))
+    gradient = torch.is_grad_enabled() and queries.requires_grad
+    others = _OtherLogSumExp.apply(queries, learned, bias, labels, rows, precision or queries.dtype, gradient)
+    return Scores(own, others)
 
 
 class _OtherLogSumExp(torch.autograd.Function):
@@ -60,12 +62,13 @@ class _OtherLogSumExp(torch.autograd.Function):
         labels: Tensor,
         rows: Rows,
         precision: torch.dtype,
+        gradient: bool,
     ) -> Tensor:
         precision = _arithmetic(precision, queries.device)
-        swept = sweep(queries, labels, rows, bias, precision=precision, gradient=ctx.needs_input_grad[0])
+        swept = sweep(queries, labels, rows, bias, precision=precision, gradient=gradient)
         again = (queries, bias, labels, swept.log_sum) if any(ctx.needs_input_grad[1:3]) else (None,) * 4
         ctx.save_for_backward(swept.gradient, *again)
-        ctx.rows, ctx.precision = rows, precision
+        ctx.rows = rows
         return swept.log_sum
 
     @staticmethod
@@ -76,7 +79,7 @@ class _OtherLogSumExp(torch.autograd.Function):
         of_rows = of_bias = None
         if any(ctx.needs_input_grad[1:3]):
             of_rows, of_bias = _sweep_back(queries, labels, ctx.rows, bias, log_sum, grad)
-        return of_queries, of_rows, of_bias, None, None, None
+        return of_queries, of_rows, of_bias, None, None, None, None
 
 
 def sweep(
