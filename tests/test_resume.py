@@ -1,0 +1,149 @@
+"""Signals: a polite one saves and ends, a second one ends at once, SIGKILL costs the running step and nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+from randhead import checkpoint, cli
+from randhead.cli import _training
+from randhead.runs import Run
+
+SCRIPT = Path(__file__).parent.parent / "examples" / "benchmarks" / "kill_resume.py"
+TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path, monkeypatch):
+    """A folder with images in it; 24 of them train, in three steps an epoch."""
+    tiny.image_folder(tmp_path / "images")
+    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(monkeypatch, name, *options, signals=()):
+    """The exit code of a training in this process that is sent `signals`: pairs of an event's number and a signal."""
+    show, count = _training._Display.event, 0
+
+    def event(self, what):
+        nonlocal count
+        show(self, what)
+        count += 1
+        for moment, number in signals:
+            if moment == count:
+                os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_training._Display, "event", event)
+        patch.setattr(sys, "argv", ["randhead", *TRAIN, "--name", name, *options])
+        try:
+            cli.main()
+        except SystemExit as ended:
+            return ended.code or 0
+        return 0
+
+
+def weights(folder):
+    return json.loads((folder / "summary.json").read_text())["weights_sha256"]
+
+
+# The events: started, a warning about the reachable cosine, steps 1 to 3, the end of an epoch, ...
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("moment", [1, 3, 4, 5, 6, 9])
+def test_a_signal_saves_the_step_and_the_same_command_goes_on(world, monkeypatch, capsys, number, code, moment):
+    assert train(monkeypatch, "whole") == 0
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    assert train(monkeypatch, "stopped", signals=[(moment, number)]) == code
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert "the same command goes on from there" in capsys.readouterr().err
+    run = Run(world / "runs" / "stopped")
+    assert run.summary() is None
+    steps = {1: 0, 3: 1, 4: 2, 5: 3, 6: 3, 9: 6}[moment]
+    assert checkpoint.saved_steps(run.checkpoints)[-1] == steps
+    assert train(monkeypatch, "stopped") == 0
+    assert weights(run.path) == weights(world / "runs" / "whole")
+    assert tiny.log(run.path) == tiny.log(world / "runs" / "whole")
+
+
+def test_a_signal_while_the_test_split_is_read_is_heard_too(world, monkeypatch):
+    assert train(monkeypatch, "stopped", signals=[(10, signal.SIGTERM)]) == 143  # the second epoch has just ended
+    assert Run(world / "runs" / "stopped").summary() is None
+    assert train(monkeypatch, "stopped") == 0
+
+
+def test_a_second_ctrl_c_ends_at_once(world, monkeypatch, capsys):
+    assert train(monkeypatch, "stopped", signals=[(4, signal.SIGINT), (4, signal.SIGINT)]) == 130
+    assert "the same command goes on" not in capsys.readouterr().err
+    assert checkpoint.saved_steps(Run(world / "runs" / "stopped").checkpoints) == []  # nothing was saved for it
+    assert train(monkeypatch, "stopped") == 0
+
+
+def test_a_finished_run_shows_its_result_again_and_fresh_trains_it_anew(world, monkeypatch, capsys):
+    assert train(monkeypatch, "run") == 0
+    first, folder = capsys.readouterr().out, world / "runs" / "run"
+    before = tiny.tree(folder)
+    assert train(monkeypatch, "run") == 0
+    assert capsys.readouterr().out == first
+    assert tiny.tree(folder) == before
+    (folder / "reports").mkdir()
+    (folder / "reports" / "old.json").touch()
+    assert train(monkeypatch, "run", "--fresh", "--set", "optim.lr=0.01") == 0
+    assert not (folder / "reports" / "old.json").exists()
+    assert json.loads((folder / "config.json").read_text())["config"]["optim"]["lr"] == 0.01
+    assert len(tiny.log(folder)) == 2
+
+
+def test_a_card_that_a_kill_prevented_is_written_by_the_next_start(world, monkeypatch):
+    assert train(monkeypatch, "run") == 0
+    card = world / "runs" / "run" / "README.md"
+    text = card.read_text()
+    card.unlink()
+    assert train(monkeypatch, "run") == 0
+    assert card.read_text() == text
+
+
+# Real processes
+
+
+def start(*options):
+    command = [sys.executable, "-c", "from randhead.cli import main; main()", *TRAIN, "--name", "run", *options]
+    return subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def wait_for_a_step(process, folder, before):
+    while process.poll() is None and checkpoint.saved_steps(folder) == before:
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_told_to_end_does_so_with_its_code(world):
+    folder = world / "runs" / "run" / "checkpoints"
+    options = ("--set", "machine.checkpoint_minutes=0", "--epochs", "200")
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        before = checkpoint.saved_steps(folder)
+        process = start(*options)
+        wait_for_a_step(process, folder, before)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == code, errors
+        assert "the same command goes on from there" in errors
+        assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "way"), [(20, "fork"), (4, "command")])
+def test_killed_trainings_equal_one_that_was_left_alone(tmp_path, kills, way):
+    command = [sys.executable, str(SCRIPT), "--kills", str(kills), "--start", way, "--out", str(tmp_path / "out.json")]
+    subprocess.run(command, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["kills"] == kills
+    assert result["equal_to_the_one_left_alone"] == result["trainings"] >= 1
+    assert result["places"]["while a checkpoint was written"] >= kills // 4
