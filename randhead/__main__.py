@@ -1,0 +1,5 @@
+"""`python -m randhead` is the command `randhead`."""
+
+from randhead.cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""Every command and every Python example of the README is run, in the order in which a reader would."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from randhead import seeds
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+SETUP = ["pip install . && randhead train", "pip install '.[test]' && pytest"]
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of the README in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The lines that start with a dollar sign."""
+    return [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+
+
+def make_photos(folder: Path) -> None:
+    """The folder of images that the README's commands speak of."""
+    for split, count in (("train", 24), ("test", 8)):
+        for label, name in enumerate(("cats", "dogs")):
+            target = folder / split / name
+            target.mkdir(parents=True)
+            pixels = seeds.integers(label, f"photos/{split}", torch.arange(count), 16 * 16 * 3, high=256)
+            for i, image in enumerate(pixels.reshape(count, 16, 16, 3).to(torch.uint8).numpy()):
+                Image.fromarray(image).save(target / f"{i}.png")
+
+
+def test_the_readme_has_exactly_two_set_up_commands():
+    assert [block.strip() for block in blocks("") if "pip install" in block] == SETUP
+
+
+def test_the_readme_says_what_it_is_for_in_its_first_three_lines():
+    first = " ".join([line for line in README.splitlines() if line.strip()][1:4])
+    for word in ("classifiers", "class vectors", "random"):
+        assert word in first
+
+
+def test_pictures_and_scripts_of_the_readme_exist():
+    root = Path(__file__).parent.parent
+    linked = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
+    named = re.findall(r"`(examples/[^`\s]+)`", README)
+    assert linked
+    for path in linked + named:
+        assert (root / path).exists(), path
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_works(tmp_path):
+    make_photos(tmp_path / "photos")
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "MPLBACKEND": "agg"}
+    assert len(commands()) >= 8
+    for command in commands():
+        words = shlex.split(command)
+        assert words[0] == "randhead", command
+        done = subprocess.run(
+            [sys.executable, "-m", "randhead", *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_every_python_example_of_the_readme_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-m", "randhead", "train", "--epochs", "1"], check=True, capture_output=True)
+    assert blocks("python")
+    for example in blocks("python"):
+        exec(compile(example, "README.md", "exec"), {})
