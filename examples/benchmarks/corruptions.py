@@ -2,10 +2,10 @@
 
     python corruptions.py [--sizes 32,64,224] [--severity 3] [--reference FOLDER] [--head FOLDER] [--out results]
 
-Every arm takes uint8 images and gives uint8 images back, its random numbers included.  A figure is the median over rounds
-of microseconds an image; in each round every arm runs once, so that a busy machine slows all of them.  FOLDER of --reference
-is ImageNet-C/create_c of hendrycks/robustness, that of --head a copy of bethgelab/imagecorruptions.  With --device cuda our
-arm alone is timed on the device.
+Every arm takes uint8 images and gives uint8 images back, its random numbers included.  A figure is the median over
+rounds of microseconds an image; in each round every arm runs once, so that a busy machine slows all of them.  FOLDER
+of --reference is ImageNet-C/create_c of hendrycks/robustness, that of --head a copy of bethgelab/imagecorruptions.
+With --device cuda our arm alone is timed on the device.
 """
 
 import argparse
@@ -61,7 +61,9 @@ def seconds(function: peers.Peer, images: torch.Tensor, name: str, severity: int
     return (time.process_time() - start) / len(images)
 
 
-def row(name: str, size: int, found: dict[str, tuple[peers.Peer, int]], options: argparse.Namespace) -> dict[str, float]:
+def row(
+    name: str, size: int, found: dict[str, tuple[peers.Peer, int]], options: argparse.Namespace
+) -> dict[str, float]:
     """Microseconds an image by arm: the median over rounds in which every arm runs once."""
     images = pictures(size, COUNTS[size])
     taken: dict[str, list[float]] = {}
@@ -140,12 +142,13 @@ def main() -> None:
             continue
         found = arms(size, options)
         rows = {name: row(name, size, found, options) for name in chosen}
-        result["sizes"][size] = {"microseconds": rows, "grid of 75, ms an image": shared_field(size)}
+        grid = shared_field(size)
+        result["sizes"][size] = {"microseconds": rows, "grid of 75, ms an image": grid}
         total = sum(rows[name]["randhead"] for name in rows if name in names("benchmark")) / 1e3
         text = (
             f"### {size} px, images a second, severity {options.severity}\n\n{table(rows, list(found))}\n\n"
             f"Sum of the benchmark's corruptions: {total:.2f} ms an image.  "
-            f"All 75 cells, each field drawn once: {result['sizes'][size]['grid of 75, ms an image']:.1f} ms an image.\n"
+            f"All 75 cells, each field drawn once: {grid:.1f} ms an image.\n"
         )
         print(text)
         report.append(text)

@@ -5,8 +5,8 @@ operations, with the parameters of the published 32, 64 and 224 px sets.  A corr
 
 * `GROUP`: noise, blur, weather, digital or extra; `ORDER`: its place in the benchmark's tables;
 * `LEVELS`: for each parameter set, "32", "64" and "224", what `apply` needs at severities 1 to 5;
-* `sample(ids, size, *, seed, parameters)`: ids (B,) int64 and (H, W) -> the random field, a dict of tensors with one row
-  an image.  A row is a function of (seed, id, size, parameters): all severities share it;
+* `sample(ids, size, *, seed, parameters)`: ids (B,) int64 and (H, W) -> the random field, a dict of tensors with a
+  row an image.  A row is a function of (seed, id, size, parameters): all severities share it;
 * `apply(images, field, level)`: images (B, 3, H, W) uint8, a field and an entry of LEVELS -> uint8 of the same shape.
 
 Both treat each image for itself, with the same bits in any batch, order, chunk and thread count.
@@ -30,7 +30,7 @@ CHUNK_VALUES = 1 << 18  # values a chunk on a CPU: 1 MB of float32, so that a ch
 
 
 def names(group: str | None = None) -> list[str]:
-    """Corruptions in the benchmark's order: all 19, "benchmark" (15), or one of noise, blur, weather, digital, extra (4).
+    """Corruptions in the benchmark's order: all 19, "benchmark" (15), or noise, blur, weather, digital or extra (4).
 
     Raises UsageError for an unknown group.
     """
@@ -118,7 +118,9 @@ def sheet(images: Tensor, *, seed: int = 0, textures: Textures | None = None) ->
 
 def _chunks(images: Tensor) -> Iterator[slice]:
     """Slices of a batch: by size on a CPU, whole elsewhere."""
-    step = len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel() if len(images) else 1)
+    step = (
+        len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel() if len(images) else 1)
+    )
     return (slice(start, start + step) for start in range(0, len(images), max(step, 1)))
 
 
@@ -143,7 +145,9 @@ def _checked_ids(ids: Tensor | Iterable[int] | None, images: Tensor) -> Tensor:
         return torch.arange(len(images), device=images.device)
     ids = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids))
     if ids.shape != (len(images),) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise UsageError(f"ids must be {len(images)} integers, one an image, got {ids.dtype} of shape {tuple(ids.shape)}")
+        raise UsageError(
+            f"ids must be {len(images)} integers, one an image, got {ids.dtype} of shape {tuple(ids.shape)}"
+        )
     if len(ids) and int(ids.min()) < 0:
         raise UsageError(f"ids must not be negative, got {int(ids.min())}")
     return ids.to(torch.int64).to(images.device)

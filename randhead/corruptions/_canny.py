@@ -8,7 +8,7 @@ TANGENT = 13573  # tan(22.5 degrees) in 15 bits
 
 
 def outlines(images: Tensor, *, low: int, high: int) -> Tensor:
-    """Edges of (B, 1, H, W) uint8 -> (B, H, W) bool: ridges of the gradient above `high`, and those above `low` they touch."""
+    """Edges of (B, 1, H, W) uint8 -> (B, H, W) bool: gradient ridges above `high`, and those above `low` they touch."""
     dx, dy = _gradients(images[:, 0])
     norm = dx.abs() + dy.abs()
     ridge = _is_ridge(dx, dy, norm) & (norm > low)

@@ -1,8 +1,8 @@
 """Distances to the nearest marked pixel in the 5 x 5 chamfer metric: Borgefors, CVGIP 1986, with OpenCV's weights.
 
-A shortest path takes steps of at most two neighbouring kinds out of eight (along an axis, a diagonal, a knight's move), in
-any order.  So the metric is the shortest path along one kind after another, and along a line a few steps of doubled
-length reach everything.
+A shortest path takes steps of at most two neighbouring kinds out of eight (along an axis, a diagonal, a knight's
+move), in any order.  So the metric is the shortest path along one kind after another, and along a line a few steps of
+doubled length reach everything.
 """
 
 import torch

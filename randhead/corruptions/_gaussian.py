@@ -1,8 +1,8 @@
 """Separable Gaussian filters with the reference's bits: scipy.ndimage, as scikit-image calls it.
 
-The filtered image is truncated to bytes, and where the neighbourhood is flat the exact result is an integer: the last bit
-of the sum decides.  So the taps are added one after another in scipy's order (the centre, then pairs from the outside
-in), in float64, element by element, which also makes the result independent of batch, chunk and thread count.
+The filtered image is truncated to bytes, and where the neighbourhood is flat the exact result is an integer: the last
+bit of the sum decides.  So the taps are added one after another in scipy's order (the centre, then pairs from the
+outside in), in float64, element by element, which also makes the result independent of batch, chunk and thread count.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Baseline JPEG, 4:2:0, there and back, in int32: the lossy steps of libjpeg, bit for bit, for a batch at a time.
 
-ITU-T T.81 with the Independent JPEG Group's choices: colours and the discrete cosine transform in fixed point (the accurate
-"islow" transform: Loeffler, Ligtenberg and Moschytz, ICASSP 1989), chroma halved by a box with alternating rounding,
-enlarged by the triangle filter.  Entropy coding loses nothing and is left out.
+ITU-T T.81 with the Independent JPEG Group's choices: colours and the discrete cosine transform in fixed point (the
+accurate "islow" transform: Loeffler, Ligtenberg and Moschytz, ICASSP 1989), chroma halved by a box with alternating
+rounding, enlarged by the triangle filter.  Entropy coding loses nothing and is left out.
 """
 
 import functools
@@ -10,10 +10,27 @@ import functools
 import torch
 from torch import Tensor
 
-LUMA = (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80,
-        62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98,
-        112, 100, 103, 99)  # fmt: skip
-CHROMA = (17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, *(99,) * 38)
+# Quantisation tables of Annex K, rows are vertical frequencies.
+LUMA = (
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+CHROMA = (
+    17, 18, 24, 47, 99, 99, 99, 99,
+    18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99,
+    47, 66, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+)  # fmt: skip
 BITS, EXTRA = 13, 2  # fraction bits of the transform's constants, and of what its first pass leaves
 
 
@@ -98,7 +115,7 @@ def _quantised(planes: Tensor, steps: Tensor) -> Tensor:
 
 
 def _rounded(coefficients: Tensor, steps: Tensor) -> Tensor:
-    """Coefficients (scaled by 8) over steps, halves away from zero.  A quotient has 11 bits: float32 decides it exactly."""
+    """Coefficients (scaled by 8) over steps, halves away from zero.  Quotients have 11 bits: float32 is exact."""
     quotient = coefficients.to(torch.float32) / (8 * steps)
     return quotient.add_(torch.copysign(quotient.new_tensor(0.5), quotient)).to(torch.int32)
 

@@ -1,4 +1,4 @@
-"""Motion blur as ImageMagick's: a one-sided Gaussian trail of whole-pixel steps, the border repeated, bytes truncated."""
+"""Motion blur as ImageMagick's: a one-sided Gaussian trail of whole-pixel steps, borders repeated, bytes truncated."""
 
 import math
 
@@ -11,7 +11,7 @@ ROUNDING = 0.5 / 257  # ImageMagick rounds to 16 bits first: a value that near t
 
 
 def moved(images: Tensor, angles: Tensor, *, radius: int, sigma: float) -> Tensor:
-    """images (B, C, H, W) uint8, angles (B,) float64 in degrees -> the images, each with a trail along its angle.
+    """Images (B, C, H, W) uint8, angles (B,) float64 in degrees -> the images, each with a trail along its angle.
 
     The trail has 2 radius + 1 taps with weights exp(-i^2 / (2 sigma^2)), normalised.
     """

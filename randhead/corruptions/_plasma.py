@@ -1,7 +1,8 @@
-"""Fractal clouds: the "plasma" of the diamond-square algorithm (Fournier, Fussell and Carpenter, CACM 1982) on a torus.
+"""Fractal clouds: the "plasma" of the diamond-square algorithm (Fournier, Fussell and Carpenter, CACM 1982) on a
+torus.
 
-Side by halved side, the points between known ones become their mean plus a uniform number.  The amplitude of that number
-starts from 100 and falls by a factor a level; the reference multiplies by it twice.
+Side by halved side, the points between known ones become their mean plus a uniform number.  The amplitude of that
+number starts from 100 and falls by a factor a level; the reference multiplies by it twice.
 """
 
 from torch import Tensor

@@ -25,7 +25,7 @@ def _along_rows(images: Tensor, factor: float) -> Tensor:
 
 @functools.lru_cache(maxsize=256)
 def _places(size: int, factor: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each output pixel the two input pixels around it, and how far it is on the way from the first to the second."""
+    """For each output pixel the two input pixels around it, and its place between them as a share."""
     crop = math.ceil(size / factor)
     top = (size - crop) // 2
     zoomed = round(crop * factor)

@@ -18,5 +18,5 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, with `level` added to the value of HSV."""
+    """Images (B, 3, H, W) uint8 -> the same, with `level` added to the value of HSV."""
     return with_value_raised(images, level)

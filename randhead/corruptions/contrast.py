@@ -1,8 +1,9 @@
 """Contrast: (x - mean) c + mean, with the mean of every image and channel.  Hendrycks and Dietterich, ICLR 2019.
 
 The result is truncated, so that it matters on which side of an integer the reference's float64 lands.  The sum of a
-channel is an integer S; the exact result, c x + (1 - c) S / N, is an integer only where (1 - c) S is a multiple of N / 20
-(every c is a multiple of 1/20).  Those channels, flat ones for example, follow the reference's own order of summation.
+channel is an integer S; the exact result, c x + (1 - c) S / N, is an integer only where (1 - c) S is a multiple of N
+/ 20 (every c is a multiple of 1/20).  Those channels, flat ones for example, follow the reference's own order of
+summation.
 """
 
 import torch
@@ -24,7 +25,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, with its contrast times `level`."""
+    """Images (B, 3, H, W) uint8 -> the same, with its contrast times `level`."""
     values = images.flatten(2).to(torch.float64)
     total = values.sum(dim=2, keepdim=True)  # exact in any order
     count = values.shape[2]
@@ -39,7 +40,7 @@ def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
 
 
 def _as_the_reference(channels: Tensor, level: float) -> Tensor:
-    """(M, N) uint8 -> uint8, in float64 and with every rounding of the reference: numpy adds one pixel after another."""
+    """(M, N) uint8 -> uint8, in float64 with every rounding of the reference: numpy adds pixel after pixel."""
     values = channels.to(torch.float64) / 255
     mean = values.cumsum(dim=1)[:, -1:] / values.shape[1]
     return truncated(((values - mean) * level + mean).clamp_(0, 1) * 255)

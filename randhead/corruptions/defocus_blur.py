@@ -1,9 +1,10 @@
-"""Defocus blur: the mean over a disk whose edge is softened by a small Gaussian.  Hendrycks and Dietterich, ICLR 2019.
+"""Defocus blur: the mean over a disk whose edge is softened by a small Gaussian.  Hendrycks and Dietterich, ICLR
+2019.
 
-The kernel of the reference is a disk of equal weights, filtered with 3 or 5 taps a side.  So the disk comes first, exactly:
-a row of the disk is a run of equal weights, the difference of two running sums of integers.  The soft edge follows as
-a separable filter of the result.  Where the disk touches the border of its grid (radius 8 and 10), OpenCV's filter mirrors
-the disk there; the few weights that this changes are added one by one.
+The kernel of the reference is a disk of equal weights, filtered with 3 or 5 taps a side.  So the disk comes first,
+exactly: a row of the disk is a run of equal weights, the difference of two running sums of integers.  The soft edge
+follows as a separable filter of the result.  Where the disk touches the border of its grid (radius 8 and 10),
+OpenCV's filter mirrors the disk there; the few weights that this changes are added one by one.
 """
 
 import functools
@@ -32,7 +33,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float, float]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, out of focus by `level` (radius, softening, excess)."""
+    """Images (B, 3, H, W) uint8 -> the same, out of focus by `level` (radius, softening, excess)."""
     radius, softening, excess = level
     side = softener(radius, softening)
     margin = int(radius) + len(side) - 1
@@ -52,7 +53,7 @@ def half_widths(radius: float) -> list[int]:
 
 
 def disk_sums(wide: Tensor, rows: list[int]) -> Tensor:
-    """Sums over a disk around every pixel far enough from the border: uint8 (B, C, H, W) -> int32, smaller by the disk."""
+    """Sums over a disk around every pixel: uint8 (B, C, H, W) -> int32, smaller by the disk."""
     reach = len(rows) - 1
     if reach == 0:
         return wide

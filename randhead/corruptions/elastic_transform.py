@@ -1,4 +1,5 @@
-"""Elastic transform: a random affine map, then a random displacement of every pixel.  Hendrycks and Dietterich, ICLR 2019.
+"""Elastic transform: a random affine map, then a random displacement of every pixel.  Hendrycks and Dietterich, ICLR
+2019.
 
 After Simard, Steinkraus and Platt, ICDAR 2003.  Both steps are bilinear; the affine map mirrors without repeating the
 border pixel, the displacement with it.  The displacement is uniform noise under a wide Gaussian.
@@ -15,8 +16,8 @@ from randhead.corruptions._bytes import clipped, shaped
 from randhead.corruptions._gaussian import kernel
 
 GROUP, ORDER = "digital", 13
-# Strength of the displacement, sigma of its Gaussian, and jitter of the affine map, in pixels.  224 px images are measured
-# in units of 244 px: a slip of the reference that made the published images.
+# Strength of the displacement, sigma of its Gaussian, and jitter of the affine map, in pixels.  Images of 224 px are
+# measured in units of 244 px: a slip of the reference that made the published images.
 LEVELS = {
     "32": tuple((32 * a, 32 * s, 32 * j) for a, s, j in (
         (0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))),
@@ -29,7 +30,7 @@ TRUNCATE = 3.0  # the Gaussian ends at this many standard deviations
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """jitter (B, 3, 2) float64 in -1..1; noise (B, 2, H, W) int32, odd numbers over 2^16: along x, then along y."""
+    """Jitter (B, 3, 2) float64 in -1..1; noise (B, 2, H, W) int32, odd numbers over 2^16: along x, then along y."""
     jitter = seeds.uniforms(seed, "corruptions/elastic_transform", ids, 6).to(torch.float64) * 2 - 1
     halves = seeds.long_halves(seed, "corruptions/elastic_transform", ids, 2 * size[0] * size[1], stream=1)
     noise = shaped((2 * halves).sub_(65535), size, channels=2)
@@ -37,7 +38,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float, float]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, distorted by `level` (strength, sigma, jitter)."""
+    """Images (B, 3, H, W) uint8 -> the same, distorted by `level` (strength, sigma, jitter)."""
     strength, sigma, jitter = level
     height, width = images.shape[2:]
     y = torch.arange(height, dtype=torch.float64, device=images.device)[:, None]
@@ -68,7 +69,7 @@ def _affine(jitter: Tensor, height: int, width: int) -> tuple[tuple[Tensor, ...]
 
 
 def bilinear(values: Tensor, x: Tensor, y: Tensor, fold) -> Tensor:
-    """values (B, C, H, W) float32 at places x, y (B, H, W) float64, borders by `fold` (index, size) -> the same shape."""
+    """Values (B, C, H, W) float32 at places x, y (B, H, W) float64; `fold` mends indices -> the same."""
     batch, channels, height, width = values.shape
     left, top = x.floor(), y.floor()
     right_share = (x - left).to(torch.float32)[:, None]

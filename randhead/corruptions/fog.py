@@ -1,4 +1,5 @@
-"""Fog: a fractal cloud is added, then everything is scaled back by the image's maximum.  Hendrycks and Dietterich, 2019.
+"""Fog: a fractal cloud is added, then everything is scaled back by the image's maximum.  Hendrycks and Dietterich,
+2019.
 """
 
 import torch
@@ -18,14 +19,14 @@ SIDES = {"32": 32, "64": 64, "224": 256}  # of the cloud; larger images take the
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """uniforms (B, M^2 - 1) float32 in -1..1, in the order of the algorithm, for a cloud of M x M."""
+    """Uniforms (B, M^2 - 1) float32 in -1..1, in the order of the algorithm, for a cloud of M x M."""
     side = max(SIDES[parameters], 1 << (max(size) - 1).bit_length())
     halves = seeds.long_halves(seed, "corruptions/fog", ids, side * side - 1)
     return {"uniforms": halves.to(torch.float32).add_(0.5).mul_(2.0**-15).sub_(1)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, in fog of `level` (share, fall)."""
+    """Images (B, 3, H, W) uint8 -> the same, in fog of `level` (share, fall)."""
     share, fall = level
     height, width = images.shape[2:]
     cloud = plasma(field["uniforms"], fall)[:, None, :height, :width]

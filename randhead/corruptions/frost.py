@@ -48,7 +48,7 @@ class Textures:
 def sample(
     ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str, textures: Textures | None = None
 ) -> dict[str, Tensor]:
-    """overlay (B, 3, H, W) uint8: a crop of one of the textures, the procedural ones where none are given."""
+    """Overlay (B, 3, H, W) uint8: a crop of one of the textures, the procedural ones where none are given."""
     pictures = _fitted(textures or procedural_textures(), SCALES[parameters], size)
     words = seeds.words(seed, "corruptions/frost", ids, 3)
     heights, widths, offsets = (
@@ -69,9 +69,10 @@ def sample(
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, times level[0], plus level[1] times the overlay."""
+    """Images (B, 3, H, W) uint8 -> the same, times level[0], plus level[1] times the overlay."""
     kept, added = level
-    return clipped((images * float(kept)).add_(field["overlay"] * float(added)))
+    # float64, as many results are integers or would be: the reference's rounding decides.
+    return clipped(images.to(torch.float64).mul_(kept).add_(field["overlay"].to(torch.float64).mul_(added)))
 
 
 def textures(folder: str | Path | None) -> Textures:

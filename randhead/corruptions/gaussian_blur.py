@@ -18,5 +18,5 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, blurred with a standard deviation of `level` pixels."""
+    """Images (B, 3, H, W) uint8 -> the same, blurred with a standard deviation of `level` pixels."""
     return blurred(images, level)

@@ -14,11 +14,11 @@ LEVELS = {  # sigma, in units of 255 grey levels
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """normals (B, 3, H, W) float32."""
+    """Normals (B, 3, H, W) float32."""
     count = 3 * size[0] * size[1]
     return {"normals": shaped(seeds.long_normals(seed, "corruptions/gaussian_noise", ids, count), size)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `level`."""
+    """Images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `level`."""
     return clipped((field["normals"] * (255 * level)).add_(images))

@@ -1,10 +1,11 @@
-"""Glass blur: blur, let every pixel take the place of a near neighbour, blur again.  Hendrycks and Dietterich, ICLR 2019.
+"""Glass blur: blur, let every pixel take the place of a near neighbour, blur again.  Hendrycks and Dietterich, ICLR
+2019.
 
 The reference means to swap two pixels but copies one: numpy's rows are views, so that the neighbour's value is taken
 and the neighbour keeps it.  Pixels are visited from the bottom right, row by row; a neighbour that was visited before
-already holds a copy.  So a pass gives every pixel a pointer, to a pixel that was not yet overwritten when it was copied
-(a source) or to one that had been (a link); following links to their end is the whole pass.  A few rounds of pointer
-doubling do that for all pixels at once.
+already holds a copy.  So a pass gives every pixel a pointer, to a pixel that was not yet overwritten when it was
+copied (a source) or to one that had been (a link); following links to their end is the whole pass.  A few rounds of
+pointer doubling do that for all pixels at once.
 """
 
 import torch
@@ -23,7 +24,7 @@ LEVELS = {  # sigma in pixels, largest offset in pixels, passes
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """offsets (B, passes, 2, H, W) int32 in 0..65535: dx, then dy, as fractions of their range."""
+    """Offsets (B, passes, 2, H, W) int32 in 0..65535: dx, then dy, as fractions of their range."""
     passes = max(level[2] for level in LEVELS[parameters])
     pixels = 2 * size[0] * size[1]
     drawn = [seeds.long_halves(seed, "corruptions/glass_blur", ids, pixels, stream=i) for i in range(passes)]
@@ -31,7 +32,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, int, int]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, seen through glass of `level` (sigma, offset, passes)."""
+    """Images (B, 3, H, W) uint8 -> the same, seen through glass of `level` (sigma, offset, passes)."""
     sigma, reach, passes = level
     images = blurred(images, sigma)
     source = sources(field["offsets"][:, 0], reach)
@@ -43,7 +44,7 @@ def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, int, int
 
 
 def sources(offsets: Tensor, reach: int) -> Tensor:
-    """Where the value of each pixel comes from in one pass: offsets (B, 2, H, W) -> (B, H W) int64, row-major places."""
+    """Where each pixel's value comes from in one pass: offsets (B, 2, H, W) -> (B, H W) int64, row-major places."""
     height, width = offsets.shape[2:]
     dx, dy = ((offsets * (2 * reach)) >> 16).sub_(reach).unbind(1)
     step = dy * width + dx

@@ -19,14 +19,14 @@ LEVELS = {  # the share of values that is hit
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """ranks (B, 3, H, W) int32, uniform over all 32 bits."""
+    """Ranks (B, 3, H, W) int32, uniform over all 32 bits."""
     count = 3 * size[0] * size[1]
     words = seeds.long_words(seed, "corruptions/impulse_noise", ids, -(-count // 2))
     return {"ranks": shaped(words.view(torch.int32)[:, :count], size)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, with a share `level` of its values replaced."""
+    """Images (B, 3, H, W) uint8 -> the same, with a share `level` of its values replaced."""
     pepper, salt = masks(field["ranks"], level)
     return images.masked_fill(pepper, 0).masked_fill_(salt, 255)
 

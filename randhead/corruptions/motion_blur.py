@@ -15,12 +15,12 @@ LEVELS = {  # radius and sigma in pixels
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """angles (B,) float64, uniform in -45..45 degrees."""
+    """Angles (B,) float64, uniform in -45..45 degrees."""
     uniform = seeds.uniforms(seed, "corruptions/motion_blur", ids, 1)[:, 0].to(torch.float64)
     return {"angles": uniform * 90 - 45}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[int, float]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, with trails of `level` (radius, sigma)."""
+    """Images (B, 3, H, W) uint8 -> the same, with trails of `level` (radius, sigma)."""
     radius, sigma = level
     return moved(images, field["angles"], radius=radius, sigma=sigma)

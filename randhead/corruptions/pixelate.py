@@ -1,7 +1,8 @@
-"""Pixelate: shrink with a box filter and enlarge again, in bytes, as Pillow does it.  Hendrycks and Dietterich, ICLR 2019.
+"""Pixelate: shrink with a box filter and enlarge again, in bytes, as Pillow does it.  Hendrycks and Dietterich, ICLR
+2019.
 
-A box filter gives equal weights to the pixels whose centres it covers, so that a pass is a rounded mean of 1 to 5 bytes;
-on the way up it covers exactly one.  Rows and columns are separate passes with bytes in between.
+A box filter gives equal weights to the pixels whose centres it covers, so that a pass is a rounded mean of 1 to 5
+bytes; on the way up it covers exactly one.  Rows and columns are separate passes with bytes in between.
 """
 
 import functools
@@ -25,7 +26,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, by way of images of `level` times the side."""
+    """Images (B, 3, H, W) uint8 -> the same, by way of images of `level` times the side."""
     height, width = images.shape[2:]
     small_height, small_width = int(height * level), int(width * level)
     images = _resized(_resized(images, small_width, dim=3), small_height, dim=2)
@@ -44,7 +45,7 @@ def _resized(images: Tensor, size: int, *, dim: int) -> Tensor:
     for i in range(1, widest):
         part = images.index_select(dim, (first + i).clamp_max_(images.shape[dim] - 1))
         total.add_(part * (count > i))
-    # total / count never comes closer to the next integer than 1/10, or is exact: float32 rounds as Pillow's integers do.
+    # A quotient is a tie and exact, or at least 1/10 from one: float32 rounds as Pillow's integers do.
     return truncated((total / count).add_(0.5))
 
 

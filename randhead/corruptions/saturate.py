@@ -21,5 +21,5 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, with its saturation times `level[0]` plus `level[1]`."""
+    """Images (B, 3, H, W) uint8 -> the same, with its saturation times `level[0]` plus `level[1]`."""
     return with_saturation(images, *level)

@@ -28,14 +28,14 @@ BINS = (158 << FRACTION_BITS) - FIRST + 1  # distances end at 2^31, exponent 158
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """ranks (B, 3, H, W) int32: the distance from 0 (or, where negative, from 1) in 2^-32, counted from 0 (or -1)."""
+    """Ranks (B, 3, H, W) int32: the distance from 0 (or, where negative, from 1) in 2^-32, counted from 0 (or -1)."""
     count = 3 * size[0] * size[1]
     words = seeds.long_words(seed, "corruptions/shot_noise", ids, -(-count // 2))
     return {"ranks": shaped(words.view(torch.int32)[:, :count], size)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, counted with `level` photons a white pixel."""
+    """Images (B, 3, H, W) uint8 -> the same, counted with `level` photons a white pixel."""
     ranks = field["ranks"]
     upper = ranks < 0
     distance = ranks ^ (ranks >> 31)  # -1 becomes 0, -2 becomes 1
@@ -61,7 +61,8 @@ def _table(level: float, device: torch.device) -> Tensor:
     below = torch.special.gammaincc(counts, mean) * 2**32
     above = torch.special.gammainc(counts, mean) * 2**32
     edges = _edges()
-    # From 0 upwards the count is the number of k with P(N < k) at most the distance; from 1 downwards, with P(N >= k) above.
+    # From 0 upwards the count is the number of k with P(N < k) at most the distance; from 1 downwards, that of k
+    # with P(N >= k) above it.
     lower = torch.searchsorted(below.contiguous(), edges.expand(256, -1).contiguous(), right=True)
     upper = most - torch.searchsorted(above.flip(1).contiguous(), edges.expand(256, -1).contiguous(), right=True)
     # A count n ends where P(N < n + 1) begins, and on the other side where P(N >= n) does; column k - 1 belongs to k.

@@ -41,14 +41,14 @@ LEVELS = {
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """normals (B, H, W) float32 and angles (B,) float64, uniform in -135..-45 degrees."""
+    """Normals (B, H, W) float32 and angles (B,) float64, uniform in -135..-45 degrees."""
     normals = seeds.long_normals(seed, "corruptions/snow", ids, size[0] * size[1])
     uniform = seeds.uniforms(seed, "corruptions/snow", ids, 1, stream=1)[:, 0].to(torch.float64)
     return {"normals": shaped(normals, size, channels=None), "angles": uniform * 90 - 135}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, ...]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, under snow of `level`."""
+    """Images (B, 3, H, W) uint8 -> the same, under snow of `level`."""
     mean, deviation, zoom, threshold, radius, sigma, kept = level
     # float64 as in the reference: rounding at the threshold would put out a speck, or light one.
     specks = field["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean)

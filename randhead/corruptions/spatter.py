@@ -1,7 +1,8 @@
-"""Spatter: drops of water (severities 1 to 3) or mud (4 and 5) on the lens.  An extra of Hendrycks and Dietterich, 2019.
+"""Spatter: drops of water (severities 1 to 3) or mud (4 and 5) on the lens.  An extra of Hendrycks and Dietterich,
+2019.
 
-Drops are the peaks of blurred noise.  Water is lit from one side: the distance to the nearest outline of a drop, equalised
-and embossed, gives its brightness.
+Drops are the peaks of blurred noise.  Water is lit from one side: the distance to the nearest outline of a drop,
+equalised and embossed, gives its brightness.
 """
 
 import torch
@@ -16,7 +17,7 @@ from randhead.corruptions._gaussian import along_height, along_width, gaussian, 
 
 GROUP, ORDER = "extra", 18
 WATER, MUD = (175, 238, 238), (63, 42, 20)  # RGB
-# Mean and deviation of the noise, its blur, the threshold of a drop, then for water its strength, for mud its soft edge.
+# Mean and deviation of the noise, its blur, the threshold of a drop; the strength of water, the soft edge of mud.
 LEVELS = {
     "32": (
         (0.62, 0.1, 0.7, 0.7, 0.5, WATER),
@@ -45,13 +46,13 @@ SOLID = 0.8  # mud thinner than this is left out
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """normals (B, H, W) float32."""
+    """Normals (B, H, W) float32."""
     normals = seeds.long_normals(seed, "corruptions/spatter", ids, size[0] * size[1])
     return {"normals": shaped(normals, size, channels=None)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, behind drops of `level`."""
+    """Images (B, 3, H, W) uint8 -> the same, behind drops of `level`."""
     mean, deviation, sigma, threshold, amount, colour = level
     liquid = gaussian(field["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean), sigma)
     tint = torch.tensor(colour, dtype=torch.float32, device=images.device)[:, None, None]
@@ -70,7 +71,7 @@ def _mud(liquid: Tensor, threshold: float, sigma: float) -> Tensor:
 
 
 def _water(liquid: Tensor, threshold: float) -> Tensor:
-    """How bright the drops are: float32 in 0..1, the brightest pixel of each image 1; nothing where there is no drop."""
+    """How bright the drops are: float32 in 0..1, the brightest pixel of each image 1; all 0 without a drop."""
     depth = truncated(liquid.masked_fill_(liquid < threshold, 0).mul_(255))
     relief = distances(outlines(depth, low=50, high=150)).to(torch.float64)
     relief = truncated(_box_sum(relief).div_(9 * UNIT).to(torch.float32))
@@ -101,7 +102,7 @@ def _embossed(values: Tensor) -> Tensor:
 
 
 def _equalised(values: Tensor) -> Tensor:
-    """OpenCV's histogram equalisation of each image (B, 1, H, W): bytes up to LIMIT become bytes over the whole range."""
+    """OpenCV's histogram equalisation of each image (B, 1, H, W): bytes up to LIMIT are spread over 0..255."""
     flat = values.flatten(1).to(torch.int64)
     counts = torch.zeros((len(flat), LIMIT + 1), dtype=torch.int64, device=flat.device)
     counts.scatter_add_(1, flat, torch.ones_like(flat))

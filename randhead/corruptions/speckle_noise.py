@@ -1,4 +1,4 @@
-"""Speckle noise: x + x N(0, sigma), so that dark pixels keep their value.  An extra of Hendrycks and Dietterich, 2019."""
+"""Speckle noise: x + x N(0, sigma): dark pixels keep their value.  An extra of Hendrycks and Dietterich, 2019."""
 
 from torch import Tensor
 
@@ -14,12 +14,12 @@ LEVELS = {  # sigma, relative to the pixel
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
-    """normals (B, 3, H, W) float32."""
+    """Normals (B, 3, H, W) float32."""
     count = 3 * size[0] * size[1]
     return {"normals": shaped(seeds.long_normals(seed, "corruptions/speckle_noise", ids, count), size)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `level` times the pixel."""
+    """Images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `level` times the pixel."""
     # 1 is added in the units of the noise: x + x n loses nothing to it, as the product is rounded once either way.
     return clipped((field["normals"] * level).add_(1).mul_(images))

@@ -25,7 +25,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float]) -> Tensor:
-    """images (B, 3, H, W) uint8 -> the same, blurred by zooms from 1 up to `level[0]` in steps of `level[1]`."""
+    """Images (B, 3, H, W) uint8 -> the same, blurred by zooms from 1 up to `level[0]` in steps of `level[1]`."""
     factors = np.arange(1, *level).tolist()
     values = images.to(torch.float32) / 255
     turned = values.transpose(2, 3).contiguous()

@@ -1,0 +1,82 @@
+"""Level A: our results against the reference's, with the same random field in both.
+
+The fixtures hold the reference's results: pieces of every image, and a checksum of all bytes.  How they were made,
+and how to make them anew, is in examples/benchmarks/corruption_parity.py.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
+import corruption_parity as parity  # noqa: E402
+
+from randhead.corruptions import catalog, names  # noqa: E402
+
+FIXTURES = Path(__file__).parent / "fixtures" / "corruptions"
+EXACT = ("pixelate", "jpeg_compression", "gaussian_blur", "contrast", "glass_blur", "impulse_noise", "shot_noise")
+LIMITS = {  # largest difference in grey levels, mean difference, share of values that differ
+    **dict.fromkeys(EXACT, (0, 0, 0)),
+    **dict.fromkeys(
+        ("zoom_blur", "defocus_blur", "spatter", "fog", "gaussian_noise", "speckle_noise"), (1, 1e-3, 1e-3)
+    ),
+    **dict.fromkeys(("brightness", "saturate"), (1, 0.02, 0.02)),
+    **dict.fromkeys(("motion_blur", "snow"), (1, 1e-3, 1e-3)),
+    "frost": (1, 0.05, 0.05),
+    "elastic_transform": (1, 0.01, 0.01),
+}
+
+
+def stored(name):
+    with np.load(FIXTURES / f"{name}.npz") as file:
+        return {key: torch.from_numpy(file[key]) for key in file.files}
+
+
+@pytest.mark.parametrize("size", [32, 64, pytest.param(224, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", names())
+def test_results_are_the_references(name, size):
+    reference = stored(name)
+    most, mean, share = LIMITS[name]
+    for severity in parity.STORED:
+        out = parity.ours(name, size, severity)
+        gap = (parity.crops(out).int() - reference[f"{size}/{severity}/crops"].int()).abs().double()
+        assert gap.max() <= most
+        assert gap.mean() <= mean
+        assert (gap > 0).double().mean() <= share
+        if most == 0:
+            digest = hashlib.sha256(out.contiguous().numpy().tobytes()).digest()
+            assert digest == bytes(reference[f"{size}/{severity}/sha256"].tolist())
+
+
+@pytest.mark.parametrize("name", ["brightness", "zoom_blur", "defocus_blur", "gaussian_blur", "fog"])
+def test_another_severity_would_be_noticed(name):
+    reference = stored(name)["32/3/crops"].int()
+    gap = (parity.crops(parity.ours(name, 32, 4)).int() - reference).abs().double()
+    assert gap.mean() > 0.5
+
+
+@pytest.mark.parametrize("name", ["glass_blur", "motion_blur", "snow", "elastic_transform"])
+def test_another_field_would_be_noticed(name):
+    reference = stored(name)["32/3/crops"].int()
+    module = catalog.load("corruptions", name)
+    other = module.sample(torch.arange(8) + 8, (32, 32), seed=parity.SEED, parameters="32")
+    gap = (
+        (parity.crops(module.apply(parity.inputs(32), other, module.LEVELS["32"][2])).int() - reference).abs().double()
+    )
+    assert gap.mean() > 0.5
+
+
+@pytest.mark.parametrize("quality", [95, 80, 50, 25, 7])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (28, 28), (33, 17), (45, 77), (9, 64), (64, 64)])
+def test_tensor_jpeg_is_pillows(quality, height, width):
+    from randhead.corruptions._jpeg import there_and_back
+    from randhead.corruptions.jpeg_compression import _by_pillow
+
+    images = parity.inputs(224)[:, :, 30 : 30 + height, 50 : 50 + width]
+    by_pillow = [_by_pillow(image.permute(1, 2, 0).contiguous().numpy(), quality) for image in images]
+    assert torch.equal(there_and_back(images, quality), torch.from_numpy(np.stack(by_pillow)).permute(0, 3, 1, 2))
