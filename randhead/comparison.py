@@ -18,6 +18,7 @@ from randhead.config import Config
 SEEDS = ("train.seed", "train.head_seed")
 CONFIDENCE = 0.95
 SHOWN = 3  # settings in a label
+P_VALUE = "_p"
 
 Figures = dict[str, float | int | str | None]
 
@@ -47,8 +48,9 @@ def compare(configs: list[Config], figures: list[Figures]) -> dict[str, Any]:
 
     {"arms": [{"arm", "runs" (their places), "figures": {NAME: {"mean", "interval", "n"}}}], "differences": [{"arm",
     "minus", "pairs", "figures": {NAME: {"difference", "interval", "n"}}}], "notes"}.  An interval is [low, high], or
-    None for n = 1.  Words and undefined figures are left out.
+    None for n = 1.  Words, undefined figures and p-values (NAME_p) are left out: there is nothing in them to average.
     """
+    figures = [{name: f for name, f in found.items() if not name.endswith(P_VALUE)} for found in figures]
     groups = arms(configs)
     keys = [(config.train.seed, config.train.head_seed) for config in configs]
     found = {"arms": [_summary(arm, figures) for arm in groups], "differences": [], "notes": []}

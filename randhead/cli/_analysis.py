@@ -148,7 +148,7 @@ def show(output: Output, results: Results, comparison: dict[str, dict[str, Any]]
         for letter, run in zip(page.LETTERS, results.members, strict=False):
             output.say(f"{letter}  {run.loaded.run.name}")
         output.say()
-    for name in results.each[0]:
+    for name in sections.in_order(results.each[0]):
         measured = [found[name] for found in results.each]
         _show_figures(output, name, measured, [run.loaded.run.name for run in results.members])
         if several:

@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
@@ -34,11 +35,15 @@ LOOK = {
 }
 
 
+def look() -> AbstractContextManager[None]:
+    """The context in which figures are drawn: each text and line takes its colour from it."""
+    return matplotlib.rc_context(LOOK)
+
+
 def panels(width: float = WIDTH, height: float = 3.2, rows: int = 1, **options: object) -> tuple[Figure, list[Axes]]:
     """A figure of one or more pairs of axes below each other; sizes in inches."""
-    with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, list(np.atleast_1d(figure.subplots(rows, 1, **options)))
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(rows, 1, **options)))
 
 
 def short(name: str) -> str:
@@ -60,19 +65,18 @@ def heat_map(
     m = len(matrix)
     side = min(10.0, max(4.2, 1.4 + 0.17 * m))
     figure, (axes,) = panels(side + 0.8, side)
-    with matplotlib.rc_context(LOOK):
-        image = axes.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1])
-        figure.colorbar(image, ax=axes, label=label, shrink=0.7)
-        if m <= NAMED:
-            size = 8 if m <= 20 else 6
-            labels = [short(name) for name in names]
-            axes.set_xticks(range(m), labels, rotation=90, fontsize=size)
-            axes.set_yticks(range(m), labels, fontsize=size)
-        middle = sum(limits) / 2
-        for row, column in np.argwhere(np.isfinite(matrix)) if written else ():
-            dark = abs(matrix[row, column] - middle) > 0.3 * (limits[1] - limits[0])
-            colour = "white" if dark and matrix[row, column] > middle else "#222222"
-            axes.text(column, row, f"{matrix[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    image = axes.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1])
+    figure.colorbar(image, ax=axes, label=label, shrink=0.7)
+    if m <= NAMED:
+        size = 8 if m <= 20 else 6
+        labels = [short(name) for name in names]
+        axes.set_xticks(range(m), labels, rotation=90, fontsize=size)
+        axes.set_yticks(range(m), labels, fontsize=size)
+    middle = sum(limits) / 2
+    for row, column in np.argwhere(np.isfinite(matrix)) if written else ():
+        dark = abs(matrix[row, column] - middle) > 0.3 * (limits[1] - limits[0])
+        colour = "white" if dark and matrix[row, column] > middle else "#222222"
+        axes.text(column, row, f"{matrix[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=8)
     return figure
 
 
@@ -104,7 +108,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def _save(figure: Figure, target: object, **options: object) -> None:
-    with warnings.catch_warnings(), matplotlib.rc_context(LOOK):
+    with warnings.catch_warnings(), look():
         # A script that matplotlib's font lacks shows as boxes in a PNG; in a page the reader's own fonts are used.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(target, **options)

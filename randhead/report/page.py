@@ -13,7 +13,7 @@ from typing import Any
 from randhead import __version__, catalog
 from randhead.comparison import arms
 from randhead.inspection import Measured, Results
-from randhead.report import canvas, projections, sections
+from randhead.report import canvas, differences, projections, sections
 from randhead.report.sections import Listing, Picture, words
 from randhead.subjects import OneRun
 
@@ -70,8 +70,8 @@ def _run_blocks(run: OneRun, found: dict[str, Measured], *, names: tuple[str, ..
     title = "feature space"
     lead = "Directions of features, coloured by class, with the class vectors among them."
     blocks = {title: _section(title, lead, _pictures(shown, prefix + title), prefix=prefix)}
-    for name, measured in found.items():
-        blocks[name] = _analysis(name, measured, names, prefix=prefix)
+    for name in sections.in_order(found):
+        blocks[name] = _analysis(name, found[name], names, prefix=prefix)
     return blocks
 
 
@@ -80,26 +80,20 @@ def _comparison_blocks(results: Results, comparison: dict[str, dict[str, Any]]) 
     members = results.members
     run_names = tuple(run.loaded.run.name for run in members)
     labels = {place: arm.label for arm in arms([run.loaded.config for run in members]) for place in arm.places}
+    seeds = [run.loaded.config.train for run in members]
     rows = [
-        [
-            LETTERS[i % 26],
-            name,
-            labels[i],
-            run.loaded.config.train.seed,
-            run.loaded.config.train.head_seed,
-            run.accuracy,
-        ]
-        for i, (name, run) in enumerate(zip(run_names, members, strict=True))
+        [f"{LETTERS[i % 26]}: {run_names[i]}", labels[i], seeds[i].seed, seeds[i].head_seed, run.accuracy]
+        for i, run in enumerate(members)
     ]
-    columns = ("", "run", "arm", "seed", "head seed", "accuracy")
+    columns = ("run", "arm", "seed", "head seed", "accuracy")
     blocks = {
         "runs": _section("runs", "An arm is the runs that differ in seeds only.", _table(Listing("", columns, rows)))
     }
-    for name, found in comparison.items():
-        tables = "".join(_table(listing) for listing in compared(found))
-        notes = _notes(found["notes"])
+    for name in sections.in_order(comparison):
         lead = "Differences are paired by seed, with 95 percent intervals of Student's t."
-        blocks[f"{name} compared"] = _section(f"{name} compared", lead, tables + notes)
+        chosen = list(sections.headlines(name, results.each[0][name].findings))
+        title = f"{name} compared"
+        blocks[title] = _section(title, lead, _compared(name, comparison[name], chosen))
     for name, measured in results.together.items():
         blocks[name] = _analysis(name, measured, run_names, prefix="")
     parts = []
@@ -111,22 +105,11 @@ def _comparison_blocks(results: Results, comparison: dict[str, dict[str, Any]]) 
     return blocks
 
 
-def compared(found: dict[str, Any]) -> list[Listing]:
-    """The tables of one comparison: means of the arms, and differences from the first."""
-    arm_rows, difference_rows = [], []
-    for arm in found["arms"]:
-        for name, f in arm["figures"].items():
-            arm_rows.append([words(name), arm["arm"], f["mean"], *(f["interval"] or (None, None)), f["n"]])
-    for arm in found["differences"]:
-        for name, f in arm["figures"].items():
-            row = [words(name), arm["arm"], f["difference"], *(f["interval"] or (None, None)), f["n"]]
-            difference_rows.append(row)
-    minus = found["arms"][0]["arm"]
-    listings = [Listing("Means of the arms", ("figure", "arm", "mean", "low", "high", "runs"), arm_rows)]
-    if difference_rows:
-        columns = ("figure", "arm", "difference", "low", "high", "pairs")
-        listings.insert(0, Listing(f"Differences from {minus}", columns, difference_rows))
-    return listings
+def _compared(name: str, found: dict[str, Any], chosen: list[str]) -> str:
+    """One analysis of several runs: the figures that matter first, a picture, and the rest folded."""
+    tables = "".join(_table(listing) for listing in differences.tables(found, chosen))
+    pictures = _pictures(differences.pictures(found, chosen), f"{name} compared")
+    return tables + pictures + _notes(found["notes"]) + _folded(differences.everything(found))
 
 
 def _analysis(name: str, measured: Measured, names: tuple[str, ...], *, prefix: str) -> str:
@@ -140,13 +123,17 @@ def _analysis(name: str, measured: Measured, names: tuple[str, ...], *, prefix: 
     )
     listings = list(sections.tables(name, findings, names))
     everything = Listing("All figures", ("figure", "value"), [[words(k), v] for k, v in findings.figures.items()])
-    folded = "".join(
-        f"<details><summary>{escape(listing.title)}</summary>{_table(listing, titled=False)}</details>\n"
-        for listing in [*listings, everything]
-    )
     pictures = _pictures(sections.pictures(name, findings, names), f"{prefix}{name}")
-    body = f'{_seen(measured.seen)}<div class="tiles">{tiles}</div>\n{pictures}{_notes(findings.notes)}{folded}'
+    body = f'{_seen(measured.seen)}<div class="tiles">{tiles}</div>\n{pictures}{_notes(findings.notes)}'
+    body += _folded([*listings, everything])
     return _section(name, lead, body, prefix=prefix)
+
+
+def _folded(listings: Iterable[Listing]) -> str:
+    return "".join(
+        f"<details><summary>{escape(listing.title)}</summary>{_table(listing, titled=False)}</details>\n"
+        for listing in listings
+    )
 
 
 def _seen(seen: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from randhead import seeds
-from randhead.report.canvas import INK, panels, short
+from randhead.report.canvas import INK, look, panels, short
 from randhead.report.sections import Picture
 
 SAMPLES, CLASSES = 1500, 20  # more of either cannot be told apart
@@ -28,23 +28,18 @@ def pictures(
     """Both projections of features (N, D) and class vectors (K, D); of CLASSES classes and SAMPLES samples at most."""
     classes, rows = choose(labels, len(class_vectors), seed=seed)
     points, vectors = normalize(features[rows].double()), normalize(class_vectors[classes].double())
-    places = torch.searchsorted(classes, labels[rows])
-    chosen = [names[k] for k in classes.tolist()]
-    (first, ends), shares = principal(points, vectors)
-    other, others_ends = t_sne(points, vectors, seed=seed)
-    some = (
-        f" {len(classes)} of {len(class_vectors)} classes, drawn by seed." if len(classes) < len(class_vectors) else ""
-    )
+    places, chosen = torch.searchsorted(classes, labels[rows]), [names[k] for k in classes.tolist()]
+    seen, shares = principal(points, vectors)
+    whole = len(classes) == len(class_vectors)
+    some = "" if whole else f" {len(classes)} of {len(class_vectors)} classes, drawn by seed."
     of = f"{len(rows)} of {len(labels)} samples; stars are class vectors.{some}"
-    caption = f"Principal components of the features' directions, {shares.sum():.0%} of their variance. {of}"
-    return [
-        Picture(
-            "t-sne",
-            f"t-SNE of directions: neighbours matter, distances do not. {of}",
-            draw(other, others_ends, places, chosen),
-        ),
-        Picture("pca", caption, draw(first, ends, places, chosen)),
-    ]
+    captions = {
+        "t-sne": f"t-SNE of directions: neighbours matter, distances do not. {of}",
+        "pca": f"Principal components of the features' directions, {shares.sum():.0%} of their variance. {of}",
+    }
+    with look():
+        figures = draw(*t_sne(points, vectors, seed=seed), places, chosen), draw(*seen, places, chosen)
+    return [Picture(name, text, figure) for (name, text), figure in zip(captions.items(), figures, strict=True)]
 
 
 def choose(labels: Tensor, num_classes: int, *, seed: int) -> tuple[Tensor, Tensor]:

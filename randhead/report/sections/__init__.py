@@ -19,6 +19,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from randhead.analyses import Findings
+from randhead.report.canvas import look
+
+ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "dynamics", "compatibility", "seeds")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ def pictures(name: str, findings: Findings, names: Iterable[str]) -> Iterator[Pi
     """The pictures of an analysis."""
     section = _section(name)
     if section is not None:
-        yield from section.pictures(findings, tuple(names))
+        with look():
+            drawn = list(section.pictures(findings, tuple(names)))
+        yield from drawn
 
 
 def tables(name: str, findings: Findings, names: Iterable[str]) -> Iterator[Listing]:
@@ -58,6 +63,11 @@ def tables(name: str, findings: Findings, names: Iterable[str]) -> Iterator[List
     section = _section(name)
     if section is not None:
         yield from section.tables(findings, tuple(names))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Analyses in the order in which a reader wants them."""
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
 def words(figure: str) -> str:

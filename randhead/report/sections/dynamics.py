@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, panels
@@ -38,7 +40,9 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
             figure, (axes,) = panels(height=2.6)
             for member, colour in zip(known, COLOURS, strict=False):
                 _curve(axes, findings, member, colour)
-            _finish(axes, logarithmic and all((findings.arrays[member] > 0).all() for member in known))
+            everything = torch.cat([findings.arrays[member] for member in known])
+            axes.set(xlabel="step", yscale="log" if logarithmic and _decades(everything) > 1 else "linear")
+            axes.legend()
             yield Picture(name, caption, figure)
     if "drift" in findings.arrays:
         figure, (axes,) = panels(height=2.6)
@@ -77,6 +81,6 @@ def _curve(axes: Axes, findings: Findings, name: str, colour: str) -> None:
     axes.plot(findings.arrays[f"{name}_steps"], findings.arrays[name], color=colour, label=words(name))
 
 
-def _finish(axes: Axes, logarithmic: bool) -> None:
-    axes.set(xlabel="step", yscale="log" if logarithmic else "linear")
-    axes.legend()
+def _decades(values: Tensor) -> float:
+    """How many powers of ten positive values span; 0 where one is not positive."""
+    return float((values.max() / values.min()).log10()) if values.min() > 0 else 0.0

@@ -34,6 +34,7 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
         )
     figure, (axes,) = panels(height=2.8)
     axes.hist(arrays["nearest_angle_deg"].numpy(), bins=min(30, max(5, len(classes))), color=BLUE)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="angle to the nearest other class mean, centred (degrees)", ylabel="classes")
     yield Picture("nearest-angles", "How far each class is from its nearest neighbour.", figure)
 

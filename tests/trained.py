@@ -1,0 +1,40 @@
+"""Runs for the tests of what is done with trained runs: a few, small, trained in a moment; and the command line."""
+
+import sys
+
+import torch
+from tiny import config, image_folder
+
+from randhead import cli, runs, training
+from randhead.runs import Run
+
+CPU = torch.device("cpu")
+NAMES = ("cat", "dog", "eel", "fox")
+
+
+def train(root, name, data, **changes):
+    """A run folder in `root`, trained for two epochs on a folder of images."""
+    settings = config(data__name=str(data), data__validation=0.2, **changes)
+    list(training.fit(settings, runs.load_dataset(settings, CPU), Run(root / name)))
+    return root / name
+
+
+def study(root, *, classes=NAMES, images=20):
+    """Fixed and learned class vectors with two seeds each, on one folder of images: root/runs/fixed0, learned0, ..."""
+    data = image_folder(root / "data", classes=classes, images=images)
+    for seed in (0, 1):
+        for name, trainable in (("fixed", False), ("learned", True)):
+            train(root / "runs", f"{name}{seed}", data, head__trainable=trainable, train__seed=seed)
+    return root / "runs"
+
+
+def command(capsys, monkeypatch, *words):
+    """Run the command line: the exit code, what went to stdout, what went to stderr."""
+    monkeypatch.setattr(sys, "argv", ["randhead", *map(str, words)])
+    capsys.readouterr()
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    return code, *capsys.readouterr()
