@@ -180,7 +180,7 @@ def test_learned_vectors_are_refused():
 def test_too_few_classes_for_the_tolerance_are_refused_and_the_exact_way_named():
     features, labels = 12 * directions(8, 64, dtype=torch.float32), torch.arange(8)
     head = ClassVectorHead(100, 64, scale=1.0, normaliser="expected")
-    with pytest.raises(UsageError, match="may be off by .* nats with 100 classes in 64 dimensions") as error:
+    with pytest.raises(UsageError, match=r"may be off by .* nats with 100 classes in 64 dimensions") as error:
         head.loss(features, labels)
     assert "streaming" in error.value.hint
     assert head.last_error_bound > 0.05

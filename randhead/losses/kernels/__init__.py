@@ -1,3 +1,63 @@
-"""CUDA."""
+"""The streaming normaliser on a CUDA device, in Triton: three simple kernels a chunk of classes, in bfloat16.
 
-AVAILABLE = False
+Rows are drawn into a small workspace once for the whole batch (`draw.py`); one matrix product with exp in its epilogue
+writes the weights p = exp(z - shift); a second one adds p @ rows to the gradient (`products.py`).  With a static shift
+the chunks are sums, without rescaling; no kernel uses atomics, so the same bits come out every time.  The workspace
+takes 64 MiB at any number of classes.
+"""
+
+import importlib.util
+import math
+
+import torch
+from torch import Tensor
+
+from randhead.losses._rows import DrawnRows, Rows
+
+AVAILABLE = importlib.util.find_spec("triton") is not None
+WORKSPACE_BYTES = 64 << 20  # rows and weights of a chunk; what is larger hides the time of launching its kernels
+LARGEST_CHUNK = 1 << 16
+ALIGNED = 1024  # classes
+LOG2_E = 1 / math.log(2)
+
+
+def sweep(
+    queries: Tensor,
+    labels: Tensor,
+    rows: Rows,
+    shift: Tensor,
+    *,
+    gradient: bool,
+    dtype: torch.dtype = torch.bfloat16,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The sums over the other classes k of exp(q.w_k - shift) (B,) and, where `gradient`, of that times w_k (B, D).
+
+    queries (B, D) float32, labels (B,) int64, shift (B,) float32.  The products are made in `dtype`.
+    """
+    from randhead.losses.kernels import draw, products
+
+    batch, dim = queries.shape
+    chunk = chunk or _chunk(batch, dim)
+    unit = rows.unit(torch.bfloat16)
+    scaled = (queries * (unit * LOG2_E)).to(dtype)
+    space = queries.new_zeros(chunk, dim, dtype=dtype)  # beyond the last class too it has to be finite
+    weights = queries.new_empty(batch, chunk, dtype=dtype)
+    totals = queries.new_zeros(-(-chunk // products.COLUMNS), batch)
+    sums = queries.new_zeros(products.splits(batch, dim, queries.device), batch, dim) if gradient else None
+    for start in range(0, rows.num_classes, chunk):
+        count = min(chunk, rows.num_classes - start)
+        if isinstance(rows, DrawnRows) and rows.geometry in draw.KINDS:
+            draw.into(space, rows, start, count)
+        else:
+            space[:count] = rows.tile(start, start + count, torch.bfloat16)
+        products.weigh(scaled, space, shift * LOG2_E, labels, weights, totals, start, count)
+        if gradient:
+            products.add(sums, weights, space, count)
+    return totals.sum(dim=0, dtype=torch.float64), sums.sum(dim=0).mul_(unit) if gradient else None
+
+
+def _chunk(batch: int, dim: int) -> int:
+    """Classes at once."""
+    fitting = WORKSPACE_BYTES // (2 * (batch + dim)) // ALIGNED * ALIGNED
+    return max(ALIGNED, min(fitting, LARGEST_CHUNK))
