@@ -75,7 +75,14 @@ def draw(points: Tensor, ends: Tensor, labels: Tensor, names: Sequence[str]) -> 
     """A scatter (n, 2) coloured by class (n,), with a star at each class vector (k, 2)."""
     figure, (axes,) = panels(height=4.4)
     colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"](np.arange(len(names)))
-    axes.scatter(*points.T.numpy(), s=7, c=colours[labels], alpha=0.7, linewidths=0, rasterized=True)
+    axes.scatter(
+        *points.T.numpy(),
+        s=7 if len(points) > SAMPLES // 5 else 18,
+        c=colours[labels],
+        alpha=0.7,
+        linewidths=0,
+        rasterized=True,
+    )
     for k, (x, y) in enumerate(ends.tolist()):
         axes.plot(x, y, "*", color=colours[k], markersize=12, markeredgecolor=INK, markeredgewidth=0.8)
         axes.annotate(short(names[k]), (x, y), (5, 5), textcoords="offset points", fontsize=8)

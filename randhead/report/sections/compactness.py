@@ -46,7 +46,7 @@ def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
 
 def _histogram(values: np.ndarray, right: np.ndarray | None, label: str) -> Figure:
     figure, (axes,) = panels(height=2.8)
-    edges = np.histogram_bin_edges(values, bins=BINS)
+    edges = np.histogram_bin_edges(values, bins=min(BINS, 4 + len(values) // 10))
     sides = (
         {"all": (values, BLUE)}
         if right is None

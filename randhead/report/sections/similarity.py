@@ -68,6 +68,11 @@ def _bars(findings: Findings) -> Figure:
     return figure
 
 
+def _size(points: int) -> int:
+    """Dots that can be seen where there are few, and told apart where there are many."""
+    return 22 if points < RASTER // 10 else 9 if points < RASTER else 4
+
+
 def _scatter(findings: Findings, reference: str) -> Figure:
     figure, (axes,) = panels(height=3.4)
     upper = np.triu_indices(len(findings.arrays[reference]), 1)
@@ -75,7 +80,9 @@ def _scatter(findings: Findings, reference: str) -> Figure:
     for side, (label, colour) in SIDES.items():
         if side in findings.arrays:
             y = findings.arrays[side].numpy()[upper]
-            axes.scatter(x, y, s=9, color=colour, alpha=0.6, label=label, linewidths=0, rasterized=len(x) > RASTER)
+            axes.scatter(
+                x, y, s=_size(len(x)), color=colour, alpha=0.6, label=label, linewidths=0, rasterized=len(x) > RASTER
+            )
     axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)
     axes.set(xlabel=f"likeness by {words(reference)}", ylabel="cosine of centred vectors")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12), ncols=2)

@@ -1,0 +1,299 @@
+"""The page of an analysis: everything in it, nothing beside it, and a browser that has nothing to complain of."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.decomposition import PCA
+from tiny import image_folder
+from trained import command, study, train
+
+from randhead import catalog, inspection
+from randhead.analyses import Findings
+from randhead.library import Library
+from randhead.report import canvas, differences, page, projections, sections
+from randhead.subjects import OneRun, View
+
+CHROMIUM = shutil.which("chromium")
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+BROWSERS_OWN = ("google.com", "googleapis.com", "gvt1.com")  # what Chromium asks for by itself, whatever it is told
+# Markup, a formula, quotes, a script that matplotlib's font lacks; in the order of their code points, as folders are.
+EVIL = ("$x_1$", "<img src=x onerror=alert(1)>", 'a"b&c', "\u732b \u72ac")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, narrow):
+    return study(tmp_path_factory.mktemp("study"), images=30)
+
+
+def members(root, *names):
+    library = Library(root=root, device="cpu")
+    return [OneRun(library, library.run(name), View()) for name in names]
+
+
+@pytest.fixture(scope="module")
+def one_page(tmp_path_factory, narrow):
+    """The page of a run whose class names are as bad as they come."""
+    folder = tmp_path_factory.mktemp("evil")
+    data = image_folder(folder / "data", classes=EVIL, images=30)
+    train(folder / "runs", "run", data, head__trainable=True)
+    results = inspection.examine(inspection.chosen("all"), members(folder / "runs", "run"), strict=False)
+    return page.render(results, {})
+
+
+class Outline(html.parser.HTMLParser):
+    """Tags that are open, ids, and everything that a page would load."""
+
+    VOID = frozenset({"meta", "link", "br", "path", "use", "rect", "image", "circle", "line", "polygon"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.targets, self.words = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.note(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.note(attrs)
+
+    def note(self, attrs):
+        self.ids += [value for key, value in attrs if key == "id"]
+        self.targets += [value for key, value in attrs if key in ("href", "src", "xlink:href", "srcset", "action")]
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_a_page_is_whole_and_loads_nothing(one_page):
+    outline = Outline(one_page)
+    assert outline.open == []
+    assert len(set(outline.ids)) == len(outline.ids)
+    for target in outline.targets:
+        assert target.startswith(("#", "data:")), target
+        assert not target.startswith("#") or target[1:] in outline.ids, target
+    inline = re.sub(r'"data:[^"]*"', '""', one_page)
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", inline)
+    for reference in re.findall(r"url\(#([^)]*)\)", one_page):
+        assert reference in outline.ids
+
+
+def test_names_are_shown_and_never_obeyed(one_page):
+    assert "<img" not in one_page
+    words = " ".join(Outline(one_page).words)
+    for name in EVIL:
+        assert name in words, name
+
+
+def test_everything_that_applies_is_there_and_the_rest_is_named(one_page):
+    for name in ("separability", "compactness", "similarity", "collapse", "dynamics", "feature-space"):
+        assert f'id="{name}"' in one_page
+    refused = one_page[one_page.index('id="what-does-not-apply"') :]
+    for name in ("transfer", "compatibility", "seeds"):
+        assert f"<td>{name}</td>" in refused
+    assert "--hold-out-classes" in refused
+    assert one_page.count("<svg") == one_page.count("</figure>") >= 12
+
+
+def test_pictures_take_the_colour_of_the_page(one_page):
+    assert canvas.INK not in one_page
+    assert "currentColor" in one_page
+    assert "#ffffff" not in re.sub(r"<style>.*?</style>", "", one_page, count=1, flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_all_writes_one_page_for_one_run_and_one_for_several(root, capsys, monkeypatch):
+    code, out, _ = command(capsys, monkeypatch, "analyze", "all", "fixed0", "--runs", root, "--json")
+    assert code == 0
+    assert set(json.loads(out)) >= {"run", "split", "separability", "collapse", "not_applicable"}
+    assert (root / "fixed0" / "reports" / "report.html").read_text().startswith("<!doctype html>")
+    names = ("fixed0", "learned0", "fixed1", "learned1")
+    code, out, _ = command(capsys, monkeypatch, "analyze", "all", *names, "--runs", root, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["compatibility"]["recall_at_1_across_shared"] is not None
+    [several] = (root / "fixed0" / "reports").glob("report-test-4runs-*.html")
+    text = several.read_text()
+    assert "4 runs compared" in text
+    outline = Outline(text)
+    assert len(set(outline.ids)) == len(outline.ids)
+
+
+def test_a_page_is_the_same_each_time(root):
+    def make():
+        [run] = members(root, "fixed0")
+        return page.render(inspection.examine(["separability", "compactness"], [run], strict=True), {})
+
+    assert make() == make()
+
+
+def test_an_analysis_without_a_section_is_shown_by_its_figures():
+    findings = Findings({"alpha": 1.5, "beta": None})
+    assert sections.headlines("newcomer", findings) == findings.figures
+    assert list(sections.pictures("newcomer", findings, ())) == []
+    assert sections.in_order(["newcomer", "seeds", "separability"]) == ["separability", "seeds", "newcomer"]
+
+
+def test_every_section_belongs_to_an_analysis(root):
+    names = {file.stem for file in (page.HERE / "sections").glob("*.py")} - {"__init__"}
+    assert names <= set(catalog.names("analyses"))
+    [run] = members(root, "learned0")
+    for name, measured in inspection.examine(inspection.chosen("all"), [run], strict=False).each[0].items():
+        assert sections.headlines(name, measured.findings), name
+        shown = list(sections.pictures(name, measured.findings, run.loaded.class_names))
+        assert len({picture.name for picture in shown}) == len(shown) > 0
+        for listing in sections.tables(name, measured.findings, run.loaded.class_names):
+            assert all(len(row) == len(listing.columns) for row in listing.rows)
+
+
+def test_a_heat_map_shows_similar_classes_side_by_side_with_their_names():
+    order = torch.tensor([2, 0, 1])
+    cosines = torch.tensor([[1, 0.1, 0.9], [0.1, 1, 0.2], [0.9, 0.2, 1]])
+    arrays = {"classes": torch.tensor([0, 1, 3]), "order": order, "centred_cosines": cosines}
+    arrays |= {"nearest_angle_deg": torch.ones(3)}
+    picture = next(sections.pictures("separability", Findings({}, arrays), ("ant", "bee", "cow", "dog")))
+    axes = picture.figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["dog", "ant", "bee"]
+    assert np.allclose(axes.images[0].get_array(), cosines[order][:, order])
+
+
+def test_right_and_wrong_answers_stand_apart():
+    correct = torch.tensor([True, True, False, True])
+    arrays = {"norms": torch.tensor([1.0, 2, 9, 2]), "correct": correct, "angles_deg": torch.tensor([5.0, 6, 80, 7])}
+    arrays |= {"classes": torch.tensor([0]), "class_mean_cosines": torch.ones(1)}
+    for picture in sections.pictures("compactness", Findings({}, arrays), ("a",)):
+        axes = picture.figure.axes[0]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["right (n = 3)", "wrong (n = 1)"]
+
+
+def test_principal_components_are_scikit_learns():
+    random = torch.Generator().manual_seed(0)
+    points, vectors = (torch.randn(n, 6, generator=random, dtype=torch.float64) for n in (40, 3))
+    (found, ends), shares = projections.principal(points, vectors)
+    reference = PCA(2).fit(points.numpy())
+    assert np.allclose(found.abs().numpy(), np.abs(reference.transform(points.numpy())))
+    assert np.allclose(ends.abs().numpy(), np.abs(reference.transform(vectors.numpy())))
+    assert np.allclose(shares.numpy(), reference.explained_variance_ratio_)
+
+
+def test_many_classes_and_samples_are_drawn_by_seed():
+    labels = torch.arange(9000) % 50
+    classes, rows = projections.choose(labels, 50, seed=3)
+    assert (len(classes), len(rows)) == (projections.CLASSES, projections.SAMPLES)
+    assert set(labels[rows].tolist()) == set(classes.tolist())
+    again = projections.choose(labels, 50, seed=3)
+    assert torch.equal(again[0], classes)
+    assert torch.equal(again[1], rows)
+    assert not torch.equal(projections.choose(labels, 50, seed=4)[0], classes)
+
+
+def test_few_samples_can_be_embedded():
+    points = torch.eye(4, dtype=torch.float64)
+    found, ends = projections.t_sne(points, points[:2], seed=0)
+    assert found.isfinite().all()
+    assert ends.shape == (2, 2)
+
+
+def test_differences_are_drawn_relative_to_the_first_arm():
+    f = {"mean": 2.0, "interval": [1.0, 3.0], "n": 2}
+    found = {
+        "arms": [{"arm": "a", "figures": {"x": f}}, {"arm": "b", "figures": {"x": {**f, "mean": 3.0}}}],
+        "differences": [{"arm": "b", "figures": {"x": {"difference": 1.0, "interval": [0.5, 1.5], "n": 2}}}],
+    }
+    [listing] = differences.tables(found, ["x", "y"])
+    assert listing.rows == [["x", 2.0, 3.0, 1.0, 0.5, 1.5, 2]]
+    [picture] = differences.pictures(found, ["x", "y"])
+    lines = [line.get_xdata() for line in picture.figure.axes[0].lines]
+    assert [25.0, 75.0] in [list(x) for x in lines]
+    assert [50.0] in [list(np.atleast_1d(x)) for x in lines]
+
+
+def test_cells_without_a_value_are_empty_and_numbers_sort_by_their_value():
+    table = page._table(
+        sections.Listing("t", ("name", "value"), [["a", float("nan")], ["b", 0.123456789], ["c", None]])
+    )
+    assert '<td>a</td><td class="number"></td>' in table
+    assert 'data-value="0.123456789">0.1235</td>' in table
+
+
+def browse(path, tmp_path, *flags):
+    """Open a page in a new browser; what it says on stderr, and what on stdout."""
+    words = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *flags, path.as_uri()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    return done.stderr, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_browser_shows_the_page_without_an_error_or_a_request(one_page, tmp_path, width, dark):
+    path, shot, log = tmp_path / "report.html", tmp_path / "shot.png", tmp_path / "net.json"
+    path.write_text(one_page, encoding="utf-8")
+    flags = ["--force-dark-mode"] if dark else []
+    said, _ = browse(
+        path, tmp_path, f"--window-size={width},2000", f"--screenshot={shot}", f"--log-net-log={log}", *flags
+    )
+    assert "CONSOLE" not in said, said
+    hosts = set(re.findall(r'"url":"(?:https?|wss?)://([^/"]*)', log.read_text()))
+    assert {host for host in hosts if not host.endswith(BROWSERS_OWN)} == set()
+    picture = np.asarray(Image.open(shot).convert("L"))
+    assert picture.shape[1] == width
+    assert (picture[:, :3].mean() < 80) == dark  # the ground
+    assert picture.std() > 10  # and something on it
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_click_on_the_head_of_a_column_sorts_its_table_and_nothing_is_too_wide(one_page, tmp_path):
+    script = """<script>
+    const done = [];
+    const check = (what, value) => done.push(what + "=" + value);
+    const tables = [...document.querySelectorAll("table")];
+    const table = tables.find((t) => t.rows.length > 5 && t.querySelector("th.number"));
+    const head = table.querySelector("th.number"), button = head.querySelector("button");
+    const cells = () => [...table.tBodies[0].rows].map((r) => r.cells[head.cellIndex].dataset.value);
+    const values = () => cells().filter((v) => v).map(Number);
+    const rises = (v) => v.every((x, i) => i == 0 || v[i - 1] <= x);
+    button.click(); check("up", rises(values())); check("aria", head.getAttribute("aria-sort"));
+    button.click(); check("down", rises(values().reverse()));
+    check("wide", document.documentElement.scrollWidth <= window.innerWidth);
+    check("resources", performance.getEntriesByType("resource").filter((e) => !e.name.startsWith("data:")).length);
+    document.title = done.join(" ");
+    </script></body>"""
+    path = tmp_path / "report.html"
+    path.write_text(one_page.replace("</body>", script), encoding="utf-8")
+    said, page_then = browse(path, tmp_path, "--window-size=390,900", "--dump-dom")
+    assert "CONSOLE" not in said, said
+    assert "<title>up=true aria=ascending down=true wide=true resources=0</title>" in page_then
