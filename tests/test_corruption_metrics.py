@@ -134,6 +134,12 @@ def test_the_bootstrap_equals_drawing_the_images_one_draw_after_another(monkeypa
     np.testing.assert_allclose(torch.stack([low, high]), np.quantile(means, [0.025, 0.975], axis=0), atol=1e-12)
 
 
+def test_every_image_is_drawn_as_often_as_any_other():
+    counts = torch.bincount(metrics.resampled(0, torch.arange(2000), 7).flatten(), minlength=7)
+    assert stats.chisquare(counts.numpy()).pvalue > 0.01
+    assert torch.equal(metrics.resampled(0, torch.arange(5, 9), 7), metrics.resampled(0, torch.arange(20), 7)[5:9])
+
+
 def test_the_intervals_of_the_bootstrap_agree_with_scipys():
     ours, theirs = scores()
     _, low, high = metrics.paired_bootstrap(ours, theirs, draws=4000)

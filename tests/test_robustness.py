@@ -36,7 +36,7 @@ def inputs():
 
 @pytest.fixture
 def model():
-    return Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=1.5, bias=0.1))
+    return Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=0.3, bias=0.1))
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_a_document_marks_a_partial_mean(model, inputs):
 
 def test_a_comparison_is_paired_by_image(model, inputs):
     part = split()
-    other = Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=1.5, seed=1))
+    other = Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=0.3, seed=1))
     ours, theirs = (filled(m, Corrupted(part, Recipe()), inputs) for m in (model, other))
     found = report.comparison(ours, theirs, GRID, "other")
     for name in list(GRID)[1:]:

@@ -13,7 +13,7 @@ WHAT, IMAGES, COMPARE, RUN = "Corruptions", "Images", "Comparison", "Run"
 def corrupt_test(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs: names or folders; the latest without it.", show_default=False),
+        typer.Argument(metavar="RUN", help="Runs: names or folders; the latest without it.", show_default=False),
     ] = None,
     chosen: Annotated[
         str,
