@@ -29,11 +29,16 @@ BENCHMARK = [
     "jpeg_compression",
 ]
 EXTRA = ["speckle_noise", "gaussian_blur", "spatter", "saturate"]
-RANDOM = BENCHMARK[:3] + BENCHMARK[4:6] + BENCHMARK[7:10] + [
-    "elastic_transform",
-    "speckle_noise",
-    "spatter",
-]
+RANDOM = (
+    BENCHMARK[:3]
+    + BENCHMARK[4:6]
+    + BENCHMARK[7:10]
+    + [
+        "elastic_transform",
+        "speckle_noise",
+        "spatter",
+    ]
+)
 every = pytest.mark.parametrize("name", BENCHMARK + EXTRA)
 
 

@@ -1,12 +1,14 @@
-"""Procedural frost: ridged fractal clouds with the colours of frost on glass.
+"""Procedural frost: needles of ice in all directions over a fractal cloud, with the colours of frost on glass.
 
-Ridged noise (Musgrave, in "Texturing and modeling", 1994): the creases of a fractal cloud become bright veins.
+Needles are sparse bright points with a one-sided trail, those of motion blur; where they cross, the brighter one is
+seen.
 """
 
 import torch
 from torch import Tensor
 
 from randhead import seeds
+from randhead.corruptions._motion import moved
 from randhead.corruptions._plasma import plasma
 
 SIDE = 512
@@ -18,20 +20,41 @@ COLOURS = (
     ((138, 153, 165), (29, 29, 30)),
     ((112, 123, 135), (44, 43, 42)),
 )
-FALL = 1.7  # of the amplitude a level: the pictures' spectra fall about as fast
+NEEDLES = ((5, 1500, 40), (6, 4000, 14))  # directions, points in each, length in pixels
+FALL = 1.8  # of the cloud's amplitude a level
 
 
 def procedural() -> tuple[Tensor, ...]:
     """Five textures, uint8 (3, SIDE, SIDE), always the same."""
     ids = torch.arange(len(COLOURS))
-    halves = [
-        seeds.long_halves(0, "corruptions/frost/texture", ids, SIDE**2 - 1, stream=stream).to(torch.float32)
-        for stream in (0, 1)
-    ]
-    cloud, creased = (plasma(h.add_(0.5).mul_(2.0**-15).sub_(1), FALL) for h in halves)
-    middle = creased.flatten(1).median(dim=1).values[:, None, None]
-    height = cloud - 3 * (creased - middle).abs().sqrt()
-    height = (height - height.mean(dim=(1, 2), keepdim=True)) / height.std(dim=(1, 2), keepdim=True)
-    mean, deviation = torch.tensor(COLOURS, dtype=torch.float32).unbind(1)
+    halves = seeds.long_halves(0, "corruptions/frost/cloud", ids, SIDE**2 - 1).to(torch.float32)
+    cloud = _standardised(plasma(halves.add_(0.5).mul_(2.0**-15).sub_(1), FALL))
+    needles = torch.cat([_needles(one) for one in ids.split(1)])  # one at a time stays in the cache
+    height = _standardised(cloud + 1.2 * _standardised(needles))
+    mean, deviation = torch.tensor(COLOURS, dtype=torch.float64).unbind(1)
     colour = mean[..., None, None] + deviation[..., None, None] * height[:, None]
     return tuple(colour.round().clamp(0, 255).to(torch.uint8))
+
+
+def _needles(ids: Tensor) -> Tensor:
+    """Brightness of the needles: (N, SIDE, SIDE) float32.  A margin is cut off, where trails begin on the border."""
+    margin = max(length for _, _, length in NEEDLES)
+    side = SIDE + 2 * margin
+    brightest = torch.zeros((len(ids), side, side))
+    for stream, (directions, points, length) in enumerate(NEEDLES):
+        for turn in range(directions):
+            purpose = f"corruptions/frost/needles/{stream}/{turn}"
+            place = seeds.integers(0, purpose, ids, points, high=side * side)
+            level = seeds.integers(0, purpose, ids, points, high=200, stream=1) + 56
+            spots = torch.zeros((len(ids), side * side), dtype=torch.uint8).scatter_(1, place, level.to(torch.uint8))
+            angle = seeds.uniforms(0, purpose, ids, 1, stream=2)[:, 0].to(torch.float64) * 360
+            trail = moved(spots.view(-1, 1, side, side), angle, radius=length // 2, sigma=length / 2)[:, 0]
+            brightest = torch.maximum(brightest, trail.to(torch.float32) * length)
+    return brightest[:, margin:-margin, margin:-margin].sqrt()
+
+
+def _standardised(values: Tensor) -> Tensor:
+    """To mean 0 and deviation 1 in each of (N, H, W); in float64 the order of a sum does not show in bytes."""
+    values = values.to(torch.float64)
+    centred = values - values.mean(dim=(1, 2), keepdim=True)
+    return centred / centred.std(dim=(1, 2), keepdim=True)

@@ -114,24 +114,29 @@ def _fitted(textures: Textures, scale: float, size: tuple[int, int]) -> tuple[Te
         height, width = (round(scale * side) for side in picture.shape[1:])
         more = max(1.0, size[0] / height, size[1] / width)
         if more > 1 or scale != 1:
-            # By the factor and not by the sizes, and without smoothing, as OpenCV's bilinear resize.
             picture = _resized(picture, scale * more, size)
         fitted.append(picture)
     return tuple(fitted)
 
 
 def _resized(picture: Tensor, factor: float, least: tuple[int, int]) -> Tensor:
-    values = picture[None].to(torch.float32)
-    for dim, smallest in ((2, least[0]), (3, least[1])):
-        old = values.shape[dim]
-        place = (torch.arange(max(round(old * factor), smallest), dtype=torch.float64) + 0.5) / factor - 0.5
-        place = place.clamp(0, old - 1)
-        low = place.floor().long()
-        share = (place - low).to(torch.float32)
-        share = share if dim == 3 else share[:, None]
-        start, end = values.index_select(dim, low), values.index_select(dim, (low + 1).clamp_max(old - 1))
-        values = (end - start) * share + start
-    return values[0].round().to(torch.uint8)
+    """Bilinear by a factor, in OpenCV's fixed point: weights of 11 bits, 4 bits dropped between the passes."""
+    (top, bottom, down), (left, right, across) = (
+        _weights(old, factor, smallest) for old, smallest in zip(picture.shape[1:], least, strict=True)
+    )
+    values = picture.to(torch.int32)
+    rows = (values[:, :, left] * (2048 - across) + values[:, :, right] * across) >> 4
+    upper, lower = rows[:, top] * (2048 - down)[:, None] >> 16, rows[:, bottom] * down[:, None] >> 16
+    return ((upper + lower + 2) >> 2).to(torch.uint8)
+
+
+def _weights(old: int, factor: float, least: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each new pixel the two old ones around it, and the weight of the second in 2^-11."""
+    place = (torch.arange(max(round(old * factor), least), dtype=torch.float64) + 0.5) / factor - 0.5
+    place = place.clamp(0, old - 1)
+    low = place.floor()
+    weight = ((place - low) * 2048).round().to(torch.int32)
+    return low.long(), (low.long() + 1).clamp_max(old - 1), weight
 
 
 def _layout(shapes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
