@@ -80,8 +80,9 @@ def analyze_run(name: str, run: OneRun) -> Measured:
 def analyze_together(name: str, members: list[OneRun]) -> Measured:
     """One analysis of several runs at once.
 
-    A matrix with a row and a column a run is also averaged below its diagonal: over the pairs that share their class
-    vectors, as FIGURE_across_shared, and over the others, as FIGURE_across_other.
+    A matrix with a row and a column a run is also averaged below its diagonal: over pairs that share fixed class
+    vectors, as FIGURE_across_shared; whose vectors were drawn alike and learned, as FIGURE_across_start; and over the
+    others, as FIGURE_across_other.
     """
     members[0].library.check_stop()
     subject = SeveralRuns(members)
@@ -90,8 +91,9 @@ def analyze_together(name: str, members: list[OneRun]) -> Measured:
     below = torch.ones(len(members), len(members)).tril(-1).bool()
     figures = {}
     for key, matrix in matrices.items():
-        for end, pairs in (("shared", below & subject.shared), ("other", below & ~subject.shared)):
-            figures[f"{key}_across_{end}"] = float(matrix[pairs].mean()) if pairs.any() else None
+        for kind, pairs in subject.pairs.items():
+            chosen = matrix[below & pairs]
+            figures[f"{key}_across_{kind}"] = float(chosen.mean()) if len(chosen) else None
     return Measured(Findings(found.figures | figures, found.arrays, found.notes), subject.seen)
 
 

@@ -199,10 +199,12 @@ class SeveralRuns:
         return {**self.members[0].seen, "runs": len(self.members)}
 
     @property
-    def shared(self) -> Tensor:
-        """Which pairs of runs have the same class vectors, bit for bit: (R, R) bool."""
-        vectors = [run.class_vectors for run in self.members]
-        return torch.tensor([[torch.equal(a, b) for b in vectors] for a in vectors])
+    def pairs(self) -> dict[str, Tensor]:
+        """Which pairs of runs share their class vectors, the start of learned ones, or neither: (R, R) bool each."""
+        heads = [run.loaded.model.head for run in self.members]
+        drawn = torch.tensor([[a.spec.sha256 == b.spec.sha256 for b in heads] for a in heads])
+        fixed = torch.tensor([[not (a.trainable or b.trainable) for b in heads] for a in heads])
+        return {"shared": drawn & fixed, "start": drawn & ~fixed, "other": ~drawn}
 
     @property
     def features(self) -> list[Tensor]:

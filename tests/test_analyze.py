@@ -7,10 +7,19 @@ import pytest
 import torch
 from scipy import stats
 from tiny import config, image_folder
-from trained import CPU, NAMES, command, study, train
+from trained import CPU, NAMES, command, quick, study, train
 
 from randhead import cache, catalog, checkpoint, comparison, inspection, metrics, references, runs, settings
-from randhead.analyses import Findings, _moments, collapse, compactness, separability, similarity, transfer
+from randhead.analyses import (
+    Findings,
+    _moments,
+    collapse,
+    compactness,
+    compatibility,
+    separability,
+    similarity,
+    transfer,
+)
 from randhead.errors import DataError, UsageError
 from randhead.library import Library
 from randhead.subjects import NewClasses, OneRun, SeveralRuns, View
@@ -21,8 +30,7 @@ OF_ONE_RUN = ("separability", "compactness", "similarity", "collapse", "dynamics
 
 @pytest.fixture(scope="module")
 def narrow():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+    with quick():
         yield
 
 
@@ -33,7 +41,9 @@ def root(tmp_path_factory, narrow):
 
 @pytest.fixture
 def analyze(capsys, monkeypatch, root):
-    """The command, on the runs of the study: code, JSON document, stderr."""
+    """The command without its pictures, on the runs of the study: code, JSON document, stderr."""
+    monkeypatch.setattr("randhead.cli._analysis._draw", lambda *arguments: [])
+    monkeypatch.setattr("randhead.report.page.render", lambda *arguments: "")
 
     def call(*words, place=root):
         code, out, err = command(capsys, monkeypatch, "analyze", *words, "--runs", place, "--json")
@@ -58,9 +68,10 @@ def naive(run, split="test"):
 
 
 @pytest.mark.parametrize("name", OF_ONE_RUN)
-def test_an_analysis_prints_its_figures_and_writes_json_and_pictures(analyze, root, name):
-    code, document, _ = analyze(name, "fixed0")
+def test_an_analysis_prints_its_figures_and_writes_json_and_pictures(capsys, monkeypatch, root, name):
+    code, out, _ = command(capsys, monkeypatch, "analyze", name, "fixed0", "--runs", root, "--json")
     assert code == 0
+    document = json.loads(out)
     assert (document["run"], document["split"]) == ("fixed0", "test")
     assert document[name]
     reports = root / "fixed0" / "reports"
@@ -273,13 +284,17 @@ def test_an_arm_is_the_runs_that_differ_in_seeds_and_machine_only():
     assert [(arm.label, arm.places) for arm in comparison.arms(configs)] == [("lr=0.05", (0, 1)), ("lr=0.2", (2,))]
 
 
-def test_compatibility_tells_runs_that_share_their_vectors_from_others(analyze):
-    document = analyze("compatibility", "fixed0", "fixed1", "learned0")[1]
-    figures = document["compatibility"]
-    assert figures["recall_at_1_across"] == pytest.approx(
-        (figures["recall_at_1_across_shared"] + 2 * figures["recall_at_1_across_other"]) / 3
-    )
-    assert [run["run"] for run in document["runs"]] == ["fixed0", "fixed1", "learned0"]
+def test_compatibility_tells_runs_that_share_their_vectors_from_others(analyze, root):
+    train(root, "redrawn", root.parent / "data", train__head_seed=1)
+    names = ("fixed0", "fixed1", "learned0", "redrawn")
+    document = analyze("compatibility", *names)[1]
+    assert [run["run"] for run in document["runs"]] == list(names)
+    found = document["compatibility"]
+    members = [one_run(root, name) for name in names]
+    matrix = compatibility.measure([run.features for run in members], members[0].labels).arrays["map_at_r"]
+    assert found["map_at_r_across_shared"] == pytest.approx(float(matrix[1, 0]))
+    assert found["map_at_r_across_start"] == pytest.approx(float(matrix[2, :2].mean()))
+    assert found["map_at_r_across_other"] == pytest.approx(float(matrix[3, :3].mean()))
 
 
 def test_the_variance_between_runs_is_shared_out_to_seeds(analyze, root, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 from tiny import image_folder
-from trained import command, study, train
+from trained import command, quick, study, train
 
 from randhead import catalog, inspection
 from randhead.analyses import Findings
@@ -41,8 +41,7 @@ EVIL = ("$x_1$", "<img src=x onerror=alert(1)>", 'a"b&c', "\u732b \u72ac")
 
 @pytest.fixture(scope="module", autouse=True)
 def narrow():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+    with quick():
         yield
 
 

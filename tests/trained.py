@@ -1,15 +1,28 @@
 """Runs for the tests of what is done with trained runs: a few, small, trained in a moment; and the command line."""
 
+import contextlib
 import sys
 
+import pytest
 import torch
 from tiny import config, image_folder
 
 from randhead import cli, runs, training
+from randhead.analyses import similarity
 from randhead.runs import Run
 
+PERMUTATIONS = 19  # of Mantel's test, for which 999 take most of a test's time
 CPU = torch.device("cpu")
 NAMES = ("cat", "dog", "eel", "fox")
+
+
+@contextlib.contextmanager
+def quick():
+    """A network of a few thousand parameters and few permutations: what is tested does not depend on their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+        patch.setitem(similarity.measure.__kwdefaults__, "permutations", PERMUTATIONS)
+        yield
 
 
 def train(root, name, data, **changes):

@@ -8,7 +8,9 @@ from randhead.report.sections import Listing, Picture, words
 
 SCORES = ("recall_at_1", "map_at_r")
 HEADLINES = tuple(
-    f"{name}_{end}" for name in SCORES for end in ("own", "across", "across_shared", "across_other", "ac")
+    f"{name}_{end}"
+    for name in SCORES
+    for end in ("own", "across", "across_shared", "across_start", "across_other", "ac")
 )
 
 

@@ -27,7 +27,7 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
             left += share
     axes.set_yticks(range(len(values)), [words(value) for value in values])
     axes.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.6), xlabel="share of the variance")
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.3, 1.3), ncols=3)
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.3, 1.25), ncols=3)
     yield Picture("shares", "How much of the variance between runs comes from what.", figure)
 
 
