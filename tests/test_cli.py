@@ -1,0 +1,286 @@
+"""The commands as a person or a program meets them: the JSON contract, tables, CSV, and what goes where."""
+
+import csv
+import io
+import json
+import shutil
+import sys
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from randhead import cli, runs
+
+TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A folder with images of three classes and a run trained on them."""
+    root = tmp_path_factory.mktemp("cli") / "world"
+    tiny.image_folder(root / "images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+        patch.chdir(root)
+        patch.setattr(sys, "argv", ["randhead", *TRAIN, "--name", "good"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+    return root
+
+
+@pytest.fixture
+def world(template, monkeypatch):
+    """The folder as the current one, as it was made."""
+    kept = template.parent / "kept"
+    shutil.copytree(template, kept)
+    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+    monkeypatch.chdir(template)
+    yield template
+    shutil.rmtree(template)
+    kept.rename(template)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run a command: (exit code, stdout, stderr)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["randhead", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def document(call):
+    """The JSON document that is all of a command's stdout."""
+
+    def read(*words):
+        code, out, err = call(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return read
+
+
+# The contract of --json
+
+
+def test_train_prints_one_document_with_the_keys_that_others_use(world, document):
+    found = document(*TRAIN)
+    assert found["run"].startswith("images-small_resnet-dot-fixed-uniform-seed0-")
+    assert 0 <= found["test"]["accuracy"] <= 1
+    assert 0 <= found["val"]["accuracy"] <= 1
+    assert found["seconds"] > 0
+    assert found["images_per_second"] > 0
+    assert (world / "runs" / "last").read_text().strip() == found["run"]
+
+
+def test_a_finished_run_prints_the_same_document_again(world, document):
+    assert document(*TRAIN, "--name", "good") == document(*TRAIN, "--name", "good")
+
+
+@pytest.mark.parametrize("verb", ["eval", "evaluate"])
+def test_evaluate_agrees_with_training(world, document, verb):
+    trained = document(*TRAIN, "--name", "good")
+    found = document(verb, "good")
+    assert (found["run"], found["split"]) == ("good", "test")
+    for key in ("accuracy", "nll", "ece", "ece_equal_mass", "per_class_accuracy", "confusion", "diagnostics"):
+        assert found[key] == trained["test"][key], key
+    assert found["class_names"] == ["cat", "dog", "eel"]
+    report = json.loads((world / "runs" / "good" / "reports" / "evaluate-test.json").read_text())
+    assert {key: report[key] for key in found if key in report} == {key: found[key] for key in found if key in report}
+    with Image.open(world / "runs" / "good" / "reports" / "evaluate-test.png") as picture:
+        picture.load()
+    assert document(verb, "--split", "val")["accuracy"] == trained["val"]["accuracy"]
+
+
+def test_evaluate_measures_other_images_and_strange_ones(world, document):
+    tiny.image_folder(world / "more", images=20)
+    tiny.image_folder(world / "strange", ("oak", "pine"), images=20)
+    found = document("eval", "good", "--data", "more", "--ood", "strange")
+    assert (found["data"], found["n"]) == ("more", 6)
+    assert (found["ood"]["data"], found["ood"]["n"]) == ("strange", 4)
+    for score in ("maximum_probability", "maximum_logit", "energy", "maximum_cosine"):
+        assert 0 <= found["ood"][score]["auroc"] <= 1
+        assert 0 <= found["ood"][score]["fpr_at_95_recall"] <= 1
+
+
+def test_list_names_the_runs_and_the_latest(world, document, call):
+    assert call(*TRAIN, "--name", "second")[0] == 0
+    found = document("list")
+    assert [line["run"] for line in found["runs"]] == ["good", "second"]
+    assert found["last"] == "second"
+    assert found["runs"][0]["state"] == "finished"
+    assert 0 <= found["runs"][0]["test"]["accuracy"] <= 1
+    assert document("list", "--runs", "nowhere") == {"runs": [], "last": None}
+
+
+def test_list_passes_over_a_run_that_cannot_be_read_and_names_it(world, call):
+    (world / "runs" / "good" / "summary.json").write_text("{")
+    code, out, err = call("list")
+    assert code == 0
+    assert "summary.json" in err
+    assert "Traceback" not in out + err
+
+
+def test_doctor_tells_versions_devices_and_what_it_tested(world, document):
+    found = document("doctor")
+    assert {"randhead", "torch", "torchvision", "python"} <= set(found["versions"])
+    assert found["writable"]
+    assert found["philox_known_answer"]
+    assert found["same_bits_on_every_device"]
+
+
+def test_doctor_lists_the_bad_images_of_a_folder(world, call):
+    assert call("doctor", "--data", "images")[0] == 0
+    (world / "images" / "cat" / "bad.jpg").write_bytes(b"text")
+    code, out, _ = call("doctor", "--data", "images", "--json")
+    assert code == 3
+    (bad,) = json.loads(out)["bad_images"]
+    assert bad["path"].endswith("bad.jpg")
+    assert bad["reason"]
+
+
+def test_bad_images_can_be_left_out_and_are_listed(world, document):
+    (world / "images" / "cat" / "bad.jpg").write_bytes(b"text")
+    (found,) = document(*TRAIN, "--skip-bad-images")["bad_images"]
+    assert "bad.jpg" in found
+
+
+def test_vectors_checks_a_geometry_and_draws_its_angles(world, document):
+    found = document("vectors", "simplex", "--classes", "10", "--dim", "64", "--picture", "angles.png")
+    assert found["duplicates"] == 0
+    assert found["cosine_max"] == pytest.approx(-1 / 9, abs=1e-6)
+    assert found["picture"] == "angles.png"
+    with Image.open(world / "angles.png") as picture:
+        picture.load()
+
+
+def test_vectors_warns_where_training_cannot_work(world, call):
+    code, _, err = call("vectors", "uniform", "--classes", "100", "--dim", "512", "--scoring", "cosine", "--scale", "1")
+    assert code == 0
+    assert "warning: at scale 1 with 100 cosine classes" in err
+
+
+# predict
+
+
+def by_hand(path):
+    """Class, probability and cosine of an image, from the parts of the run."""
+    loaded = runs.load_run("good", device="cpu")
+    with Image.open(path) as image:
+        pixels = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8)
+    batch = loaded.inputs.prepare(pixels.view(8, 8, 3).permute(2, 0, 1)[None])
+    with torch.no_grad():
+        embedded, rows = loaded.model.embed(batch)[0], loaded.model.head.class_vectors()
+        probabilities = loaded.model(batch)[0].softmax(dim=0)
+    best = int(probabilities.argmax())
+    cosine = torch.cosine_similarity(embedded, rows[best], dim=0)
+    return loaded.class_names[best], probabilities[best].item(), cosine.item()
+
+
+def test_predict_gives_class_probability_and_cosine_in_json(world, document):
+    found = document("predict", "good", "images/dog/3.png", "images/cat", "--k", "9")
+    assert found["run"] == "good"
+    lines = found["predictions"]
+    assert [line["image"] for line in lines] == ["images/dog/3.png", *(f"images/cat/{i}.png" for i in range(10))]
+    for line in lines:
+        assert len(line["classes"]) == 3  # there are no more
+        assert sum(answer["probability"] for answer in line["classes"]) == pytest.approx(1)
+        label, probability, cosine = by_hand(line["image"])
+        best = line["classes"][0]
+        assert best["class"] == label
+        assert best["probability"] == pytest.approx(probability, abs=1e-5)
+        assert best["cosine"] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_predict_in_csv_and_as_a_table_says_the_same(world, document, call):
+    (line,) = document("predict", "last", "images/cat/0.png")["predictions"]
+    best = line["classes"][0]
+    code, out, _ = call("predict", "last", "images/cat/0.png", "--csv")
+    assert code == 0
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert (row["image"], row["rank"], row["class"]) == ("images/cat/0.png", "1", best["class"])
+    assert float(row["probability"]) == best["probability"]
+    assert float(row["cosine"]) == best["cosine"]
+    code, out, _ = call("predict", "last", "images/cat/0.png")
+    assert code == 0
+    assert best["class"] in out
+    assert f"{100 * best['probability']:.2f} %" in out
+
+
+def test_predict_leaves_out_what_it_cannot_read_where_it_may(world, call):
+    (world / "images" / "cat" / "bad.jpg").write_bytes(b"text")
+    code, out, err = call("predict", "good", "images/cat", "--skip-bad-images", "--json")
+    assert code == 0
+    assert len(json.loads(out)["predictions"]) == 10
+    assert "bad.jpg" in err
+
+
+# What goes where
+
+
+def test_a_person_gets_the_result_on_stdout_and_progress_on_stderr(world, call):
+    code, out, err = call(*TRAIN)
+    assert code == 0
+    assert "test accuracy" in out
+    assert "randhead eval" in out
+    assert "epoch 1/2" not in out
+    assert "epoch 1/2" in err
+    assert "\x1b" not in out + err  # no colours or bars where there is no terminal
+
+
+def test_debug_shows_the_traceback_and_nothing_else_does(world, call):
+    for words, shown in (((), False), (("--debug",), True)):
+        code, _, err = call("eval", "nothing", *words)
+        assert code == 4
+        assert ("Traceback" in err) is shown
+
+
+def test_a_bug_of_ours_is_one_line_and_exit_code_1(world, call, monkeypatch):
+    def broken(*args, **options):
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr(runs, "load_run", broken)
+    code, _, err = call("eval", "good")
+    assert code == 1
+    assert err.splitlines() == [
+        "error: a bug in randhead: ZeroDivisionError: two lines",
+        "  run again with --debug and report it",
+    ]
+
+
+def test_a_recipe_is_in_the_card_and_says_what_is_unequal(world, call):
+    options = ("--recipe", "paper", "--backbone", "small_resnet", "--name", "paper")
+    assert call(*TRAIN, *options)[0] == 0
+    card = (world / "runs" / "paper" / "README.md").read_text()
+    assert "validation split selects" in card
+    config = json.loads((world / "runs" / "paper" / "config.json").read_text())["config"]
+    assert (config["train"]["batch_size"], config["optim"]["schedule"]) == (8, "plateau")
+
+
+def test_a_file_of_settings_gives_way_to_options_and_those_to_set(world, call):
+    (world / "run.toml").write_text("[optim]\nlr = 0.01\nmomentum = 0.5\n[train]\nseed = 3\nepochs = 7\n")
+    options = ("--config", "run.toml", "--name", "toml", "--set", "optim.lr=0.02")
+    assert call(*TRAIN, *options)[0] == 0
+    config = json.loads((world / "runs" / "toml" / "config.json").read_text())["config"]
+    assert (config["optim"]["lr"], config["optim"]["momentum"]) == (0.02, 0.5)
+    assert (config["train"]["seed"], config["train"]["epochs"]) == (3, 2)
+
+
+@pytest.mark.slow
+def test_the_default_training_reaches_97_percent_on_the_digits(tmp_path, monkeypatch, document):
+    monkeypatch.chdir(tmp_path)
+    trained = document("train")
+    assert trained["test"]["n"] == 359
+    assert trained["test"]["accuracy"] >= 0.97
+    assert document("eval")["accuracy"] == trained["test"]["accuracy"]
