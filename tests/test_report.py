@@ -188,12 +188,15 @@ def test_a_heat_map_shows_similar_classes_side_by_side_with_their_names():
 
 
 def test_right_and_wrong_answers_stand_apart():
-    correct = torch.tensor([True, True, False, True])
-    arrays = {"norms": torch.tensor([1.0, 2, 9, 2]), "correct": correct, "angles_deg": torch.tensor([5.0, 6, 80, 7])}
+    norms = torch.cat((torch.linspace(1, 2, 60), torch.tensor([9, 9.5])))
+    angles = torch.cat((torch.linspace(5, 40, 60), torch.tensor([80.0, 85.0])))
+    arrays = {"norms": norms, "correct": norms < 3, "angles_deg": angles}
     arrays |= {"classes": torch.tensor([0]), "class_mean_cosines": torch.ones(1)}
     for picture in sections.pictures("compactness", Findings({}, arrays), ("a",)):
         axes = picture.figure.axes[0]
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["right (n = 3)", "wrong (n = 1)"]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["right (n = 60)", "wrong (n = 2)"]
+        assert len(axes.patches) == 1  # two answers make no histogram
+        assert axes.lines[0].get_xdata().tolist() in ([9.0, 9.5], [80.0, 85.0])
 
 
 def test_principal_components_are_scikit_learns():

@@ -63,7 +63,7 @@ def heat_map(
 ) -> Figure:
     """A matrix (M, M) with a colour bar; names where they can be read, numbers where `written`."""
     m = len(matrix)
-    side = min(10.0, max(4.2, 1.4 + 0.17 * m))
+    side = max(4.2, 1.4 + 0.14 * m) if m <= NAMED else 4.8
     figure, (axes,) = panels(side + 0.8, side)
     image = axes.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1])
     figure.colorbar(image, ax=axes, label=label, shrink=0.7)

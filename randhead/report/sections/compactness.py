@@ -21,6 +21,7 @@ HEADLINES = (
     "wrong_angle_deg",
 )
 BINS = 40
+FEW = 20  # answers; fewer make no histogram, each is a mark of its own
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
@@ -53,9 +54,12 @@ def _histogram(values: np.ndarray, right: np.ndarray | None, label: str) -> Figu
         else {"right": (values[right], BLUE), "wrong": (values[~right], ORANGE)}
     )
     for name, (part, colour) in sides.items():
-        if len(part):
-            density = np.histogram(part, edges)[0] / len(part)
-            axes.stairs(density, edges, fill=True, color=colour, alpha=0.55, label=f"{name} (n = {len(part)})")
+        text = f"{name} (n = {len(part)})"
+        if len(part) >= FEW:
+            shares = np.histogram(part, edges)[0] / len(part)
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.55, label=text)
+        elif len(part):
+            axes.plot(part, np.zeros(len(part)), "|", color=colour, markersize=16, markeredgewidth=2, label=text)
     axes.set(xlabel=label, ylabel="share")
     axes.legend()
     return figure

@@ -85,5 +85,5 @@ def _scatter(findings: Findings, reference: str) -> Figure:
             )
     axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)
     axes.set(xlabel=f"likeness by {words(reference)}", ylabel="cosine of centred vectors")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12), ncols=2)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12), ncols=2, markerscale=1.5)
     return figure
