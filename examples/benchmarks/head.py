@@ -36,6 +36,10 @@ from randhead.losses import DrawnRows, StoredRows, cross_entropy, dense, expecte
 
 B, D = 256, 512
 GEOMETRIES = ("rademacher", "uniform", "gaussian")
+NO_BF16 = (
+    "this CPU has no bfloat16 instructions: torch's bf16 products are 100 times slower than its fp32 ones here, and "
+    "streaming makes them in fp32; the bf16 figures say nothing about a CPU that has them"
+)
 PACKAGES = ("randhead", "torch", "triton", "cut-cross-entropy", "liger-kernel")
 
 
@@ -137,15 +141,13 @@ def correctness(quick):
         rows = drawn(geometry, 2000 if quick else 20_000)
         noise, labels = batch(rows.num_classes, b=32, norm=1.0)
         own = rows.take(labels)
-        for name, queries in {
-            "ordinary": 15 * noise,
-            "fitted": 8 * own + noise,
-            "well fitted": 24 * own + noise,
-        }.items():
+        samples = {"ordinary": 15 * noise, "fitted": 8 * own + noise, "well fitted": 24 * own + noise}
+        in_bf16 = partial(streaming.scores, precision=torch.bfloat16)
+        for name, queries in samples.items():
             exact = _loss_and_gradient(dense.scores, queries.double(), labels, rows)
             arms = {
                 "streaming fp32": _loss_and_gradient(streaming.scores, queries, labels, rows),
-                "streaming bf16": _loss_and_gradient(partial(streaming.scores, precision=torch.bfloat16), queries, labels, rows),
+                "streaming bf16": _loss_and_gradient(in_bf16, queries, labels, rows),
                 "F.cross_entropy fp32": _usual(queries, labels, rows),
             }  # fmt: skip
             for arm, (loss, gradient) in arms.items():
@@ -184,9 +186,9 @@ def cpu(quick):
             arms["trained dense, SGD"] = trained(k)
         found += _table(k, "fp32", in_turns(arms, repeats))
         if hasattr(F, "linear_cross_entropy") and k in (10_000, 100_000):
-            chunks = {f"F.linear_cross_entropy, {c or 'default'}": partial(linear, chunk=c) for c in (None, 64, 256)}
-            times = in_turns({"frozen dense": arms["frozen dense"], "streaming rademacher": arms["streaming rademacher"],
-                              **{name: frozen(k, call=call, weights=weights) for name, call in chunks.items()}}, 2)  # fmt: skip
+            named = {f"F.linear_cross_entropy, {c or 'default'}": partial(linear, chunk=c) for c in (None, 64, 256)}
+            peers = {name: frozen(k, call=call, weights=weights) for name, call in named.items()}
+            times = in_turns({"frozen dense": arms["frozen dense"], **peers}, 2)
             found += [row for row in _table(k, "fp32", times) if row["arm"].startswith("F.")]
         del arms, weights
     if not quick:
@@ -194,9 +196,7 @@ def cpu(quick):
         arms = {"frozen dense": frozen(k, torch.bfloat16), "trained dense, SGD": trained(k, torch.bfloat16)}
         arms |= {f"streaming {geometry}": ours(geometry, k, torch.bfloat16) for geometry in GEOMETRIES}
         found += _table(k, "bf16", in_turns(arms, 1))
-    return {"rows": found, "note": "" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else
-            "this CPU has no bfloat16 instructions: torch's bf16 products are 100 times slower than its fp32 ones here, "
-            "and streaming makes them in fp32; the bf16 figures say nothing about a CPU that has them"}  # fmt: skip
+    return {"rows": found, "note": "" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else NO_BF16}
 
 
 def _stored(k, weights):
@@ -269,7 +269,7 @@ def expected_section(quick):
 
 
 def structured(quick):
-    """Logits and gradient of Hadamard blocks by fast transforms H_512 = H_16 x H_32, beside the products they replace."""
+    """Sum and gradient of Hadamard blocks by fast transforms, H_512 = H_16 x H_32, beside the products they replace."""
     torch.set_num_threads(1)
     k = 10_240 if quick else 102_400
     rows, (x, y) = drawn("hadamard", k), batch(k)
@@ -304,7 +304,7 @@ def _sylvester(n):
 
 
 def _transform(x, parts):
-    """x (B, 512) @ H_512: along 16 groups of 32, then across them."""
+    """The product x (B, 512) @ H_512: along 16 groups of 32, then across them."""
     y = (x.view(-1, 32) @ parts[1]).view(len(x), 16, 32)
     return (parts[0] @ y).view(len(x), -1)
 
@@ -318,8 +318,8 @@ def cuda(quick):
                 for name, make in _cuda_arms(b, k, dim).items():
                     if time.monotonic() - begun < (60 if quick else 500):
                         found.append({"B": b, "D": dim, "K": k, "arm": name} | _on_device(make, b, k, dim))
-    found.append({"B": 1024, "D": 512, "K": 10**8, "arm": "streaming rademacher"}
-                 | _on_device(partial(ours, "rademacher", 10**8, torch.bfloat16, b=1024, device="cuda"), 1024, 10**8, 512))  # fmt: skip
+    most = partial(ours, "rademacher", 10**8, torch.bfloat16, b=1024, device="cuda")
+    found.append({"B": 1024, "D": 512, "K": 10**8, "arm": "streaming rademacher"} | _on_device(most, 1024, 10**8, 512))
     return {"rows": found, "note": torch.cuda.get_device_name()}
 
 
@@ -414,7 +414,8 @@ def main():
     parser.add_argument("--memory-of", nargs=2, metavar=("ARM", "K"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_of:
-        return memory_of(arguments.memory_of[0], int(arguments.memory_of[1]))
+        memory_of(arguments.memory_of[0], int(arguments.memory_of[1]))
+        return
     chosen = arguments.only or [name for name in SECTIONS if name != "cuda" or torch.cuda.is_available()]
     device = torch.cuda.get_device_name() if "cuda" in chosen else "cpu"
     path = Path(__file__).parent / "results" / f"head-{re.sub('[^a-z0-9]+', '-', device.lower())}.json"
