@@ -24,11 +24,15 @@ from randhead import corruptions, features
 from randhead.datasets import image_files
 from randhead.errors import DataError
 from randhead.files import sha256
+from randhead.robustness import Corrupted
 
 SEVERITIES = len(corruptions.SEVERITIES)
 # A larger image is cropped up to this: 256 px to 224, the usual central crop.  Beyond, it is another set.
 LARGEST_CROP = 256 / 224
 WORKERS = 8
+# Corruptions without chance: on the same image theirs and ours differ by rounding, or by how the set was stored.
+WITHOUT_CHANCE = ("jpeg_compression", "pixelate", "brightness", "contrast", "zoom_blur", "defocus_blur")
+CLOSE = 12.0  # grey levels, mean difference; unrelated photographs differ by 60
 LAYOUT = "a folder with labels.npy and NAME.npy files, or with folders NAME/SEVERITY/CLASS of images"
 
 
@@ -89,6 +93,21 @@ def open_set(
     place = torch.device(device)
     ids = torch.arange(len(labels))
     return PublishedSet(folder.name, labels.to(place), *rest, place, features.batch_size(image_size), ids)
+
+
+def same_images(found: PublishedSet, source: Corrupted) -> bool | None:
+    """Whether a set was made from the images of `source`, in order; None where no corruption can tell.
+
+    Equal labels say little where images are sorted by class, so the first batch of a corruption without chance decides.
+    """
+    if found.labels.tolist() != source.labels.tolist():
+        return False
+    name = next((name for name in WITHOUT_CHANCE if name in found.grid), None)
+    if name is None:
+        return None
+    severity, stop = found.grid[name][0], min(len(found.labels), found.batch)
+    (_, theirs), (_, ours) = (next(cells.cells(name, (severity,), 0, stop)) for cells in (found, source))
+    return (theirs.float() - ours.float()).abs().mean().item() < CLOSE
 
 
 def _open_arrays(folder: Path, class_names: Sequence[str], image_size: int) -> tuple:

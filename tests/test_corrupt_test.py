@@ -150,6 +150,7 @@ def test_a_released_set_is_shown_beside_our_own(call, folder, tmp_path):
     found = call("corrupt-test", "first", *FAST, "--published", tmp_path / "set", "--json").document["published"]
     assert found["n"] == 40 and found["name"] == "set"
     assert found["corruptions"] == saved.document["corruptions"]
+    assert found["same_images"] is False  # folders go by class, the digits' test split does not
     shown = call("corrupt-test", "first", *FAST, "--published", tmp_path / "set").out
     assert "released" in shown and "our own" in shown
     assert (folder / "first" / "reports" / "corrupt-test-published.png").exists()

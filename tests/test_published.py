@@ -207,6 +207,20 @@ def test_what_is_written_reads_as_what_was_corrupted(tmp_path, side):
             assert torch.equal(read, corruptions.corrupt(clean, name, severity)[images.ids[order]])
 
 
+def test_images_and_not_labels_tell_whether_a_set_is_of_the_same_images(tmp_path):
+    grid = robustness.chosen(["pixelate", "fog"], (1, 2, 3, 4, 5))
+    for seed in (0, 1):
+        list(corrupted_files.write(tmp_path / str(seed), source(32, seed=seed), grid, CLASSES))
+    ours = source(32)
+    same, other = (published.open_set(tmp_path / str(seed), CLASSES, 32) for seed in (0, 1))
+    assert same.labels.tolist() == other.labels.tolist() == ours.labels.tolist()
+    assert published.same_images(same, ours) is True
+    assert published.same_images(other, ours) is False
+    assert published.same_images(same.take(torch.tensor([1, 0, 2, 3])), ours) is False
+    (tmp_path / "0" / "pixelate.npy").unlink()
+    assert published.same_images(published.open_set(tmp_path / "0", CLASSES, 32), ours) is None
+
+
 def test_the_same_images_may_be_written_again_and_others_are_refused(tmp_path):
     grid = robustness.chosen(["fog"], (1, 2))
     list(corrupted_files.write(tmp_path / "set", source(16), grid, CLASSES))

@@ -26,8 +26,11 @@ from randhead.runs import LoadedRun
 from randhead.tally import Tally
 
 SPLIT = "test"
-SAME = "its labels are those of the test split, in order: the same images"
-OTHER = "its images are not those of the test split, or in another order: the two columns have different images"
+RELATIONS = {  # of the released images to those that we corrupted, by what `published.same_images` says
+    True: "the same images",
+    False: "other images than those of the test split, or in another order: the columns have different images",
+    None: "whether the images are those of the test split cannot be told from the corruptions that are there",
+}
 
 
 @dataclass(frozen=True)
@@ -209,15 +212,16 @@ def measure_published(
     cells = {name: severities for name, severities in cells.items() if severities}
     if not cells:
         raise DataError(f"{found.name} has none of the corruptions asked for", hint=f"it has: {', '.join(found.grid)}")
-    same = found.labels.tolist() == task.source.split.labels.tolist()
     taken = found.take(robustness.subset(found.labels, task.choice.limit, seed=task.choice.seed))
+    same = published.same_images(taken, task.source)
     what = f"{len(cells)} corruptions of {found.name}"
     tally = _robustness.fill(task.output, loaded, taken, cells, what, task.stop)
     return {
         "name": found.name,
         "folder": str(task.choice.published),
         "n": len(taken.labels),
-        "relation": SAME if same else OTHER,
+        "same_images": same,
+        "relation": RELATIONS[same],
         "notes": list(found.notes),
         **report.cells_document(tally, cells, loaded.class_names, clean_error=clean_error),
     }

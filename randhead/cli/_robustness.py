@@ -168,7 +168,8 @@ def _show_published(output: Output, document: Mapping[str, Any]) -> None:
     for name, row in theirs["corruptions"].items():
         mine = {s: ours[name][s] for s in row if s in ours.get(name, {})}
         cells = [_points(1 - sum(values.values()) / len(values)) if values else "" for values in (row, mine)]
-        rows.append([_name(name, document), *cells])
+        label = _name(name, document).replace("(procedural)", "(ours procedural)")
+        rows.append([label, *cells])
     mean = theirs["mean_corruption_accuracy"]
     mean = theirs.get("partial_mean_corruption_accuracy") if mean is None else mean
     own = document["mean_corruption_accuracy"]

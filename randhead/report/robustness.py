@@ -95,7 +95,8 @@ def published(path: Path, document: Mapping[str, Any]) -> Path:
         ):
             values = [100 - 100 * sum(table[name].values()) / len(table[name]) for name in names]
             axes.plot(values, range(len(names)), mark, color=colour, label=label, markersize=5)
-        axes.set_yticks(range(len(names)), [_label(name, document) for name in names], fontsize=8)
+        labels = [_label(name, document).replace("(procedural)", "(ours procedural)") for name in names]
+        axes.set_yticks(range(len(names)), labels, fontsize=8)
         axes.invert_yaxis()
         axes.grid(axis="y", linewidth=0.3)
         axes.set(xlabel="error, mean over severities (percent)")
