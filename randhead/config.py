@@ -45,12 +45,14 @@ class DataConfig:
     flip: bool | None = AUTO  # mirror half of the images; not for digits
     normalise: str | None = AUTO  # by the training images' mean and deviation, or what pretrained weights expect
     skip_bad_images: bool = False
+    labels: str = "class"  # or "instance": every training image is its own class
     hold_out_classes: str | None = None  # left out of training: a number, drawn by split_seed, or names with commas
 
     def __post_init__(self):
         require(bool(self.name), "data.name", "be a dataset or a folder", self.name)
         size = self.image_size
         require(size is None or 8 <= size <= 1024, "data.image_size", "be from 8 to 1024 pixels", size)
+        one_of("data.labels", self.labels, ("class", "instance"))
         require(0 < self.validation < 1, "data.validation", "be between 0 and 1", self.validation)
         require(0 <= self.split_seed < 2**63, "data.split_seed", "be from 0 to 2^63 - 1", self.split_seed)
         padding = self.crop_padding
@@ -80,6 +82,7 @@ class HeadConfig:
     neck: str = "none"
     class_keys: str = "index"  # what a class vector belongs to: the class's index or its name
     normaliser: str = "auto"
+    normaliser_tolerance: float = 0.05  # nats: "expected" is refused where the loss may be off by more
 
     def __post_init__(self):
         one_of("head.scoring", self.scoring, ("dot", "cosine"))
@@ -87,6 +90,8 @@ class HeadConfig:
         one_of("head.class_keys", self.class_keys, ("index", "name"))
         scale = self.scale
         require(scale is None or (finite(scale) and scale > 0), "head.scale", "be a positive number", scale)
+        tolerance = self.normaliser_tolerance
+        require(finite(tolerance) and tolerance > 0, "head.normaliser_tolerance", "be a positive number", tolerance)
         require(self.bias is None or finite(self.bias), "head.bias", "be a finite number", self.bias)
 
 
@@ -129,6 +134,7 @@ class TrainConfig:
     seed: int = 0  # initial weights, order of the images, crops
     head_seed: int = 0  # class vectors
     precision: str = "auto"
+    start_from: str | None = None  # folder of a run whose encoder is trained on, with other classes for example
 
     def __post_init__(self):
         require(1 <= self.epochs <= 100_000, "train.epochs", "be from 1 to 100000", self.epochs)

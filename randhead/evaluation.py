@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from randhead import metrics
+from randhead.analyses import transfer
 from randhead.datasets import Split
-from randhead.features import Inputs, extract, gather
+from randhead.features import Inputs, embeddings, extract, gather
 from randhead.model import Classifier
 
 OOD_SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
@@ -58,6 +59,33 @@ def quick_figures(
         low, high = min(low, logits.min().item()), max(high, logits.max().item())
         n += len(labels)
     return {"accuracy": right / n, "nll": loss / n, "logit_min": low, "logit_max": high}
+
+
+def neighbour_figures(
+    model: Classifier,
+    split: Split,
+    train: Split,
+    inputs: Inputs,
+    *,
+    num_classes: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """How often the nearest training images have the label of an image: `accuracy` of 20 neighbours, and of one.
+
+    For models whose class vectors do not stand for the labels: neither NLL nor ECE exist.  On the training split an
+    image finds itself, so only 20 neighbours say something there.
+    """
+    features, gallery = (embeddings(model, part, inputs, stop=stop) for part in (split, train))
+    found = transfer.neighbours(features, split.labels.cpu(), gallery, train.labels.cpu(), num_classes=num_classes)
+    top = found["knn_20"]
+    return {
+        "n": len(split),
+        "accuracy": top,
+        "accuracy_standard_error": metrics.binomial_error(top, len(split)),
+        **found,
+        "nll": None,
+        "ece": None,
+    }
 
 
 def out_of_distribution(

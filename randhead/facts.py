@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from randhead import tasks
 from randhead.config import Config
 from randhead.datasets import Dataset, channel_statistics
 from randhead.errors import UsageError
@@ -17,6 +18,7 @@ def resolve(config: Config, dataset: Dataset) -> dict[str, Any]:
     mean, std = _normalisation(config, dataset)
     return {
         "class_names": list(dataset.class_names),
+        "num_classes": tasks.of(config, dataset).num_classes,
         "image_size": dataset.image_size,
         "mean": mean,
         "std": std,

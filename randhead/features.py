@@ -57,6 +57,21 @@ def extract(
         yield *embed(model, images, inputs), labels.to(inputs.device)
 
 
+def embeddings(model: Classifier, split: Split, inputs: Inputs, *, stop: Callable[[], bool] = lambda: False) -> Tensor:
+    """Features as they meet the class vectors, without logits: (N, D) float32 on the CPU.
+
+    For heads with more classes than there is memory for logits.  Raises StopRequested where `stop` answers True.
+    """
+    model.eval()
+    parts = []
+    for images in split.images.batches(torch.arange(len(split)), batch_size(split.images.shape[-1])):
+        if stop():
+            raise StopRequested("stopped while evaluating")
+        with torch.no_grad(), inputs.autocast():
+            parts.append(model.embed(inputs.prepare(images)).float().cpu())
+    return torch.cat(parts)
+
+
 @torch.no_grad()
 def embed(model: Classifier, images: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """uint8 images (B, 3, H, W) -> features as they meet the class vectors (B, D), logits (B, K), float32."""

@@ -102,6 +102,15 @@ class LoadedRun:
     selected: dict[str, Any]  # epoch, val accuracy and NLL of the weights
     weights_sha256: str
 
+    def require_classes(self) -> "LoadedRun":
+        """The run itself.  Raises UsageError where its class vectors stand for images, not for classes."""
+        if self.config.data.labels == "instance":
+            raise UsageError(
+                f"{self.run.name} has a class vector for every training image, none for a class",
+                hint="use randhead eval without further options, or randhead analyze transfer",
+            )
+        return self
+
 
 def default_name(config: Config) -> str:
     """<dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest>: equal config, equal names."""
@@ -229,7 +238,7 @@ def new_model(config: Config, facts: Mapping[str, Any], *, drawn: torch.Tensor |
     head = config.head
     return build_model(
         config.backbone.name,
-        num_classes=len(facts["class_names"]),
+        num_classes=facts["num_classes"],
         image_size=facts["image_size"],
         seed=config.train.seed,
         head_seed=config.train.head_seed,
@@ -243,12 +252,16 @@ def new_model(config: Config, facts: Mapping[str, Any], *, drawn: torch.Tensor |
         neck=head.neck,
         class_names=facts["class_names"] if head.class_keys == "name" else None,
         normaliser=head.normaliser,
+        normaliser_tolerance=head.normaliser_tolerance,
         drawn=drawn,
     )
 
 
 def rebuild(config: Config, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Classifier:
     """The classifier whose state_dict is `tensors`.  Raises RunError where they do not fit its configuration."""
+    if config.data.labels == "class" and facts["num_classes"] != len(facts["class_names"]):
+        message = f"{facts['num_classes']} class vectors for {len(facts['class_names'])} class names"
+        raise RunError(message, hint="train again with --fresh")
     plain = settings.build({**settings.flatten(config), "backbone.pretrained": False})
     # Learned vectors have moved from where they were drawn, which is what the head's spec names.
     drawn = None if config.head.trainable else tensors.get("head.vectors")

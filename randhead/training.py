@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import augment, checkpoint, evaluation, facts, machine, preflight, runs, seeds, settings, snapshot
+from randhead import augment, checkpoint, facts, inherit, machine, preflight, runs, seeds, settings, snapshot, tasks
 from randhead.config import Config
 from randhead.datasets import Dataset
 from randhead.errors import DivergedError, RunError
@@ -24,6 +24,8 @@ from randhead.files import write_json
 from randhead.optim import Schedule, optimiser
 from randhead.runs import Run
 from randhead.snapshot import Progress
+
+CHECKED_CLASSES = 65_536  # of more, the pre-flight check looks at these
 
 
 def fit(
@@ -64,7 +66,11 @@ class _Trainer:
         self.config, self.dataset, self.run, self.stop = config, dataset, run, stop
         self.place = machine.device(config.machine.device)
         self.facts = facts.resolve(config, dataset)
-        self.model = runs.new_model(config, self.facts).to(self.place, memory_format=torch.channels_last)
+        self.task = tasks.of(config, dataset)
+        self.model = runs.new_model(config, self.facts)
+        if config.train.start_from:
+            inherit.take_over(self.model, dataset.class_names, runs.load_run(config.train.start_from, device="cpu"))
+        self.model.to(self.place, memory_format=torch.channels_last)
         self.backbone = torch.compile(self.model.backbone) if config.machine.compile else self.model.backbone
         self.facts |= {"dim": self.model.head.dim, "scale": float(self.model.head.scale)}
         self.optimizer = optimiser(self.model, config.optim)
@@ -85,7 +91,7 @@ class _Trainer:
         runs.set_last(self.run)
         head = self.model.head
         check = preflight.inspect(
-            head.class_vectors().detach().cpu(),
+            head.rows().tile(0, min(head.num_classes, CHECKED_CLASSES), torch.float32),
             scoring=head.scoring,
             scale=float(head.scale),
             nonnegative=self.model.backbone.nonnegative and self.config.head.neck == "none",
@@ -105,7 +111,7 @@ class _Trainer:
     def finish(self) -> dict[str, Any]:
         """Read the test split, once, with the selected weights, and write what the run leaves."""
         self.model.load_state_dict(dict(self.best_weights))
-        test = evaluation.evaluate(self.model, self.dataset.splits["test"], self.inputs, stop=self.stop)
+        test = self.task.evaluate(self.model, "test", self.inputs, stop=self.stop)
         self._write_model()
         progress = self.progress
         images = len(self.train_split) * self.config.train.epochs
@@ -113,7 +119,7 @@ class _Trainer:
             "run": self.run.name,
             "epochs": self.config.train.epochs,
             "selected": progress.best,
-            "val": {key: progress.best[key] for key in ("accuracy", "nll")},
+            "val": {key: progress.best.get(key) for key in ("accuracy", "nll")},
             "test": test,
             "seconds": round(progress.seconds, 3),
             "images_per_second": round(images / max(progress.seconds, 1e-9), 1),
@@ -157,7 +163,7 @@ class _Trainer:
         padding = self.facts["crop_padding"]
         ids = order.to(self.place)
         crops = augment.draw(ids, seed=train.seed, epoch=epoch, padding=padding, flip=self.facts["flip"])
-        labels = self.train_split.labels.to(self.place)[ids]
+        labels = self.task.labels.to(self.place)[ids]
         starts = range(0, len(order), size)
         for start, images in zip(starts, self.train_split.images.batches(order, size), strict=True):
             rows = slice(start, start + size)
@@ -199,13 +205,13 @@ class _Trainer:
     def _close_epoch(self) -> EpochDone:
         """Validate, select, log and save."""
         progress = self.progress
-        val = evaluation.quick_figures(self.model, self.dataset.splits["val"], self.inputs, stop=self.stop)
+        val = self.task.validate(self.model, self.inputs, stop=self.stop)
         if not all(map(math.isfinite, val.values())):
             raise _diverged(f"the validation figures are not finite after step {progress.step}")
         progress.epoch += 1
-        best = not progress.best or (val["accuracy"], -val["nll"]) > (progress.best["accuracy"], -progress.best["nll"])
+        best = not progress.best or tasks.rank(val) > tasks.rank(progress.best)
         if best:
-            progress.best = {"epoch": progress.epoch, "accuracy": val["accuracy"], "nll": val["nll"]}
+            progress.best = {"epoch": progress.epoch, **{key: val[key] for key in ("accuracy", "nll") if key in val}}
             self.best_weights = {name: tensor.cpu().clone() for name, tensor in self.model.state_dict().items()}
         figures = {
             "epoch": progress.epoch,
@@ -228,7 +234,11 @@ class _Trainer:
         """The learning rate and the gradient norms of the step that was just made."""
         backbone, head = self.model.backbone, self.model.head
         figures = {"lr": self.optimizer.param_groups[0]["lr"], "grad_norm_backbone": _norm(list(backbone.parameters()))}
-        return {**figures, "grad_norm_vectors": _norm([head.vectors])} if head.trainable else figures
+        if head.trainable:
+            figures["grad_norm_vectors"] = _norm([head.vectors])
+        if head.normaliser == "expected":
+            figures["normaliser_error_bound"] = head.last_error_bound
+        return figures
 
     def _head_figures(self) -> dict[str, float]:
         """The scale, and how far learned class vectors have turned from their start."""

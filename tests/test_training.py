@@ -206,7 +206,7 @@ def test_clipping_bounds_the_gradient_and_leaves_a_small_one_alone(tmp_path, ima
 
 
 def test_the_paper_recipe_starts_and_lowers_its_rate_on_a_plateau(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(training.evaluation, "quick_figures", lambda *args, **options: {"accuracy": 0.1, "nll": 1.0})
+    monkeypatch.setattr(evaluation, "quick_figures", lambda *args, **options: {"accuracy": 0.1, "nll": 1.0})
     settings = config(train__epochs=6, optim__schedule="plateau", optim__lr=0.1, optim__plateau_patience=1)
     fit(tmp_path / PATH, settings, images)
     assert [line["lr"] for line in log(tmp_path / PATH)] == pytest.approx([0.1, 0.1, 0.1, 0.02, 0.02, 0.004])
@@ -232,7 +232,7 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path, images, monkeypatch, f
         accuracy, nll = next(answers)
         return {"accuracy": accuracy, "nll": nll, "logit_min": 0.0, "logit_max": 1.0}
 
-    monkeypatch.setattr(training.evaluation, "quick_figures", quick_figures)
+    monkeypatch.setattr(evaluation, "quick_figures", quick_figures)
     happened = fit(tmp_path / PATH, config(train__epochs=3), images)
     summary = happened[-1].summary
     assert summary["selected"]["epoch"] == selected
@@ -249,7 +249,7 @@ def test_the_test_split_is_read_once_at_the_end(tmp_path, images, monkeypatch):
         asked.append(split is images.splits["test"])
         return evaluate(model, split, inputs, stop=stop)
 
-    monkeypatch.setattr(training.evaluation, "evaluate", watched)
+    monkeypatch.setattr(evaluation, "evaluate", watched)
     fit(tmp_path / PATH, config(), images)
     assert asked == [True]
 
@@ -293,7 +293,7 @@ def test_a_learning_rate_that_is_far_too_high_ends_as_diverged_and_saves_nothing
 
 def test_validation_figures_that_are_not_finite_end_as_diverged_and_are_not_logged(tmp_path, images, monkeypatch):
     bad = {"accuracy": 0.1, "nll": float("nan")}
-    monkeypatch.setattr(training.evaluation, "quick_figures", lambda *args, **options: bad)
+    monkeypatch.setattr(evaluation, "quick_figures", lambda *args, **options: bad)
     with pytest.raises(DivergedError, match="validation figures are not finite after step 3"):
         fit(tmp_path / PATH, config(), images)
     assert not (tmp_path / PATH / "metrics.jsonl").exists()

@@ -69,8 +69,9 @@ def run_corrupt_test(
     """Test the runs and show what came out."""
     output = Output(as_json=as_json)
     recipe, grid = resolve(choice)
-    loaded = list({_place(run): run for run in (runs.load_run(n, root=root, device=device) for n in names)}.values())
-    reference = runs.load_run(baseline, root=root, device=device) if baseline else loaded[0]
+    found = [load(name, root, device) for name in names]
+    loaded = list({_place(run): run for run in found}.values())
+    reference = load(baseline, root, device) if baseline else loaded[0]
     if baseline and [_place(run) for run in loaded] == [_place(reference)]:
         raise UsageError(f"--baseline is the run itself, {reference.run.name}", hint="name another run")
     with output.progress("reading images") as progress:
@@ -94,6 +95,11 @@ def run_corrupt_test(
     for file in files:
         output.say(f"report   {shown(file)}")
     output.result({**documents[0], "others": documents[1:]})
+
+
+def load(name: str | None, root: Path, device: str) -> LoadedRun:
+    """A run that tells classes apart."""
+    return runs.load_run(name, root=root, device=device).require_classes()
 
 
 def resolve(choice: Choice) -> tuple[Recipe, Grid]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import typer
 
-from randhead import evaluation, runs
+from randhead import evaluation, runs, tasks
 from randhead.cli import _robustness
-from randhead.cli._output import Output, percent, shown
+from randhead.cli._output import Output, nats, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import one_of
 from randhead.datasets import Dataset
@@ -35,6 +35,8 @@ def run_evaluation(
     one_of("--split", split, SPLITS)
     output = Output(as_json=as_json)
     loaded = runs.load_run(name, root=root, device=device)
+    if ood or corruptions:
+        loaded.require_classes()
     with GracefulStop() as stop:
         try:
             document = measure(output, loaded, split=split, data=data, ood=ood, corruptions=corruptions, stop=stop)
@@ -43,7 +45,9 @@ def run_evaluation(
     stem = "-".join(["evaluate", *([runs.slug(data)] if data else []), split])
     report = loaded.run.reports / f"{stem}.json"
     write_json(report, document)
-    files = [figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names)]
+    files = []
+    if "confusion" in document:
+        files.append(figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names))
     show(output, loaded, document)
     if corruptions:
         _robustness.show(output, document["robustness"])
@@ -73,7 +77,7 @@ def measure(
         "data": dataset.name,
         "split": split,
         "class_names": list(loaded.class_names),
-        **evaluation.evaluate(loaded.model, dataset.splits[split], loaded.inputs, stop=stop),
+        **tasks.of(loaded.config, dataset).evaluate(loaded.model, split, loaded.inputs, stop=stop),
     }
     if ood:
         with output.progress("reading other images") as progress:
@@ -113,14 +117,16 @@ def show(output: Output, loaded: runs.LoadedRun, document: dict[str, Any]) -> No
     title = f"{loaded.run.name}: {document['split']} split of {document['data']}, n = {document['n']}"
     rows = [
         ["accuracy", f"{percent(document['accuracy'])} +- {100 * document['accuracy_standard_error']:.2f}"],
-        ["top-5 accuracy", percent(document["top5_accuracy"])],
-        ["NLL", f"{document['nll']:.4f} nats"],
+        ["top-5 accuracy", percent(document.get("top5_accuracy"))],
+        ["accuracy of the nearest neighbour", percent(document.get("knn_1"))],
+        ["NLL", nats(document["nll"])],
         ["ECE, 15 bins of equal width", percent(document["ece"])],
-        ["ECE, 15 bins of equal mass", percent(document["ece_equal_mass"])],
+        ["ECE, 15 bins of equal mass", percent(document.get("ece_equal_mass"))],
     ]
     output.table(title, ["figure", "value"], [row for row in rows if row[1]])
-    _show_diagnostics(output, document["diagnostics"])
-    _show_classes(output, loaded.class_names, document)
+    if "confusion" in document:
+        _show_diagnostics(output, document["diagnostics"])
+        _show_classes(output, loaded.class_names, document)
     if "ood" in document:
         scores = {name: document["ood"][name] for name in evaluation.OOD_SCORES}
         rows = [[name.replace("_", " "), s["auroc"], percent(s["fpr_at_95_recall"])] for name, s in scores.items()]

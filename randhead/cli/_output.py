@@ -61,6 +61,11 @@ def percent(share: float | None) -> str:
     return "" if share is None or math.isnan(share) else f"{100 * share:.2f} %"
 
 
+def nats(loss: float | None) -> str:
+    """0.0209 -> '0.0209 nats'; nothing for what does not exist."""
+    return "" if loss is None else f"{loss:.4f} nats"
+
+
 def shown(path: Path) -> str:
     """A path as a person would type it: from here, where it is below here."""
     try:

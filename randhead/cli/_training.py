@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from randhead import catalog, datasets, events, machine, recipes, runs, settings, training
-from randhead.cli._output import Output, percent, shown
+from randhead.cli._output import Output, nats, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import Config
 from randhead.report import card
@@ -49,12 +49,12 @@ def show_summary(output: Output, run: runs.Run, summary: dict[str, Any]) -> None
     error = f"+- {100 * test['accuracy_standard_error']:.2f}"
     rows = [
         ["test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}"],
-        ["test NLL", f"{test['nll']:.4f}", "nats"],
+        ["test NLL", nats(test["nll"]), ""],
         ["test ECE", percent(test["ece"]), "15 bins of equal width"],
         ["val accuracy", percent(val["accuracy"]), f"selected epoch {summary['selected']['epoch']}"],
         ["training", f"{summary['seconds']:.1f} s", f"{summary['images_per_second']:,.0f} images/s"],
     ]
-    output.table("", ["figure", "value", ""], rows)
+    output.table("", ["figure", "value", ""], [row for row in rows if row[1]])
     output.say(f"\nrun    {shown(run.path)}\nnext   randhead eval")
     output.result({**summary, "path": str(run.path)})
 
@@ -99,7 +99,7 @@ class _Display:
         images = facts["images"]
         self.output.note(
             f"{self.config.data.name}: {images['train']} training, {images['val']} validation and {images['test']} "
-            f"test images of {facts['image_size']} px, {len(facts['class_names'])} classes"
+            f"test images of {facts['image_size']} px, {facts['num_classes']} classes"
         )
         kind = "learned" if head.trainable else "fixed"
         self.output.note(
@@ -113,9 +113,10 @@ class _Display:
     def _epoch(self, event: events.EpochDone) -> None:
         figures = event.figures
         mark = " *" if event.best else ""
+        nll = f"NLL {figures['val_nll']:.4f}  " if "val_nll" in figures else ""
         self.output.note(
             f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  loss {figures['train_loss']:.4f}  "
-            f"val accuracy {percent(figures['val_accuracy']):>8}  NLL {figures['val_nll']:.4f}  "
+            f"val accuracy {percent(figures['val_accuracy']):>8}  {nll}"
             f"lr {figures['lr']:.2g}{mark}"
         )
 

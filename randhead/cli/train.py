@@ -15,6 +15,10 @@ def train(
     data: Annotated[
         str | None, typer.Option(help="digits (the default), cifar10, ... or a folder of images.", rich_help_panel=DATA)
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="class (the default), or instance: every image its own class.", rich_help_panel=DATA),
+    ] = None,
     skip_bad_images: Annotated[
         bool | None, typer.Option("--skip-bad-images", help="Leave unreadable images out.", rich_help_panel=DATA)
     ] = None,
@@ -60,6 +64,12 @@ def train(
             help="What comes before the scores: none (the default), linear or batchnorm.", rich_help_panel=HEAD
         ),
     ] = None,
+    normaliser: Annotated[
+        str | None,
+        typer.Option(
+            help="How the softmax is summed: auto (the default), dense, streaming or expected.", rich_help_panel=HEAD
+        ),
+    ] = None,
     head_seed: Annotated[
         int | None, typer.Option(help="Seed of the class vectors (default 0).", rich_help_panel=HEAD)
     ] = None,
@@ -69,8 +79,12 @@ def train(
             help="default, paper (the official code's settings) or fair (equal for all).", rich_help_panel=TRAINING
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often all images are seen (default 30).", rich_help_panel=TRAINING)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step (default 64).", rich_help_panel=TRAINING)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="How often all images are seen (default 30).", rich_help_panel=TRAINING)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step (default 64).", rich_help_panel=TRAINING)
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of everything else (default 0).", rich_help_panel=TRAINING)
     ] = None,
@@ -82,6 +96,10 @@ def train(
     ] = None,
     compile_: Annotated[
         bool | None, typer.Option("--compile", help="Compile the encoder.", rich_help_panel=TRAINING)
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder of a run to train on from, with new classes too.", rich_help_panel=RUN),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN)] = None,
     set_: Annotated[
@@ -104,6 +122,7 @@ def train(
 
     options: dict[str, Any] = {
         "data.name": data,
+        "data.labels": labels,
         "data.skip_bad_images": skip_bad_images,
         "data.hold_out_classes": hold_out_classes,
         "backbone.name": backbone,
@@ -114,11 +133,13 @@ def train(
         "head.class_keys": class_keys,
         "head.scale": scale,
         "head.neck": neck,
+        "head.normaliser": normaliser,
         "train.head_seed": head_seed,
         "recipe": recipe,
         "train.epochs": epochs,
         "train.batch_size": batch_size,
         "train.seed": seed,
+        "train.start_from": None if from_ is None else str(from_.resolve()),
         "machine.device": device,
         "train.precision": precision,
         "machine.compile": compile_,

@@ -27,13 +27,15 @@ def text(run: Run, config: Config, summary: dict[str, Any]) -> str:
         "| figure | value |",
         "|---|---|",
         f"| test accuracy | {test['accuracy']:.4f} +- {test['accuracy_standard_error']:.4f} (n = {test['n']}) |",
-        f"| test NLL | {test['nll']:.4f} nats |",
-        f"| test ECE, 15 bins of equal width | {test['ece']:.4f} |",
+        *([f"| test NLL | {test['nll']:.4f} nats |"] if test["nll"] is not None else []),
+        *([f"| test ECE, 15 bins of equal width | {test['ece']:.4f} |"] if test["ece"] is not None else []),
         f"| validation accuracy | {val['accuracy']:.4f} (selected: epoch {selected} of {summary['epochs']}) |",
         f"| training | {summary['seconds']:.1f} s, {summary['images_per_second']:.0f} images/s, {summary['device']} |",
         "",
         "The weights were selected on the validation split; the test split was read once, at the end.",
     ]
+    if config.data.labels == "instance":
+        lines += ["", "Every training image was its own class; accuracy is that of the 20 nearest training images."]
     if config.recipe in recipes.NOTES:
         lines += ["", f"Recipe `{config.recipe}`. {recipes.NOTES[config.recipe]}"]
     if summary["bad_images"]:

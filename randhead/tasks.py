@@ -1,0 +1,74 @@
+"""What a training is for: telling classes apart, or telling every image from every other.
+
+A task says which labels the loss sees, and how a model is judged.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from randhead import evaluation
+from randhead.config import Config
+from randhead.datasets import Dataset
+from randhead.errors import UsageError
+from randhead.features import Inputs
+from randhead.model import Classifier
+
+Stop = Callable[[], bool]
+
+
+class ClassTask:
+    """The classes of the data set."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+        self.num_classes = len(dataset.class_names)
+        self.labels = dataset.splits["train"].labels
+
+    def validate(self, model: Classifier, inputs: Inputs, *, stop: Stop) -> dict[str, float]:
+        """What selects a model: accuracy first, then NLL."""
+        return evaluation.quick_figures(model, self.dataset.splits["val"], inputs, stop=stop)
+
+    def evaluate(self, model: Classifier, split: str, inputs: Inputs, *, stop: Stop) -> dict[str, Any]:
+        """All figures of a split."""
+        return evaluation.evaluate(model, self.dataset.splits[split], inputs, stop=stop)
+
+
+class InstanceTask:
+    """Every training image a class of its own: instance discrimination (Wu et al. 2018, arXiv 1805.01978).
+
+    The model is judged by the real labels, which training never sees: the share of images whose nearest training images
+    have the same label.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+        self.num_classes = len(dataset.splits["train"])
+        self.labels = torch.arange(self.num_classes)
+
+    def validate(self, model: Classifier, inputs: Inputs, *, stop: Stop) -> dict[str, float]:
+        """What selects a model: the accuracy of 20 neighbours."""
+        found = self.evaluate(model, "val", inputs, stop=stop)
+        return {key: found[key] for key in ("accuracy", "knn_1")}
+
+    def evaluate(self, model: Classifier, split: str, inputs: Inputs, *, stop: Stop) -> dict[str, Any]:
+        """Accuracy of 20 neighbours and of one, of a split."""
+        splits = self.dataset.splits
+        return evaluation.neighbour_figures(
+            model, splits[split], splits["train"], inputs, num_classes=len(self.dataset.class_names), stop=stop
+        )
+
+
+def of(config: Config, dataset: Dataset) -> ClassTask | InstanceTask:
+    """The task of a configuration.  Raises UsageError for class names where there are none."""
+    if config.data.labels == "class":
+        return ClassTask(dataset)
+    if config.head.class_keys == "name":
+        raise UsageError("instance labels have no names", hint="use --class-keys index")
+    return InstanceTask(dataset)
+
+
+def rank(figures: dict[str, float]) -> tuple[float, float]:
+    """What makes one epoch better than another: accuracy, then a lower NLL where there is one."""
+    return figures["accuracy"], -figures.get("nll", 0.0)

@@ -1,0 +1,96 @@
+import pytest
+import tiny
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from randhead import features, runs, tasks
+from randhead.errors import RunError, UsageError
+from randhead.inherit import take_over
+
+
+@pytest.fixture(scope="module")
+def instance_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("instance") / "run"
+    config = tiny.config(data__labels="instance", head__scoring="cosine", head__neck="linear")
+    tiny.fit(folder, config, tiny.digits())
+    return folder
+
+
+def test_every_training_image_is_a_class_of_its_own(instance_run):
+    loaded = runs.load_run(str(instance_run))
+    assert loaded.model.head.num_classes == 40
+    assert loaded.class_names == tuple("0123456789")
+    task = tasks.of(loaded.config, tiny.digits())
+    assert task.labels.equal(torch.arange(40))
+
+
+def test_instance_runs_are_judged_by_scikit_learns_nearest_neighbours(instance_run):
+    loaded, images = runs.load_run(str(instance_run)), tiny.digits()
+    found = tasks.of(loaded.config, images).evaluate(loaded.model, "test", loaded.inputs, stop=lambda: False)
+    embedded = {
+        name: torch.nn.functional.normalize(features.embeddings(loaded.model, split, loaded.inputs), dim=1).numpy()
+        for name, split in images.splits.items()
+    }
+    labels = {name: split.labels.numpy() for name, split in images.splits.items()}
+    judge = KNeighborsClassifier(1).fit(embedded["train"], labels["train"])
+    assert found["knn_1"] == pytest.approx(judge.score(embedded["test"], labels["test"]))
+    assert (found["n"], found["nll"], found["ece"]) == (20, None, None)
+    assert found == runs.Run(instance_run).summary()["test"]
+
+
+def test_labels_never_seen_in_training_decide_nothing_but_the_judgement(tmp_path, instance_run):
+    images = tiny.digits()
+    images.splits["train"].labels[:] = 0
+    config = tiny.config(data__labels="instance", head__scoring="cosine", head__neck="linear")
+    tiny.fit(tmp_path / "other", config, images)
+    losses = [[line["train_loss"] for line in tiny.log(folder)] for folder in (instance_run, tmp_path / "other")]
+    assert losses[0] == losses[1]
+
+
+def test_commands_that_need_classes_refuse_an_instance_run(instance_run):
+    with pytest.raises(UsageError, match="a class vector for every training image"):
+        runs.load_run(str(instance_run)).require_classes()
+
+
+def test_instance_labels_cannot_be_keyed_by_name():
+    with pytest.raises(UsageError, match="no names"):
+        tasks.of(tiny.config(data__labels="instance", head__class_keys="name"), tiny.digits())
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(tmp_path, learned):
+    images = tiny.digits()
+    tiny.fit(tmp_path / "old", tiny.config(head__class_keys="name", head__trainable=learned), images)
+    old = runs.load_run(str(tmp_path / "old"))
+    names = ("new", *reversed(images.class_names))
+    facts = {"class_names": list(names), "num_classes": 11, "image_size": 8}
+    model = runs.new_model(tiny.config(head__class_keys="name", head__trainable=learned), facts)
+    take_over(model, names, old)
+    moved = model.head.class_vectors()[1:].flip(0)
+    assert moved.equal(old.model.head.class_vectors())
+    ours, theirs = model.backbone.state_dict(), old.model.backbone.state_dict()
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+
+
+def test_training_on_is_refused_where_a_vector_would_move(tmp_path):
+    images = tiny.digits()
+    tiny.fit(tmp_path / "old", tiny.config(), images)
+    old = runs.load_run(str(tmp_path / "old"))
+    names = tuple(reversed(images.class_names))
+    model = runs.new_model(tiny.config(), {"class_names": list(names), "num_classes": 10, "image_size": 8})
+    with pytest.raises(UsageError, match="would get another vector"):
+        take_over(model, names, old)
+    other = runs.new_model(
+        tiny.config(backbone__name="resnet18"), {"class_names": list(names), "num_classes": 10, "image_size": 8}
+    )
+    with pytest.raises(RunError, match="encoder"):
+        take_over(other, names, old)
+
+
+def test_training_on_starts_from_what_was_learned(tmp_path):
+    images = tiny.digits()
+    tiny.fit(tmp_path / "old", tiny.config(head__class_keys="name"), images)
+    config = tiny.config(head__class_keys="name", train__start_from=str(tmp_path / "old"), train__epochs=1)
+    tiny.fit(tmp_path / "new", config, images)
+    first = tiny.log(tmp_path / "new")[0]["train_loss"]
+    assert first < tiny.log(tmp_path / "old")[0]["train_loss"]
