@@ -51,6 +51,7 @@ def law_of(name, value, level):
     return stats.poisson(value * level / 255), 255 / level
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian_noise", "speckle_noise", "shot_noise"])
 @pytest.mark.parametrize(("parameters", "severity"), CELLS)
 def test_noise_follows_its_law(name, parameters, severity):
@@ -80,6 +81,7 @@ def test_impulses_hit_their_share_of_values_and_are_salt_as_often_as_pepper(para
     assert salt + pepper + (out == 128).sum() == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", parity.FIELDS)
 def test_fields_are_distributed_as_the_references(name):
     clean = parity.inputs(32)[0]

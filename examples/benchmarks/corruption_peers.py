@@ -5,6 +5,7 @@ today's numpy and scikit-image); the scripts of hendrycks/robustness and the hea
 from folders that the user names, with their calls of removed interfaces renamed.
 """
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -69,6 +70,7 @@ def imagecorruptions_release() -> types.ModuleType | None:
     return _run((Path(found.origin).parent / "corruptions.py").read_text(), "imagecorruptions.corruptions")
 
 
+@functools.cache
 def torch_uncertainty() -> types.ModuleType | None:
     """The module of torch-uncertainty's corruptions, or None; the rest of that package is not imported."""
     found = importlib.util.find_spec("torch_uncertainty")
@@ -85,12 +87,15 @@ def torch_uncertainty() -> types.ModuleType | None:
     return importlib.import_module("torch_uncertainty.transforms.corruption")
 
 
-class _FrostImages(list):
-    """In place of torch-uncertainty's download: plain pictures of the same kind and size."""
+class _FrostImages:
+    """In place of torch-uncertainty's package of frost pictures: one of the same size, already decoded."""
 
-    def __init__(self, *_args, **_options):
-        picture = np.random.default_rng(0).integers(0, 256, (600, 900, 3), dtype=np.uint8)
-        super().__init__([Image.fromarray(picture)] * 5)
+    def __init__(self, *_args: object, transform: Callable | None = None, **_options: object):
+        self.picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (600, 900, 3), dtype=np.uint8))
+        self.transform = transform
+
+    def __getitem__(self, index: int) -> object:
+        return self.transform(self.picture) if self.transform else self.picture
 
 
 def one_by_one(module: types.ModuleType) -> Peer:

@@ -12,6 +12,7 @@ operations, with the parameters of the published 32, 64 and 224 px sets.  A corr
 Both treat each image for itself, with the same bits in any batch, order, chunk and thread count.
 """
 
+import functools
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
@@ -34,13 +35,13 @@ def names(group: str | None = None) -> list[str]:
 
     Raises UsageError for an unknown group.
     """
-    members = sorted(catalog.names("corruptions"), key=lambda name: catalog.load("corruptions", name).ORDER)
+    members = sorted(catalog.names("corruptions"), key=lambda name: _member(name).ORDER)
     if group is None:
         return members
     if group != "benchmark" and group not in GROUPS:
         raise unknown("group of corruptions", group, ("benchmark", *GROUPS))
     groups = set(GROUPS) - {"extra"} if group == "benchmark" else {group}
-    return [name for name in members if catalog.load("corruptions", name).GROUP in groups]
+    return [name for name in members if _member(name).GROUP in groups]
 
 
 def corrupt(
@@ -78,7 +79,7 @@ def corrupt_each(
     Arguments, results and errors are those of `corrupt`, to the bit.
     """
     severities = tuple(severities)
-    module = catalog.load("corruptions", name)
+    module = _member(name)
     _check_images(images)
     ids = _checked_ids(ids, images)
     parameters = parameters_for(images.shape[-2:]) if parameters is None else parameters
@@ -96,6 +97,12 @@ def corrupt_each(
         for severity, place in zip(severities, out, strict=True):
             place[rows] = _at(module, chunk, field, severity, parameters)
     return ((s, o[:, : images.shape[1]].contiguous()) for s, o in zip(severities, out, strict=True))
+
+
+@functools.cache
+def _member(name: str) -> ModuleType:
+    """The module of a corruption; kept, as reading the folder each time costs more than a small batch."""
+    return catalog.load("corruptions", name)
 
 
 def _at(module: ModuleType, chunk: Tensor, field: dict[str, Tensor], severity: int, parameters: str) -> Tensor:
