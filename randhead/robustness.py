@@ -7,11 +7,13 @@ sums and one bit an image and cell (`tally`), which does not grow with the featu
 on with the batch at which it was.
 """
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +25,7 @@ from randhead.corruptions.frost import Textures
 from randhead.datasets import FileImages, Split
 from randhead.errors import UsageError, unknown
 from randhead.features import Inputs, StopRequested
+from randhead.files import sha256
 from randhead.model import Classifier
 from randhead.tally import Tally, measure
 
@@ -125,6 +128,7 @@ class Corrupted:
             "ids": checkpoint.state_sha256({"ids": self.ids}),
             "textures": checkpoint.state_sha256(pictures),
             "own": recipe.own_sha256,
+            "code": _code(),
             **recipe.describe(self.split.images.shape[1:]),
         }
 
@@ -235,6 +239,13 @@ def fingerprint(split: Split, ids: Tensor) -> str:
         for batch in images.batches(ids, features.batch_size(images.shape[-1])):
             digest.update(batch.cpu().contiguous().numpy())
     return digest.hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """A hash of the code that corrupts: another version of it may make other images."""
+    files = [*sorted(Path(corruptions.__file__).parent.glob("*.py")), Path(seeds.__file__)]
+    return sha256("".join(sha256(file) for file in files).encode())
 
 
 def _checked(out: Tensor, images: Tensor, name: str) -> Tensor:

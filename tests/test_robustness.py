@@ -124,8 +124,8 @@ def test_a_finished_grid_is_read_and_a_larger_one_computes_what_it_lacks(model, 
     assert asked == [("gaussian_noise", (2,)), ("fog", (1,))]
 
 
-@pytest.mark.parametrize("change", ["seed", "parameters", "ids", "images", "labels"])
-def test_cells_of_another_identity_are_never_mixed_in(model, inputs, tmp_path, change):
+@pytest.mark.parametrize("change", ["seed", "parameters", "ids", "images", "labels", "code"])
+def test_cells_of_another_identity_are_never_mixed_in(model, inputs, tmp_path, monkeypatch, change):
     first = Corrupted(split(), Recipe())
     filled(model, first, inputs, path=(path := tmp_path / "cells.safetensors"))
     other = {
@@ -134,10 +134,14 @@ def test_cells_of_another_identity_are_never_mixed_in(model, inputs, tmp_path, c
         "ids": lambda: Corrupted(split(), Recipe(), ids=torch.arange(1, N + 1) % N),
         "images": lambda: Corrupted(split(seed=1), Recipe()),
         "labels": lambda: Corrupted(Split(split().images, split().labels.flip(0)), Recipe()),
+        "code": lambda: Corrupted(split(), Recipe()),
     }[change]()
-    assert other.identity() != first.identity()
+    before = first.identity()
+    if change == "code":
+        monkeypatch.setattr(robustness, "_code", lambda: "a newer version")
+    assert other.identity() != before
     assert Tally(N, other.identity(), path).cells == {}
-    assert tally.open_tally(tmp_path, N, first.identity()).path != tally.open_tally(tmp_path, N, other.identity()).path
+    assert tally.open_tally(tmp_path, N, before).path != tally.open_tally(tmp_path, N, other.identity()).path
 
 
 def test_a_damaged_file_starts_the_grid_anew_and_says_so(model, inputs, tmp_path):
