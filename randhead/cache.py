@@ -18,7 +18,7 @@ from torch import Tensor
 from randhead import checkpoint
 from randhead.datasets import Dataset, FileImages, Images, Split
 from randhead.errors import RunError
-from randhead.features import extract, gather
+from randhead.features import embeddings, extract, gather
 from randhead.holdout import Rows
 from randhead.runs import LoadedRun, slug
 
@@ -28,11 +28,14 @@ HEX = 12  # digits of the weights' hash in a file name
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a run makes of a split: features (N, D) as they meet the class vectors, logits (N, K), labels (N,)."""
+    """What a run makes of a split: features (N, D) as they meet the class vectors, labels (N,), logits (N, K).
+
+    Images of other classes than the run's have no logits: they would say nothing.
+    """
 
     features: Tensor
-    logits: Tensor
     labels: Tensor
+    logits: Tensor | None = None
 
 
 def features(
@@ -43,7 +46,7 @@ def features(
     stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Extracted:
-    """Features, logits (float32) and labels of a split, in its order, on the CPU; from the run folder where they are.
+    """Features and logits (float32) and labels of a split, in its order, on the CPU; from the run folder if there.
 
     A damaged file is extracted anew, and a folder that cannot be written to is worked without: `warn` is told.  Raises
     StopRequested where `stop` answers True.
@@ -52,9 +55,9 @@ def features(
     found = _read(path, identity, warn)
     if found is not None:
         return found
-    made = Extracted(*gather(extract(loaded.model, dataset.splits[split], loaded.inputs, stop=stop)))
+    made = _extract(loaded, dataset, split, stop)
     try:
-        checkpoint.save(path, vars(made), identity)
+        checkpoint.save(path, {name: tensor for name, tensor in vars(made).items() if tensor is not None}, identity)
     except RunError as error:
         warn(f"features are not kept: {error.message}")
     _sweep(path)
@@ -63,7 +66,8 @@ def features(
 
 def file_of(loaded: LoadedRun, dataset: Dataset, split: str) -> Path:
     """Where the features of a split are kept."""
-    name = f"{slug(dataset.name)}-{_part(loaded, dataset)}{split}-{loaded.weights_sha256[:HEX]}.safetensors"
+    part = "" if _of_its_classes(loaded, dataset) else "others-"
+    name = f"{slug(dataset.name)}-{part}{split}-{loaded.weights_sha256[:HEX]}.safetensors"
     return loaded.run.features / name
 
 
@@ -82,9 +86,16 @@ def fingerprint(images: Images) -> str:
     return digest.hexdigest()
 
 
-def _part(loaded: LoadedRun, dataset: Dataset) -> str:
-    """Images of other classes than the run's are kept beside its own of the same name."""
-    return "" if tuple(dataset.class_names) == loaded.class_names else "others-"
+def _of_its_classes(loaded: LoadedRun, dataset: Dataset) -> bool:
+    return loaded.config.data.labels == "class" and tuple(dataset.class_names) == loaded.class_names
+
+
+def _extract(loaded: LoadedRun, dataset: Dataset, split: str, stop: Callable[[], bool]) -> Extracted:
+    images = dataset.splits[split]
+    if not _of_its_classes(loaded, dataset):
+        return Extracted(embeddings(loaded.model, images, loaded.inputs, stop=stop), images.labels.cpu())
+    found, logits, labels = gather(extract(loaded.model, images, loaded.inputs, stop=stop))
+    return Extracted(found, labels, logits)
 
 
 def _identity(loaded: LoadedRun, split: Split) -> dict[str, Any]:

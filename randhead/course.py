@@ -21,7 +21,7 @@ class Training:
 
     def __init__(self, library: Library, loaded: LoadedRun, view: View):
         self.library, self.loaded = library, loaded
-        self.num_classes = len(loaded.class_names)
+        self.num_classes = loaded.model.head.num_classes
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:

@@ -45,7 +45,8 @@ class OneRun:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The images.  Raises DataError where they have other classes than the run."""
+        """The images.  Raises DataError where they have other classes than the run, UsageError where it has none."""
+        self.loaded.require_classes()
         dataset = self.library.dataset(self.loaded, self.view.data)
         check_classes(self.loaded, dataset)
         return dataset
@@ -143,10 +144,14 @@ class OneRun:
 
 
 class NewClasses:
-    """Subject "new classes": a run on images of classes it was not trained on, held out or of another data set."""
+    """Subject "new classes": a run on images of classes it was not trained on, held out or of another data set.
+
+    To a run that was trained to tell images apart, the classes of its own images are new too.
+    """
 
     def __init__(self, library: Library, loaded: LoadedRun, view: View):
-        if view.new_classes is None and not loaded.config.data.hold_out_classes:
+        options = loaded.config.data
+        if view.new_classes is None and options.labels == "class" and not options.hold_out_classes:
             raise UsageError(
                 f"{loaded.run.name} was trained on all classes of its data",
                 hint="give other images with --data, or train with --hold-out-classes",

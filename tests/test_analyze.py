@@ -20,6 +20,7 @@ from randhead.analyses import (
     similarity,
     transfer,
 )
+from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, UsageError
 from randhead.library import Library
 from randhead.subjects import NewClasses, OneRun, SeveralRuns, View
@@ -461,5 +462,23 @@ def test_the_likeness_of_a_class_without_samples_is_refused():
         references.class_means(torch.ones(2, 3), torch.tensor([0, 2]), 3)
 
 
+def test_mean_images_are_means_of_pixels_whatever_the_counts():
+    pixels = torch.randint(0, 256, (7, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 2, 0, 0, 2, 0, 0])
+    found = references.mean_images(Split(TensorImages(pixels, torch.arange(7)), labels), 3)
+    for k in (0, 2):
+        expected = np.stack([pixels[i].numpy().astype(float) for i in range(7) if labels[i] == k]).mean(axis=0)
+        assert np.allclose(found[k].numpy(), expected.ravel())
+    assert not found[1].any()
+
+
 def test_holding_out_is_part_of_a_runs_identity():
     assert settings.digest(config()) != settings.digest(config(data__hold_out_classes="2"))
+
+
+def test_a_run_that_tells_images_apart_meets_its_own_classes_as_new_ones(analyze, tmp_path, root):
+    train(tmp_path, "instances", root.parent / "data", data__labels="instance")
+    assert analyze("transfer", "instances", place=tmp_path)[1]["seen"]["transfer"]["classes"] == 4
+    assert analyze("dynamics", "instances", place=tmp_path)[1]["dynamics"]["chance_loss"] == pytest.approx(np.log(56))
+    code, _, err = analyze("separability", "instances", place=tmp_path)
+    assert (code, "analyze transfer" in err) == (2, True)

@@ -280,6 +280,7 @@ def test_a_browser_shows_the_page_without_an_error_or_a_request(one_page, tmp_pa
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_click_on_the_head_of_a_column_sorts_its_table_and_nothing_is_too_wide(one_page, tmp_path):
     script = """<script>
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
     const done = [];
     const check = (what, value) => done.push(what + "=" + value);
     const tables = [...document.querySelectorAll("table")];
