@@ -10,7 +10,8 @@ neighbours).
 
 Arms are normalisers of `ClassVectorHead`: "dense" is exact, "expected" does no work that grows with the number of
 images, "hard" is expected with the classes of the batch summed one by one, "learned" learns the class vectors (exact),
-and "untrained" is the network as it was drawn.  All arms of a seed start from the same weights and see the same crops.
+"hadamard" takes Hadamard vectors for random signs (exact), and "untrained" is the network as it was drawn.  All arms of
+a seed start from the same weights and see the same crops.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from randhead.analyses import transfer
 WIDTHS = (3, 48, 96, 192)
 DIM, SCALE, BATCH = 512, 14.0, 128  # 1/14 is the temperature of Wu et al.
 LR, MOMENTUM, DECAY = 0.1, 0.9, 5e-4
-ARMS = ("dense", "streaming", "expected", "hard", "learned", "untrained")
+ARMS = ("dense", "streaming", "expected", "hard", "learned", "hadamard", "untrained")
 
 
 def network(seed: int) -> nn.Sequential:
@@ -44,9 +45,10 @@ def network(seed: int) -> nn.Sequential:
 
 
 def new_head(arm: str, images: int, seed: int) -> ClassVectorHead:
-    normaliser = {"hard": "expected", "learned": "dense", "untrained": "dense"}.get(arm, arm)
+    normaliser = {"hard": "expected", "learned": "dense", "hadamard": "streaming", "untrained": "dense"}.get(arm, arm)
+    geometry = "hadamard" if arm == "hadamard" else "rademacher"
     return ClassVectorHead(
-        images, DIM, "rademacher", "cosine", trainable=arm == "learned", scale=SCALE, seed=seed, normaliser=normaliser
+        images, DIM, geometry, "cosine", trainable=arm == "learned", scale=SCALE, seed=seed, normaliser=normaliser
     )
 
 

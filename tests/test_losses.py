@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from randhead import ClassVectorHead, losses, vectors
 from randhead.errors import DivergedError, UsageError
-from randhead.losses import DrawnRows, StoredRows, dense, streaming
+from randhead.losses import DrawnRows, StoredRows, _tiles, dense, streaming
 from randhead.losses._topk import top
 
 GEOMETRIES = ("rademacher", "gaussian", "uniform")
@@ -39,7 +39,7 @@ def assert_close(found, wanted, rel):
 
 
 def small_tiles(monkeypatch, rows=64):
-    monkeypatch.setattr(streaming, "LARGEST_TILE", rows)
+    monkeypatch.setattr(_tiles, "LARGEST_TILE", rows)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -106,7 +106,7 @@ def test_streaming_equals_float64_dense(geometry, norm):
     assert_close(found, exact(queries, labels, rows), 1e-6 if norm < 90 else 1e-5)
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", [*GEOMETRIES, "hadamard"])
 def test_streaming_in_bfloat16_equals_float64_dense(monkeypatch, geometry):
     # As on a CPU with bfloat16 instructions.
     monkeypatch.setattr(streaming, "_arithmetic", lambda precision, device: precision)
@@ -142,20 +142,28 @@ def test_the_static_shift_never_loses_a_sum_to_underflow():
     torch.testing.assert_close(scores.others, torch.full((3,), -110.0))
 
 
+@pytest.mark.parametrize("geometry", ["uniform", "hadamard"])
 @pytest.mark.parametrize("k", [2, 63, 64, 65, 129])
-def test_a_last_tile_of_any_size_is_right(monkeypatch, k):
+def test_a_last_tile_of_any_size_is_right(monkeypatch, k, geometry):
     small_tiles(monkeypatch)
-    rows = drawn("uniform", k, 16)
+    rows = drawn(geometry, k, 16)
     queries, labels = batch(20, 16, k)
     assert_close(
         loss_and_gradient(streaming.scores(queries, labels, rows), queries), exact(queries, labels, rows), 1e-6
     )
 
 
+@pytest.mark.parametrize("dim", [1, 2, 8, 32, 512])
+def test_the_fast_transform_is_the_product_with_the_rows_of_a_block(dim):
+    rows, x = vectors.draw("hadamard", range(dim), dim=dim).double(), torch.randn(3, 2, dim, dtype=torch.float64)
+    signs = rows[0] * math.sqrt(dim)
+    torch.testing.assert_close(_tiles.transform(x * signs) / math.sqrt(dim), x @ rows.T, rtol=1e-6, atol=1e-6)
+
+
 def test_without_gradients_no_gradient_is_made(monkeypatch):
     rows = drawn("uniform", 100, 16)
     queries, labels = batch(4, 16, 100)
-    monkeypatch.setattr(streaming, "_add_product", lambda *_: pytest.fail("a gradient was made"))
+    monkeypatch.setattr(_tiles.MatrixTile, "add", lambda *_: pytest.fail("a gradient was made"))
     with torch.no_grad():
         assert streaming.scores(queries, labels, rows).others.shape == (4,)
 

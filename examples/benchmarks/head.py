@@ -269,44 +269,12 @@ def expected_section(quick):
 
 
 def structured(quick):
-    """Sum and gradient of Hadamard blocks by fast transforms, H_512 = H_16 x H_32, beside the products they replace."""
+    """Hadamard blocks by fast transforms, beside frozen dense and rademacher rows."""
     torch.set_num_threads(1)
-    k = 10_240 if quick else 102_400
-    rows, (x, y) = drawn("hadamard", k), batch(k)
-    parts = [_sylvester(16), _sylvester(32)]
-    signs = torch.stack(
-        [1 - 2 * vectors.draw("hadamard", [block * D], dim=D)[0].lt(0).float() for block in range(k // D)]
-    )
-
-    def fast():
-        total, summed = torch.zeros(B), torch.zeros(B, D)
-        for sign in signs:
-            weights = _transform(x * (sign / D**0.5), parts).exp_()
-            total += weights.sum(dim=1)
-            summed += _transform(weights, parts) * sign
-        return total, summed / D**0.5 / total[:, None]
-
-    def plain():
-        return streaming.sweep(x, y, rows, precision=torch.float32)
-
-    everything = torch.exp(x @ rows.tile(0, k, torch.float32).T)
-    gradient = everything @ rows.tile(0, k, torch.float32) / everything.sum(dim=1, keepdim=True)
-    error = ((fast()[1] - gradient).norm() / gradient.norm()).item()
-    times = in_turns({"frozen dense": frozen(k), "streaming hadamard rows": plain, "fast transform": fast}, 3)
-    return {"rows": _table(k, "fp32", times), "note": f"gradient of the fast transform: relative error {error:.1e}"}
-
-
-def _sylvester(n):
-    h = torch.ones(1, 1)
-    while len(h) < n:
-        h = torch.cat((torch.cat((h, h), 1), torch.cat((h, -h), 1)))
-    return h
-
-
-def _transform(x, parts):
-    """The product x (B, 512) @ H_512: along 16 groups of 32, then across them."""
-    y = (x.view(-1, 32) @ parts[1]).view(len(x), 16, 32)
-    return (parts[0] @ y).view(len(x), -1)
+    k = 10_000 if quick else 100_000
+    arms = {"frozen dense": frozen(k)}
+    arms |= {f"streaming {geometry}": ours(geometry, k) for geometry in ("rademacher", "hadamard")}
+    return {"rows": _table(k, "fp32", in_turns(arms, 5)), "note": ""}
 
 
 def cuda(quick):

@@ -10,7 +10,6 @@ A row of known norm bounds the logit, |z| <= |q|, so a static shift replaces the
 """
 
 import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -19,9 +18,8 @@ from torch import Tensor
 from randhead.losses import kernels
 from randhead.losses._rows import Rows
 from randhead.losses._scores import Scores
+from randhead.losses._tiles import Tile, tiles
 
-TILE_ENTRIES = 1 << 20  # of a tile of rows; 512 to 8192 rows were equally fast
-LARGEST_TILE = 2048  # rows
 STATIC_BOUND = 120.0  # logits that may be larger than this get the running maximum
 HEADROOM = 60.0  # exp(60) times a billion classes is still a float32
 LEAST = 1e-20  # a static sum below this has lost terms to underflow
@@ -96,7 +94,7 @@ def sweep(
     bound = bound if bias is None else bound + bias.detach().abs().max()
     if bound.max() <= STATIC_BOUND:
         shift = (bound - HEADROOM).clamp_(min=0)
-        if _has_kernel(queries, bias, precision):
+        if _has_kernel(queries, rows, bias, precision):
             total, summed = kernels.sweep(queries.detach(), labels, rows, shift, gradient=gradient)
         else:
             total, summed, _ = _accumulate(queries.detach(), labels, rows, bias, shift, precision, gradient, False)
@@ -127,9 +125,9 @@ def _accumulate(
     scaled = (queries * unit).to(precision)
     total = torch.zeros_like(shift, dtype=torch.float64)
     summed = torch.zeros_like(queries) if gradient else None
-    for start, tile, logits in _tiles(scaled, rows, precision):
-        logits = logits if bias is None else logits.add_(bias[start : start + len(tile)])
-        _leave_out_own(logits, labels - start)
+    logits_of = _Logits(scaled)
+    for start, tile in tiles(rows, len(queries), precision):
+        logits = logits_of(tile, start, labels, bias)
         if running:
             highest = torch.maximum(shift, logits.amax(dim=1))
             factor = (shift - highest).exp_()
@@ -139,7 +137,7 @@ def _accumulate(
         weights = logits.sub_(shift[:, None]).exp_()
         total += weights.sum(dim=1)
         if gradient:
-            _add_product(summed, weights, tile)
+            tile.add(summed, weights)
     return total, summed.mul_(unit) if gradient else None, shift
 
 
@@ -149,10 +147,10 @@ def _sweep_back(
     """The gradient with respect to learned rows (K, D) and bias (K,)."""
     of_rows = torch.empty(rows.num_classes, rows.dim, dtype=queries.dtype, device=queries.device)
     of_bias = None if bias is None else torch.empty_like(bias)
-    for start, tile, logits in _tiles(queries, rows, queries.dtype):
-        stop = start + len(tile)
-        logits = logits if bias is None else logits.add_(bias[start:stop])
-        _leave_out_own(logits, labels - start)
+    logits_of = _Logits(queries)
+    for start, tile in tiles(rows, len(queries), queries.dtype):
+        stop = start + tile.classes
+        logits = logits_of(tile, start, labels, bias)
         weights = logits.sub_(log_sum[:, None]).exp_().mul_(grad[:, None])
         torch.mm(weights.T, queries, out=of_rows[start:stop])
         if of_bias is not None:
@@ -160,15 +158,21 @@ def _sweep_back(
     return of_rows, of_bias
 
 
-def _tiles(queries: Tensor, rows: Rows, precision: torch.dtype) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Every tile: its first class, its rows (T, D) and the logits (B, T) in at least float32, which may be written."""
-    size = max(min(TILE_ENTRIES // max(rows.dim, len(queries)), LARGEST_TILE), 64)
-    wide = torch.promote_types(precision, torch.float32)
-    space = torch.empty(len(queries) * size, dtype=wide, device=queries.device)
-    for start in range(0, rows.num_classes, size):
-        tile = rows.tile(start, min(start + size, rows.num_classes), precision)
-        logits = space[: len(queries) * len(tile)].view(len(queries), len(tile))
-        yield start, tile, _product(queries, tile.T, logits)
+class _Logits:
+    """The logits of a tile's classes, -inf for the own class, in one space for all tiles."""
+
+    def __init__(self, queries: Tensor):
+        self.queries = queries
+        self.space = torch.empty(0, dtype=torch.promote_types(queries.dtype, torch.float32), device=queries.device)
+
+    def __call__(self, tile: Tile, start: int, labels: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, T) in at least float32, which may be written."""
+        count = len(self.queries) * tile.classes
+        self.space = self.space if self.space.numel() >= count else self.space.new_empty(count)
+        logits = tile.logits(self.queries, self.space[:count].view(len(self.queries), tile.classes))
+        logits = logits if bias is None else logits.add_(bias[start : start + tile.classes])
+        _leave_out_own(logits, labels - start)
+        return logits
 
 
 def _leave_out_own(logits: Tensor, places: Tensor) -> None:
@@ -178,34 +182,15 @@ def _leave_out_own(logits: Tensor, places: Tensor) -> None:
     logits.scatter_(1, columns, logits.gather(1, columns).masked_fill_(inside[:, None], -torch.inf))
 
 
-def _product(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
-    """The product left @ right, in the dtype of `out`."""
-    if left.dtype == out.dtype:
-        return torch.mm(left, right, out=out)
-    if left.is_cuda:
-        return torch.mm(left, right, out_dtype=out.dtype)
-    return out.copy_(left @ right)
-
-
-def _add_product(out: Tensor, weights: Tensor, tile: Tensor) -> None:
-    """Add weights @ tile to `out`, the weights rounded to the dtype of the tile."""
-    if out.dtype == tile.dtype:
-        out.addmm_(weights, tile)
-    elif tile.is_cuda:
-        out += torch.mm(weights.to(tile.dtype), tile, out_dtype=out.dtype)
-    else:
-        out += weights.to(tile.dtype) @ tile
-
-
 def _arithmetic(precision: torch.dtype, device: torch.device) -> torch.dtype:
     """A CPU without bfloat16 instructions is 10 to 100 times slower in bfloat16 than in float32."""
     slow = device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.float32 if precision == torch.bfloat16 and slow else precision
 
 
-def _has_kernel(queries: Tensor, bias: Tensor | None, precision: torch.dtype) -> bool:
-    """Whether the Triton kernels can make this sweep: bfloat16 on a CUDA device, without a learned bias."""
-    if not queries.is_cuda or bias is not None or precision != torch.bfloat16:
+def _has_kernel(queries: Tensor, rows: Rows, bias: Tensor | None, precision: torch.dtype) -> bool:
+    """Whether the Triton kernels make this sweep: bfloat16 on a CUDA device, no learned bias, no fast transform."""
+    if not queries.is_cuda or bias is not None or precision != torch.bfloat16 or rows.geometry == "hadamard":
         return False
     if not kernels.AVAILABLE:
         warnings.warn("triton is not installed: the streaming normaliser is several times slower", stacklevel=2)
