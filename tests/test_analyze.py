@@ -381,6 +381,10 @@ def test_transfer_takes_another_data_set(analyze, tmp_path):
     other = image_folder(tmp_path / "other", classes=("gnu", "hen", "ibis"), images=20)
     document = analyze("transfer", "fixed0", "--data", other)[1]
     assert document["seen"]["transfer"] == {"data": "other", "split": "test", "n": 6, "classes": 3}
+    code, document, err = analyze("all", "fixed0", "--data", other)
+    assert "used for transfer, the run's own images for the rest" in err
+    assert document["seen"]["transfer"]["data"] == "other"
+    assert document["seen"]["separability"]["data"] == "data"
     code, _, err = analyze("transfer", "fixed0", "--data", other, "--split", "train")
     assert (code, "--split test" in err) == (2, True)
 
