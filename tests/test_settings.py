@@ -188,6 +188,7 @@ def test_every_other_setting_is():
         "optim.schedule": "cosine",
         "train.precision": "bf16",
         "data.normalise": "half",
+        "data.labels": "instance",
     }
     unset = {"data.image_size": 32, "data.crop_padding": 1, "data.flip": True, "head.scale": 2.0, "head.bias": 0.5}
     unset["optim.clip_norm"] = 1.0
