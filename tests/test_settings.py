@@ -176,30 +176,39 @@ def test_the_machine_is_no_part_of_a_runs_identity():
     assert settings.differences(ours, theirs) == []
 
 
-def test_every_other_setting_is():
-    plain = settings.flatten(Config())
-    other = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v / 2 + 0.01}
-    words = {
-        "recipe": "fair",
-        "head.scoring": "cosine",
-        "head.neck": "linear",
-        "head.class_keys": "name",
-        "optim.name": "adamw",
-        "optim.schedule": "cosine",
-        "train.precision": "bf16",
-        "data.normalise": "half",
-        "data.labels": "instance",
-    }
-    unset = {"data.image_size": 32, "data.crop_padding": 1, "data.flip": True, "head.scale": 2.0, "head.bias": 0.5}
-    unset["optim.clip_norm"] = 1.0
-    for key, value in plain.items():
-        if key.startswith("machine."):
-            continue
-        change = words.get(key, unset.get(key)) if key in words | unset else None
-        change = other[type(value)](value) if change is None and not isinstance(value, str) else change or "other"
-        changed = settings.build({key: change})
-        assert settings.digest(changed) != settings.digest(Config()), key
-        assert settings.differences(changed, Config()) == [f"{key}: {value!r} there, {change!r} here"]
+WORDS = {  # another value of each setting that has choices
+    "recipe": "fair",
+    "data.labels": "instance",
+    "data.normalise": "half",
+    "head.scoring": "cosine",
+    "head.neck": "linear",
+    "head.class_keys": "name",
+    "optim.name": "adamw",
+    "optim.schedule": "cosine",
+    "train.precision": "bf16",
+}
+UNSET = {bool: True, int: 32, float: 1.5, str: "other"}  # of each kind of setting that has no value at first
+
+
+def another(key, value):
+    """A value of a setting that is not `value`."""
+    if key in WORDS:
+        return WORDS[key]
+    if value is None:
+        kind = next(kind for kind in settings._kinds(Config)[key].__args__ if kind in UNSET)
+        return UNSET[kind]
+    return {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2 + 0.01, str: lambda: "other"}[
+        type(value)
+    ]()
+
+
+@pytest.mark.parametrize("key", [key for key in settings.flatten(Config()) if not key.startswith("machine.")])
+def test_every_other_setting_is(key):
+    value = settings.flatten(Config())[key]
+    change = another(key, value)
+    changed = settings.build({key: change})
+    assert settings.digest(changed) != settings.digest(Config())
+    assert settings.differences(changed, Config()) == [f"{key}: {value!r} there, {change!r} here"]
 
 
 ARMS = [(scoring, learned) for scoring in ("dot", "cosine") for learned in (False, True)]

@@ -5,8 +5,8 @@ ToTensor and Normalize(0.5, 0.5); float32, NCHW, nll_loss of log_softmax, SGD wi
 functions that `randhead train` calls.  The arms take turns step by step, in one process, and medians are compared: on a
 CPU of process time, so that other programs matter less, with no worker processes; on a GPU of wall time, with workers.
 
-On a CPU without native bfloat16 both arms spend more than 90 percent of a step in the same float32 convolutions, at what
-oneDNN reaches: channels-last makes them up to 1.8 times as fast where maps are large, but not the gradient of the
+On a CPU without native bfloat16 both arms spend over 90 percent of a step in the same float32 convolutions, at the rate
+that oneDNN reaches: channels-last makes them up to 1.8 times as fast where maps are large, but not the gradient of the
 weights, which takes 40 percent of their time; the images cost under one percent.
 
     python examples/benchmarks/train_throughput.py --out examples/benchmarks/results/train_throughput.json
