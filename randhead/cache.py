@@ -20,7 +20,8 @@ from randhead.datasets import Dataset, FileImages, Images, Split
 from randhead.errors import RunError
 from randhead.features import embeddings, extract, gather
 from randhead.holdout import Rows
-from randhead.runs import LoadedRun, slug
+from randhead.loading import LoadedRun
+from randhead.runs import slug
 
 BATCH = 1024
 HEX = 12  # digits of the weights' hash in a file name

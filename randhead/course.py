@@ -10,7 +10,7 @@ from torch import Tensor
 from randhead import checkpoint
 from randhead.errors import RunError
 from randhead.library import Library
-from randhead.runs import LoadedRun
+from randhead.loading import LoadedRun
 from randhead.subjects import View
 
 APART = ("epoch", "step", "train_loss", "seconds")  # of a line of the log, what is no series

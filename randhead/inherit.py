@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from randhead.errors import RunError, UsageError
+from randhead.loading import LoadedRun
 from randhead.model import Classifier
-from randhead.runs import LoadedRun
 
 OF_CLASSES = ("head.vectors", "head.bias", "head.spec")  # what belongs to a set of classes, not to the encoder
 

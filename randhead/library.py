@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from randhead import cache, runs
+from randhead import cache, loading, runs
 from randhead.cache import Extracted
 from randhead.datasets import Dataset
 from randhead.features import StopRequested
-from randhead.runs import LoadedRun
+from randhead.loading import LoadedRun
 
 
 class Library:
@@ -34,13 +34,13 @@ class Library:
 
     def run(self, name: str | None) -> LoadedRun:
         """A trained run.  Raises RunError."""
-        return runs.load_run(name, root=self.root, device=self.device)
+        return loading.load_run(name, root=self.root, device=self.device)
 
     def dataset(self, loaded: LoadedRun, data: str | None = None, *, held_out: bool = False) -> Dataset:
         """The images of a run, or others, as large as it takes them."""
         key = (loaded.config.data, loaded.image_size, data, held_out)
         if key not in self._datasets:
-            self._datasets[key] = runs.load_dataset(
+            self._datasets[key] = loading.load_dataset(
                 loaded.config,
                 loaded.inputs.device,
                 data=data,

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import comparison, references
+from randhead import comparison, loading, references
 from randhead.analyses import _moments, separability, similarity
 from randhead.cache import Extracted
 from randhead.datasets import Dataset
 from randhead.errors import DataError, UsageError
 from randhead.library import Library
-from randhead.runs import LoadedRun
+from randhead.loading import LoadedRun
 
 VALUES = ("class_separation_r2", "mean_angle_deg", "nearest_angle_deg")  # of separability, whose variance is shared out
 
@@ -48,7 +48,7 @@ class OneRun:
         """The images.  Raises DataError where they have other classes than the run, UsageError where it has none."""
         self.loaded.require_classes()
         dataset = self.library.dataset(self.loaded, self.view.data)
-        check_classes(self.loaded, dataset)
+        loading.check_classes(self.loaded, dataset)
         return dataset
 
     @cached_property
@@ -247,16 +247,6 @@ class SeveralRuns:
             for name in ("accuracy", *VALUES)
             if all(figures[name] is not None for figures in found)
         }
-
-
-def check_classes(loaded: LoadedRun, dataset: Dataset) -> None:
-    """Raise DataError where images have other classes than a run."""
-    if tuple(dataset.class_names) != loaded.class_names:
-        odd = sorted(set(dataset.class_names) ^ set(loaded.class_names))[:5]
-        raise DataError(
-            f"{dataset.name} has other classes than run {loaded.run.name} ({', '.join(odd) or 'in another order'})",
-            hint="give images with the run's classes; for new classes there is: randhead analyze transfer --data ...",
-        )
 
 
 def check_alike(members: list[OneRun]) -> None:

@@ -14,7 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import augment, checkpoint, facts, inherit, machine, preflight, runs, seeds, settings, snapshot, tasks
+from randhead import (
+    augment,
+    checkpoint,
+    facts,
+    inherit,
+    loading,
+    machine,
+    preflight,
+    runs,
+    seeds,
+    settings,
+    snapshot,
+    tasks,
+)
 from randhead.config import Config
 from randhead.datasets import Dataset
 from randhead.errors import DivergedError, RunError
@@ -67,15 +80,15 @@ class _Trainer:
         self.place = machine.device(config.machine.device)
         self.facts = facts.resolve(config, dataset)
         self.task = tasks.of(config, dataset)
-        self.model = runs.new_model(config, self.facts)
+        self.model = loading.new_model(config, self.facts)
         if config.train.start_from:
-            inherit.take_over(self.model, dataset.class_names, runs.load_run(config.train.start_from, device="cpu"))
+            inherit.take_over(self.model, dataset.class_names, loading.load_run(config.train.start_from, device="cpu"))
         self.model.to(self.place, memory_format=torch.channels_last)
         self.backbone = torch.compile(self.model.backbone) if config.machine.compile else self.model.backbone
         self.facts |= {"dim": self.model.head.dim, "scale": float(self.model.head.scale)}
         self.optimizer = optimiser(self.model, config.optim)
         self.schedule = Schedule(self.optimizer, config.optim)
-        self.inputs = runs.inputs_of(config, self.facts, self.place)
+        self.inputs = loading.inputs_of(config, self.facts, self.place)
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
         self.train_split = dataset.splits["train"]

@@ -66,7 +66,11 @@ def test_every_command_of_the_readme_works(tmp_path):
         words = shlex.split(command)
         assert words[0] == "randhead", command
         done = subprocess.run(
-            [sys.executable, "-m", "randhead", *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True
+            [sys.executable, "-m", "randhead", *words[1:]],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 

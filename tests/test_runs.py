@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import config, digits, fit, tree
 
-from randhead import checkpoint, runs, settings, snapshot
+from randhead import checkpoint, loading, runs, settings, snapshot
 from randhead.errors import DataError, RunError, UsageError
 from randhead.runs import Run
 
@@ -193,7 +193,7 @@ def test_the_log_is_cut_to_the_finished_epochs_whatever_is_in_it(tmp_path):
 )
 def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
     summary = fit(tmp_path / "run", config(train__epochs=1, **head), images)[-1].summary
-    loaded = runs.load_run("run", root=tmp_path, device="cpu")
+    loaded = loading.load_run("run", root=tmp_path, device="cpu")
     assert loaded.weights_sha256 == summary["weights_sha256"]
     assert checkpoint.state_sha256(loaded.model.state_dict()) == summary["weights_sha256"]
     assert not loaded.model.training
@@ -203,7 +203,7 @@ def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
 
 def test_a_run_that_is_not_finished_has_no_model_to_load(tmp_path, images):
     fit(tmp_path / "run", config(), images, stop=lambda: True)
-    assert "goes on" in refused(lambda: runs.load_run("run", root=tmp_path), "no trained model yet").hint
+    assert "goes on" in refused(lambda: loading.load_run("run", root=tmp_path), "no trained model yet").hint
 
 
 def rewritten(path, change):
@@ -230,7 +230,7 @@ CHANGES = {
 def test_a_model_whose_parts_do_not_fit_together_is_refused(trained, change):
     """Their hash is right: somebody wrote them so."""
     rewritten(trained / "run" / "model.safetensors", change)
-    error = refused(lambda: runs.load_run("run", root=trained))
+    error = refused(lambda: loading.load_run("run", root=trained))
     assert "\n" not in error.message
 
 
@@ -247,7 +247,7 @@ NAMES = {
 def test_a_name_in_a_file_reaches_only_what_is_built_in(trained, section):
     rewritten(trained / "run" / "model.safetensors", lambda t, d: (t, d | {"config": d["config"] | section}))
     with pytest.raises((RunError, UsageError, DataError)):
-        runs.load_run("run", root=trained)
+        loading.load_run("run", root=trained)
 
 
 def test_a_class_name_that_is_a_path_writes_nothing_outside(tmp_path, images):
@@ -255,7 +255,7 @@ def test_a_class_name_that_is_a_path_writes_nothing_outside(tmp_path, images):
     tricky = type(images)("tricky", names, images.splits, 8)
     root = tmp_path / "deep" / "runs"
     fit(root / "run", config(train__epochs=1), tricky)
-    assert runs.load_run("run", root=root).class_names == names
+    assert loading.load_run("run", root=root).class_names == names
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["runs"]
 

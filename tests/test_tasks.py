@@ -3,7 +3,7 @@ import tiny
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from randhead import features, runs, tasks
+from randhead import features, loading, runs, tasks
 from randhead.errors import RunError, UsageError
 from randhead.inherit import take_over
 
@@ -17,7 +17,7 @@ def instance_run(tmp_path_factory):
 
 
 def test_every_training_image_is_a_class_of_its_own(instance_run):
-    loaded = runs.load_run(str(instance_run))
+    loaded = loading.load_run(str(instance_run))
     assert loaded.model.head.num_classes == 40
     assert loaded.class_names == tuple("0123456789")
     task = tasks.of(loaded.config, tiny.digits())
@@ -25,7 +25,7 @@ def test_every_training_image_is_a_class_of_its_own(instance_run):
 
 
 def test_instance_runs_are_judged_by_scikit_learns_nearest_neighbours(instance_run):
-    loaded, images = runs.load_run(str(instance_run)), tiny.digits()
+    loaded, images = loading.load_run(str(instance_run)), tiny.digits()
     found = tasks.of(loaded.config, images).evaluate(loaded.model, "test", loaded.inputs, stop=lambda: False)
     embedded = {
         name: torch.nn.functional.normalize(features.embeddings(loaded.model, split, loaded.inputs), dim=1).numpy()
@@ -49,7 +49,7 @@ def test_labels_never_seen_in_training_decide_nothing_but_the_judgement(tmp_path
 
 def test_commands_that_need_classes_refuse_an_instance_run(instance_run):
     with pytest.raises(UsageError, match="a class vector for every training image"):
-        runs.load_run(str(instance_run)).require_classes()
+        loading.load_run(str(instance_run)).require_classes()
 
 
 def test_instance_labels_cannot_be_keyed_by_name():
@@ -61,10 +61,10 @@ def test_instance_labels_cannot_be_keyed_by_name():
 def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(tmp_path, learned):
     images = tiny.digits()
     tiny.fit(tmp_path / "old", tiny.config(head__class_keys="name", head__trainable=learned), images)
-    old = runs.load_run(str(tmp_path / "old"))
+    old = loading.load_run(str(tmp_path / "old"))
     names = ("new", *reversed(images.class_names))
     facts = {"class_names": list(names), "num_classes": 11, "image_size": 8}
-    model = runs.new_model(tiny.config(head__class_keys="name", head__trainable=learned), facts)
+    model = loading.new_model(tiny.config(head__class_keys="name", head__trainable=learned), facts)
     take_over(model, names, old)
     moved = model.head.class_vectors()[1:].flip(0)
     assert moved.equal(old.model.head.class_vectors())
@@ -75,12 +75,12 @@ def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(tmp_path,
 def test_training_on_is_refused_where_a_vector_would_move(tmp_path):
     images = tiny.digits()
     tiny.fit(tmp_path / "old", tiny.config(), images)
-    old = runs.load_run(str(tmp_path / "old"))
+    old = loading.load_run(str(tmp_path / "old"))
     names = tuple(reversed(images.class_names))
-    model = runs.new_model(tiny.config(), {"class_names": list(names), "num_classes": 10, "image_size": 8})
+    model = loading.new_model(tiny.config(), {"class_names": list(names), "num_classes": 10, "image_size": 8})
     with pytest.raises(UsageError, match="would get another vector"):
         take_over(model, names, old)
-    other = runs.new_model(
+    other = loading.new_model(
         tiny.config(backbone__name="resnet18"), {"class_names": list(names), "num_classes": 10, "image_size": 8}
     )
     with pytest.raises(RunError, match="encoder"):

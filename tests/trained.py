@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import config, image_folder
 
-from randhead import cli, runs, training
+from randhead import cli, loading, training
 from randhead.analyses import similarity
 from randhead.runs import Run
 
@@ -28,7 +28,7 @@ def quick():
 def train(root, name, data, **changes):
     """A run folder in `root`, trained for two epochs on a folder of images."""
     settings = config(data__name=str(data), data__validation=0.2, **changes)
-    list(training.fit(settings, runs.load_dataset(settings, CPU), Run(root / name)))
+    list(training.fit(settings, loading.load_dataset(settings, CPU), Run(root / name)))
     return root / name
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import typer
 
-from randhead import corrupted_files, corruptions, published, robustness, runs
+from randhead import corrupted_files, corruptions, loading, published, robustness
 from randhead.cli import _own_corruption, _robustness
 from randhead.cli._evaluation import load_like
 from randhead.cli._output import Output, shown
@@ -19,10 +19,10 @@ from randhead.datasets import Dataset
 from randhead.errors import DataError, RunError, UsageError, unknown
 from randhead.features import StopRequested
 from randhead.files import write_json
+from randhead.loading import LoadedRun
 from randhead.report import grid as report
 from randhead.report import robustness as pictures
 from randhead.robustness import Corrupted, Grid, Recipe
-from randhead.runs import LoadedRun
 from randhead.tally import Tally
 
 SPLIT = "test"
@@ -99,7 +99,7 @@ def run_corrupt_test(
 
 def load(name: str | None, root: Path, device: str) -> LoadedRun:
     """A run that tells classes apart."""
-    return runs.load_run(name, root=root, device=device).require_classes()
+    return loading.load_run(name, root=root, device=device).require_classes()
 
 
 def resolve(choice: Choice) -> tuple[Recipe, Grid]:

@@ -5,13 +5,12 @@ from typing import Any
 
 import typer
 
-from randhead import evaluation, runs, tasks
+from randhead import evaluation, loading, runs, tasks
 from randhead.cli import _robustness
 from randhead.cli._output import Output, nats, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import one_of
 from randhead.datasets import Dataset
-from randhead.errors import DataError
 from randhead.features import StopRequested
 from randhead.files import write_json
 from randhead.report import figures
@@ -34,7 +33,7 @@ def run_evaluation(
     """Evaluate a run and show what came out."""
     one_of("--split", split, SPLITS)
     output = Output(as_json=as_json)
-    loaded = runs.load_run(name, root=root, device=device)
+    loaded = loading.load_run(name, root=root, device=device)
     if ood or corruptions:
         loaded.require_classes()
     with GracefulStop() as stop:
@@ -60,7 +59,7 @@ def run_evaluation(
 
 def measure(
     output: Output,
-    loaded: runs.LoadedRun,
+    loaded: loading.LoadedRun,
     *,
     split: str,
     data: str | None,
@@ -71,7 +70,7 @@ def measure(
     """All figures, as the JSON document."""
     with output.progress("reading images") as progress:
         dataset = load_like(loaded, data, progress)
-    check_classes(loaded, dataset)
+    loading.check_classes(loaded, dataset)
     document = {
         "run": loaded.run.name,
         "data": dataset.name,
@@ -93,26 +92,14 @@ def measure(
     return document
 
 
-def load_like(loaded: runs.LoadedRun, data: str | None, progress: Any) -> Dataset:
+def load_like(loaded: loading.LoadedRun, data: str | None, progress: Any) -> Dataset:
     """Images prepared as the run's own: the same size."""
-    return runs.load_dataset(
+    return loading.load_dataset(
         loaded.config, loaded.inputs.device, data=data, image_size=loaded.image_size, progress=progress
     )
 
 
-def check_classes(loaded: runs.LoadedRun, dataset: Dataset) -> None:
-    """Raise DataError where the images have other classes than the run."""
-    ours, theirs = set(loaded.class_names), set(dataset.class_names)
-    if tuple(dataset.class_names) == tuple(loaded.class_names):
-        return
-    odd = sorted(ours ^ theirs)[:5]
-    raise DataError(
-        f"{dataset.name} has other classes than run {loaded.run.name} ({', '.join(odd) or 'in another order'})",
-        hint="give images with the run's classes, or use --ood to measure how well the run tells them apart",
-    )
-
-
-def show(output: Output, loaded: runs.LoadedRun, document: dict[str, Any]) -> None:
+def show(output: Output, loaded: loading.LoadedRun, document: dict[str, Any]) -> None:
     """The figures for a person."""
     title = f"{loaded.run.name}: {document['split']} split of {document['data']}, n = {document['n']}"
     rows = [

@@ -14,10 +14,10 @@ from randhead.cli._output import Output, percent
 from randhead.cli._signals import GracefulStop
 from randhead.corruption_metrics import BENCHMARK, GROUPS
 from randhead.datasets import Split
+from randhead.loading import LoadedRun
 from randhead.report import grid as report
 from randhead.report import robustness as pictures
 from randhead.robustness import CLEAN, Corrupted, Grid, Recipe
-from randhead.runs import LoadedRun
 from randhead.tally import Tally, open_tally
 
 WORST = 5  # classes shown; the report has them all

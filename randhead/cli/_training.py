@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from randhead import catalog, datasets, events, machine, recipes, runs, settings, training
+from randhead import catalog, datasets, events, loading, machine, recipes, runs, settings, training
 from randhead.cli._output import Output, nats, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import Config
@@ -31,7 +31,7 @@ def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: 
     with GracefulStop() as stop:
         place = machine.device(config.machine.device)
         with output.progress("reading images") as progress:
-            dataset = runs.load_dataset(config, place, progress=progress)
+            dataset = loading.load_dataset(config, place, progress=progress)
         show = _Display(output, config)
         with show:
             for event in training.fit(config, dataset, run, fresh=fresh, stop=stop):
