@@ -11,7 +11,7 @@ import tiny
 import torch
 from PIL import Image
 
-from randhead import cli, loading, runs
+from randhead import cli, loading
 
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
 
