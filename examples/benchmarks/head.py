@@ -387,14 +387,14 @@ def main():
     chosen = arguments.only or [name for name in SECTIONS if name != "cuda" or torch.cuda.is_available()]
     device = torch.cuda.get_device_name() if "cuda" in chosen else "cpu"
     path = Path(__file__).parent / "results" / f"head-{re.sub('[^a-z0-9]+', '-', device.lower())}.json"
-    document = json.loads(path.read_text()) if path.exists() else {"sections": {}}
-    document |= {"versions": versions(), "device": device, "cpu": torch.backends.cpu.get_cpu_capability()}
+    path.parent.mkdir(exist_ok=True)
     for name in chosen:
         section = SECTIONS[name](arguments.quick) | {"date": datetime.date.today().isoformat()}
         show(name, section)
         if not arguments.quick:
+            document = json.loads(path.read_text()) if path.exists() else {"sections": {}}
+            document |= {"versions": versions(), "device": device, "cpu": torch.backends.cpu.get_cpu_capability()}
             document["sections"][name] = section
-            path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -32,16 +32,12 @@ class MatrixTile:
         """The product queries @ rows.T, in the dtype of `out`: (B, D) -> (B, T), which may be written."""
         if queries.dtype == out.dtype:
             return torch.mm(queries, self.rows.T, out=out)
-        if queries.is_cuda:
-            return torch.mm(queries, self.rows.T, out_dtype=out.dtype)
         return out.copy_(queries @ self.rows.T)
 
     def add(self, out: Tensor, weights: Tensor) -> None:
         """Add weights (B, T) @ rows to `out` (B, D), the weights rounded to the dtype of the rows."""
         if out.dtype == self.rows.dtype:
             out.addmm_(weights, self.rows)
-        elif out.is_cuda:
-            out += torch.mm(weights.to(self.rows.dtype), self.rows, out_dtype=out.dtype)
         else:
             out += weights.to(self.rows.dtype) @ self.rows
 
