@@ -31,7 +31,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from randhead import vectors
+from randhead import ClassVectorHead, vectors
 from randhead.losses import DrawnRows, StoredRows, cross_entropy, dense, expected, streaming
 
 B, D = 256, 512
@@ -76,6 +76,13 @@ def ours(geometry, k, dtype=torch.float32, **size):
         cross_entropy(scores.own, scores.others).mean().backward()
 
     return step
+
+
+def auto(k):
+    """The head as it comes: dense, with the own class left out of the sum, while logits are small."""
+    head = ClassVectorHead(k, D, "rademacher", scale=1.0)
+    x, y = batch(k)
+    return lambda: head.loss(x.clone().requires_grad_(), y).backward()
 
 
 def expected_arm(k, geometry="rademacher", **size):
@@ -182,6 +189,7 @@ def cpu(quick):
         arms = {"frozen dense": frozen(k, weights=weights)}
         arms |= {f"streaming {geometry}": ours(geometry, k) for geometry in GEOMETRIES}
         arms["streaming stored"] = _stored(k, weights)
+        arms["head, auto"] = auto(k)
         if k <= 100_000:
             arms["trained dense, SGD"] = trained(k)
         found += _table(k, "fp32", in_turns(arms, repeats))
