@@ -1,11 +1,17 @@
 """Shared fixtures: small folders of images, made on the spot."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+# What is tested is small: a second thread costs more than it brings, above all on a busy machine.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
 def write_images(folder: Path, counts: dict[str, int], *, size: int = 16, seed: int = 0) -> Path:

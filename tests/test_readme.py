@@ -60,7 +60,7 @@ def test_pictures_and_scripts_of_the_readme_exist():
 @pytest.mark.slow
 def test_every_command_of_the_readme_works(tmp_path):
     make_photos(tmp_path / "photos")
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "MPLBACKEND": "agg"}
+    environment = {**os.environ, "MPLBACKEND": "agg"}
     assert len(commands()) >= 8
     for command in commands():
         words = shlex.split(command)
