@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -257,11 +258,16 @@ class ClassVectorHead(nn.Module):
             destination[prefix + "vectors"] = self._rows.stored
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        """Check that the class vectors are the ones the checkpoint was trained with, before anything is taken over."""
+        """Check that the class vectors are the ones the checkpoint was trained with, before anything is taken over.
+
+        Learned ones have left the place where they were drawn; there, only the recipe of the draw has to be the same.
+        """
         packed = state_dict.pop(prefix + "spec", None)
         if packed is None:
             raise RunError("the checkpoint holds no spec of its class vectors", hint="it was not saved by randhead")
         theirs, ours = unpack_spec(packed), self.spec
+        if self.trainable:
+            self.spec = ours = replace(ours, sha256=theirs.sha256)
         if theirs != ours:
             raise RunError(
                 f"the class vectors are not the ones of the checkpoint ({theirs} there, {ours} here)",

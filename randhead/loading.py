@@ -99,9 +99,7 @@ def rebuild(config: Config, facts: Mapping[str, Any], tensors: Mapping[str, torc
         message = f"{facts['num_classes']} class vectors for {len(facts['class_names'])} class names"
         raise RunError(message, hint="train again with --fresh")
     plain = settings.build({**settings.flatten(config), "backbone.pretrained": False})
-    # Learned vectors have moved from where they were drawn, which is what the head's spec names.
-    drawn = None if config.head.trainable else tensors.get("head.vectors")
-    model = new_model(plain, facts, drawn=drawn)
+    model = new_model(plain, facts, drawn=tensors.get("head.vectors"))
     try:
         model.load_state_dict(dict(tensors))
     except RuntimeError as error:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from tiny import config, digits, fit, tree
@@ -289,3 +290,15 @@ def test_the_configuration_in_a_run_is_the_one_that_was_given(trained):
     assert settings.build(settings.unnest(content["config"])) == config(train__epochs=1)
     assert content["resolved"]["class_names"] == list("0123456789")
     assert {"randhead", "torch", "python"} <= set(content["versions"])
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_run_on_the_users_own_vectors_loads_without_their_file(tmp_path, learned):
+    file = tmp_path / "mine.npy"
+    numpy.save(file, torch.eye(32)[:10].numpy())
+    mine = config(head__vectors=f"file:{file}", head__trainable=learned, train__epochs=1)
+    fit(tmp_path / "run", mine, digits())
+    before = loading.load_run(str(tmp_path / "run")).model.head.class_vectors()
+    file.unlink()
+    assert loading.load_run(str(tmp_path / "run")).model.head.class_vectors().equal(before)
+    assert before.equal(torch.eye(32)[:10]) != learned

@@ -86,7 +86,7 @@ def refuse(bound: float, tolerance: float, rows: Rows) -> None:
             f"the expected normaliser may be off by {bound:.3g} nats with {rows.num_classes} classes in {rows.dim} "
             f"dimensions, the tolerance is {tolerance:g}",
             hint="use --normaliser streaming (exact), smaller features (a lower scale), more dimensions or classes, "
-            "or a larger --normaliser-tolerance",
+            "or a larger tolerance (--set head.normaliser_tolerance=...)",
         )
 
 
