@@ -129,7 +129,7 @@ class OptimConfig:
 class TrainConfig:
     """How long, in which batches, from which seeds, with which arithmetic."""
 
-    epochs: int = 30
+    epochs: int = 20
     batch_size: int = 64
     seed: int = 0  # initial weights, order of the images, crops
     head_seed: int = 0  # class vectors

@@ -80,7 +80,7 @@ def train(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="How often all images are seen (default 30).", rich_help_panel=TRAINING)
+        int | None, typer.Option(help="How often all images are seen (default 20).", rich_help_panel=TRAINING)
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images a step (default 64).", rich_help_panel=TRAINING)
