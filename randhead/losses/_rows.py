@@ -49,7 +49,7 @@ class StoredRows:
 
     def take(self, classes: Tensor) -> Tensor:
         """The rows of some classes."""
-        return self.stored[classes]
+        return self.stored.index_select(0, classes)
 
     def matrix(self) -> Tensor:
         """All rows."""
@@ -116,7 +116,7 @@ class DrawnRows:
     def take(self, classes: Tensor) -> Tensor:
         """The rows of some classes."""
         if self._matrix is not None:
-            return self._matrix[classes]
+            return self._matrix.index_select(0, classes)
         return self.draw(classes if self.names is None else self.names[classes])
 
     def matrix(self) -> Tensor:

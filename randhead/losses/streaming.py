@@ -106,7 +106,7 @@ def sweep(
 
 
 def _finish(total: Tensor, summed: Tensor | None, shift: Tensor) -> Sweep:
-    gradient = None if summed is None else (summed / total[:, None]).to(shift.dtype)
+    gradient = None if summed is None else summed.mul_((1 / total)[:, None].to(summed.dtype))
     return Sweep((total.log() + shift).to(shift.dtype), gradient)
 
 
