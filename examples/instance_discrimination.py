@@ -1,7 +1,7 @@
 """Every image its own class: as many classes as images, learned with fixed class vectors, judged by the real labels.
 
     python examples/instance_discrimination.py FOLDER [--images 5000] [--epochs 20] [--seeds 0 1 2]
-                                               [--arms dense expected] [--json FILE]
+                                               [--arms untrained dense expected] [--json FILE]
 
 FOLDER is an image folder (train/CLASS/..., test/CLASS/...).  Instance discrimination (Dosovitskiy et al. 2014; Wu et
 al. 2018) gives every training image a class of its own; crops and mirrored copies are its samples.  The real labels are
@@ -134,7 +134,8 @@ def main():
             cells.append(f"{statistics.mean(found):.1f} +- {spread:.1f} %")
         print(f"| {arm} | {' | '.join(cells)} |")
     if arguments.json:
-        document = {"options": vars(arguments), "torch": torch.__version__, "runs": rows}
+        options = {key: value for key, value in vars(arguments).items() if key not in ("folder", "json")}
+        document = {"options": options, "torch": torch.__version__, "runs": rows}
         Path(arguments.json).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
