@@ -86,7 +86,7 @@ def embed(net, images, statistics_of):
 def run(arm, seed, train_split, test_split, statistics_of, epochs):
     (images, labels), (test_images, test_labels) = train_split, test_split
     net, head, begun = network(seed), new_head(arm, len(images), seed), time.process_time()
-    loss = bound = math.nan
+    loss = bound = None
     if arm != "untrained":
         loss, bound = train(net, head, images, statistics_of, arm=arm, epochs=epochs, seed=seed)
     seconds = time.process_time() - begun
