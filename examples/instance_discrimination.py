@@ -5,7 +5,7 @@
 
 FOLDER is an image folder (train/CLASS/..., test/CLASS/...).  Instance discrimination (Dosovitskiy et al. 2014; Wu et
 al. 2018) gives every training image a class of its own; crops and mirrored copies are its samples.  The real labels are
-used for nothing else: the share of test images whose nearest training images have the same label (cosine of pooled
+used only to judge: the share of test images whose nearest training images have the same label (cosine of pooled
 features, 1 and 20 neighbours).
 
 Arms are normalisers of `ClassVectorHead`: "dense" is exact, "expected" does no work that grows with the number of
