@@ -114,12 +114,6 @@ def uniforms(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 
     return (words(seed, purpose, ids, count, stream=stream) >> 8).to(torch.float32) * 2.0**-24
 
 
-def normal_integers(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Standard normals times NORMAL_SCALE, rounded: (N,) -> (N, count) int64.  Sums and norms of them are exact."""
-    drawn = halves(seed, purpose, ids, count, stream=stream)
-    return _normal_table(ids.device).index_select(0, drawn.flatten()).view(drawn.shape)
-
-
 def normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Standard normals: (N,) -> (N, count) float32, the quantiles of 16 random bits, exact over NORMAL_SCALE."""
     drawn = halves(seed, purpose, ids, count, stream=stream)
@@ -182,7 +176,7 @@ def long_halves(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int
 def long_normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Standard normals for large fields: (N,) -> (N, count) float32, the quantiles of 16 random bits."""
     index = long_halves(seed, purpose, ids, count, stream=stream)
-    return _float_normal_table(ids.device).index_select(0, index.flatten()).view(index.shape)
+    return _quantiles(ids.device).index_select(0, index.flatten()).view(index.shape)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -229,8 +223,3 @@ def _signed(word: int) -> int:
     """The int64 with the low 64 bits of `word`."""
     word &= (1 << 64) - 1
     return word - (1 << 64) if word >> 63 else word
-
-
-@functools.lru_cache(maxsize=8)
-def _float_normal_table(device: torch.device) -> Tensor:
-    return _normal_table(device).to(torch.float32) / NORMAL_SCALE
