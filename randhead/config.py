@@ -41,6 +41,7 @@ class DataConfig:
     image_size: int | None = AUTO  # pixels a side
     validation: float = 0.1  # share of the training images that selects the model
     split_seed: int = 0  # apart from train.seed, so that all runs share their splits
+    augment: str | None = AUTO  # "crop", or "views": resized windows, colours, grey; the latter for labels "instance"
     crop_padding: int | None = AUTO  # pixels; an eighth of the side, as is usual for CIFAR
     flip: bool | None = AUTO  # mirror half of the images; not for digits
     normalise: str | None = AUTO  # by the training images' mean and deviation, or what pretrained weights expect
@@ -57,6 +58,10 @@ class DataConfig:
         require(0 <= self.split_seed < 2**63, "data.split_seed", "be from 0 to 2^63 - 1", self.split_seed)
         padding = self.crop_padding
         require(padding is None or 0 <= padding <= 256, "data.crop_padding", "be from 0 to 256 pixels", padding)
+        if self.augment is not None:
+            one_of("data.augment", self.augment, ("crop", "views"))
+            unused = self.augment == "views" and padding is not None
+            require(not unused, "data.crop_padding", "be auto with data.augment=views, which do not pad", padding)
         if self.normalise is not None:
             one_of("data.normalise", self.normalise, ("dataset", "half", "imagenet"))
 

@@ -22,6 +22,7 @@ def resolve(config: Config, dataset: Dataset) -> dict[str, Any]:
         "image_size": dataset.image_size,
         "mean": mean,
         "std": std,
+        "augment": data.augment or tasks.usual_augmentation(config),
         "crop_padding": dataset.image_size // 8 if data.crop_padding is None else data.crop_padding,
         "flip": dataset.mirrors if data.flip is None else data.flip,
         "images": {name: len(split) for name, split in dataset.splits.items()},

@@ -69,6 +69,11 @@ def of(config: Config, dataset: Dataset) -> ClassTask | InstanceTask:
     return InstanceTask(dataset)
 
 
+def usual_augmentation(config: Config) -> str:
+    """What varies the images: views where every image is a class, unless the user gives crops their size."""
+    return "views" if config.data.labels == "instance" and config.data.crop_padding is None else "crop"
+
+
 def rank(figures: dict[str, float]) -> tuple[float, float]:
     """What makes one epoch better than another: accuracy, then a lower NLL where there is one."""
     return figures["accuracy"], -figures.get("nll", 0.0)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from randhead import (
-    augment,
+    batches,
     checkpoint,
     facts,
     inherit,
@@ -92,7 +92,7 @@ class _Trainer:
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
         self.train_split = dataset.splits["train"]
-        self.batches_an_epoch = _count_batches(len(self.train_split), config.train.batch_size)
+        self.batches_an_epoch = batches.count(len(self.train_split), config.train.batch_size)
         self.steps_an_epoch = -(-self.batches_an_epoch // config.optim.accumulate)
         self.total_steps = self.steps_an_epoch * config.train.epochs
         self.saved_at = time.monotonic()
@@ -156,12 +156,12 @@ class _Trainer:
         """The steps that are left of the running epoch."""
         progress, accumulate = self.progress, self.config.optim.accumulate
         done = (progress.step - progress.epoch * self.steps_an_epoch) * accumulate
-        batches = self._batches(progress.epoch, done)
+        coming = self._batches(progress.epoch, done)
         for first in range(done, self.batches_an_epoch, accumulate):
             if self.stop():
                 raise StopRequested(f"stopped after step {progress.step}")
             begun = time.perf_counter()
-            group = [next(batches) for _ in range(min(accumulate, self.batches_an_epoch - first))]
+            group = [next(coming) for _ in range(min(accumulate, self.batches_an_epoch - first))]
             loss = self._step(group)
             progress.seconds += time.perf_counter() - begun
             yield StepDone(progress.step, progress.epoch, loss)
@@ -170,17 +170,8 @@ class _Trainer:
 
     def _batches(self, epoch: int, done: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Varied images (b, 3, H, W) and labels (b,) of an epoch, on the device, from batch `done` on."""
-        train, size = self.config.train, self.config.train.batch_size
-        order = seeds.permutation(train.seed, "order", len(self.train_split), stream=epoch)
-        order = order[done * size : self.batches_an_epoch * size]
-        padding = self.facts["crop_padding"]
-        ids = order.to(self.place)
-        crops = augment.draw(ids, seed=train.seed, epoch=epoch, padding=padding, flip=self.facts["flip"])
-        labels = self.task.labels.to(self.place)[ids]
-        starts = range(0, len(order), size)
-        for start, images in zip(starts, self.train_split.images.batches(order, size), strict=True):
-            rows = slice(start, start + size)
-            yield augment.crop_flip(images.to(self.place, non_blocking=True), crops[rows], padding), labels[rows]
+        labels = self.task.labels.to(self.place)
+        return batches.of_epoch(self.train_split, labels, self.facts, self.config.train, epoch=epoch, first=done)
 
     def _step(self, group: list[tuple[Tensor, Tensor]]) -> float:
         """One step of the optimiser over one or more batches.  Returns the mean loss."""
@@ -297,11 +288,6 @@ class _Trainer:
 def _diverged(message: str) -> DivergedError:
     hint = "start again with a lower learning rate, --set optim.lr=..., or --set optim.clip_norm=1"
     return DivergedError(message, hint=hint)
-
-
-def _count_batches(images: int, size: int) -> int:
-    """Batches an epoch.  A last batch of a single image is left out: batch normalisation cannot use it."""
-    return max(1, images // size + (images % size > 1))
 
 
 def _norm(parameters: list[Tensor]) -> float:

@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "files", "catalog"},
     {"seeds"},
     {"config", "settings", "recipes"},
-    {"vectors", "losses", "corruptions", "metrics", "analyses", "augment", "preflight", "corruption_metrics"},
+    {"vectors", "losses", "corruptions", "metrics", "analyses", "augment", "views", "preflight", "corruption_metrics"},
     {"datasets", "backbones", "spec", "head", "model", "machine"},
     WORK := set(),
     {"report", "export"},

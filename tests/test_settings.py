@@ -122,6 +122,7 @@ def test_bounds_include_their_ends_and_nothing_beyond(key, low, high):
         "head.scoring",
         "head.neck",
         "head.class_keys",
+        "data.augment",
         "optim.name",
         "optim.schedule",
         "train.precision",
@@ -179,6 +180,7 @@ def test_the_machine_is_no_part_of_a_runs_identity():
 WORDS = {  # another value of each setting that has choices
     "recipe": "fair",
     "data.labels": "instance",
+    "data.augment": "views",
     "data.normalise": "half",
     "head.scoring": "cosine",
     "head.neck": "linear",
