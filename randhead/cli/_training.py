@@ -47,8 +47,9 @@ def show_summary(output: Output, run: runs.Run, summary: dict[str, Any]) -> None
     """The result of a training, for a person or as JSON."""
     test, val = summary["test"], summary["val"]
     error = f"+- {100 * test['accuracy_standard_error']:.2f}"
+    judges = ", by the labels of the 20 nearest training images" if "knn_20" in test else ""
     rows = [
-        ["test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}"],
+        ["test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}{judges}"],
         ["test NLL", nats(test["nll"]), ""],
         ["test ECE", percent(test["ece"]), "15 bins of equal width"],
         ["val accuracy", percent(val["accuracy"]), f"selected epoch {summary['selected']['epoch']}"],
@@ -97,9 +98,11 @@ class _Display:
     def _start(self, event: events.Started) -> None:
         facts, head = event.facts, self.config.head
         images = facts["images"]
+        instances = ", every training image its own" if self.config.data.labels == "instance" else ""
+        views = ", seen in views" if facts["augment"] == "views" else ""
         self.output.note(
             f"{self.config.data.name}: {images['train']} training, {images['val']} validation and {images['test']} "
-            f"test images of {facts['image_size']} px, {facts['num_classes']} classes"
+            f"test images of {facts['image_size']} px, {facts['num_classes']} classes{instances}{views}"
         )
         kind = "learned" if head.trainable else "fixed"
         self.output.note(
