@@ -3,6 +3,7 @@
 To add a member, add a file.  Names that start with an underscore are helpers, not members.
 """
 
+import functools
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ def names(family: str) -> list[str]:
     return sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
 
 
+@functools.cache
 def load(family: str, name: str) -> ModuleType:
     """The module of one member.  Raises UsageError, with the nearest name, where there is none."""
     if name not in names(family):

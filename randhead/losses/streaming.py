@@ -26,7 +26,7 @@ LEAST = 1e-20  # a static sum below this has lost terms to underflow
 
 
 class Sweep(NamedTuple):
-    """log_sum (B,) over the other classes, and its gradient with respect to the queries (B, D), or None."""
+    """log_sum (B,) float64 over the other classes, and its gradient with respect to the queries (B, D), or None."""
 
     log_sum: Tensor
     gradient: Tensor | None
@@ -35,12 +35,14 @@ class Sweep(NamedTuple):
 def scores(
     queries: Tensor, labels: Tensor, rows: Rows, bias: Tensor | None = None, *, precision: torch.dtype | None = None
 ) -> Scores:
-    """Queries (B, D), labels (B,) int64, rows of K classes, bias (K,) -> own (B,), others (B,).
+    """Queries (B, D), labels (B,) int64, rows of K classes, bias (K,) -> own (B,), others (B,), float64.
 
     `precision` is that of the products over all classes, by default that of the queries; the own logit, sums and
     exponents are never rounded to it.
     """
-    own = (queries * rows.take(labels)).sum(dim=1)
+    # In float64, here and in the sums: what is left of a well-fitted sample is exp(others - own), so a rounding of
+    # either to float32 would be a relative error of its gradient.
+    own = (queries.double() * rows.take(labels).double()).sum(dim=1)
     own = own if bias is None else own + bias[labels]
     learned = rows.matrix() if rows.geometry is None else None
     gradient = torch.is_grad_enabled() and queries.requires_grad
@@ -72,7 +74,7 @@ class _OtherLogSumExp(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gradient, queries, bias, labels, log_sum = ctx.saved_tensors
-        of_queries = None if gradient is None else grad[:, None] * gradient
+        of_queries = None if gradient is None else grad[:, None].to(gradient.dtype) * gradient
         of_rows = of_bias = None
         if any(ctx.needs_input_grad[1:3]):
             of_rows, of_bias = _sweep_back(queries, labels, ctx.rows, bias, log_sum, grad)
@@ -107,7 +109,7 @@ def sweep(
 
 def _finish(total: Tensor, summed: Tensor | None, shift: Tensor) -> Sweep:
     gradient = None if summed is None else summed.mul_((1 / total)[:, None].to(summed.dtype))
-    return Sweep((total.log() + shift).to(shift.dtype), gradient)
+    return Sweep(total.double().log() + shift, gradient)
 
 
 def _accumulate(

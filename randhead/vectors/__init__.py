@@ -6,7 +6,7 @@ A geometry is a module with
   never stored, they are drawn again, for any 63-bit id: an index, or a hashed class name.  Where it is False the rows
   belong together, ids are 0..num_classes-1, and a checkpoint stores them;
 * `rows(ids, dim, *, seed, num_classes)`: ids (N,) int64 -> (N, dim) float32, on the device of `ids`; of unit norm, but
-  for those of the user's own file;
+  for those of the user's own file.  By row it is `rows(ids, dim, *, seed, out)`, which writes to `out` (N, dim);
 * `limit(dim)`: the largest number of classes, or None.  Raises UsageError for dimensions it cannot serve.
 """
 
@@ -23,11 +23,20 @@ NEAREST_WITHOUT_LIMIT = "uniform, gaussian and rademacher hold any number of cla
 TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes an entry and more
 
 
-def draw(geometry: str, ids: Tensor | list[int], *, dim: int, seed: int = 0, num_classes: int | None = None) -> Tensor:
+def draw(
+    geometry: str,
+    ids: Tensor | list[int],
+    *,
+    dim: int,
+    seed: int = 0,
+    num_classes: int | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """Class vectors of some ids: ids (N,), any subset in any order -> (N, dim) float32 of unit norm.
 
     `geometry` is a member of `randhead.vectors`, or "file:PATH" for a matrix of the user's own, whose rows keep their
-    norm.  Geometries whose rows belong together need `num_classes`.  Raises UsageError for an unknown geometry, for
+    norm.  Geometries whose rows belong together need `num_classes`.  `out` (N, dim) float32, on the device of `ids`, is
+    written and returned where it is given.  Raises UsageError for an unknown geometry, for
     more classes than it can hold, and for ids out of range; DataError for a file that cannot be used.
     """
     ids = _as_ids(ids)
@@ -42,13 +51,12 @@ def draw(geometry: str, ids: Tensor | list[int], *, dim: int, seed: int = 0, num
         )
     if not module.BY_ROW:
         extra = {"source": source} if source else {}
-        return module.rows(ids, dim, seed=seed, num_classes=num_classes, **extra)
+        drawn = module.rows(ids, dim, seed=seed, num_classes=num_classes, **extra)
+        return drawn if out is None else out.copy_(drawn)
+    out = torch.empty(len(ids), dim, device=ids.device) if out is None else out
     size = max(TILE // dim, 1)
-    if len(ids) <= size:
-        return module.rows(ids, dim, seed=seed)
-    out = torch.empty(len(ids), dim, device=ids.device)
     for tile, part in zip(out.split(size), ids.split(size), strict=True):
-        tile.copy_(module.rows(part, dim, seed=seed))
+        module.rows(part, dim, seed=seed, out=tile)
     return out
 
 

@@ -1,19 +1,21 @@
 """Standard normal entries, then L2-normalised: directions uniform on the sphere.
 
-The normals are integers over a power of two (quantiles of 16 random bits, `seeds.normals`), so the norm is exact.
+The normals are integers over a power of two (quantiles of 16 random bits, as of `seeds.normals`), so the norm is exact.
 """
 
 from torch import Tensor
 
 from randhead import seeds
-from randhead.vectors._exact import unit
+from randhead.vectors._exact import parts, unit_
 
 BY_ROW = True
 
 
-def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int | None = None) -> Tensor:
-    """Uniformly random directions: ids (N,) int64 -> (N, dim) float32 of unit norm."""
-    return unit(seeds.normals(seed, "vectors/gaussian", ids, dim))
+def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
+    """Uniformly random directions: ids (N,) int64, written to `out` (N, dim) float32."""
+    drawn = seeds.signed_halves(seed, "vectors/gaussian", ids, dim)
+    for entries, halves in parts(out, drawn):
+        unit_(entries.copy_(seeds.normals_of(halves)))
 
 
 def limit(dim: int) -> None:

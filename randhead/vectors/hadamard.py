@@ -23,12 +23,12 @@ BY_ROW = True
 PURPOSE = "vectors/hadamard"
 
 
-def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int | None = None) -> Tensor:
-    """Hadamard rows with the signs of their block: ids (N,) int64 -> (N, dim) float32, entries +-1/sqrt(dim)."""
+def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
+    """Hadamard rows with the signs of their block: ids (N,) int64, written to `out` (N, dim), entries +-1/sqrt(dim)."""
     blocks, block_of = torch.unique(ids // dim, return_inverse=True)
     negative = walsh(ids % dim, dim) ^ signs(blocks, dim, seed=seed)[block_of]
     entry = float(1 / torch.tensor(dim, dtype=torch.float64).sqrt())
-    return torch.tensor([entry, -entry], device=ids.device)[negative.long()]
+    out.copy_(torch.tensor([entry, -entry], device=ids.device)[negative.long()])
 
 
 def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:

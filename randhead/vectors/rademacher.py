@@ -10,10 +10,14 @@ from randhead import seeds
 BY_ROW = True
 
 
-def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int | None = None) -> Tensor:
-    """Corners of the cube, at random: ids (N,) int64 -> (N, dim) float32, entries +-1/sqrt(dim)."""
+def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
+    """Corners of the cube, at random: ids (N,) int64, written to `out` (N, dim) float32, entries +-1/sqrt(dim)."""
     drawn = seeds.octets(seed, "vectors/rademacher", ids, -(-dim // 8))
-    return _signs_of_octet(dim, ids.device).index_select(0, drawn.flatten()).view(*drawn.shape, 8).flatten(1)[:, :dim]
+    signs = _signs_of_octet(dim, ids.device)
+    if dim % 8 == 0 and out.is_contiguous():  # at once: 1.2 instead of 1.6 ms for a million entries
+        torch.index_select(signs, 0, drawn.flatten(), out=out.view(-1, 8))
+    else:
+        out.copy_(signs.index_select(0, drawn.flatten()).view(*drawn.shape, 8).flatten(1)[:, :dim])
 
 
 def limit(dim: int) -> None:
