@@ -6,7 +6,6 @@ shapes, numbers and the document; a damaged file is refused, never half loaded.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,20 @@ from torch import Tensor
 
 from randhead.errors import RunError
 from randhead.files import atomic_write
+from randhead.steps import prune, saved_steps, step_path
+
+__all__ = [
+    "load",
+    "prefixed",
+    "prune",
+    "save",
+    "saved_steps",
+    "select",
+    "state_sha256",
+    "step_path",
+]
 
 FORMAT = 1
-NAME = re.compile(r"step-(\d{8,})\.safetensors")
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
@@ -59,29 +69,6 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, T
     if _digest(tensors, text) != metadata.get("sha256"):
         raise RunError(f"{path}: damaged, its content does not match its SHA-256", hint=hint)
     return {name: tensor.to(device) for name, tensor in tensors.items()}, json.loads(text)
-
-
-def step_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step belongs."""
-    return folder / f"step-{step:08d}.safetensors"
-
-
-def saved_steps(folder: Path) -> list[int]:
-    """The steps that have a checkpoint in the folder, oldest first.  Fragments and foreign files do not count."""
-    matches = (NAME.fullmatch(file.name) for file in folder.glob("step-*"))
-    return sorted(int(match[1]) for match in matches if match)
-
-
-def prune(folder: Path, keep: int, *, step: int) -> None:
-    """Delete all but the newest `keep` checkpoints up to a step.  A file that cannot be deleted stops nothing.
-
-    Later ones do not count: they are damaged ones that a training fell back from, and must not displace sound ones.
-    """
-    for step in [saved for saved in saved_steps(folder) if saved <= step][:-keep]:
-        try:
-            step_path(folder, step).unlink()
-        except OSError:
-            continue
 
 
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from randhead import machine, settings
+from randhead import settings
 from randhead.config import Config
 from randhead.errors import RandheadError, RunError, UsageError
 from randhead.files import atomic_write, write_json
@@ -169,6 +169,8 @@ def locked(run: Run) -> Iterator[None]:
 
 def write_config(run: Run, config: Config, resolved: Mapping[str, Any]) -> None:
     """Write config.json: the configuration, what it came to on this data, and the versions."""
+    from randhead import machine  # imports torch, which reading and listing runs need not wait for
+
     write_json(
         run.config_path,
         {"config": settings.nest(config), "resolved": dict(resolved), "versions": machine.versions()},

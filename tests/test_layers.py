@@ -130,6 +130,7 @@ QUESTIONS = {
     "the help of every command": "[main(c, '--help') for c in ('evaluate', 'vectors', 'predict', 'list', 'doctor')]",
     "the version": "main('--version')",
     "an unknown command": "main('tarin')",
+    "the runs": "make_run(); main('list'); main('list', '--json')",
 }
 MAIN = """
 import sys
@@ -138,13 +139,20 @@ def main(*words):
     sys.argv = ["randhead", *words]
     try:
         cli.main()
-    except SystemExit:
-        pass
+    except SystemExit as ended:
+        assert ended.code != 1, "a bug"
+def make_run():
+    import json, pathlib
+    run = pathlib.Path("runs/one")
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "step-00000003.safetensors").touch()
+    (run / "config.json").write_text("{}")
+    (run / "summary.json").write_text(json.dumps({"test": {"accuracy": 1}, "val": {"accuracy": 1}, "selected": {}}))
 """
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_question_is_answered_without_torch(question):
+def test_a_question_is_answered_without_torch(question, tmp_path):
     code = f"{MAIN}\n{question}\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'torch'"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

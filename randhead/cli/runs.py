@@ -7,8 +7,8 @@ from randhead.cli._options import JsonOption, RunsOption
 
 def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None:
     """The runs and their figures; the latest is marked."""
-    from randhead import checkpoint
     from randhead import runs as folder
+    from randhead import steps
     from randhead.cli._output import Output, percent
     from randhead.errors import RunError
 
@@ -21,8 +21,8 @@ def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None
         except RunError as error:
             output.warn(error.message)
             continue
-        steps = checkpoint.saved_steps(run.checkpoints)
-        state = "finished" if summary else f"stopped after step {steps[-1]}" if steps else "not begun"
+        saved = steps.saved_steps(run.checkpoints)
+        state = "finished" if summary else f"stopped after step {saved[-1]}" if saved else "not begun"
         test = summary["test"]["accuracy"] if summary else None
         val = summary["val"]["accuracy"] if summary else None
         lines.append({"run": run.name, "state": state, "test": {"accuracy": test}, "val": {"accuracy": val}})
