@@ -18,7 +18,7 @@ from torch import Tensor
 from randhead import checkpoint
 from randhead.datasets import Dataset, FileImages, Images, Split
 from randhead.errors import RunError
-from randhead.features import embeddings, extract, gather
+from randhead.features import embeddings, extract
 from randhead.holdout import Rows
 from randhead.loading import LoadedRun
 from randhead.runs import slug
@@ -29,14 +29,14 @@ HEX = 12  # digits of the weights' hash in a file name
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a run makes of a split: features (N, D) as they meet the class vectors, labels (N,), logits (N, K).
+    """What a run makes of a split: features (N, D) as they meet the class vectors, labels (N,), predictions (N,).
 
-    Images of other classes than the run's have no logits: they would say nothing.
+    Images of other classes than the run's have no predictions: they would say nothing.
     """
 
     features: Tensor
     labels: Tensor
-    logits: Tensor | None = None
+    predictions: Tensor | None = None
 
 
 def features(
@@ -47,7 +47,7 @@ def features(
     stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Extracted:
-    """Features and logits (float32) and labels of a split, in its order, on the CPU; from the run folder if there.
+    """Features (float32), predictions and labels of a split, in its order, on the CPU; from the run folder if there.
 
     A damaged file is extracted anew, and a folder that cannot be written to is worked without: `warn` is told.  Raises
     StopRequested where `stop` answers True.
@@ -95,8 +95,8 @@ def _extract(loaded: LoadedRun, dataset: Dataset, split: str, stop: Callable[[],
     images = dataset.splits[split]
     if not _of_its_classes(loaded, dataset):
         return Extracted(embeddings(loaded.model, images, loaded.inputs, stop=stop), images.labels.cpu())
-    found, logits, labels = gather(extract(loaded.model, images, loaded.inputs, stop=stop))
-    return Extracted(found, labels, logits)
+    found, answers = extract(loaded.model, images, loaded.inputs, stop=stop)
+    return Extracted(found, images.labels.cpu(), answers.predictions)
 
 
 def _identity(loaded: LoadedRun, split: Split) -> dict[str, Any]:

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from randhead import metrics
 from randhead.analyses import transfer
 from randhead.datasets import Split
-from randhead.features import Inputs, embeddings, extract, gather
+from randhead.features import Inputs, embeddings, extract
+from randhead.losses import Answers
 from randhead.model import Classifier
 
 OOD_SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
+CONFUSION_CLASSES = 1000  # of more, the matrix would be larger than all that is in it
 
 
 def evaluate(
@@ -23,42 +24,50 @@ def evaluate(
     Values are Python numbers and lists; `None` where a figure does not exist (top-5 of five classes, a class without
     images).  Raises StopRequested where `stop` answers True.
     """
-    features, logits, labels = gather(extract(model, split, inputs, stop=stop))
-    return figures(features, logits, labels, model.head.class_vectors().detach().cpu())
+    features, answers = extract(model, split, inputs, stop=stop)
+    return figures(features, answers, split.labels.cpu(), model.head.num_classes)
 
 
-def figures(features: Tensor, logits: Tensor, labels: Tensor, class_vectors: Tensor) -> dict[str, Any]:
-    """The figures of `evaluate`, of features (N, D), logits (N, K), labels (N,) and class vectors (K, D)."""
-    num_classes = logits.shape[1]
-    answers = logits.argmax(dim=1)
-    confidences = metrics.maximum_probability(logits)
-    counts = metrics.confusion(labels, answers, num_classes)
-    top1 = metrics.accuracy(logits, labels)
+def figures(features: Tensor, answers: Answers, labels: Tensor, num_classes: int) -> dict[str, Any]:
+    """The figures of `evaluate`, of features (N, D), what the head says of them, and labels (N,)."""
+    predictions, confidences = answers.predictions, answers.confidences
+    by_class = metrics.per_class_accuracy(labels, predictions, num_classes)
+    top1, right = metrics.accuracy(predictions, labels), predictions == labels
     return {
         "n": len(labels),
         "accuracy": top1,
         "accuracy_standard_error": metrics.binomial_error(top1, len(labels)),
-        "top5_accuracy": metrics.accuracy(logits, labels, k=5) if num_classes > 5 else None,
-        "nll": metrics.negative_log_likelihood(logits, labels),
-        "ece": metrics.calibration_error(confidences, answers == labels),
-        "ece_equal_mass": metrics.calibration_error(confidences, answers == labels, scheme="equal mass"),
-        "per_class_accuracy": [none_if_nan(value) for value in metrics.per_class_accuracy(counts).tolist()],
-        "confusion": counts.tolist(),
-        "diagnostics": metrics.diagnostics(features, class_vectors, answers == labels),
+        "top5_accuracy": metrics.accuracy(answers.classes, labels, k=5) if num_classes > 5 else None,
+        "nll": answers.losses.mean().item(),
+        "ece": metrics.calibration_error(confidences, right),
+        "ece_equal_mass": metrics.calibration_error(confidences, right, scheme="equal mass"),
+        "per_class_accuracy": [none_if_nan(value) for value in by_class.tolist()],
+        **confusions(labels, predictions, num_classes),
+        "diagnostics": metrics.diagnostics(features, answers.largest_cosine, right),
     }
+
+
+def confusions(labels: Tensor, predictions: Tensor, num_classes: int) -> dict[str, Any]:
+    """`confusion`, the matrix (K, K), a row a true class; of more than CONFUSION_CLASSES, `confused_pairs` instead.
+
+    These are all [class, answer, images] of wrong answers, the most frequent first.
+    """
+    if num_classes > CONFUSION_CLASSES:
+        return {"confused_pairs": metrics.confused_pairs(labels, predictions).tolist()}
+    return {"confusion": metrics.confusion(labels, predictions, num_classes).tolist()}
 
 
 def quick_figures(
     model: Classifier, split: Split, inputs: Inputs, *, stop: Callable[[], bool] = lambda: False
 ) -> dict[str, float]:
-    """What selects a model: accuracy and NLL, and the range of the logits.  Keeps no features."""
-    right, loss, n, low, high = 0, 0.0, 0, torch.inf, -torch.inf
-    for _, logits, labels in extract(model, split, inputs, stop=stop):
-        right += int((logits.argmax(dim=1) == labels).sum())
-        loss += metrics.sample_losses(logits, labels).sum().item()
-        low, high = min(low, logits.min().item()), max(high, logits.max().item())
-        n += len(labels)
-    return {"accuracy": right / n, "nll": loss / n, "logit_min": low, "logit_max": high}
+    """What selects a model: accuracy and NLL, and the range of the logits."""
+    _, answers = extract(model, split, inputs, stop=stop)
+    return {
+        "accuracy": metrics.accuracy(answers.predictions, split.labels.cpu()),
+        "nll": answers.losses.mean().item(),
+        "logit_min": answers.lowest.min().item(),
+        "logit_max": answers.logits.max().item(),
+    }
 
 
 def neighbour_figures(
@@ -105,10 +114,15 @@ def out_of_distribution(
 def ood_scores(
     model: Classifier, split: Split, inputs: Inputs, *, stop: Callable[[], bool] = lambda: False
 ) -> dict[str, Tensor]:
-    """The four scores of every image of a split, (N,) each, high for what looks familiar."""
-    features, logits, _ = gather(extract(model, split, inputs, stop=stop))
-    of_logits = {name: getattr(metrics, name)(logits) for name in OOD_SCORES[:3]}
-    return {**of_logits, "maximum_cosine": metrics.maximum_cosine(features, model.head.class_vectors().cpu())}
+    """The four scores of every image of a split, (N,) each, high for what looks familiar.
+
+    The largest softmax probability: Hendrycks and Gimpel 2017 (arXiv 1610.02136).  The largest logit: Hendrycks et al.
+    2022 (arXiv 1911.11132).  The log-sum-exp of the logits, the negative free energy: Liu et al. 2020.  And the largest
+    cosine to a class vector, 0 for a zero feature.
+    """
+    _, answers = extract(model, split, inputs, stop=stop)
+    scores = answers.confidences, answers.logits[:, 0], answers.log_sum, answers.largest_cosine
+    return dict(zip(OOD_SCORES, scores, strict=True))
 
 
 def none_if_nan(value: float) -> float | None:

@@ -1,6 +1,9 @@
-"""One pass of a model over images: features, logits and labels, batch by batch."""
+"""One pass of a model over images: features, and what the head says of them.
 
-from collections.abc import Callable, Iterator
+Logits (N, K) are never made: see `losses.Answers`.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +12,12 @@ from torch import Tensor
 from randhead import augment
 from randhead.datasets import Split
 from randhead.errors import RandheadError
+from randhead.losses import Answers
 from randhead.model import Classifier
 
 PIXELS_A_BATCH = 512 * 32 * 32  # keeps a batch near the cache on a CPU, and is plenty for a GPU
 LARGEST_BATCH = 1024
+SCORED_AT_ONCE = 2048  # class vectors that are not held are drawn once for so many samples
 
 
 class StopRequested(RandheadError):
@@ -43,41 +48,38 @@ class Inputs:
 
 def extract(
     model: Classifier, split: Split, inputs: Inputs, *, stop: Callable[[], bool] = lambda: False
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Embedded features (B, D), logits (B, K), both float32, and labels (B,), in the order of the split.
+) -> tuple[Tensor, Answers]:
+    """Features as they meet the class vectors (N, D) float32, and the head's answers: on the CPU, in the split's order.
 
-    The model is put into evaluation mode.  Raises StopRequested where `stop` answers True.
+    Raises StopRequested where `stop` answers True.
     """
-    model.eval()
-    order = torch.arange(len(split))
-    size = batch_size(split.images.shape[-1])
-    for images, labels in zip(split.images.batches(order, size), split.labels.split(size), strict=True):
-        if stop():
-            raise StopRequested("stopped while evaluating")
-        yield *embed(model, images, inputs), labels.to(inputs.device)
+    found, parts = embeddings(model, split, inputs, stop=stop), []
+    for features, labels in zip(found.split(SCORED_AT_ONCE), split.labels.split(SCORED_AT_ONCE), strict=True):
+        if parts:  # the features took a long time: they are not thrown away before the first scores
+            _check(stop)
+        answers = model.head.answers(features.to(inputs.device), labels.to(inputs.device))
+        parts.append([column.cpu() for column in answers])
+    return found, Answers(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def embeddings(model: Classifier, split: Split, inputs: Inputs, *, stop: Callable[[], bool] = lambda: False) -> Tensor:
-    """Features as they meet the class vectors, without logits: (N, D) float32 on the CPU.
+    """Features as they meet the class vectors: (N, D) float32 on the CPU.  The model is put into evaluation mode.
 
-    For heads with more classes than there is memory for logits.  Raises StopRequested where `stop` answers True.
+    Raises StopRequested where `stop` answers True.
     """
     model.eval()
     parts = []
     for images in split.images.batches(torch.arange(len(split)), batch_size(split.images.shape[-1])):
-        if stop():
-            raise StopRequested("stopped while evaluating")
-        with torch.no_grad(), inputs.autocast():
-            parts.append(model.embed(inputs.prepare(images)).float().cpu())
+        _check(stop)
+        parts.append(embed(model, images, inputs).cpu())
     return torch.cat(parts)
 
 
 @torch.no_grad()
-def embed(model: Classifier, images: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """uint8 images (B, 3, H, W) -> features as they meet the class vectors (B, D), logits (B, K), float32."""
+def embed(model: Classifier, images: Tensor, inputs: Inputs) -> Tensor:
+    """uint8 images (B, 3, H, W) -> features as they meet the class vectors (B, D) float32."""
     with inputs.autocast():
-        features = model.embed(inputs.prepare(images)).float()
-    return features, model.head.score(features)
+        return model.embed(inputs.prepare(images)).float()
 
 
 def batch_size(image_size: int) -> int:
@@ -85,8 +87,6 @@ def batch_size(image_size: int) -> int:
     return max(1, min(LARGEST_BATCH, PIXELS_A_BATCH // image_size**2))
 
 
-def gather(batches: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """All features (N, D), logits (N, K) and labels (N,) of a pass, on the CPU."""
-    parts = [[part.cpu() for part in batch] for batch in batches]
-    features, logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-    return features, logits, labels
+def _check(stop: Callable[[], bool]) -> None:
+    if stop():
+        raise StopRequested("stopped while evaluating")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from randhead import catalog, preflight, seeds, vectors
 from randhead.errors import RunError, UsageError
 from randhead.losses import DrawnRows, Rows, Scores, StoredRows, cross_entropy, dense, expected, streaming
+from randhead.losses._answers import Answers, answers
 from randhead.losses._checks import check_batch, check_exact_classes
 from randhead.losses._topk import top
 from randhead.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
@@ -167,7 +168,8 @@ class ClassVectorHead(nn.Module):
             losses = cross_entropy(own, scores.others)
             if label_smoothing:
                 losses = losses + label_smoothing * (own - self._average_logit(queries, rows))
-            return losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
+            mean = losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
+            return mean.to(queries.dtype)
 
     def normaliser_for(self, batch_size: int) -> str:
         """The member of `randhead.losses` that a batch of this size takes."""
@@ -186,6 +188,13 @@ class ClassVectorHead(nn.Module):
         with torch.autocast(embedded.device.type, enabled=False):
             classes, logits = top(self.queries(embedded), self.rows(), self.bias, k=k)
         return classes, logits + self.constant
+
+    @torch.no_grad()
+    def answers(self, embedded: Tensor, labels: Tensor | None = None, *, k: int = 5) -> Answers:
+        """What the logits of embedded features (B, D) say, with labels (B,) also of these.  In tiles, as `predict`."""
+        with torch.autocast(embedded.device.type, enabled=False):
+            bias = self.constant if self.bias is None else self.bias
+            return answers(self.queries(embedded), self.rows(), bias, labels, k=k)
 
     def _scores(
         self, queries: Tensor, labels: Tensor, rows: Rows, dtype: torch.dtype, exact_classes: Tensor | None

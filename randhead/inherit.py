@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from randhead.errors import RunError, UsageError
 from randhead.loading import LoadedRun
 from randhead.model import Classifier
 
 OF_CLASSES = ("head.vectors", "head.bias", "head.spec")  # what belongs to a set of classes, not to the encoder
+COMPARED_AT_ONCE = 4096  # class vectors
 
 
 @torch.no_grad()
@@ -25,13 +27,20 @@ def take_over(model: Classifier, class_names: Sequence[str], source: LoadedRun) 
         raise RunError(message, hint="use the --backbone, the --neck and the image size of that run")
     known = {name: k for k, name in enumerate(source.class_names)}
     here = [k for k, name in enumerate(class_names) if name in known]
-    theirs = source.model.head.class_vectors()[[known[class_names[k]] for k in here]]
+    ours, theirs = (torch.tensor(ids, dtype=torch.int64) for ids in (here, [known[class_names[k]] for k in here]))
     if model.head.trainable:
-        model.head.vectors[here] = theirs
+        model.head.vectors[ours] = source.model.head.rows().take(theirs)
     else:
-        moved = (model.head.class_vectors()[here] != theirs).any(dim=1).tolist()
-        _refuse([class_names[k] for k, differs in zip(here, moved, strict=True) if differs], source)
+        _refuse([class_names[k] for k in _moved(ours, model, theirs, source)], source)
     model.load_state_dict({**own, **kept})
+
+
+def _moved(ours: Tensor, model: Classifier, theirs: Tensor, source: LoadedRun) -> list[int]:
+    """Which of the classes `ours` (N,) have another vector than `theirs` (N,) have in a run."""
+    rows, others, moved = model.head.rows(), source.model.head.rows(), []
+    for mine, other in zip(ours.split(COMPARED_AT_ONCE), theirs.split(COMPARED_AT_ONCE), strict=True):
+        moved += mine[(rows.take(mine) != others.take(other)).any(dim=1)].tolist()
+    return moved
 
 
 def _refuse(moved: list[str], source: LoadedRun) -> None:

@@ -1,52 +1,32 @@
-"""Figures of a classifier's answers: accuracy, loss, calibration, confusion, out-of-distribution detection.
+"""Figures of a classifier's answers: accuracy, calibration, confusion, out-of-distribution detection.
 
-Pure functions of tensors, float64 inside, on the device of their arguments.  Every score of the out-of-distribution
-kind is high for what looks familiar.  Where there is nothing to average the answer is NaN or None, as each function
-says, or a DataError: never a silent zero.
+Pure functions of a few numbers a sample, which `losses.Answers` has of any number of classes.  Float64 inside, on the
+device of their arguments.  Every score of the out-of-distribution kind is high for what looks familiar.  Where there is
+nothing to average the answer is NaN or None, as each function says, or a DataError: never a silent zero.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from randhead.errors import DataError, UsageError, unknown
 
-TILE = 1 << 22  # entries of a (rows, K) float64 temporary: 32 MiB
-
 
 def accuracy(answers: Tensor, labels: Tensor, *, k: int = 1) -> float:
-    """Share of samples whose label is among the first k answers.  labels (N,) of class indices.
+    """Share of samples whose label is among the first k answers.
 
-    `answers` are logits (N, K), or class indices (N,) or (N, J), best first, with J >= k.  Classes with equal logits
-    rank by index, a NaN ranks first: so k = 1 is argmax, on every device.
+    answers (N,) or (N, J) of class indices, best first, with J >= k; labels (N,).
     """
     if k < 1:
         raise UsageError(f"accuracy needs k of at least 1, got {k}")
     if answers.is_floating_point():
-        _check_logits(answers, labels)
-        return torch.cat([_rank(z, y) < k for z, y in _tiles(answers, labels)]).double().mean().item()
+        raise UsageError(f"answers must be class indices, best first, got {answers.dtype}")
     answers = answers[:, None] if answers.ndim == 1 else answers
     _check_count(len(answers), labels)
     if answers.shape[1] < k:
         raise UsageError(f"top-{k} accuracy needs {k} answers a sample, got {answers.shape[1]}")
     return (answers[:, :k] == labels[:, None]).any(dim=1).double().mean().item()
-
-
-def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
-    """Mean cross-entropy in nats.  logits (N, K), labels (N,).  See `sample_losses`."""
-    return sample_losses(logits, labels).mean().item()
-
-
-def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample: logits (N, K), labels (N,) -> (N,) float64.
-
-    softplus(log-sum-exp over the other classes - z_y): a sample that is fitted well keeps a relative error of 1e-15,
-    where -log_softmax rounds it to 0.
-    """
-    _check_logits(logits, labels)
-    return torch.cat([_losses(z, y) for z, y in _tiles(logits, labels)])
 
 
 def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = 15, scheme: str = "equal width") -> float:
@@ -59,7 +39,7 @@ def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = 15, s
     _check_count(len(confidences), correct)
     confidences, correct = confidences.double(), correct.double()
     if not ((confidences >= 0) & (confidences <= 1)).all():
-        raise DataError("confidences must be probabilities in [0, 1]", hint="pass maximum_probability(logits)")
+        raise DataError("confidences must be probabilities in [0, 1]", hint="did the run diverge?")
     if bins < 1:
         raise UsageError(f"calibration error needs at least 1 bin, got {bins}")
     if scheme == "equal width":
@@ -83,9 +63,23 @@ def confusion(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def per_class_accuracy(counts: Tensor) -> Tensor:
-    """Share of each class's samples that are right: confusion (K, K) -> (K,) float64, NaN for an empty class."""
-    return counts.diagonal().double() / counts.sum(dim=1).double()
+def confused_pairs(labels: Tensor, predictions: Tensor) -> Tensor:
+    """The wrong answers of `confusion` without its zeros: (P, 3) int64 of (label, prediction, count).
+
+    The most frequent come first, equally frequent ones by label and prediction.
+    """
+    wrong = labels != predictions
+    pairs, counts = torch.stack((labels[wrong], predictions[wrong]), dim=1).unique(dim=0, return_counts=True)
+    order = counts.argsort(descending=True, stable=True)
+    return torch.cat((pairs, counts[:, None]), dim=1)[order]
+
+
+def per_class_accuracy(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
+    """Share of each class's samples that are right: two (N,) tensors -> (K,) float64, NaN for an empty class."""
+    _check_classes(labels, num_classes, "labels")
+    _check_count(len(predictions), labels)
+    right = torch.bincount(labels[labels == predictions], minlength=num_classes)
+    return right.double() / torch.bincount(labels, minlength=num_classes).double()
 
 
 def binomial_error(accuracy: float, n: int) -> float:
@@ -114,39 +108,14 @@ def fpr_at(in_scores: Tensor, out_scores: Tensor, *, recall: float = 0.95) -> fl
     return (out_scores >= threshold).double().mean().item()
 
 
-def maximum_probability(logits: Tensor) -> Tensor:
-    """Largest softmax probability: logits (N, K) -> (N,) float64.  Hendrycks and Gimpel 2017 (arXiv 1610.02136)."""
-    return _by_row(lambda z: 1 / (z - z.amax(dim=1, keepdim=True)).exp().sum(dim=1), logits)
-
-
-def maximum_logit(logits: Tensor) -> Tensor:
-    """Largest logit: logits (N, K) -> (N,) float64.  Hendrycks et al. 2022 (arXiv 1911.11132)."""
-    return logits.amax(dim=1).double()
-
-
-def energy(logits: Tensor) -> Tensor:
-    """Log-sum-exp of the logits, the negative free energy: logits (N, K) -> (N,) float64.  Liu et al. 2020."""
-    return _by_row(lambda z: z.logsumexp(dim=1), logits)
-
-
-def maximum_cosine(features: Tensor, class_vectors: Tensor) -> Tensor:
-    """Largest cosine to a class vector: features (N, D), class_vectors (K, D) -> (N,) float64; 0 for a zero feature."""
-    if features.ndim != 2 or class_vectors.ndim != 2 or features.shape[1] != class_vectors.shape[1]:
-        shapes = f"{tuple(features.shape)} and {tuple(class_vectors.shape)}"
-        raise UsageError(f"features and class vectors must be (N, D) and (K, D), got {shapes}")
-    directions = _unit(class_vectors.double())
-    rows = max(1, TILE // max(class_vectors.shape))
-    return torch.cat([(_unit(h.double()) @ directions.T).amax(dim=1) for h in features.split(rows)])
-
-
-def diagnostics(features: Tensor, class_vectors: Tensor, correct: Tensor) -> dict[str, dict[str, float | None]]:
+def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str, dict[str, float | None]]:
     """Mean feature norm and mean largest cosine to a class vector, of right and of wrong answers.
 
-    The two figures that the official code of the paper prints.  features (N, D), class_vectors (K, D), correct (N,)
-    bool; None where there is no such answer.
+    The two figures that the official code of the paper prints.  features (N, D), cosines (N,) the largest of each,
+    correct (N,) bool; None where there is no such answer.
     """
     _check_count(len(features), correct)
-    values = {"feature_norm": features.double().norm(dim=1), "largest_cosine": maximum_cosine(features, class_vectors)}
+    values = {"feature_norm": features.double().norm(dim=1), "largest_cosine": cosines.double()}
     sides = {"right": correct.bool(), "wrong": ~correct.bool()}
     return {
         name: {side: value[mask].mean().item() if mask.any() else None for side, mask in sides.items()}
@@ -154,48 +123,11 @@ def diagnostics(features: Tensor, class_vectors: Tensor, correct: Tensor) -> dic
     }
 
 
-def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    logits, labels = logits.double(), labels.long()[:, None]
-    target = logits.gather(1, labels).squeeze(1)
-    others = logits.scatter(1, labels, -math.inf).logsumexp(dim=1)
-    # logaddexp keeps log1p(exp(x)) exact for all x; F.softplus cuts over to x at 20, which costs 1e-10.
-    return torch.logaddexp(others - target, torch.zeros_like(target))
-
-
-def _rank(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the label.  Written so that a NaN comes first, as it does in argmax."""
-    labels = labels.long()[:, None]
-    target = logits.gather(1, labels)
-    before = torch.arange(logits.shape[1], device=logits.device) < labels
-    return (~(logits <= target) | ((logits == target) & before)).sum(dim=1)
-
-
 def _sorted_by_confidence(confidences: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
     confidences, order = confidences.sort()
     _, group, counts = confidences.unique_consecutive(return_inverse=True, return_counts=True)
     shared = torch.zeros(len(counts), dtype=correct.dtype, device=correct.device).index_add_(0, group, correct[order])
     return confidences, (shared / counts)[group]
-
-
-def _unit(rows: Tensor) -> Tensor:
-    norms = rows.norm(dim=1, keepdim=True)
-    return rows / norms.where(norms != 0, torch.ones_like(norms))
-
-
-def _tiles(logits: Tensor, labels: Tensor) -> zip:
-    rows = max(1, TILE // logits.shape[1])
-    return zip(logits.split(rows), labels.split(rows), strict=True)
-
-
-def _by_row(figure: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
-    return torch.cat([figure(z.double()) for z in logits.split(max(1, TILE // logits.shape[1]))])
-
-
-def _check_logits(logits: Tensor, labels: Tensor) -> None:
-    if logits.ndim != 2 or not logits.shape[1]:
-        raise UsageError(f"logits must be (N, K), got {tuple(logits.shape)}")
-    _check_count(len(logits), labels)
-    _check_classes(labels, logits.shape[1], "labels")
 
 
 def _check_count(n: int, others: Tensor) -> None:

@@ -37,10 +37,9 @@ def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     return sums.index_add_(0, labels, features.double()) / counts[:, None]
 
 
-def of_run(features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def of_run(features: Tensor, predictions: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
     """Likeness (K, K) by another run: cosines of its class means, and how often it confuses two classes."""
-    num_classes = logits.shape[1]
-    counts = metrics.confusion(labels, logits.argmax(dim=1), num_classes)
+    counts = metrics.confusion(labels, predictions, num_classes)
     return {
         "reference_means": similarity.cosines(class_means(features, labels, num_classes)),
         "reference_confusion": similarity.symmetrised(counts),

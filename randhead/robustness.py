@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from randhead import checkpoint, corruptions, features, seeds
@@ -158,7 +157,6 @@ def run(
     n, size = len(source.labels), source.batch
     total = n * sum(map(len, grid.values()))
     done = sum(tally.seen(name, severity) for name, severities in grid.items() for severity in severities)
-    directions = F.normalize(model.head.class_vectors().detach(), dim=1)
     saved = time.monotonic()
     for block in range(0, n, source.block):
         end = min(n, block + source.block)
@@ -173,8 +171,9 @@ def run(
                 last = min(start + size, end)
                 labels = source.labels[start:last]
                 for severity, images in source.cells(name, wanted, start, last):
-                    embedded, logits = features.embed(model, images, inputs)
-                    tally.add(name, severity, start, *measure(embedded, logits, labels, directions))
+                    embedded = features.embed(model, images, inputs)
+                    answers = model.head.answers(embedded, labels, k=1)
+                    tally.add(name, severity, start, *measure(embedded, answers, labels))
                 done += len(wanted) * (last - start)
                 yield Advanced(done, total)
                 if time.monotonic() - saved > SAVE_EVERY_S:

@@ -53,7 +53,7 @@ class OneRun:
 
     @cached_property
     def extracted(self) -> Extracted:
-        """Features, logits and labels of the split."""
+        """Features, labels and predictions of the split."""
         return self.library.features(self.loaded, self.dataset, self.view.split)
 
     @property
@@ -67,11 +67,6 @@ class OneRun:
         return self.extracted.features
 
     @property
-    def logits(self) -> Tensor:
-        """(N, K) float32."""
-        return self.extracted.logits
-
-    @property
     def labels(self) -> Tensor:
         """(N,) int64."""
         return self.extracted.labels
@@ -79,7 +74,7 @@ class OneRun:
     @property
     def predictions(self) -> Tensor:
         """(N,) int64."""
-        return self.logits.argmax(dim=1)
+        return self.extracted.predictions
 
     @property
     def accuracy(self) -> float:
@@ -140,7 +135,7 @@ class OneRun:
         if other.loaded.run.path.resolve() == self.loaded.run.path.resolve():
             raise UsageError(f"{name} cannot be its own reference", hint="give another run: --reference RUN")
         check_alike([self, other])
-        return references.of_run(other.features, other.logits, other.labels)
+        return references.of_run(other.features, other.predictions, other.labels, self.num_classes)
 
 
 class NewClasses:

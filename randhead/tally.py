@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import randhead
 from randhead import checkpoint, metrics
 from randhead.errors import RunError
 from randhead.files import sha256
+from randhead.losses import Answers
 
 BINS = 15  # of the calibration error
 MEANS = ("nll", "feature_norm", "cosine", "margin")
@@ -109,20 +109,17 @@ def open_tally(folder: Path, n: int, identity: dict[str, Any]) -> Tally:
     return Tally(n, identity, folder / f"corruption-cells-{digest}.safetensors")
 
 
-def measure(features: Tensor, logits: Tensor, labels: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+def measure(features: Tensor, answers: Answers, labels: Tensor) -> tuple[Tensor, Tensor]:
     """What a batch adds to a cell: right answers (B,) bool and sums (4 + BINS,) float64.
 
-    features (B, D), logits (B, K), labels (B,), directions (K, D): class vectors of unit norm.  The margin is the
-    cosine to the own class vector minus the largest cosine to another: it has no scale, unlike a margin of logits.
+    features (B, D), what the head says of them, labels (B,).  The margin is the cosine to the own class vector minus
+    the largest cosine to another: it has no scale, unlike a margin of logits.
     """
-    answers = logits.argmax(dim=1)
-    correct = answers == labels
-    cosines = F.normalize(features, dim=1) @ directions.T
-    own = cosines.gather(1, labels[:, None])
-    others = cosines.scatter(1, labels[:, None], -torch.inf).amax(dim=1, keepdim=True)
-    means = [metrics.sample_losses(logits, labels), features.double().norm(dim=1), own[:, 0], (own - others)[:, 0]]
-    confidences = metrics.maximum_probability(logits)
+    correct = answers.predictions == labels
+    margins = answers.own_cosine - answers.other_cosine
+    means = [answers.losses, features.double().norm(dim=1), answers.own_cosine, margins]
+    confidences = answers.confidences
     place = torch.bucketize(confidences, EDGES.to(confidences.device))
     gaps = torch.zeros(BINS, dtype=torch.float64, device=place.device)
     gaps.index_add_(0, place, correct.double() - confidences)
-    return correct, torch.cat([torch.stack([value.double().sum() for value in means]), gaps])
+    return correct, torch.cat([torch.stack([value.sum() for value in means]), gaps])

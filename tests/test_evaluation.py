@@ -13,6 +13,7 @@ from randhead import evaluation, features
 from randhead.datasets import Split, TensorImages
 from randhead.features import Inputs, StopRequested
 from randhead.head import ClassVectorHead
+from randhead.losses import _topk
 from randhead.model import Classifier
 
 N, K, SIZE = 61, 7, 4
@@ -51,7 +52,10 @@ def by_numpy(model, part):
     return found, 3.0 * found @ rows.T + 0.1, part.labels.numpy(), rows
 
 
-def test_figures_agree_with_an_independent_computation(model, inputs):
+@pytest.mark.parametrize("tile", [2, 1 << 20])
+def test_figures_agree_with_an_independent_computation(model, inputs, monkeypatch, tile):
+    for name in ("TILE_LOGITS", "SMALLEST_TILE"):
+        monkeypatch.setattr(_topk, name, tile)
     part = split()
     found = evaluation.evaluate(model, part, inputs)
     _, logits, labels, _ = by_numpy(model, part)
@@ -71,6 +75,17 @@ def test_figures_agree_with_an_independent_computation(model, inputs):
     assert found["per_class_accuracy"] == pytest.approx((counts.diagonal() / counts.sum(axis=1)).tolist())
     ece = MulticlassCalibrationError(K, n_bins=15, norm="l1")(torch.from_numpy(probabilities), part.labels)
     assert found["ece"] == pytest.approx(ece.item(), abs=1e-5)
+
+
+def test_of_many_classes_the_confused_pairs_take_the_place_of_the_matrix(model, inputs, monkeypatch):
+    whole = evaluation.evaluate(model, split(), inputs)
+    monkeypatch.setattr(evaluation, "CONFUSION_CLASSES", K - 1)
+    found = evaluation.evaluate(model, split(), inputs)
+    pairs = found.pop("confused_pairs")
+    counts = whole.pop("confusion")
+    assert found == whole
+    expected = [[i, j, n] for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j]
+    assert pairs == sorted(expected, key=lambda pair: -pair[2])
 
 
 def test_diagnostics_are_the_official_codes(model, inputs):

@@ -72,7 +72,7 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, inputs, 
         clean = part.images.pixels
         images = clean if name == CLEAN else corruptions.corrupt(clean, name, severity, 4)
         naive = evaluation.evaluate(model, Split(TensorImages(images, torch.arange(N)), part.labels), inputs)
-        embedded, _ = features.embed(model, images, inputs)
+        embedded = features.embed(model, images, inputs)
         cosines = torch.cosine_similarity(embedded[:, None], rows[None], dim=2)
         own = cosines[torch.arange(N), part.labels]
         others = torch.stack([torch.cat([c[:y], c[y + 1 :]]).max() for c, y in zip(cosines, part.labels, strict=True)])

@@ -1,5 +1,6 @@
 """What `randhead evaluate` does: figures, a confusion picture, and a report in the run folder."""
 
+import heapq
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ def run_evaluation(
     if "confusion" in document:
         files.append(figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names))
     show(output, loaded, document)
+    if "confused_pairs" in document:
+        limit, count = evaluation.CONFUSION_CLASSES, len(document["confused_pairs"])
+        output.say(f"\nno confusion matrix of more than {limit:,} classes: the report lists {count:,} confused pairs")
     if corruptions:
         _robustness.show(output, document["robustness"])
         files += _robustness.keep(document["robustness"], report.with_name(f"{stem}-corruptions"))
@@ -111,7 +115,7 @@ def show(output: Output, loaded: loading.LoadedRun, document: dict[str, Any]) ->
         ["ECE, 15 bins of equal mass", percent(document.get("ece_equal_mass"))],
     ]
     output.table(title, ["figure", "value"], [row for row in rows if row[1]])
-    if "confusion" in document:
+    if "diagnostics" in document:
         _show_diagnostics(output, document["diagnostics"])
         _show_classes(output, loaded.class_names, document)
     if "ood" in document:
@@ -129,14 +133,17 @@ def _show_diagnostics(output: Output, diagnostics: dict[str, dict[str, float | N
 
 def _show_classes(output: Output, names: tuple[str, ...], document: dict[str, Any]) -> None:
     """The classes that do worst, with what they are taken for."""
+    known = [(accuracy, k) for k, accuracy in enumerate(document["per_class_accuracy"]) if accuracy is not None]
     rows = []
-    for k, accuracy in enumerate(document["per_class_accuracy"]):
-        counts = list(document["confusion"][k])
-        counts[k] = 0
-        other = max(range(len(counts)), key=counts.__getitem__)
-        taken = f"{names[other]} ({counts[other]})" if counts[other] else ""
-        if accuracy is not None:
-            rows.append((accuracy, [names[k], percent(accuracy), taken]))
-    worst = [row for _, row in sorted(rows, key=lambda item: item[0])[:WORST]]
+    for accuracy, k in heapq.nsmallest(WORST, known):
+        count, other = max(_confused(document, k), default=(0, 0), key=lambda pair: pair[0])
+        rows.append([names[k], percent(accuracy), f"{names[other]} ({count})" if count else ""])
     output.say()
-    output.table("hardest classes", ["class", "accuracy", "most often taken for"], worst)
+    output.table("hardest classes", ["class", "accuracy", "most often taken for"], rows)
+
+
+def _confused(document: dict[str, Any], label: int) -> list[tuple[int, int]]:
+    """How often images of a class were taken for another, and for which: (count, class), by class."""
+    if "confusion" in document:
+        return [(count, k) for k, count in enumerate(document["confusion"][label]) if k != label]
+    return [(count, k) for own, k, count in document["confused_pairs"] if own == label]

@@ -75,21 +75,14 @@ def predict(
 
 
 def _score(loaded: LoadedRun, files: list[Path], images: torch.Tensor, k: int) -> Iterator[dict[str, Any]]:
-    embedded, logits = features.embed(loaded.model, images, loaded.inputs)
-    probabilities = logits.double().softmax(dim=1)
-    vectors = torch.nn.functional.normalize(loaded.model.head.class_vectors(), dim=1)
-    cosines = torch.nn.functional.normalize(embedded, dim=1) @ vectors.T
-    order = logits.argsort(dim=1, descending=True, stable=True)[:, :k]
-    for row, file in enumerate(files):
-        classes = [
-            {
-                "class": loaded.class_names[index],
-                "probability": probabilities[row, index].item(),
-                "cosine": cosines[row, index].item(),
-            }
-            for index in order[row].tolist()
-        ]
-        yield {"image": str(file), "classes": classes}
+    embedded, head = features.embed(loaded.model, images, loaded.inputs), loaded.model.head
+    answers, rows = head.answers(embedded, k=k), head.rows()
+    columns = zip(files, embedded, answers.classes, answers.probabilities, strict=True)
+    for file, feature, classes, probabilities in columns:
+        cosines = torch.cosine_similarity(feature[None], rows.take(classes).detach())
+        best = zip(classes.tolist(), probabilities.tolist(), cosines.tolist(), strict=True)
+        named = [{"class": loaded.class_names[k], "probability": p, "cosine": cosine} for k, p, cosine in best]
+        yield {"image": str(file), "classes": named}
 
 
 def _rows(lines: list[dict[str, Any]]) -> Iterator[list[Any]]:

@@ -10,11 +10,12 @@ Margins, temperature, label smoothing and weights are ordinary autograd on top.
 import torch.nn.functional as F
 from torch import Tensor
 
+from randhead.losses._answers import Answers
 from randhead.losses._margins import arcface, cosface
 from randhead.losses._rows import DrawnRows, Rows, StoredRows
 from randhead.losses._scores import Scores
 
-__all__ = ["DrawnRows", "Rows", "Scores", "StoredRows", "arcface", "cosface", "cross_entropy"]
+__all__ = ["Answers", "DrawnRows", "Rows", "Scores", "StoredRows", "arcface", "cosface", "cross_entropy"]
 
 
 def cross_entropy(own: Tensor, others: Tensor) -> Tensor:

@@ -1,30 +1,48 @@
 """The best classes of a query among any number of them, in tiles: exact, O(B k) beside one tile."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from randhead.losses._rows import Rows
 
 TILE_LOGITS = 1 << 20  # at once
+SMALLEST_TILE = 64  # classes
 
 
 @torch.no_grad()
 def top(queries: Tensor, rows: Rows, bias: Tensor | None, *, k: int) -> tuple[Tensor, Tensor]:
     """The k best classes, best first, ties by class index: queries (B, D) -> classes (B, k) int64, logits (B, k)."""
-    k = min(k, rows.num_classes)
-    values = queries.new_full((len(queries), k), -torch.inf)
-    classes = torch.zeros(len(queries), k, dtype=torch.int64, device=queries.device)
-    size = max(TILE_LOGITS // max(len(queries), rows.dim), 64)
+    best = Best(queries, min(k, rows.num_classes))
+    for start, tile in tiles(queries, rows):
+        logits = queries @ tile.T
+        best.add(logits if bias is None else logits + bias[start : start + len(tile)], start)
+    return best.classes, best.logits
+
+
+def tiles(queries: Tensor, rows: Rows) -> Iterator[tuple[int, Tensor]]:
+    """All class vectors, tile by tile, each with its first class: (T, D), with B T logits of queries (B, D)."""
+    size = max(TILE_LOGITS // max(len(queries), rows.dim), SMALLEST_TILE)
     for start in range(0, rows.num_classes, size):
-        stop = min(start + size, rows.num_classes)
-        logits = queries @ rows.tile(start, stop, queries.dtype).T
-        logits = logits if bias is None else logits + bias[start:stop]
-        # A later class that only ties with the worst of the best comes after it.
-        better = (logits.amax(dim=1) > values[:, -1]).nonzero()[:, 0]
+        yield start, rows.tile(start, min(start + size, rows.num_classes), queries.dtype)
+
+
+class Best:
+    """The k best classes of those seen so far: classes (B, k) int64 and logits (B, k), best first."""
+
+    def __init__(self, queries: Tensor, k: int):
+        self.logits = queries.new_full((len(queries), k), -torch.inf)
+        self.classes = torch.zeros(len(queries), k, dtype=torch.int64, device=queries.device)
+
+    def add(self, logits: Tensor, start: int) -> None:
+        """See classes start..start+T-1, which come after all that were seen: logits (B, T)."""
+        # A later class that only ties with the worst of the best comes after it.  A NaN is better than a number.
+        better = (~(logits.amax(dim=1) <= self.logits[:, -1])).nonzero()[:, 0]
         if len(better):
-            found, where = _best(logits[better], k)
-            values[better], classes[better] = _merge(values[better], classes[better], found, where + start)
-    return classes, values
+            found, columns = _best(logits[better], self.logits.shape[1])
+            merged = _merge(self.logits[better], self.classes[better], found, columns + start)
+            self.logits[better], self.classes[better] = merged
 
 
 def _best(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
