@@ -99,8 +99,12 @@ def test_interpreted_rows_of_large_ids_are_right():
 
 @interpreted
 @pytest.mark.parametrize(("dtype", "rel"), [(torch.float32, 2e-6), (torch.float16, 1e-3)])
+@pytest.mark.parametrize("narrow", [True, False])
 @pytest.mark.parametrize("geometry", [*GEOMETRIES, "hadamard"])
-def test_interpreted_sums_and_gradients_equal_float64_dense(geometry, dtype, rel):
+def test_interpreted_sums_and_gradients_equal_float64_dense(monkeypatch, geometry, narrow, dtype, rel):
+    from randhead.losses.kernels import fused
+
+    monkeypatch.setattr(fused, "LARGEST_DIM", 256 if narrow else 0)
     # Neither the batch, nor the dimensions, nor the classes of the last chunk fill their tiles.
     k, d, b = 700, 64 if geometry == "hadamard" else 40, 20
     rows = drawn(geometry, k, d)
@@ -175,6 +179,23 @@ def test_products_use_tensor_cores_and_spill_nothing_on_sm_90(tmp_path, name):
 
 @compiled
 @pytest.mark.slow
+@pytest.mark.parametrize("dim", [16, 100, 128, 256])
+def test_the_fused_product_uses_tensor_cores_and_spills_nothing_on_sm_90(tmp_path, dim):
+    from randhead.losses.kernels import fused
+
+    numbers = dict.fromkeys(("start", "count", "part", "batch", "dim"), "i32")
+    pointers = {**dict.fromkeys(("sums", "totals", "shift"), "*fp32"), "queries": "*bf16", "rows": "*bf16"}
+    at_once, padded = fused.shape(dim)
+    tile = {"ROWS": at_once, "COLUMNS": fused.COLUMNS, "DIM": padded}
+    signature = {**pointers, "labels": "*i64", **numbers}
+    found = inspect(tmp_path, resources(fused.fused_kernel, signature, tile, num_warps=8, num_stages=3))
+    assert found["stack"] == 0 and "STL" not in found["sass"]
+    assert "HGMMA" in found["sass"]
+    assert found["shared"] <= 227 << 10
+
+
+@compiled
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [512, 2048])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_drawing_spills_nothing_on_sm_90(tmp_path, geometry, dim):
@@ -214,7 +235,7 @@ def test_on_a_device_rows_are_those_of_the_cpu(geometry):
 @pytest.mark.gpu
 @compiled
 @pytest.mark.parametrize("norm", [5.0, 100.0])
-@pytest.mark.parametrize(("b", "d"), [(1024, 512), (300, 2048), (77, 64)])
+@pytest.mark.parametrize(("b", "d"), [(1024, 512), (300, 2048), (77, 64), (1000, 256)])
 @pytest.mark.parametrize("geometry", [*GEOMETRIES, "hadamard", "stored"])
 def test_on_a_device_bfloat16_equals_float64_dense(geometry, b, d, norm):
     k = 20_000

@@ -1,7 +1,8 @@
-"""The streaming normaliser on a CUDA device, in Triton: three simple kernels a chunk of classes, in bfloat16.
+"""The streaming normaliser on a CUDA device, in Triton: two or three kernels a chunk of classes, in bfloat16.
 
 Rows are drawn into a small workspace once for the whole batch (`draw.py`); one matrix product with exp in its epilogue
-writes the weights p = exp(z - shift); a second one adds p @ rows to the gradient (`products.py`).  With a static shift
+writes the weights p = exp(z - shift); a second one adds p @ rows to the gradient (`products.py`).  With few dimensions
+one kernel makes both products (`fused.py`).  With a static shift
 the chunks are sums, without rescaling; no kernel uses atomics, so the same bits come out every time.  The workspace
 takes 64 MiB at any number of classes.
 """
@@ -35,22 +36,27 @@ def sweep(
 
     queries (B, D) float32, labels (B,) int64, shift (B,) float32.  The products are made in `dtype`.
     """
-    from randhead.losses.kernels import draw, products
+    from randhead.losses.kernels import draw, fused, products
 
     batch, dim = queries.shape
     chunk = chunk or _chunk(batch, dim)
     unit = rows.unit(torch.bfloat16)
     scaled = (queries * (unit * LOG2_E)).to(dtype)
     space = queries.new_zeros(chunk, dim, dtype=dtype)  # beyond the last class too it has to be finite
-    weights = queries.new_empty(batch, chunk, dtype=dtype)
-    totals = queries.new_zeros(-(-chunk // products.COLUMNS), batch)
-    sums = queries.new_zeros(products.splits(batch, dim, queries.device), batch, dim) if gradient else None
+    narrow = gradient and dim <= fused.LARGEST_DIM
+    parts = (fused if narrow else products).splits(batch, dim, queries.device)
+    sums = queries.new_zeros(parts, batch, dim) if gradient else None
+    totals = queries.new_zeros(parts if narrow else -(-chunk // products.COLUMNS), batch)
+    weights = None if narrow else queries.new_empty(batch, chunk, dtype=dtype)
     for start in range(0, rows.num_classes, chunk):
         count = min(chunk, rows.num_classes - start)
         if isinstance(rows, DrawnRows) and rows.geometry in draw.KINDS:
             draw.into(space, rows, start, count)
         else:
             space[:count] = rows.tile(start, start + count, torch.bfloat16)
+        if narrow:
+            fused.add(sums, totals, scaled, space, shift * LOG2_E, labels, start, count)
+            continue
         products.weigh(scaled, space, shift * LOG2_E, labels, weights, totals, start, count)
         if gradient:
             products.add(sums, weights, space, count)
