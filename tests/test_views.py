@@ -153,8 +153,8 @@ def test_colours_flips_and_greys_are_drawn_as_often_as_they_should():
     drawn = views.draw(torch.arange(20_000), seed=2, epoch=0, size=(32, 32))
     brightness, contrast, saturation, hue = (column.numpy() for column in drawn.colours.unbind(1))
     coloured = saturation[saturation > 0]
-    for values in (brightness - 0.6, contrast - 0.6, coloured - 0.6, hue + 0.4):
-        assert stats.kstest(values / 0.8, "uniform").pvalue > 1e-3
+    for shares in ((brightness - 0.6) / 0.8, (contrast - 0.6) / 0.8, (coloured - 0.6) / 0.8, (hue + 0.1) / 0.2):
+        assert stats.kstest(shares, "uniform").pvalue > 1e-3
     assert stats.binomtest(20_000 - len(coloured), 20_000, 0.2).pvalue > 1e-3
     assert stats.binomtest(int(drawn.flips.sum()), 20_000, 0.5).pvalue > 1e-3
     assert not views.draw(IDS, seed=2, epoch=0, size=(32, 32), flip=False).flips.any()
