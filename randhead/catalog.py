@@ -26,9 +26,14 @@ def names(family: str) -> list[str]:
     return sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
 
 
+def check(family: str, name: str) -> None:
+    """Raise UsageError, with the nearest name, where a family has no such member.  Imports nothing."""
+    if name not in names(family):
+        raise unknown(KINDS[family], name, names(family))
+
+
 @functools.cache
 def load(family: str, name: str) -> ModuleType:
     """The module of one member.  Raises UsageError, with the nearest name, where there is none."""
-    if name not in names(family):
-        raise unknown(KINDS[family], name, names(family))
+    check(family, name)
     return importlib.import_module(f"randhead.{family}.{name}")

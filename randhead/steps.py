@@ -1,4 +1,4 @@
-"""Which checkpoints a folder holds: their names say their steps.  Needs no torch, so that listing runs does not wait."""
+"""Which checkpoints a folder holds: their names say their steps.  Needs no torch: listing runs does not wait."""
 
 import re
 from pathlib import Path

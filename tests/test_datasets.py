@@ -176,6 +176,34 @@ def test_a_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch, make_imag
     assert datasets.load("mine").class_names == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "message", "hints"),
+    [
+        (
+            "photso",
+            UsageError,
+            "unknown dataset 'photso', and no such folder",
+            ["mean 'photos'?", "cifar10, ", "CLASS/"],
+        ),
+        ("zzzz", UsageError, "unknown dataset 'zzzz', and no such folder", ["data sets: cifar10, ", "train/CLASS/"]),
+        ("./photso", DataError, "^photso: no such folder", ["mean 'photos'?", "train/CLASS/"]),
+        ("in/phtos", DataError, "^in/phtos: no such folder", ["mean 'in/photos'?", "train/CLASS/"]),
+        ("photos.zip/train", DataError, "no such folder", ["train/CLASS/"]),
+        ("photos.zip", DataError, "^photos.zip: a file, not a folder", ["unpack", "train/CLASS/"]),
+    ],
+)
+def test_who_mistypes_a_folder_or_a_set_is_told_of_both(name, kind, message, hints, tmp_path, monkeypatch):
+    for folder in ("photos", "in/photos"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "photos.zip").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind, match=message) as error:
+        datasets.load(name)
+    for hint in hints:
+        assert hint in error.value.hint
+    assert "image_folder" not in error.value.hint
+
+
 @pytest.mark.parametrize("name", ["image_folder", ""])
 def test_a_folder_has_to_be_given_by_its_path(name):
     with pytest.raises(UsageError):

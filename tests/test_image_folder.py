@@ -416,8 +416,8 @@ def splits(path, *, make, **counts):
 
 CATS, TWO = {"cat": 3}, {"cat": 3, "dog": 3}
 FOLDERS = {
-    "missing": (lambda path, make: None, "No such file"),
-    "a file": (lambda path, make: path.touch(), "Not a directory"),
+    "missing": (lambda path, make: None, "no such folder"),
+    "a file": (lambda path, make: path.touch(), "a file, not a folder"),
     "empty": (lambda path, make: path.mkdir(), "no class folders"),
     "loose images": (lambda path, make: loose_images(path), "no class folders .*lie loose"),
     "one class": (lambda path, make: make(path, CATS), "only one class, 'cat'"),

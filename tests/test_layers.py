@@ -17,7 +17,7 @@ TREES = {path: ast.parse(path.read_text()) for path in FILES}
 LAYERS = [
     {"errors", "files", "catalog"},
     {"seeds"},
-    {"config", "settings", "recipes"},
+    {"config", "settings", "recipes", "data_name"},
     {"vectors", "losses", "corruptions", "metrics", "analyses", "augment", "views", "preflight", "corruption_metrics"},
     {"datasets", "backbones", "spec", "head", "model", "machine"},
     WORK := set(),
@@ -130,6 +130,10 @@ QUESTIONS = {
     "the help of every command": "[main(c, '--help') for c in ('evaluate', 'vectors', 'predict', 'list', 'doctor')]",
     "the version": "main('--version')",
     "an unknown command": "main('tarin')",
+    "a folder that is not there": "main('train', '--data', 'nowhere'); main('train', '--data', './nowhere')",
+    "an unknown backbone": "main('train', '--backbone', 'resnet81')",
+    "an unknown geometry": "main('train', '--vectors', 'unifrom')",
+    "an unknown setting": "main('train', '--set', 'optim.lrr=1')",
     "the runs": "make_run(); main('list'); main('list', '--json')",
 }
 MAIN = """

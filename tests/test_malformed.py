@@ -232,8 +232,8 @@ def looped(world):
     (world / "images" / "loop").symlink_to(world / "images")
 
 
-image("a missing folder", DATA, "nothing: No such file or directory", nothing, "--data", "./nothing")
-image("an image for a folder", DATA, "Not a directory", nothing, "--data", "images/cat/0.png")
+image("a missing folder", DATA, "nothing: no such folder", nothing, "--data", "./nothing")
+image("an image for a folder", DATA, "0.png: a file, not a folder", nothing, "--data", "images/cat/0.png")
 image("an empty folder", DATA, "no class folders", only())
 image("one class", DATA, "only one class, 'cat'", only("cat"))
 image("a class without images", DATA, "cat: a class without images", emptied)
@@ -259,7 +259,7 @@ image("cut short", DATA, "0.png", cut)
 image("floating-point pixels", DATA, "f.tiff", floats)
 image("a whole class bad", DATA, "every image of class 'cat'", all_bad, "--skip-bad-images")
 image("a folder of nobody", DATA, "no such user", nothing, "--data", "~nobody-of-that-name/images")
-case("doctor on a missing folder", DATA, "No such file", "doctor", "--data", "nothing")
+case("doctor on a missing folder", DATA, "no such folder", "doctor", "--data", "nothing")
 
 # Class vectors from a file
 
@@ -384,8 +384,8 @@ def other_classes(world):
 
 
 case("images of other classes", DATA, "other classes", *EVAL, "--data", "others", spoil=other_classes)
-case("evaluation images that are not there", DATA, "No such file", *EVAL, "--data", "./others")
-case("strange images that are not there", DATA, "No such file", *EVAL, "--ood", "./others")
+case("evaluation images that are not there", DATA, "no such folder", *EVAL, "--data", "./others")
+case("strange images that are not there", DATA, "no such folder", *EVAL, "--ood", "./others")
 case("an image that is not there", DATA, "missing.png: no such file", "predict", "good", "missing.png")
 case("an image that is none", DATA, "z.jpg", "predict", "good", "z.jpg", spoil=write("z.jpg", b"text"))
 case(
@@ -436,7 +436,7 @@ case("a run that is being trained", RUN, "being trained by another process", *AG
 # Nothing is lost by starting anew with something that cannot be
 
 for name, words, options in (
-    ("data", "No such file", ("--data", "./nothing")),
+    ("data", "no such folder", ("--data", "./nothing")),
     ("a geometry", "unknown geometry", ("--vectors", "nonsense")),
     ("a backbone", "unknown backbone", ("--backbone", "nonsense")),
 ):

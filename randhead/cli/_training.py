@@ -1,6 +1,5 @@
 """What `randhead train` does with the events of a training: a progress bar, a line an epoch, and the result."""
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,16 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from randhead import catalog, datasets, events, loading, machine, recipes, runs, settings, training
+from randhead import events, loading, machine, runs, training
 from randhead.cli._output import Output, nats, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import Config
 from randhead.report import card
 
 
-def run_training(chosen: dict[str, Any], *, out: Path, name: str | None, fresh: bool, as_json: bool) -> None:
-    """Train with the chosen dotted config, show how it goes, and exit with the code of what happened."""
+def run_training(config: Config, *, out: Path, name: str | None, fresh: bool, as_json: bool) -> None:
+    """Train, show how it goes, and exit with the code of what happened."""
     output = Output(as_json=as_json)
-    config = settings.build(recipes.settings(_with_absolute_folder(chosen)))
     run = runs.open_run(out, runs.default_name(config) if name is None else name, config, fresh=fresh)
     summary = None if fresh else run.summary()
     if summary is not None:
@@ -122,12 +120,3 @@ class _Display:
             f"val accuracy {percent(figures['val_accuracy']):>8}  {nll}"
             f"lr {figures['lr']:.2g}{mark}"
         )
-
-
-def _with_absolute_folder(chosen: dict[str, Any]) -> dict[str, Any]:
-    """A folder of images is part of a run's identity, so it is kept as an absolute path."""
-    data = chosen.get("data.name")
-    if not data or not isinstance(data, str) or data in catalog.names("datasets"):
-        return chosen
-    folder = datasets.expanded(data)
-    return {**chosen, "data.name": str(folder.resolve())} if os.access(folder, os.F_OK) else chosen

@@ -117,7 +117,7 @@ def train(
 
     The same command started again goes on where it stopped, and shows the result of a finished run.
     """
-    from randhead.cli._training import run_training
+    from randhead.cli._choices import configuration
     from randhead.settings import parse_assignment, read_toml
 
     options: dict[str, Any] = {
@@ -147,4 +147,8 @@ def train(
     chosen = read_toml(config) if config else {}
     chosen |= {key: value for key, value in options.items() if value is not None}
     chosen |= dict(parse_assignment(text) for text in set_ or [])
-    run_training(chosen, out=out, name=name, fresh=fresh, as_json=json)
+    configured = configuration(chosen)  # before torch is imported: a typing error is told at once
+
+    from randhead.cli._training import run_training
+
+    run_training(configured, out=out, name=name, fresh=fresh, as_json=json)

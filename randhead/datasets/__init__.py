@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from randhead import catalog
+from randhead import catalog, data_name
 from randhead.datasets import _decode
 from randhead.datasets._folders import image_files
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
-from randhead.errors import DataError, UsageError
+from randhead.errors import UsageError
 
 __all__ = [
     "Dataset",
@@ -27,7 +27,6 @@ __all__ = [
     "Split",
     "TensorImages",
     "channel_statistics",
-    "expanded",
     "image_files",
     "load",
     "read_image",
@@ -102,20 +101,10 @@ def load(name_or_folder: str | Path, **options) -> Dataset:
     unknown name or option value, DataError for images that are missing or cannot be used.
     """
     options = Options(**options)
-    name = str(name_or_folder)
-    if name in catalog.names("datasets"):
-        return catalog.load("datasets", name).load(options)
-    if name and (isinstance(name_or_folder, Path) or "/" in name or os.sep in name or os.access(name, os.F_OK)):
-        return catalog.load("datasets", "image_folder").load(options, expanded(name))
-    return catalog.load("datasets", name).load(options)
-
-
-def expanded(folder: str) -> Path:
-    """The path of a folder that may begin with ~ or ~USER.  Raises DataError for a user who is not there."""
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError:
-        raise DataError(f"{folder}: no such user", hint="give the path of a folder of images") from None
+    found = data_name.find(name_or_folder)
+    if isinstance(found, Path):
+        return catalog.load("datasets", "image_folder").load(options, found)
+    return catalog.load("datasets", found).load(options)
 
 
 def read_image(path: Path, size: int) -> Tensor:

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
+from randhead import data_name
 from randhead.datasets import Dataset, Options
 from randhead.datasets._decode import EXTENSIONS
 from randhead.datasets._files import Listing, find_bad, load_files
@@ -19,7 +20,6 @@ from randhead.errors import DataError, UsageError
 TEST_SHARE = 0.1  # of a single folder
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
-LAYOUTS = "a folder holds train/CLASS/ and test/CLASS/ (or val/), or CLASS/ alone"
 
 
 def load(options: Options, folder: Path | None = None) -> Dataset:
@@ -31,7 +31,7 @@ def load(options: Options, folder: Path | None = None) -> Dataset:
 
 def scan(folder: Path, *, workers: int, progress: Callable[[int, int], None] | None = None) -> list[tuple[Path, str]]:
     """The images of a folder that cannot be used, each with the reason.  Raises DataError for a wrong layout."""
-    return find_bad(listing(Path(folder)).paths, workers=workers, progress=progress)
+    return find_bad(listing(data_name.folder(folder)).paths, workers=workers, progress=progress)
 
 
 def listing(folder: Path) -> Listing:
@@ -64,7 +64,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
             found[split] = path
     if "train" not in found:
         if found and len(found) == len(folders):
-            raise DataError(f"{folder}: there is {' and '.join(sorted(found))} but no train", hint=LAYOUTS)
+            raise DataError(f"{folder}: there is {' and '.join(sorted(found))} but no train", hint=data_name.LAYOUT)
         return {"train": folder}
     held_out = [split for split in ("val", "test") if split in found]
     if not held_out:
@@ -88,7 +88,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     folders = {path.name: path for path in _folders(folder)}
     if not folders:
         loose = " (the images lie loose in it)" if image_files(folder) else ""
-        raise DataError(f"{folder}: no class folders{loose}", hint=f"{LAYOUTS}, one folder a class")
+        raise DataError(f"{folder}: no class folders{loose}", hint=data_name.LAYOUT)
     for name, path in folders.items():
         if any(unicodedata.category(character) in UNPRINTABLE for character in name):
             raise DataError(f"{str(path)!r}: a class name with bytes that cannot be printed", hint="rename the folder")

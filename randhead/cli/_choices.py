@@ -1,0 +1,25 @@
+"""From what was typed to a configuration, as far as it can be judged without torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from randhead import catalog, data_name, recipes, settings
+from randhead.config import Config
+
+
+def configuration(chosen: Mapping[str, Any]) -> Config:
+    """The configuration of dotted settings.  Raises UsageError or DataError for names that stand for nothing."""
+    config = settings.build(recipes.settings(_with_absolute_folder(chosen)))
+    catalog.check("backbones", config.backbone.name.partition(":")[0])
+    catalog.check("vectors", config.head.vectors.partition(":")[0])
+    if config.head.normaliser != "auto":
+        catalog.check("losses", config.head.normaliser)
+    return config
+
+
+def _with_absolute_folder(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """A folder of images is part of a run's identity, so it is kept as an absolute path."""
+    data = chosen.get("data.name")
+    found = data_name.find(data) if data and isinstance(data, str) else None
+    return {**chosen, "data.name": str(found.resolve())} if isinstance(found, Path) else dict(chosen)
