@@ -20,124 +20,37 @@ import datetime
 import json
 import platform
 import re
-import statistics
 import subprocess
 import sys
-import time
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from head_arms import (
+    GEOMETRIES,
+    auto,
+    batch,
+    drawn,
+    expected_arm,
+    frozen,
+    in_turns,
+    linear,
+    matrix,
+    ours,
+    stored,
+    trained,
+)
+from head_cuda import cuda
 
-from randhead import ClassVectorHead, vectors
-from randhead.losses import DrawnRows, StoredRows, cross_entropy, dense, expected, streaming
+from randhead.losses import cross_entropy, dense, streaming
 
-B, D = 256, 512
-GEOMETRIES = ("rademacher", "uniform", "gaussian")
 NO_BF16 = (
     "this CPU has no bfloat16 instructions: torch's bf16 products are 100 times slower than its fp32 ones here, and "
     "streaming makes them in fp32; the bf16 figures say nothing about a CPU that has them"
 )
 PACKAGES = ("randhead", "torch", "triton", "cut-cross-entropy", "liger-kernel")
-
-
-def drawn(geometry, k, dim=D, device="cpu"):
-    draw = partial(vectors.draw, geometry, dim=dim)
-    return DrawnRows(draw, k, dim, geometry=geometry, seed=0, device=device)
-
-
-def batch(k, *, b=B, dim=D, norm=10.0, device="cpu"):
-    generator = torch.Generator().manual_seed(0)
-    queries = norm * F.normalize(torch.randn(b, dim, generator=generator), dim=1)
-    return queries.to(device), torch.randint(0, k, (b,), generator=generator).to(device)
-
-
-def matrix(k, dim=D, dtype=torch.float32, device="cpu"):
-    """Class vectors in memory, for the arms that need them.  Random numbers of the same size, for speed."""
-    out = torch.empty(k, dim, dtype=dtype, device=device)
-    generator = torch.Generator(device).manual_seed(0)
-    for part in out.split(1 << 16):
-        part.copy_(torch.randn(part.shape, generator=generator, device=device) * dim**-0.5)
-    return out
-
-
-# Arms: each is made for (k, dtype) and gives a function that makes loss and gradient once.
-
-
-def ours(geometry, k, dtype=torch.float32, **size):
-    rows = drawn(geometry, k, size.get("dim", D), size.get("device", "cpu"))
-    x, y = batch(k, **size)
-
-    def step():
-        q = x.clone().requires_grad_()
-        scores = streaming.scores(q, y, rows, precision=dtype)
-        cross_entropy(scores.own, scores.others).mean().backward()
-
-    return step
-
-
-def auto(k):
-    """The head as it comes: dense, with the own class left out of the sum, while logits are small."""
-    head = ClassVectorHead(k, D, "rademacher", scale=1.0)
-    x, y = batch(k)
-    return lambda: head.loss(x.clone().requires_grad_(), y).backward()
-
-
-def expected_arm(k, geometry="rademacher", **size):
-    rows = drawn(geometry, k, size.get("dim", D), size.get("device", "cpu"))
-    x, y = batch(k, **size)
-
-    def step():
-        q = x.clone().requires_grad_()
-        scores = expected.scores(q, y, rows)
-        expected.error_bound(scores)
-        cross_entropy(scores.own, scores.others).mean().backward()
-
-    return step
-
-
-def frozen(k, dtype=torch.float32, call=None, weights=None, **size):
-    call = call or (lambda q, w, y: F.cross_entropy(q @ w.T, y))
-    x, y = batch(k, **size)
-    x = x.to(dtype)
-    w = matrix(k, size.get("dim", D), dtype, size.get("device", "cpu")) if weights is None else weights
-    return lambda: call(x.clone().requires_grad_(), w, y).backward()
-
-
-def trained(k, dtype=torch.float32, call=None, **size):
-    call = call or (lambda q, w, y: F.cross_entropy(q @ w.T, y))
-    x, y = batch(k, **size)
-    x = x.to(dtype)
-    w = matrix(k, size.get("dim", D), dtype, size.get("device", "cpu")).requires_grad_()
-    optimiser = torch.optim.SGD([w], lr=0.1, momentum=0.9)
-
-    def step():
-        optimiser.zero_grad(set_to_none=True)
-        call(x.clone().requires_grad_(), w, y).backward()
-        optimiser.step()
-
-    return step
-
-
-def linear(q, w, y, chunk=None):
-    options = torch.nn.LinearCrossEntropyOptions(**({} if chunk is None else {"batch_chunk_size": chunk}))
-    return F.linear_cross_entropy(q, w, y, options=options)
-
-
-def in_turns(arms, repeats):
-    """Median milliseconds of thread CPU time of every arm, run in turns after one round to warm up."""
-    seconds = {name: [] for name in arms}
-    for _ in range(repeats + 1):
-        for name, step in arms.items():
-            start = time.thread_time()
-            step()
-            seconds[name].append(time.thread_time() - start)
-    return {name: 1e3 * statistics.median(runs[1:]) for name, runs in seconds.items()}
-
-
-# Sections
 
 
 def correctness(quick):
@@ -188,11 +101,12 @@ def cpu(quick):
     """Milliseconds of loss and gradient, and times of frozen dense."""
     torch.set_num_threads(1)
     found = []
-    for k, repeats in ((1000, 20), (10_000, 7)) if quick else ((1000, 40), (10_000, 11), (100_000, 5), (1_000_000, 3)):
+    few = ((100, 100), (1000, 20), (10_000, 7))
+    for k, repeats in few if quick else (*few, (100_000, 7), (1_000_000, 3)):
         weights = matrix(k)
         arms = {"frozen dense": frozen(k, weights=weights)}
         arms |= {f"streaming {geometry}": ours(geometry, k) for geometry in GEOMETRIES}
-        arms["streaming stored"] = _stored(k, weights)
+        arms["streaming stored"] = stored(k, weights)
         arms["head, auto"] = auto(k)
         if k <= 100_000:
             arms["trained dense, SGD"] = trained(k)
@@ -211,17 +125,6 @@ def cpu(quick):
     return {"rows": found, "note": "" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else NO_BF16}
 
 
-def _stored(k, weights):
-    rows, (x, y) = StoredRows(weights), batch(k)
-
-    def step():
-        q = x.clone().requires_grad_()
-        scores = streaming.scores(q, y, rows)
-        cross_entropy(scores.own, scores.others).mean().backward()
-
-    return step
-
-
 def _table(k, dtype, times):
     base = times["frozen dense"]
     return [{"K": k, "dtype": dtype, "arm": arm, "ms": ms, "of frozen": ms / base} for arm, ms in times.items()]
@@ -237,12 +140,15 @@ MEMORY_ARMS = {
 
 def memory(quick):
     """Peak resident memory above the start, MiB."""
-    sizes = {"frozen dense": (10_000, 1_000_000), "trained dense, SGD": (10_000, 100_000)}
-    few = (10_000, 100_000) if quick else (10_000, 1_000_000)
+    usual = (10_000, 1_000_000)
+    sizes = {
+        "trained dense, SGD": (10_000, 100_000),
+        "streaming rademacher": (*usual, 10_000_000),
+        "expected": (*usual, 1_000_000_000),
+    }
     found = []
     for arm in MEMORY_ARMS:
-        large = (10_000_000,) if arm == "streaming rademacher" and not quick else ()
-        for k in (*(few if quick else sizes.get(arm, few)), *large):
+        for k in (10_000, 100_000) if quick else sizes.get(arm, usual):
             done = subprocess.run(
                 [sys.executable, __file__, "--memory-of", arm, str(k)], capture_output=True, text=True
             )
@@ -287,76 +193,6 @@ def structured(quick):
     arms = {"frozen dense": frozen(k)}
     arms |= {f"streaming {geometry}": ours(geometry, k) for geometry in ("rademacher", "hadamard")}
     return {"rows": _table(k, "fp32", in_turns(arms, 5)), "note": ""}
-
-
-def cuda(quick):
-    """Milliseconds, TFLOP/s of 4BKD and peak MB of every arm and size.  Sizes that would not fit are left out."""
-    begun, found = time.monotonic(), []
-    for dim in (512, 2048):
-        for b in (1024, 4096):
-            for k in (10_000, 100_000, 1_000_000, 10_000_000):
-                for name, make in _cuda_arms(b, k, dim).items():
-                    if time.monotonic() - begun < (60 if quick else 500):
-                        found.append({"B": b, "D": dim, "K": k, "arm": name} | _on_device(make, b, k, dim))
-    most = partial(ours, "rademacher", 10**8, torch.bfloat16, b=1024, device="cuda")
-    found.append({"B": 1024, "D": 512, "K": 10**8, "arm": "streaming rademacher"} | _on_device(most, 1024, 10**8, 512))
-    return {"rows": found, "note": torch.cuda.get_device_name()}
-
-
-def _cuda_arms(b, k, dim):
-    size = {"b": b, "dim": dim, "device": "cuda"}
-    arms = {f"streaming {geometry}": partial(ours, geometry, k, torch.bfloat16, **size) for geometry in GEOMETRIES}
-    arms["expected"] = partial(expected_arm, k, **size)
-    free = torch.cuda.get_device_properties(0).total_memory
-    if 2 * k * dim + 14 * b * k < 0.8 * free:
-        arms["frozen dense"] = partial(frozen, k, torch.bfloat16, **size)
-        compiled = torch.compile(lambda q, w, y: F.cross_entropy(q @ w.T, y))
-        arms["frozen dense, compiled"] = partial(frozen, k, torch.bfloat16, compiled, **size)
-    if 6 * k * dim + 14 * b * k < 0.8 * free:
-        arms["trained dense, SGD"] = partial(trained, k, torch.bfloat16, **size)
-    if 6 * k * dim < 0.8 * free:
-        arms |= {f"{name}, {kind.__name__}": partial(kind, k, torch.bfloat16, call, **size)
-                 for name, call in _peers().items() for kind in (frozen, trained)}  # fmt: skip
-    return arms
-
-
-def _peers():
-    """Fused losses of other packages: name -> call(q, w, y)."""
-    peers = {"F.linear_cross_entropy": linear} if hasattr(F, "linear_cross_entropy") else {}
-    try:
-        from cut_cross_entropy import linear_cross_entropy as cut
-
-        peers["cut-cross-entropy"] = cut
-    except ImportError:
-        print("cut-cross-entropy is not installed")
-    try:
-        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
-
-        liger = LigerFusedLinearCrossEntropyLoss()
-        peers["liger"] = lambda q, w, y: liger(w, q, y)
-    except ImportError:
-        print("liger-kernel is not installed")
-    return peers
-
-
-def _on_device(make, b, k, dim):
-    """Median of up to 10 runs in at most 4 seconds."""
-    try:
-        step = make()
-        step(), torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        times, begun = [], time.monotonic()
-        while len(times) < 10 and (len(times) < 2 or time.monotonic() - begun < 4):
-            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record(), step(), stop.record()
-            torch.cuda.synchronize()
-            times.append(start.elapsed_time(stop))
-    except Exception as error:  # a peer's limit is a finding, not the end of the run
-        return {"ms": None, "error": f"{type(error).__name__}: {str(error)[:200]}"}
-    finally:
-        torch.cuda.empty_cache()
-    ms = statistics.median(times)
-    return {"ms": ms, "TFLOP/s of 4BKD": 4e-9 * b * k * dim / ms, "peak MB": torch.cuda.max_memory_allocated() / 1e6}
 
 
 SECTIONS = {
