@@ -13,6 +13,7 @@ import tiny
 
 from randhead import checkpoint, cli
 from randhead.cli import _training
+from randhead.datasets import _files
 from randhead.runs import Run
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "benchmarks" / "kill_resume.py"
@@ -77,6 +78,33 @@ def test_a_signal_while_the_test_split_is_read_is_heard_too(world, monkeypatch):
     assert train(monkeypatch, "stopped", signals=[(10, signal.SIGTERM)]) == 143  # the second epoch has just ended
     assert Run(world / "runs" / "stopped").summary() is None
     assert train(monkeypatch, "stopped") == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+@pytest.mark.parametrize("command", [TRAIN, ("eval", "run"), ("analyze", "separability", "run")])
+def test_a_signal_while_images_are_decoded_ends_at_once_and_leaves_nothing(
+    world, monkeypatch, capsys, number, code, word, command
+):
+    assert train(monkeypatch, "run") == 0
+    before, real, decoded = tiny.tree(world), _files.decode, []
+
+    def decode(path, size):
+        decoded.append(path)
+        if len(decoded) == 3:
+            os.kill(os.getpid(), number)
+        time.sleep(0.02)
+        return real(path, size)
+
+    monkeypatch.setattr(_files, "decode", decode)
+    monkeypatch.setattr(sys, "argv", ["randhead", *command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == code
+    assert len(decoded) < 10  # of 30: an image that is being decoded is finished, no other is begun
+    assert capsys.readouterr().err.splitlines()[-1] == word
+    assert tiny.tree(world) == before
 
 
 def test_a_second_ctrl_c_ends_at_once(world, monkeypatch, capsys):

@@ -4,15 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from randhead import inspection, runs
 from randhead.cli._output import Output, shown
-from randhead.cli._signals import GracefulStop
 from randhead.comparison import compare
 from randhead.config import one_of
 from randhead.errors import DataError, UsageError
-from randhead.features import StopRequested
 from randhead.files import atomic_write, sha256, write_json
 from randhead.inspection import ALL, Measured, Results
 from randhead.library import Library
@@ -28,15 +24,12 @@ def run_analysis(name: str, names: list[str], *, view: View, root: Path, device:
     one_of("--split", view.split, SPLITS)
     wanted = inspection.chosen(name)
     output = Output(as_json=as_json)
-    with GracefulStop() as stop, output.progress("reading images") as progress:
-        library = Library(root=root, device=device, stop=stop, warn=output.warn, progress=progress)
+    with output.progress("reading images") as progress:
+        library = Library(root=root, device=device, warn=output.warn, progress=progress)
         members = open_runs(library, names, view)
         if name == ALL:
             members = [own_images(output, run) for run in members]
-        try:
-            results = inspection.examine(wanted, members, strict=name != ALL)
-        except StopRequested:
-            raise typer.Exit(stop.exit_code) from None
+        results = inspection.examine(wanted, members, strict=name != ALL)
     comparison = compare_runs(results)
     document = describe(results, comparison, view)
     stem = reports_stem(name, members, view)

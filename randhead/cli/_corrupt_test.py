@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import typer
 
 from randhead import corrupted_files, corruptions, loading, published, robustness
 from randhead.cli import _own_corruption, _robustness
@@ -80,14 +79,10 @@ def run_corrupt_test(
         check_comparable(output, loaded[0], other, dataset)
     split = dataset.splits[SPLIT]
     source = Corrupted(split, recipe, ids=robustness.subset(split.labels, choice.limit, seed=choice.seed))
-    with GracefulStop() as stop:
+    with _robustness.saving(output) as stop:
         task = Task(output, choice, dataset.name, source, grid, stop)
-        try:
-            files = write_images(task, loaded[0])
-            documents = measure(task, loaded, reference)
-        except StopRequested:
-            output.note("saved; the same command goes on from there")
-            raise typer.Exit(stop.exit_code) from None
+        files = write_images(task, loaded[0])
+        documents = measure(task, loaded, reference)
     for run, document in zip(loaded, documents, strict=True):
         files += keep(run, document)
         _robustness.show(output, document)

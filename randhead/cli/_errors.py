@@ -1,27 +1,29 @@
 """Every error ends in one line that says what is wrong, one that says what to do, and the right exit code."""
 
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 
+from randhead.cli._signals import Ended, ending_at_once
 from randhead.errors import RandheadError, RunError
-
-INTERRUPTED, TERMINATED = 130, 143
 
 
 def guard(command: Callable[[], None], *, debug: bool) -> None:
     """Run a command; turn what it raises into a message on stderr and an exit code."""
     try:
-        command()
+        with ending_at_once():
+            command()
     except RandheadError as error:
         if debug:
             traceback.print_exc()
         _say(f"error: {error.message}", error.hint)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("interrupted", None)
-        sys.exit(INTERRUPTED)
+    except Ended as end:
+        _say(end.word, None)
+        sys.exit(end.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing is wrong, and nothing can be said any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,9 +42,21 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
 
 
 def _say(message: str, hint: str | None) -> None:
-    print(message, file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
+    """Print both on stderr; a terminal gets no line that breaks within a word, a program gets a line each."""
+    for text, indent in ((message, ""), (hint, "  ")):
+        if text and sys.stderr.isatty():
+            width = max(shutil.get_terminal_size().columns, 20)
+            for line in textwrap.wrap(
+                text,
+                width,
+                initial_indent=indent,
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            ):
+                print(line, file=sys.stderr)
+        elif text:
+            print(indent + text, file=sys.stderr)
 
 
 def _system_message(error: OSError) -> str:

@@ -4,15 +4,11 @@ import heapq
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from randhead import evaluation, loading, runs, tasks
 from randhead.cli import _robustness
 from randhead.cli._output import Output, nats, percent, shown
-from randhead.cli._signals import GracefulStop
 from randhead.config import one_of
 from randhead.datasets import Dataset
-from randhead.features import StopRequested
 from randhead.files import write_json
 from randhead.report import figures
 
@@ -37,11 +33,7 @@ def run_evaluation(
     loaded = loading.load_run(name, root=root, device=device)
     if ood or corruptions:
         loaded.require_classes()
-    with GracefulStop() as stop:
-        try:
-            document = measure(output, loaded, split=split, data=data, ood=ood, corruptions=corruptions, stop=stop)
-        except StopRequested:
-            raise typer.Exit(stop.exit_code) from None
+    document = measure(output, loaded, split=split, data=data, ood=ood, corruptions=corruptions)
     stem = "-".join(["evaluate", *([runs.slug(data)] if data else []), split])
     report = loaded.run.reports / f"{stem}.json"
     write_json(report, document)
@@ -69,7 +61,6 @@ def measure(
     data: str | None,
     ood: str | None,
     corruptions: bool,
-    stop: GracefulStop,
 ) -> dict[str, Any]:
     """All figures, as the JSON document."""
     with output.progress("reading images") as progress:
@@ -80,17 +71,17 @@ def measure(
         "data": dataset.name,
         "split": split,
         "class_names": list(loaded.class_names),
-        **tasks.of(loaded.config, dataset).evaluate(loaded.model, split, loaded.inputs, stop=stop),
+        **tasks.of(loaded.config, dataset).evaluate(loaded.model, split, loaded.inputs, stop=lambda: False),
     }
     if ood:
         with output.progress("reading other images") as progress:
             strange = load_like(loaded, ood, progress)
         scores = evaluation.out_of_distribution(
-            loaded.model, dataset.splits[split], strange.splits["test"], loaded.inputs, stop=stop
+            loaded.model, dataset.splits[split], strange.splits["test"], loaded.inputs
         )
         document["ood"] = {"data": strange.name, "split": "test", "n": len(strange.splits["test"]), **scores}
     if corruptions:
-        grid = _robustness.benchmark(output, loaded, dataset.name, split, dataset.splits[split], stop)
+        grid = _robustness.benchmark(output, loaded, dataset.name, split, dataset.splits[split])
         document |= {key: grid[key] for key in ("corruptions", "mean_corruption_accuracy")}
         document["robustness"] = grid
     return document

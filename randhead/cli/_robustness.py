@@ -1,9 +1,11 @@
 """A grid of corruptions on the command line: run it with a live table, and show, draw and keep what came out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,6 +16,7 @@ from randhead.cli._output import Output, percent
 from randhead.cli._signals import GracefulStop
 from randhead.corruption_metrics import BENCHMARK, GROUPS
 from randhead.datasets import Split
+from randhead.features import StopRequested
 from randhead.loading import LoadedRun
 from randhead.report import grid as report
 from randhead.report import robustness as pictures
@@ -21,6 +24,17 @@ from randhead.robustness import CLEAN, Corrupted, Grid, Recipe
 from randhead.tally import Tally, open_tally
 
 WORST = 5  # classes shown; the report has them all
+
+
+@contextmanager
+def saving(output: Output) -> Iterator[GracefulStop]:
+    """A context in which a signal ends the command once what was measured is saved."""
+    with GracefulStop() as stop:
+        try:
+            yield stop
+        except StopRequested:
+            output.note("saved; the same command goes on from there")
+            raise typer.Exit(stop.exit_code) from None
 
 
 def fill(output: Output, loaded: LoadedRun, source: Any, grid: Grid, what: str, stop: GracefulStop) -> Tally:
@@ -54,13 +68,12 @@ def describe(loaded: LoadedRun, data: str, split: str, source: Corrupted, grid: 
     }
 
 
-def benchmark(
-    output: Output, loaded: LoadedRun, data: str, name: str, split: Split, stop: GracefulStop
-) -> dict[str, Any]:
+def benchmark(output: Output, loaded: LoadedRun, data: str, name: str, split: Split) -> dict[str, Any]:
     """The document of the 15 corruptions at 5 severities on a split of the run's data."""
     grid = robustness.chosen(["benchmark"], (1, 2, 3, 4, 5))
     source = Corrupted(split, Recipe())
-    tally = fill(output, loaded, source, grid, "15 corruptions at 5 severities", stop)
+    with saving(output) as stop:
+        tally = fill(output, loaded, source, grid, "15 corruptions at 5 severities", stop)
     return {**describe(loaded, data, name, source, grid), **report.document(tally, grid, loaded.class_names)}
 
 

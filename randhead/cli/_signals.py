@@ -1,14 +1,46 @@
-"""A first SIGINT or SIGTERM asks the work to save and stop; a second SIGINT ends it at once."""
+"""What SIGINT (Ctrl-C) and SIGTERM do: they end a command at once or, where there is something to save, after that."""
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
+class Ended(BaseException):
+    """A signal ends the command: what is open is closed, fragments of files are swept up.
+
+    Not KeyboardInterrupt: Typer catches that itself, and gives it an exit code that depends on its version.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.word = "interrupted" if number == signal.SIGINT else "terminated"
+        self.exit_code = EXIT_CODES[signal.Signals(number)]
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """A context in which a signal raises Ended; the old handlers come back."""
+    old = {number: signal.signal(number, _end) for number in EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Ended(number)
+
+
 class GracefulStop:
-    """A context in which signals are remembered.  Calling it says whether one came; the old handlers come back."""
+    """A context in which a first signal asks the work to save and stop; a second SIGINT ends it at once.
+
+    Calling it says whether a signal came.  The old handlers come back.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -32,6 +64,6 @@ class GracefulStop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Ended(number)
         self.received = signal.Signals(number)
         print("\nsaving before it ends; Ctrl-C again ends it at once", file=sys.stderr)

@@ -1,6 +1,7 @@
 """What `randhead train` does with the events of a training: a progress bar, a line an epoch, and the result."""
 
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,15 @@ def run_training(config: Config, *, out: Path, name: str | None, fresh: bool, as
             card.write(run, config, summary)
         show_summary(output, run, summary)
         return
-    with GracefulStop() as stop:
-        place = machine.device(config.machine.device)
-        with output.progress("reading images") as progress:
-            dataset = loading.load_dataset(config, place, progress=progress)
-        show = _Display(output, config)
-        with show:
-            for event in training.fit(config, dataset, run, fresh=fresh, stop=stop):
+    stop = GracefulStop()
+    place = machine.device(config.machine.device)
+    with output.progress("reading images") as progress:
+        dataset = loading.load_dataset(config, place, progress=progress)
+    with _Display(output, config) as show:
+        happening = training.fit(config, dataset, run, fresh=fresh, stop=stop)
+        started = next(happening)  # up to here there is nothing to save, and a signal ends the command at once
+        with stop:
+            for event in chain([started], happening):
                 show.event(event)
     if show.summary is None:
         output.note(f"saved in {shown(run.path)}; the same command goes on from there")
