@@ -160,3 +160,9 @@ def test_a_question_is_answered_without_torch(question, tmp_path):
     code = f"{MAIN}\n{question}\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'torch'"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_that_ends_does_not_collect_the_garbage_of_torch():
+    code = f"{MAIN}\nimport atexit, gc\natexit.register(lambda: print(gc.get_freeze_count()))\nmain('--version')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) > 0

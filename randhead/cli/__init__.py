@@ -3,6 +3,8 @@
 Commands import what they need when they run: `randhead --help` must not wait for torch.
 """
 
+import atexit
+import gc
 import sys
 
 import typer
@@ -42,5 +44,7 @@ def main() -> None:
     """The console script."""
     from randhead.cli import _errors
 
+    # At its end Python looks for cycles among the million objects of torch: 1.3 s, and 0.3 without.
+    atexit.register(gc.freeze)
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     _errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)
