@@ -22,10 +22,14 @@ def top(queries: Tensor, rows: Rows, bias: Tensor | None, *, k: int) -> tuple[Te
 
 
 def tiles(queries: Tensor, rows: Rows) -> Iterator[tuple[int, Tensor]]:
-    """All class vectors, tile by tile, each with its first class: (T, D), with B T logits of queries (B, D)."""
-    size = max(TILE_LOGITS // max(len(queries), rows.dim), SMALLEST_TILE)
+    """All class vectors, tile by tile, each with its first class: (T, D), with B T logits of queries (B, D).
+
+    A tile is good until the next is asked for.
+    """
+    size = min(max(TILE_LOGITS // max(len(queries), rows.dim), SMALLEST_TILE), rows.num_classes)
+    space = torch.empty(size, rows.dim, device=rows.device)
     for start in range(0, rows.num_classes, size):
-        yield start, rows.tile(start, min(start + size, rows.num_classes), queries.dtype)
+        yield start, rows.tile(start, min(start + size, rows.num_classes), queries.dtype, space)
 
 
 class Best:

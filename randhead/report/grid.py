@@ -75,14 +75,17 @@ def is_full(rows: Sequence[Sequence[int]]) -> bool:
 def per_class(tally: Tally, grid: Grid, labels: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
     """Clean accuracy of each class, its mean over the benchmark's corruptions that are there, and each corruption's."""
     scores = image_scores(tally, grid)
+    labels = labels.cpu()
+    counts = labels.bincount(minlength=len(class_names))
     columns = {CLEAN: tally.correct(CLEAN, 0).double(), **scores}
+    sums = {c: torch.zeros(len(counts)).double().index_add_(0, labels, column) for c, column in columns.items()}
+    means = {c: (total / counts).tolist() for c, total in sums.items()}
     result = {}
-    for k, name in enumerate(class_names):
-        mine = labels.cpu() == k
-        values = {c: column[mine].mean().item() for c, column in columns.items()} if mine.any() else {}
+    for k, (name, n) in enumerate(zip(class_names, counts.tolist(), strict=True)):
+        values = {c: column[k] for c, column in means.items()} if n else {}
         members = [values[c] for c in scores if c in errors_of.BENCHMARK] if values else []
         result[name] = {
-            "n": int(mine.sum()),
+            "n": n,
             "accuracy": values.pop(CLEAN, None),
             "mean_corruption_accuracy": sum(members) / len(members) if members else None,
             "corruptions": values,
