@@ -4,6 +4,7 @@ import socket
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from randhead import backbones
@@ -125,19 +126,67 @@ def test_a_model_without_a_linear_classifier_is_refused():
         backbones.build("torchvision:squeezenet1_1", image_size=64)
 
 
-@pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18"])
-def test_published_weights_without_a_network_are_a_data_error(name, monkeypatch, tmp_path):
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of huggingface_hub, which is online."""
+    huggingface = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(huggingface.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface.constants, "HF_HUB_CACHE", str(tmp_path))
+    return huggingface
+
+
+@pytest.fixture
+def waited(monkeypatch):
+    """No network; the seconds that anybody waits for it to come back."""
+
     def unreachable(*args, **kwargs):
         raise OSError("Network is unreachable")
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    huggingface = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(huggingface.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # huggingface_hub tries again for 45 seconds
+    seconds = []
+    monkeypatch.setattr("time.sleep", seconds.append)
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
     monkeypatch.setattr(socket.socket, "connect", unreachable)
-    with pytest.raises(DataError, match=f"weights of {name} cannot be fetched") as caught:
+    return seconds
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet18"])
+def test_published_weights_without_a_network_are_a_data_error_at_once(name, monkeypatch, tmp_path, hub, waited):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(DataError, match=f"weights of {name} cannot be fetched.*unreachable") as caught:
         backbones.build(name, image_size=32, pretrained=True)
+    assert sum(waited) <= 1  # huggingface_hub by itself waits for 45 seconds
     assert "--pretrained" in caught.value.hint
     assert "\n" not in caught.value.message
+    assert not hub.constants.HF_HUB_OFFLINE
+
+
+def test_weights_that_were_fetched_once_need_no_network(tmp_path, hub, waited):
+    timm = pytest.importorskip("timm")
+    published = timm.create_model("test_resnet")
+    folder = tmp_path / f"models--{published.pretrained_cfg['hf_hub_id'].replace('/', '--')}"
+    for place in ("refs", "snapshots/abc"):
+        (folder / place).mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    save_file(published.state_dict(), folder / "snapshots" / "abc" / "model.safetensors")
+    found = backbones.build("timm:test_resnet", image_size=32, pretrained=True)
+    assert found.state_dict()["conv1.0.weight"].equal(published.state_dict()["conv1.0.weight"])
+
+
+@pytest.mark.parametrize(("lost", "offline"), [(0, False), (1, False), (2, True)])
+def test_a_hub_that_answers_is_used_as_ever(lost, offline, monkeypatch, hub, waited):
+    timm = pytest.importorskip("timm")
+    answers, seen = iter([ConnectionError("lost")] * lost), []
+
+    class Session:
+        def head(self, url, timeout):
+            if error := next(answers, None):
+                raise error
+
+    def create(name, **options):
+        seen.append(hub.constants.HF_HUB_OFFLINE)
+        return nn.Flatten()
+
+    monkeypatch.setattr(hub, "get_session", Session)
+    monkeypatch.setattr(timm, "create_model", create)
+    backbones.build("timm:resnet18", image_size=8, pretrained=True)
+    assert seen == [offline]

@@ -1,8 +1,15 @@
 """The models of timm without their classifier: `timm:convnext_tiny`.  Needs `pip install 'randhead[timm]'`."""
 
+import contextlib
+import time
+from collections.abc import Iterator
+
 from torch import nn
 
 from randhead.errors import DataError, UsageError, unknown
+
+HINT = "train without --pretrained, or copy ~/.cache/huggingface from a machine that has fetched them"
+ATTEMPTS, TIMEOUT_S = 2, 5  # one lost answer is no missing network
 
 
 def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
@@ -13,15 +20,48 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
         raise UsageError("backbone timm:... needs timm", hint="pip install 'randhead[timm]'") from None
     if not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models())
-    try:
+    if not pretrained:
         return _create(timm, name, image_size, pretrained)
+    try:
+        with _offline_without_network():
+            return _create(timm, name, image_size, pretrained)
     except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
         reason = str(error).splitlines()[0]
-        raise DataError(
-            f"the weights of timm:{name} cannot be fetched ({reason})", hint="train without --pretrained"
-        ) from None
+        raise DataError(f"the weights of timm:{name} cannot be fetched ({reason})", hint=HINT) from None
+
+
+@contextlib.contextmanager
+def _offline_without_network() -> Iterator[None]:
+    """Where the hub cannot be reached, take its offline mode: weights come from its cache, or are refused.
+
+    By itself it tries again for 45 seconds.  It is asked through its own client, with its proxies and mirrors.
+    """
+    import huggingface_hub
+
+    constants = huggingface_hub.constants
+    reason = None if constants.HF_HUB_OFFLINE else _why_unreachable(huggingface_hub)
+    if reason is None:
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True  # what the environment variable of that name sets, which is read on import
+    try:
+        yield
+    except OSError:
+        raise OSError(f"{constants.ENDPOINT} cannot be reached: {reason}") from None
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _why_unreachable(huggingface_hub: object) -> str | None:
+    """None where the hub gives an answer, of any kind; else why there is none."""
+    for attempt in range(ATTEMPTS):
+        time.sleep(attempt)
+        try:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=TIMEOUT_S)
+            return None
+        except Exception as error:  # its client was requests, then httpx, with exceptions of their own
+            reason = str(error) or type(error).__name__
+    return reason
 
 
 def _create(timm: object, name: str, image_size: int, pretrained: bool) -> nn.Module:
