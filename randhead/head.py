@@ -19,6 +19,7 @@ from randhead.losses._topk import top
 from randhead.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
+DRAWN_AT_ONCE_BYTES = 16 << 20  # of rows: they are there before torch.compile or torch.export looks for them
 
 
 class ClassVectorHead(nn.Module):
@@ -75,6 +76,8 @@ class ClassVectorHead(nn.Module):
         self.class_names = None if class_names is None else tuple(class_names)
         self.neck = _neck(neck, dim)
         source = self._source(drawn)
+        if isinstance(source, DrawnRows) and 4 * num_classes * dim <= DRAWN_AT_ONCE_BYTES:
+            source.matrix()
         keys = "index" if class_names is None else "name"
         self.spec = VectorsSpec(vectors, seed, num_classes, dim, keys, vectors_sha256(source))
         self._rows = None if trainable else source

@@ -221,3 +221,15 @@ def test_wrong_use_is_named():
         ClassVectorHead(K, D, normaliser="fast")
     with pytest.raises(UsageError, match="holds at most"):
         ClassVectorHead(D + 5, D, "simplex")
+
+
+@pytest.mark.parametrize("geometry", ["uniform", "hadamard", "simplex"])
+def test_a_model_with_a_head_compiles_as_one_graph_and_exports(geometry):
+    def model():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(8, 64), ClassVectorHead(50, 64, geometry, "cosine", neck="linear"))
+
+    images = batch(5, 8)[0]
+    compiled = torch.compile(model(), backend="eager", fullgraph=True)(images)
+    exported = torch.export.export(model(), (images,)).module()(images)
+    assert torch.allclose(compiled, model()(images)) and torch.allclose(exported, model()(images))
