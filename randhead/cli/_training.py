@@ -48,7 +48,7 @@ def show_summary(output: Output, run: runs.Run, summary: dict[str, Any]) -> None
     """The result of a training, for a person or as JSON."""
     test, val = summary["test"], summary["val"]
     error = f"+- {100 * test['accuracy_standard_error']:.2f}"
-    judges = ", by the labels of the 20 nearest training images" if "knn_20" in test else ""
+    judges = ", by 20 nearest training images" if "knn_20" in test else ""
     rows = [
         ["test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}{judges}"],
         ["test NLL", nats(test["nll"]), ""],
