@@ -284,3 +284,16 @@ def test_the_default_training_reaches_97_percent_on_the_digits(tmp_path, monkeyp
     assert trained["test"]["n"] == 359
     assert trained["test"]["accuracy"] >= 0.97
     assert document("eval")["accuracy"] == trained["test"]["accuracy"]
+
+
+@pytest.mark.parametrize("run", ["good", "runs/good"])
+def test_training_on_takes_a_run_by_name_or_folder(world, call, run):
+    code, out, err = call(*TRAIN, "--from", run, "--name", "on", "--epochs", "1", "--json")
+    assert code == 0, err
+    started = json.loads((world / "runs" / "on" / "config.json").read_text())["config"]["train"]["start_from"]
+    assert started == str((world / "runs" / "good").resolve())
+
+
+def test_training_on_from_no_run_names_the_runs_there(world, call):
+    code, _, err = call(*TRAIN, "--from", "god")
+    assert code == 4 and "runs/god is not a run" in err and "runs there: good" in err

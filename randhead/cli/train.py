@@ -98,8 +98,8 @@ def train(
         bool | None, typer.Option("--compile", help="Compile the encoder.", rich_help_panel=TRAINING)
     ] = None,
     from_: Annotated[
-        Path | None,
-        typer.Option("--from", help="Folder of a run to train on from, with new classes too.", rich_help_panel=RUN),
+        str | None,
+        typer.Option("--from", metavar="RUN", help="A run to train on from, with new classes too.", rich_help_panel=RUN),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN)] = None,
     set_: Annotated[
@@ -117,6 +117,7 @@ def train(
 
     The same command started again goes on where it stopped, and shows the result of a finished run.
     """
+    from randhead import runs
     from randhead.cli._choices import configuration
     from randhead.settings import parse_assignment, read_toml
 
@@ -139,7 +140,7 @@ def train(
         "train.epochs": epochs,
         "train.batch_size": batch_size,
         "train.seed": seed,
-        "train.start_from": None if from_ is None else str(from_.resolve()),
+        "train.start_from": None if from_ is None else str(runs.find(out, from_).path.resolve()),
         "machine.device": device,
         "train.precision": precision,
         "machine.compile": compile_,
