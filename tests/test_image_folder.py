@@ -252,6 +252,73 @@ def test_a_common_square_size_up_to_128_is_kept(sizes, expected, tmp_path):
     assert datasets.load(tmp_path, image_size=20).image_size == 20
 
 
+def jpeg(path, mode="RGB", seed=0, size=16, **options):
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 4), dtype=np.uint8)
+    pixels = {"RGB": pixels[..., :3], "L": pixels[..., 0], "CMYK": pixels}[mode]
+    Image.fromarray(pixels, mode if mode == "CMYK" else None).save(path, "JPEG", **options)
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+# What a file is, and whether it is read the shorter way.
+JPEGS = {
+    "usual": (lambda path: jpeg(path), True),
+    "fine": (lambda path: jpeg(path, quality=98, subsampling=0), True),
+    "coarse": (lambda path: jpeg(path, quality=5, subsampling=1), True),
+    "progressive": (lambda path: jpeg(path, progressive=True), True),
+    "as RGB": (lambda path: jpeg(path, keep_rgb=True), True),
+    "with a profile": (lambda path: jpeg(path, icc_profile=bytes(3000)), True),
+    "with a long profile": (lambda path: jpeg(path, icc_profile=bytes(9000)), False),
+    "with words after its end": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes() + b"more")), True),
+    "grey": (lambda path: jpeg(path, "L"), False),
+    "CMYK": (lambda path: jpeg(path, "CMYK"), False),
+    "turned by EXIF": (lambda path: jpeg(path, exif=turned()), False),
+    "turned by XMP": (lambda path: jpeg(path, xmp=XMP), False),
+    "of another size": (lambda path: jpeg(path, size=24), False),
+    "a PNG by another name": (lambda path: Image.new("RGB", (16, 16), "red").save(path, "PNG"), False),
+    "cut": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes()[:-200])), False),
+    "without its end": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes()[:-2])), False),
+    "a header": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes()[:300])), False),
+    "empty": (lambda path: path.touch(), False),
+    "missing": (lambda path: None, False),
+    "a folder": (lambda path: path.mkdir(), False),
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_plain_jpeg_is_read_a_shorter_way_with_the_same_bits(kind, tmp_path, monkeypatch):
+    make, plain = JPEGS[kind]
+    path = tmp_path / "0.jpg"
+    make(path)
+    answers, short = [], _decode._plain_jpeg
+    for way in (lambda *a: answers.append(short(*a)) or answers[-1], lambda *a: None):
+        monkeypatch.setattr(_decode, "_plain_jpeg", way)
+        try:
+            answers.append(_decode.decode(path, 16).tolist())
+        except DataError as error:
+            answers.append(error.reason)
+    used, *found = answers if len(answers) == 3 else [None, *answers]
+    assert (used is not None) is plain
+    assert found[0] == found[1]
+
+
+def test_the_size_of_a_jpeg_is_the_one_pillow_tells(tmp_path):
+    for kind, (make, _) in JPEGS.items():
+        path = tmp_path / f"{kind}.jpg"
+        make(path)
+        found = _decode.dimensions(path)
+        try:
+            with Image.open(path) as image:
+                assert found == image.size, kind
+        except OSError:
+            assert found in (None, (16, 16)), kind  # damaged after its header, which decoding will tell
+
+
 def test_progress_ends_with_every_image(image_folder):
     for budget in (0, 1 << 30):
         seen = []

@@ -23,6 +23,10 @@ ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 # JPEG decodes at 1/2, 1/4 or 1/8 of its size where that leaves at least this many times the wanted size: 1.8 times as
 # fast from 3 megapixels to 64 pixels, and no pixel moves by more than 2 grey levels (at a margin of 1 or 2, by 7).
 DRAFT_MARGIN = 4
+JPEG_START = b"\xff\xd8"
+JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive: size and components follow
+JPEG_HEADER = 4096  # bytes in which most files say their size; asking Pillow takes three times as long
+APP1 = b"\xff\xe1"  # EXIF or XMP, which may say that the image is to be turned
 HINT = "list all bad images with: randhead doctor --data FOLDER; leave them out with: --skip-bad-images"
 
 
@@ -46,6 +50,9 @@ def ignore_pillow_warnings() -> None:
 def decode(path: Path, size: int) -> np.ndarray:
     """The image as (3, size, size) uint8, RGB.  Raises BadImage, naming the file, for anything that is not one."""
     try:
+        plain = _plain_jpeg(path, size)
+        if plain is not None:
+            return np.asarray(plain).transpose(2, 0, 1)
         with _open(path) as image:
             _check_size(image)
             image.draft(None, (DRAFT_MARGIN * size, DRAFT_MARGIN * size))
@@ -60,6 +67,11 @@ def decode(path: Path, size: int) -> np.ndarray:
 def dimensions(path: Path) -> tuple[int, int] | None:
     """Width and height from the header alone, before EXIF rotation; None where the file is no image."""
     try:
+        _check_file(path)
+        with path.open("rb") as file:
+            shape = _jpeg_shape(file.read(JPEG_HEADER))
+        if shape:
+            return shape[1], shape[0]
         with _open(path) as image:
             return image.size
     except Exception:  # as in decode, which will name the reason
@@ -73,10 +85,46 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _open(path: Path) -> Image.Image:
+def _check_file(path: Path) -> None:
     if not path.is_file():  # a pipe would wait for ever
         raise ValueError("not a file" if path.exists() else "no such file")
+
+
+def _open(path: Path) -> Image.Image:
+    _check_file(path)
     return Image.open(path, formats=_formats())
+
+
+def _plain_jpeg(path: Path, size: int) -> Image.Image | None:
+    """A colour JPEG of the wanted size that is taken as it is; None for everything else, sound or not.
+
+    Pillow's decoder without Pillow's reading of headers and EXIF, on which small files spend half of their time: 92
+    instead of 176 microseconds for 32 pixels.
+    """
+    _check_file(path)
+    with path.open("rb") as file:
+        content = file.read(JPEG_HEADER)
+        if _jpeg_shape(content) != (size, size, 3):
+            return None
+        content += file.read()
+    if APP1 in content:
+        return None
+    try:
+        return Image.frombytes("RGB", (size, size), content, "jpeg", "RGB", "")
+    except Exception:  # damaged, for which the usual way has words
+        return None
+
+
+def _jpeg_shape(content: bytes) -> tuple[int, int, int] | None:
+    """Height, width and components of a JPEG of 8 bits, from the frame header; None where there is none."""
+    place = len(JPEG_START)
+    while content.startswith(JPEG_START) and content[place : place + 1] == b"\xff" and place + 10 <= len(content):
+        marker, segment = content[place + 1], content[place + 2 : place + 10]
+        if marker in JPEG_FRAMES:
+            height, width = (int.from_bytes(segment[i : i + 2]) for i in (3, 5))
+            return (height, width, segment[7]) if segment[2] == 8 else None
+        place += 2 + int.from_bytes(segment[:2])
+    return None
 
 
 def _check_size(image: Image.Image) -> None:
