@@ -27,10 +27,10 @@ def commands() -> list[str]:
     return [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
 
 
-def make_photos(folder: Path) -> None:
-    """The folder of images that the README's commands speak of."""
+def make_photos(folder: Path, classes: tuple[str, ...]) -> None:
+    """A folder of images that the README's commands speak of."""
     for split, count in (("train", 24), ("test", 8)):
-        for label, name in enumerate(("cats", "dogs")):
+        for label, name in enumerate(classes):
             target = folder / split / name
             target.mkdir(parents=True)
             pixels = seeds.integers(label, f"photos/{split}", torch.arange(count), 16 * 16 * 3, high=256)
@@ -59,7 +59,8 @@ def test_pictures_and_scripts_of_the_readme_exist():
 
 @pytest.mark.slow
 def test_every_command_of_the_readme_works(tmp_path):
-    make_photos(tmp_path / "photos")
+    make_photos(tmp_path / "photos", ("cats", "dogs"))
+    make_photos(tmp_path / "more", ("birds", "cats", "dogs"))
     environment = {**os.environ, "MPLBACKEND": "agg"}
     assert len(commands()) >= 8
     for command in commands():
