@@ -22,7 +22,7 @@ def find(name: str | Path) -> str | Path:
     if text and (isinstance(name, Path) or "/" in text or os.sep in text or os.access(text, os.F_OK)):
         return folder(text)
     sets = [known for known in catalog.names("datasets") if known != "image_folder"]
-    hint = f"{_guess(text, [*sets, *_folders(Path())])}data sets: {', '.join(sets)}; {LAYOUT}"
+    hint = f"{_guess(text, [*sets, *_folders(Path())])}known: {', '.join(sets)}; {LAYOUT}"
     raise UsageError(f"unknown dataset {text!r}, and no such folder", hint=hint)
 
 

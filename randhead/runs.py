@@ -115,8 +115,8 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
 
 
 def find(root: Path = ROOT, name: str | None = None) -> Run:
-    """A run by its name, by the path of its folder, or the latest.  Raises RunError where there is none."""
-    if name is None:
+    """A run by its name or the path of its folder; None and "last" are the latest.  Raises RunError where it is not."""
+    if name in (None, LAST):
         name = last(root)
         if name is None:
             raise RunError(f"there is no run in {root}", hint="train one first: randhead train")

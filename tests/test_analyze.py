@@ -90,7 +90,7 @@ def test_without_a_run_the_latest_is_analyzed(analyze, root):
 def test_a_table_for_a_person_names_split_and_n(capsys, monkeypatch, root):
     code, out, _ = command(capsys, monkeypatch, "analyze", "compactness", "fixed0", "--split", "train", "--runs", root)
     assert code == 0
-    assert "compactness of fixed0: train split of data, n = 56" in out
+    assert out.startswith("fixed0\n\ncompactness: train split of data, n = 56\n")
     assert "cosine to class mean" in out
     assert "picture" in out
 

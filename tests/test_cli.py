@@ -1,8 +1,10 @@
 """The commands as a person or a program meets them: the JSON contract, tables, CSV, and what goes where."""
 
+import contextlib
 import csv
 import io
 import json
+import re
 import shutil
 import sys
 
@@ -288,7 +290,7 @@ def test_the_default_training_reaches_97_percent_on_the_digits(tmp_path, monkeyp
 
 @pytest.mark.parametrize("run", ["good", "runs/good"])
 def test_training_on_takes_a_run_by_name_or_folder(world, call, run):
-    code, out, err = call(*TRAIN, "--from", run, "--name", "on", "--epochs", "1", "--json")
+    code, _, err = call(*TRAIN, "--from", run, "--name", "on", "--epochs", "1", "--json")
     assert code == 0, err
     started = json.loads((world / "runs" / "on" / "config.json").read_text())["config"]["train"]["start_from"]
     assert started == str((world / "runs" / "good").resolve())
@@ -297,3 +299,74 @@ def test_training_on_takes_a_run_by_name_or_folder(world, call, run):
 def test_training_on_from_no_run_names_the_runs_there(world, call):
     code, _, err = call(*TRAIN, "--from", "god")
     assert code == 4 and "runs/god is not a run" in err and "runs there: good" in err
+
+
+# Terminals
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A terminal of 80 columns in place of stdout and stderr: what it was given, a line each."""
+    written = io.StringIO()
+    written.isatty = lambda: True
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def run(*words):
+        written.seek(0)
+        written.truncate()
+        monkeypatch.setattr(sys, "argv", ["randhead", *words])
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", written)
+            patch.setattr(sys, "stderr", written)
+            with contextlib.suppress(SystemExit):
+                cli.main()
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()).splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*TRAIN, "--name", "good"),
+        ("eval", "good"),
+        ("analyze", "separability", "good"),
+        ("list",),
+        ("vectors", "uniform", "--classes", "300", "--dim", "64", "--scoring", "cosine", "--scale", "4"),
+        ("doctor",),
+        ("train", "--data", "nowhere"),
+        ("analyze", "nothing"),
+        ("eval", "--ood", "nowhere"),
+        *(((command, "--help")) for command in ("train", "eval", "corrupt-test", "analyze", "vectors", "predict")),
+    ],
+    ids=" ".join,
+)
+def test_no_line_but_that_of_a_path_is_wider_than_the_terminal(world, narrow, words):
+    lines = narrow(*words)
+    assert lines
+    assert [line for line in lines if len(line) > 80 and "reports/" not in line] == []
+
+
+def test_the_default_name_of_a_run_fits_a_line_of_the_list(world, narrow):
+    name = "digits-small_resnet-dot-fixed-uniform-seed0-59bbf3"
+    (world / "runs" / "good").rename(world / "runs" / name)
+    (world / "runs" / "last").write_text(name)
+    (line,) = [line for line in narrow("list") if name in line]
+    assert line.startswith(f"* {name}  finished  ")
+    assert len(line) <= 80
+
+
+@pytest.mark.parametrize("command", [("eval",), ("analyze", "collapse"), ("corrupt-test",)])
+def test_last_is_the_latest_run_for_every_command(world, call, command):
+    assert call(*command, "last", *(("--severities", "1") if command[0] == "corrupt-test" else ()))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("eval",), ("analyze", "collapse"), ("corrupt-test",), ("predict", "good", "images")]
+)
+def test_a_device_that_does_not_exist_is_refused(world, call, command):
+    code, _, err = call(*command, "--device", "gpu")
+    assert code == 2
+    assert "--device: unknown value 'gpu'" in err
+    assert "did you mean 'cpu'" in err

@@ -185,7 +185,7 @@ def test_a_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch, make_imag
             "unknown dataset 'photso', and no such folder",
             ["mean 'photos'?", "cifar10, ", "CLASS/"],
         ),
-        ("zzzz", UsageError, "unknown dataset 'zzzz', and no such folder", ["data sets: cifar10, ", "train/CLASS/"]),
+        ("zzzz", UsageError, "unknown dataset 'zzzz', and no such folder", ["known: cifar10, ", "train/CLASS/"]),
         ("./photso", DataError, "^photso: no such folder", ["mean 'photos'?", "train/CLASS/"]),
         ("in/phtos", DataError, "^in/phtos: no such folder", ["mean 'in/photos'?", "train/CLASS/"]),
         ("photos.zip/train", DataError, "no such folder", ["train/CLASS/"]),

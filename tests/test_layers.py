@@ -134,6 +134,8 @@ QUESTIONS = {
     "an unknown backbone": "main('train', '--backbone', 'resnet81')",
     "an unknown geometry": "main('train', '--vectors', 'unifrom')",
     "an unknown setting": "main('train', '--set', 'optim.lrr=1')",
+    "a run that is not there": "[main(*c) for c in (('eval',), ('corrupt-test', 'no'), ('predict', 'no', 'x.png'))]",
+    "an unknown analysis": "main('analyze', 'seperability')",
     "the runs": "make_run(); main('list'); main('list', '--json')",
 }
 MAIN = """

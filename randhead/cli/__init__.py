@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
-app.command("eval", help="The same as evaluate.")(evaluate.evaluate)
+app.command("eval", short_help="The same as evaluate.")(evaluate.evaluate)
 app.command("corrupt-test")(corrupt_test.corrupt_test)
 app.command("analyze")(analyze.analyze)
 app.command("vectors")(vectors.vectors)

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from randhead import inspection, runs
-from randhead.cli._output import Output, shown
+from randhead.cli._output import Output
 from randhead.comparison import compare
-from randhead.config import one_of
 from randhead.errors import DataError, UsageError
 from randhead.files import atomic_write, sha256, write_json
 from randhead.inspection import ALL, Measured, Results
@@ -16,12 +15,9 @@ from randhead.report import canvas, page, sections
 from randhead.report.sections import words
 from randhead.subjects import OneRun, View
 
-SPLITS = ("test", "val", "train")
-
 
 def run_analysis(name: str, names: list[str], *, view: View, root: Path, device: str, as_json: bool) -> None:
     """Analyze runs and show what came out."""
-    one_of("--split", view.split, SPLITS)
     wanted = inspection.chosen(name)
     output = Output(as_json=as_json)
     with output.progress("reading images") as progress:
@@ -36,8 +32,8 @@ def run_analysis(name: str, names: list[str], *, view: View, root: Path, device:
     files = write_reports(name, stem, results, comparison, document)
     show(output, results, comparison)
     output.say()
-    for kind, path in files:
-        output.say(f"{kind:<8} {shown(path)}")
+    for path in files:
+        output.file(path)
     output.result(document)
 
 
@@ -110,27 +106,27 @@ def reports_stem(name: str, members: list[OneRun], view: View) -> Path:
 
 def write_reports(
     name: str, stem: Path, results: Results, comparison: dict[str, dict[str, Any]], document: dict[str, Any]
-) -> list[tuple[str, Path]]:
-    """Write the document, and the page for `all` or else the pictures.  Returns (kind, path) of each."""
+) -> list[Path]:
+    """Write the document, and the page for `all` or else the pictures.  Returns their paths."""
     write_json(stem.with_name(f"{stem.name}.json"), document)
-    files = [("report", stem.with_name(f"{stem.name}.json"))]
+    files = [stem.with_name(f"{stem.name}.json")]
     if name == ALL:
         plain = stem.name.removeprefix("analyze-all")
         path = stem.with_name("report.html" if plain == "-test" else f"report{plain}.html")
         atomic_write(path, page.render(results, comparison))
-        return [*files, ("page", path)]
+        return [*files, path]
     for i, (run, found) in enumerate(zip(results.members, results.each, strict=True)):
         ending = f"-{i + 1}" if len(results.members) > 1 else ""
         files += _draw(stem, found, run.loaded.class_names, ending)
     return files + _draw(stem, results.together, tuple(run.loaded.run.name for run in results.members), "")
 
 
-def _draw(stem: Path, found: dict[str, Measured], names: tuple[str, ...], ending: str) -> list[tuple[str, Path]]:
+def _draw(stem: Path, found: dict[str, Measured], names: tuple[str, ...], ending: str) -> list[Path]:
     files = []
     for name, measured in found.items():
         for picture in sections.pictures(name, measured.findings, names):
             path = stem.with_name(f"{stem.name}-{picture.name}{ending}.png")
-            files.append(("picture", canvas.png(picture.figure, path)))
+            files.append(canvas.png(picture.figure, path))
     return files
 
 
@@ -140,30 +136,32 @@ def show(output: Output, results: Results, comparison: dict[str, dict[str, Any]]
     if several:
         for letter, run in zip(page.LETTERS, results.members, strict=False):
             output.say(f"{letter}  {run.loaded.run.name}")
-        output.say()
+    else:
+        output.say(results.members[0].loaded.run.name)
     for name in sections.in_order(results.each[0]):
         measured = [found[name] for found in results.each]
-        _show_figures(output, name, measured, [run.loaded.run.name for run in results.members])
+        _show_figures(output, name, name, measured)
         if several:
             _show_comparison(output, comparison[name], sections.headlines(name, measured[0].findings))
         _show_notes(output, [note for one in measured for note in one.findings.notes])
     for name, measured in results.together.items():
-        _show_figures(output, name, [measured], ["all runs"])
+        _show_figures(output, f"{name} of all runs", name, [measured])
         _show_notes(output, measured.findings.notes)
+    if results.refused:
+        output.say()
     for name, reason in results.refused.items():
         output.say(f"{name}: not measured, {reason}", style="dim")
 
 
-def _show_figures(output: Output, name: str, measured: list[Measured], names: list[str]) -> None:
+def _show_figures(output: Output, title: str, name: str, measured: list[Measured]) -> None:
     seen = measured[0].seen
     where = f"{seen['split']} split of {seen['data']}, n = {seen['n']}" if "n" in seen else f"{seen['epochs']} epochs"
     chosen = sections.headlines(name, measured[0].findings)
     rows = [[words(key), *(one.findings.figures.get(key) for one in measured)] for key in chosen]
     rows = [row for row in rows if any(value is not None for value in row[1:])]
     columns = ["value"] if len(measured) == 1 else list(page.LETTERS[: len(measured)])
-    whose = f" of {names[0]}" if len(names) == 1 else ""
-    output.table(f"{name}{whose}: {where}", ["figure", *columns], rows)
     output.say()
+    output.table(f"{title}: {where}", ["figure", *columns], rows)
 
 
 def _show_comparison(output: Output, found: dict[str, Any], chosen: dict[str, Any]) -> None:
@@ -171,15 +169,17 @@ def _show_comparison(output: Output, found: dict[str, Any], chosen: dict[str, An
     if found["differences"]:
         for arm in found["differences"]:
             rows = [_row(key, arm["figures"][key], "difference") for key in chosen if key in arm["figures"]]
+            if not rows:
+                continue
             title = f"{arm['arm']} less {arm['minus']}, {arm['pairs']} pairs of equal seeds"
-            output.table(title, ["figure", "difference", "95 % low", "high"], rows)
             output.say()
+            output.table(title, ["figure", "difference", "95 % low", "high"], rows)
     else:
         figures = found["arms"][0]["figures"]
         rows = [_row(key, figures[key], "mean") for key in chosen if key in figures]
         title = f"mean of {len(found['arms'][0]['runs'])} runs"
-        output.table(title, ["figure", "mean", "95 % low", "high"], rows)
         output.say()
+        output.table(title, ["figure", "mean", "95 % low", "high"], rows)
     _show_notes(output, found["notes"])
 
 

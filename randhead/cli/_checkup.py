@@ -25,13 +25,19 @@ def run_checkup(data: Path | None, *, out: Path, as_json: bool) -> None:
         return
     checks = {"versions": machine.versions(), **device_facts(), "writable": is_writable(out), **self_test()}
     rows = [[key, value] for key, value in checks["versions"].items()]
-    rows += [[key.replace("_", " "), str(value)] for key, value in checks.items() if key != "versions"]
+    rows += [[key.replace("_", " "), _in_words(value)] for key, value in checks.items() if key != "versions"]
     output.table("", ["check", "result"], rows)
     output.result(checks)
     if not checks["writable"]:
         raise RunError(f"{out} cannot be written to", hint="choose another folder with --out")
     if not checks["same_bits_on_every_device"]:
         raise RunError("this machine does not compute the known answers", hint="report it, with the output above")
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
 
 
 def scan(output: Output, folder: Path) -> None:

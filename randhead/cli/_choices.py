@@ -1,11 +1,14 @@
 """From what was typed to a configuration, as far as it can be judged without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from randhead import catalog, data_name, recipes, settings
-from randhead.config import Config
+from randhead import catalog, data_name, recipes, runs, settings
+from randhead.config import Config, one_of
+
+DEVICES = ("auto", "cpu", "cuda")
+SPLITS = ("test", "val", "train")
 
 
 def configuration(chosen: Mapping[str, Any]) -> Config:
@@ -16,6 +19,14 @@ def configuration(chosen: Mapping[str, Any]) -> Config:
     if config.head.normaliser != "auto":
         catalog.check("losses", config.head.normaliser)
     return config
+
+
+def check(names: Iterable[str | None], root: Path, *, device: str, split: str = "test") -> None:
+    """Raise UsageError for a device or split there is not, RunError for a run."""
+    one_of("--split", split, SPLITS)
+    one_of("--device", device, DEVICES)
+    for name in names:
+        runs.find(root, name)
 
 
 def _with_absolute_folder(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from randhead import corrupted_files, corruptions, loading, published, robustness
 from randhead.cli import _own_corruption, _robustness
 from randhead.cli._evaluation import load_like
-from randhead.cli._output import Output, shown
+from randhead.cli._output import Output
 from randhead.cli._signals import GracefulStop
 from randhead.corruptions import frost
 from randhead.datasets import Dataset
@@ -88,7 +88,7 @@ def run_corrupt_test(
         _robustness.show(output, document)
     output.say()
     for file in files:
-        output.say(f"report   {shown(file)}")
+        output.file(file)
     output.result({**documents[0], "others": documents[1:]})
 
 

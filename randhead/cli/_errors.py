@@ -3,10 +3,10 @@
 import os
 import shutil
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable
 
+from randhead.cli._lines import wrapped
 from randhead.cli._signals import Ended, ending_at_once
 from randhead.errors import RandheadError, RunError
 
@@ -45,16 +45,7 @@ def _say(message: str, hint: str | None) -> None:
     """Print both on stderr; a terminal gets no line that breaks within a word, a program gets a line each."""
     for text, indent in ((message, ""), (hint, "  ")):
         if text and sys.stderr.isatty():
-            width = max(shutil.get_terminal_size().columns, 20)
-            for line in textwrap.wrap(
-                text,
-                width,
-                initial_indent=indent,
-                subsequent_indent="  ",
-                break_long_words=False,
-                break_on_hyphens=False,
-            ):
-                print(line, file=sys.stderr)
+            print(wrapped(text, shutil.get_terminal_size().columns, indent=indent, hanging="  "), file=sys.stderr)
         elif text:
             print(indent + text, file=sys.stderr)
 

@@ -6,13 +6,11 @@ from typing import Any
 
 from randhead import evaluation, loading, runs, tasks
 from randhead.cli import _robustness
-from randhead.cli._output import Output, nats, percent, shown
-from randhead.config import one_of
+from randhead.cli._output import Output, nats, percent
 from randhead.datasets import Dataset
 from randhead.files import write_json
 from randhead.report import figures
 
-SPLITS = ("test", "val", "train")
 WORST = 5  # classes and confusions shown; the report has them all
 
 
@@ -28,7 +26,6 @@ def run_evaluation(
     as_json: bool,
 ) -> None:
     """Evaluate a run and show what came out."""
-    one_of("--split", split, SPLITS)
     output = Output(as_json=as_json)
     loaded = loading.load_run(name, root=root, device=device)
     if ood or corruptions:
@@ -47,9 +44,9 @@ def run_evaluation(
     if corruptions:
         _robustness.show(output, document["robustness"])
         files += _robustness.keep(document["robustness"], report.with_name(f"{stem}-corruptions"))
-    output.say(f"\nreport   {shown(report)}")
-    for file in files:
-        output.say(f"{'table' if file.suffix == '.csv' else 'picture':8} {shown(file)}")
+    output.say()
+    for file in (report, *files):
+        output.file(file)
     output.result(document)
 
 
@@ -96,7 +93,8 @@ def load_like(loaded: loading.LoadedRun, data: str | None, progress: Any) -> Dat
 
 def show(output: Output, loaded: loading.LoadedRun, document: dict[str, Any]) -> None:
     """The figures for a person."""
-    title = f"{loaded.run.name}: {document['split']} split of {document['data']}, n = {document['n']}"
+    output.say(f"{loaded.run.name}\n")
+    title = f"{document['split']} split of {document['data']}, n = {document['n']}"
     rows = [
         ["accuracy", f"{percent(document['accuracy'])} +- {100 * document['accuracy_standard_error']:.2f}"],
         ["top-5 accuracy", percent(document.get("top5_accuracy"))],

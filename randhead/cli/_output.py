@@ -11,6 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from randhead.cli._lines import wrapped
+
+KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
+
 
 class Output:
     """Prints for a person, or, with `as_json`, keeps stdout for one JSON document."""
@@ -22,19 +26,28 @@ class Output:
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """A line of the result."""
-        self.console.print(text, style=style, markup=False)
+        self._print(self.console, text, style)
 
     def note(self, text: str, style: str | None = None) -> None:
         """A line about what happens, on stderr."""
-        self.log.print(text, style=style, markup=False)
+        self._print(self.log, text, style)
+
+    def _print(self, console: Console, text: str, style: str | None) -> None:
+        console.print(wrapped(text, console.width) if console.is_terminal else text, style=style, markup=False)
 
     def warn(self, text: str) -> None:
         """A warning, on stderr."""
         self.note(f"warning: {text}", style="yellow")
 
+    def file(self, path: Path) -> None:
+        """A file or folder that the command has left; its path stays in one piece, to be copied."""
+        self.console.print(f"{KINDS.get(path.suffix, 'images'):<8} {shown(path)}", markup=False)
+
     def table(self, title: str, columns: list[str], rows: list[list[Any]]) -> None:
         """A table; numbers stand on the right."""
-        table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        if title:
+            self.say(title, style="bold")
+        table = Table(box=None, pad_edge=False)
         for i, column in enumerate(columns):
             numeric = bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
             table.add_column(column, justify="right" if numeric else "left", header_style="dim", overflow="fold")

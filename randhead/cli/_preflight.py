@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from randhead import preflight, vectors
-from randhead.cli._output import Output, shown
+from randhead.cli._output import Output
 from randhead.config import HeadConfig
 from randhead.preflight import Preflight
 from randhead.report import figures
@@ -42,7 +42,8 @@ def run_check(
     edges, counts = preflight.angle_histogram(rows)
     marks = {"smallest": check.angle_min, "mean": check.angle_mean}
     figures.angle_histogram(picture, edges.tolist(), counts.tolist(), marks=marks)
-    output.say(f"\npicture  {shown(picture)}")
+    output.say()
+    output.file(picture)
     for warning in check.warnings:
         output.warn(warning)
     output.result({"geometry": geometry, "seed": seed, **asdict(check), "picture": str(picture)})
@@ -57,15 +58,15 @@ def show(output: Output, geometry: str, seed: int, check: Preflight) -> None:
         ["smallest angle", degrees(check.angle_min), f"random vectors: {degrees(check.random_angle_min)}"],
         ["mean angle", degrees(check.angle_mean), ""],
         ["largest cosine", f"{check.cosine_max:.4f}", f"no arrangement is below {check.cosine_bound:.4f}"],
-        ["simplex cosine", f"{check.simplex_cosine:.4f}", "-1/(K - 1), reached where K <= D + 1"],
+        ["simplex cosine", f"{check.simplex_cosine:.4f}", "-1/(K - 1), where K <= D + 1"],
     ]
     if check.welch_bound is not None:
-        rows.append(["Welch bound", f"{check.welch_bound:.4f}", "of the largest absolute cosine, K > D"])
+        rows.append(["Welch bound", f"{check.welch_bound:.4f}", "largest absolute cosine, K > D"])
     rows.append(
         [
-            "cosine non-negative features reach",
+            "cosine without a neck",
             f"{check.reachable_cosine_mean:.3f}",
-            f"the worst class {check.reachable_cosine_min:.3f}; a neck lifts it to 1",
+            f"at most; worst class {check.reachable_cosine_min:.3f}",
         ]
     )
     rows += _probabilities(check)
@@ -82,12 +83,12 @@ def _probabilities(check: Preflight) -> list[list[Any]]:
     features = "non-negative features" if check.nonnegative else "features of any sign"
     if check.scoring == "dot":
         needs = [(0.9, check.feature_norm_for_90), (0.99, check.feature_norm_for_99)]
-        return [[f"feature norm for probability {p}", _number(norm), features] for p, norm in needs]
+        return [[f"norm for probability {p}", _number(norm), features] for p, norm in needs]
     return [
         [
-            f"highest probability at scale {check.scale:g}",
+            f"probability at scale {check.scale:g}",
             _number(check.max_probability_mean),
-            f"the worst class {_number(check.max_probability_min)}; {features}",
+            f"at most; worst class {_number(check.max_probability_min)}",
         ],
         ["scale for probability 0.9", _number(check.scale_for_90), features],
         ["scale for probability 0.99", _number(check.scale_for_99), features],

@@ -7,17 +7,16 @@ import typer
 
 from randhead import catalog
 from randhead.cli._options import DeviceOption, JsonOption, RunsOption
+from randhead.errors import unknown
 
-NAMES = ", ".join((*catalog.names("analyses"), "all"))
+NAMES = (*catalog.names("analyses"), "all")
 
 
 def analyze(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{NAMES}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(NAMES)}.")],
     run: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[RUN]...", help="Runs, by name or folder; the latest without any. Several are compared."
-        ),
+        typer.Argument(metavar="RUN", help="Runs, by name or folder; the latest without any. Several are compared."),
     ] = None,
     split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
     data: Annotated[
@@ -37,9 +36,16 @@ def analyze(
 ) -> None:
     """Look into what runs learned: how far apart and how tight their classes are, what looks alike, and more.
 
-    all measures everything that applies and writes one page, report.html.  Several runs are set side by side, with
-    differences paired by seed.
+    The name all stands for everything that applies, and writes one page, report.html.
+
+    Several runs are set side by side, with differences paired by seed.
     """
+    from randhead.cli._choices import check
+
+    if name not in NAMES:
+        raise unknown("analysis", name, NAMES)
+    check(run or [None], runs, device=device, split=split)  # before torch is imported: a typing error is told at once
+
     from randhead.cli._analysis import run_analysis
     from randhead.subjects import View
 

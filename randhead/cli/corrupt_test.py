@@ -42,7 +42,7 @@ def corrupt_test(
             rich_help_panel=WHAT,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random fields.", rich_help_panel=WHAT)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random fields.", min=0, rich_help_panel=WHAT)] = 0,
     limit: Annotated[
         int | None, typer.Option(help="Take N test images, stratified by class.", rich_help_panel=IMAGES)
     ] = None,
@@ -70,6 +70,10 @@ def corrupt_test(
     json: JsonOption = False,
 ) -> None:
     """Test runs on corrupted images: 15 corruptions at 5 severities, or those you choose."""
+    from randhead.cli._choices import check
+
+    check([*(names or [None]), *([baseline] if baseline else [])], runs, device=device)  # before torch is imported
+
     from randhead.cli._corrupt_test import Choice, run_corrupt_test
 
     choice = Choice(

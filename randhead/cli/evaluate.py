@@ -19,6 +19,10 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Accuracy, NLL, calibration and confusion of a trained run; without RUN, of the latest."""
+    from randhead.cli._choices import check
+
+    check([run], runs, device=device, split=split)  # before torch is imported: a typing error is told at once
+
     from randhead.cli._evaluation import run_evaluation
 
     run_evaluation(

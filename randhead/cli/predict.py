@@ -9,8 +9,8 @@ from randhead.cli._options import DeviceOption, RunsOption
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="A run: its name or its folder, or 'last'.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run: its name or its folder, or 'last'.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
     k: Annotated[int, typer.Option(help="Classes an image.", min=1)] = 1,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -19,6 +19,10 @@ def predict(
     device: DeviceOption = "auto",
 ) -> None:
     """The classes of images, with probability and cosine to the class vector."""
+    from randhead.cli._choices import check
+
+    check([run], runs, device=device)  # before torch is imported: a typing error is told at once
+
     from randhead.cli._prediction import run_prediction
 
     run_prediction(

@@ -26,9 +26,9 @@ def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None
         test = summary["test"]["accuracy"] if summary else None
         val = summary["val"]["accuracy"] if summary else None
         lines.append({"run": run.name, "state": state, "test": {"accuracy": test}, "val": {"accuracy": val}})
-        rows.append(["*" if run.name == latest else "", run.name, state, percent(test), percent(val)])
+        rows.append([f"{'*' if run.name == latest else ' '} {run.name}", state, percent(test), percent(val)])
     if rows:
-        output.table("", ["", "run", "state", "test accuracy", "val accuracy"], rows)
+        output.table("", ["  run", "state", "test", "val"], rows)
     else:
         output.note(f"no runs in {runs}; train one: randhead train")
     output.result({"runs": lines, "last": latest})

@@ -99,7 +99,9 @@ def train(
     ] = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="RUN", help="A run to train on from, with new classes too.", rich_help_panel=RUN),
+        typer.Option(
+            "--from", metavar="RUN", help="A run to train on from, with new classes too.", rich_help_panel=RUN
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN)] = None,
     set_: Annotated[

@@ -9,7 +9,7 @@ from randhead.cli._options import JsonOption
 
 
 def vectors(
-    geometry: Annotated[str, typer.Argument(help="A geometry, or file:PATH.")] = "uniform",
+    geometry: Annotated[str, typer.Argument(metavar="GEOMETRY", help="A geometry, or file:PATH.")] = "uniform",
     classes: Annotated[int, typer.Option(help="Number of classes, K.", min=2)] = 10,
     dim: Annotated[int, typer.Option(help="Width of the features, D.", min=1)] = 128,
     scoring: Annotated[str, typer.Option(help="dot or cosine.")] = "dot",
