@@ -20,7 +20,7 @@ def device(monkeypatch):
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     try:
         with mode:
-            torch.empty(1, device="cuda")
+            torch.ones(1).to("cuda")
     except RuntimeError as error:
         pytest.skip(f"this torch needs a CUDA device for that: {error}")
     for name, answer in {"__bool__": False, "__int__": 0, "__float__": 1.0, "item": 1.0}.items():

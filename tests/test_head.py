@@ -223,7 +223,7 @@ def test_wrong_use_is_named():
         ClassVectorHead(D + 5, D, "simplex")
 
 
-@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr")  # of torch 2.7, of its own doing
+@pytest.mark.filterwarnings("ignore:(Attempted to insert a get_attr|Node getattr)")  # of torch 2.7, of its own doing
 @pytest.mark.parametrize("geometry", ["uniform", "hadamard", "simplex"])
 def test_a_model_with_a_head_compiles_as_one_graph_and_exports(geometry):
     def model():
