@@ -7,6 +7,8 @@ Anything else that escapes is a bug of ours and exits with 1.
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 40  # names; timm has 1,300 models
+
 
 class RandheadError(Exception):
     """A mistake that the reader can mend: `message` says what and where, `hint` what to do next."""
@@ -44,8 +46,10 @@ class DivergedError(RandheadError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not among `known`: it names the nearest, and lists them all."""
+    """The error for a name that is not among `known`: it names the nearest, and lists all, or of very many a few."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=5)
     guess = f"did you mean {near[0]!r}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}", hint=f"{guess}known: {', '.join(known)}")
+    listed = known if len(known) <= MOST_LISTED else near or known[:5]
+    more = f" and {len(known) - len(listed):,} more" if len(known) > len(listed) else ""
+    return UsageError(f"unknown {kind} {name!r}", hint=f"{guess}known: {', '.join(listed)}{more}")

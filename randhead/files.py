@@ -14,9 +14,18 @@ def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> N
     """Put `content` at `path` in one step; `content` may be a function that writes a file at the path it is given.
 
     The bytes reach the disk under another name first (flush, fsync), then take the place of `path` (rename, fsync of
-    the folder).  Where anything fails, a full disk for example, `path` keeps its old content and no fragment stays.
+    the folder).  Where anything fails, a full disk for example, `path` keeps its old content and no fragment stays, and
+    an OSError names `path`, not the other name.
     """
-    path = Path(path)
+    try:
+        _write(Path(path), content)
+    except OSError as error:
+        if error.filename and Path(error.filename).name.startswith(f".{Path(path).name}."):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)

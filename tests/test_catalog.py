@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import randhead
-from randhead import catalog
+from randhead import catalog, errors
 from randhead.errors import UsageError
 
 PACKAGE = Path(randhead.__file__).parent
@@ -51,6 +51,15 @@ def test_a_name_like_no_other_is_told_what_there_is():
         catalog.load("vectors", "zzz")
     assert "did you mean" not in error.value.hint
     assert "known: " in error.value.hint
+
+
+def test_of_very_many_names_the_nearest_are_told():
+    known = [f"model{i}" for i in range(2000)]
+    hint = errors.unknown("model", "model1234x", known).hint
+    assert hint.startswith("did you mean 'model1234'? known: model1234, ")
+    assert hint.endswith(" and 1,995 more")
+    hint = errors.unknown("model", "zzz", known).hint
+    assert hint == "known: model0, model1, model10, model100, model1000 and 1,995 more"
 
 
 @pytest.mark.parametrize("name", ["_exact", "__init__", "../seeds", "uniform.rows", "os", ""])

@@ -64,6 +64,14 @@ def test_a_failing_writer_of_a_new_file_leaves_nothing(tmp_path):
     assert leave(tmp_path / "file") == []
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory") as error:
+        files.atomic_write(tmp_path / "folder", b"new")
+    assert error.value.filename == str(tmp_path / "folder")
+    assert error.value.filename2 is None
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_at_any_step_leaves_the_old_content_and_no_fragment(tmp_path, monkeypatch, step, error):
