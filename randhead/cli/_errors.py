@@ -22,6 +22,8 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
         _say(f"error: {error.message}", error.hint)
         sys.exit(error.exit_code)
     except Ended as end:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # after the ^C that the terminal shows
         _say(end.word, None)
         sys.exit(end.exit_code)
     except BrokenPipeError:
