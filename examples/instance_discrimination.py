@@ -10,8 +10,9 @@ features; 1 neighbour, and the vote of 20).
 
 Arms are normalisers of `ClassVectorHead`: "dense" is exact, "expected" does no work that grows with the number of
 images, "hard" is expected with the classes of the batch summed one by one, "learned" learns the class vectors (exact),
-"hadamard" takes Hadamard vectors for random signs (exact), and "untrained" is the network as it was drawn.  All arms of
-a seed start from the same weights and see the same views.
+"hadamard" takes Hadamard vectors for random signs (exact), "untrained" is the network as it was drawn, and "calibrated"
+the same with batch normalisation that has seen the images once: what comes without any learning.  All arms of a seed
+start from the same weights and see the same views.
 
 With `--images 50000`, all of CIFAR-10, `--on test` is the only choice: no other training images are left.  The classes
 are then ten times as many and the steps ten times: dense needs 100 times the work for its scores, expected ten times,
@@ -52,7 +53,8 @@ from randhead.analyses import transfer
 LAYERS = (3, 48, 2), (48, 96, 2), (96, 192, 2)  # channels before and after, stride
 HIDDEN, DIM, SCALE, BATCH = 512, 512, 14.0, 64  # 1/14 is the temperature of Wu et al.
 LR, DECAY = 1e-3, 0.05
-ARMS = ("untrained", "dense", "expected", "hard", "hadamard", "learned", "streaming")
+ARMS = ("untrained", "calibrated", "dense", "expected", "hard", "hadamard", "learned", "streaming")
+UNTRAINED = ("untrained", "calibrated")
 VALIDATION = 2000  # training images outside those that are trained on
 
 
@@ -70,7 +72,8 @@ def network(seed: int) -> nn.Sequential:
 
 
 def new_head(arm: str, images: int, seed: int) -> ClassVectorHead:
-    normaliser = {"hard": "expected", "learned": "dense", "hadamard": "streaming", "untrained": "dense"}.get(arm, arm)
+    other = {"hard": "expected", "hadamard": "streaming", **dict.fromkeys(("learned", *UNTRAINED), "dense")}
+    normaliser = other.get(arm, arm)
     geometry = "hadamard" if arm == "hadamard" else "rademacher"
     return ClassVectorHead(
         images, DIM, geometry, "cosine", trainable=arm == "learned", scale=SCALE, seed=seed, normaliser=normaliser
@@ -102,6 +105,13 @@ def train(net, head, images, moments, *, arm, epochs, seed):
     return statistics.mean(losses), statistics.mean(bounds)
 
 
+@torch.no_grad()
+def calibrate(net, images, moments, seed):
+    """One pass without learning, for the running statistics of batch normalisation."""
+    for chosen in seeds.permutation(seed, "order", len(images)).split(BATCH):
+        net(prepared(images[chosen], moments))
+
+
 def prepared(images, moments):
     return augment.normalise(images, *moments, channels_last=True)
 
@@ -117,7 +127,9 @@ def run(arm, seed, split, judged, moments, epochs):
     (images, labels), (other, other_labels) = split, judged
     net, head, begun = network(seed), new_head(arm, len(images), seed), time.process_time()
     loss = bound = None
-    if arm != "untrained":
+    if arm == "calibrated":
+        calibrate(net, images, moments, seed)
+    if arm not in UNTRAINED:
         loss, bound = train(net, head, images, moments, arm=arm, epochs=epochs, seed=seed)
     seconds = time.process_time() - begun
     features, queries = (embed(net, part, moments) for part in (images, other))
