@@ -129,7 +129,8 @@ class ClassVectorHead(nn.Module):
     def queries(self, embedded: Tensor) -> Tensor:
         """What is multiplied with the class vectors, in float32 also under autocast: (B, D) -> (B, D)."""
         embedded = embedded.float()
-        return self._multiplier() * (F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded)
+        directions = F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded
+        return directions if self.fixed_scale == 1 else self._multiplier() * directions
 
     def score(self, embedded: Tensor) -> Tensor:
         """The logits of embedded features: (B, D) -> (B, K) float32."""

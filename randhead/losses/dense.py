@@ -21,20 +21,20 @@ def split(logits: Tensor, labels: Tensor) -> Scores:
 
 
 class _Split(torch.autograd.Function):
-    """With the softmax of the forward pass kept: 0.8 times the time of what autograd makes of the same formulas."""
+    """With the exponentials of the forward pass kept: 0.8 times the time of what autograd makes of the same formulas."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         own = logits.gather(1, labels)
         others = logits.scatter(1, labels, -torch.inf)
         highest = others.amax(dim=1, keepdim=True)
-        softmax = others.sub_(highest).exp_()
-        total = softmax.sum(dim=1, keepdim=True)
-        ctx.save_for_backward(softmax.div_(total), labels)
-        return own.squeeze(1), total.log_().add_(highest).squeeze(1)
+        weights = others.sub_(highest).exp_()
+        total = weights.sum(dim=1, keepdim=True)
+        ctx.save_for_backward(weights, total, labels)
+        return own.squeeze(1), total.log().add_(highest).squeeze(1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, of_own: Tensor, of_others: Tensor) -> tuple[Tensor, None]:
-        softmax, labels = ctx.saved_tensors
-        return (of_others[:, None] * softmax).scatter_(1, labels, of_own[:, None]), None
+        weights, total, labels = ctx.saved_tensors
+        return (weights * (of_others[:, None] / total)).scatter_(1, labels, of_own[:, None]), None
