@@ -1,3 +1,5 @@
+"""Crops, mirrors and normalisation of batches, against torchvision and plain formulas."""
+
 import pytest
 import torch
 from scipy import stats

@@ -1,3 +1,5 @@
+"""Data sets as they are loaded: splits, labels, statistics, and what a damaged or missing one says."""
+
 import hashlib
 import socket
 import urllib.error

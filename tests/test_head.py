@@ -1,3 +1,5 @@
+"""The last layer: its loss and gradients, what a checkpoint keeps of it, and what it refuses."""
+
 import copy
 
 import pytest

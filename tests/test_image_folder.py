@@ -1,3 +1,5 @@
+"""A user's own images: every layout, format and damage, decoded alike and named where they cannot be used."""
+
 import os
 import re
 import struct

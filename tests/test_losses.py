@@ -1,3 +1,5 @@
+"""The exact normalisers against float64, and what surrounds them: gradients, margins, weights, the best classes."""
+
 import math
 from functools import partial
 

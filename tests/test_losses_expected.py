@@ -1,3 +1,5 @@
+"""The expected normaliser: its moments, its gradients, and that its bound on the error holds."""
+
 import math
 from functools import partial
 

@@ -1,3 +1,5 @@
+"""What a training is for: the labels the loss sees and the figures that judge, and training on from another run."""
+
 import pytest
 import tiny
 import torch

@@ -1,3 +1,5 @@
+"""Strong views of images, against torchvision and colorsys, and that they depend on nothing but their sample."""
+
 import colorsys
 import dataclasses
 import math
