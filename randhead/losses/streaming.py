@@ -127,7 +127,7 @@ def _accumulate(
     scaled = (queries * unit).to(precision)
     total = torch.zeros_like(shift, dtype=torch.float64)
     summed = torch.zeros_like(queries) if gradient else None
-    logits_of = _Logits(scaled)
+    logits_of, shifted = _Logits(scaled), running or bool(shift.any())
     for start, tile in tiles(rows, len(queries), precision):
         logits = logits_of(tile, start, labels, bias)
         if running:
@@ -136,7 +136,7 @@ def _accumulate(
             total *= factor
             summed = summed.mul_(factor[:, None]) if gradient else None
             shift = highest
-        weights = logits.sub_(shift[:, None]).exp_()
+        weights = (logits.sub_(shift[:, None]) if shifted else logits).exp_()
         total += weights.sum(dim=1)
         if gradient:
             tile.add(summed, weights)
