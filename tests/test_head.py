@@ -236,3 +236,8 @@ def test_a_model_with_a_head_compiles_as_one_graph_and_exports(geometry):
     compiled = torch.compile(model(), backend="eager", fullgraph=True)(images)
     exported = torch.export.export(model(), (images,)).module()(images)
     assert torch.allclose(compiled, model()(images)) and torch.allclose(exported, model()(images))
+
+
+def test_rows_that_are_held_move_with_their_head():
+    head = ClassVectorHead(50, 64).to("meta")
+    assert head._rows._matrix.device.type == "meta"

@@ -146,8 +146,12 @@ class DrawnRows:
 
     def to(self, device: torch.device) -> "DrawnRows":
         """The same rows on another device."""
+        if device == self.device:
+            return self
         place = {"geometry": self.geometry, "seed": self.seed, "ids": self.names, "device": device}
-        return self if device == self.device else DrawnRows(self.draw, self.num_classes, self.dim, **place)
+        moved = DrawnRows(self.draw, self.num_classes, self.dim, **place)
+        moved._matrix = None if self._matrix is None else self._matrix.to(device)
+        return moved
 
 
 Rows = StoredRows | DrawnRows
