@@ -26,9 +26,10 @@ def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None
         test = summary["test"]["accuracy"] if summary else None
         val = summary["val"]["accuracy"] if summary else None
         lines.append({"run": run.name, "state": state, "test": {"accuracy": test}, "val": {"accuracy": val}})
-        rows.append([f"{'*' if run.name == latest else ' '} {run.name}", state, percent(test), percent(val)])
-    if rows:
-        output.table("", ["  run", "state", "test", "val"], rows)
+        figures = [percent(value).removesuffix(" %") for value in (test, val)]
+        rows.append([f"{'*' if run.name == latest else ' '} {run.name}", state, *figures])
+    if rows:  # the name of a default run and 100 % fit into 80 columns
+        output.table("", ["  run", "state", "test %", "val %"], rows)
     else:
         output.note(f"no runs in {runs}; train one: randhead train")
     output.result({"runs": lines, "last": latest})
