@@ -4,13 +4,13 @@ A setting has one dotted name ("optim.lr"), which is what `--set`, a TOML file a
 `machine` holds what does not change the result; all the rest is the identity of a run.
 """
 
-import difflib
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from randhead.errors import UsageError
+from randhead.errors import UsageError, guess
 
+DEVICES = ("auto", "cpu", "cuda")
 AUTO = None  # "chosen for you, and printed": the value of a setting that depends on the data or the device
 
 
@@ -23,9 +23,8 @@ def require(condition: bool, key: str, rule: str, value: Any) -> None:
 def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise UsageError unless `value` is among the choices."""
     if value not in choices:
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"{key}: unknown value {value!r}", hint=f"{guess}known: {', '.join(choices)}")
+        hint = f"{guess(str(value), choices)}known: {', '.join(choices)}"
+        raise UsageError(f"{key}: unknown value {value!r}", hint=hint)
 
 
 def finite(value: float) -> bool:
@@ -163,7 +162,7 @@ class MachineConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self):
-        one_of("machine.device", self.device, ("auto", "cpu", "cuda"))
+        one_of("machine.device", self.device, DEVICES)
         budget = self.memory_budget_mb
         require(budget >= 0, "machine.memory_budget_mb", "be zero or more", budget)
         require(1 <= self.workers <= 256, "machine.workers", "be from 1 to 256", self.workers)

@@ -1,12 +1,11 @@
 """What `--data` names: a set of randhead, or a folder of images.  Needs no torch: a typing error is told at once."""
 
-import difflib
 import os
 from pathlib import Path
 from stat import S_ISDIR
 
 from randhead import catalog
-from randhead.errors import DataError, UsageError
+from randhead.errors import DataError, UsageError, guess
 
 LAYOUT = "a folder of images holds one folder a class: train/CLASS/ and test/CLASS/ (or val/), or CLASS/ alone"
 
@@ -22,7 +21,7 @@ def find(name: str | Path) -> str | Path:
     if text and (isinstance(name, Path) or "/" in text or os.sep in text or os.access(text, os.F_OK)):
         return folder(text)
     sets = [known for known in catalog.names("datasets") if known != "image_folder"]
-    hint = f"{_guess(text, [*sets, *_folders(Path())])}known: {', '.join(sets)}; {LAYOUT}"
+    hint = f"{guess(text, [*sets, *_folders(Path())])}known: {', '.join(sets)}; {LAYOUT}"
     raise UsageError(f"unknown dataset {text!r}, and no such folder", hint=hint)
 
 
@@ -34,7 +33,7 @@ def folder(path: str | Path) -> Path:
     except RuntimeError:
         raise DataError(f"{path}: no such user", hint="give the path of a folder of images") from None
     except (FileNotFoundError, NotADirectoryError):
-        near = _guess(path.name, _folders(path.parent), parent=path.parent)
+        near = guess(path.name, _folders(path.parent), show=lambda name: str(path.parent / name))
         raise DataError(f"{path}: no such folder", hint=near + LAYOUT) from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", hint="give the path of a folder of images") from None
@@ -50,8 +49,3 @@ def _folders(parent: Path) -> list[str]:
             return sorted(entry.name for entry in found if not entry.name.startswith(".") and entry.is_dir())
     except OSError:
         return []
-
-
-def _guess(name: str, known: list[str], *, parent: Path | None = None) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {str(parent / near[0] if parent else near[0])!r}? " if near else ""

@@ -5,7 +5,7 @@ Anything else that escapes is a bug of ours and exits with 1.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 MOST_LISTED = 40  # names; timm has 1,300 models
 
@@ -48,8 +48,12 @@ class DivergedError(RandheadError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not among `known`: it names the nearest, and lists all, or of very many a few."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=5)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    listed = known if len(known) <= MOST_LISTED else near or known[:5]
+    listed = known if len(known) <= MOST_LISTED else difflib.get_close_matches(name, known, n=5) or known[:5]
     more = f" and {len(known) - len(listed):,} more" if len(known) > len(listed) else ""
-    return UsageError(f"unknown {kind} {name!r}", hint=f"{guess}known: {', '.join(listed)}{more}")
+    return UsageError(f"unknown {kind} {name!r}", hint=f"{guess(name, known)}known: {', '.join(listed)}{more}")
+
+
+def guess(name: str, known: Iterable[str], *, show: Callable[[str], str] = str) -> str:
+    """The beginning of a hint that names the nearest of `known`, as `show` writes it; nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {show(near[0])!r}? " if near else ""

@@ -106,7 +106,7 @@ def cpu(quick):
         weights = matrix(k)
         arms = {"frozen dense": frozen(k, weights=weights)}
         arms |= {f"streaming {geometry}": ours(geometry, k) for geometry in GEOMETRIES}
-        arms["streaming stored"] = stored(k, weights)
+        arms["streaming stored"] = stored(weights)
         arms["head, auto"] = auto(k)
         if k <= 100_000:
             arms["trained dense, SGD"] = trained(k)

@@ -38,8 +38,15 @@ def matrix(k, dim=D, dtype=torch.float32, device="cpu"):
 
 
 def ours(geometry, k, dtype=torch.float32, **size):
-    rows = drawn(geometry, k, size.get("dim", D), size.get("device", "cpu"))
-    x, y = batch(k, **size)
+    return streamed(drawn(geometry, k, size.get("dim", D), size.get("device", "cpu")), dtype, **size)
+
+
+def stored(weights):
+    return streamed(StoredRows(weights))
+
+
+def streamed(rows, dtype=torch.float32, **size):
+    x, y = batch(rows.num_classes, **size)
 
     def step():
         q = x.clone().requires_grad_()
@@ -95,17 +102,6 @@ def trained(k, dtype=torch.float32, call=None, **size):
 def linear(q, w, y, chunk=None):
     options = torch.nn.LinearCrossEntropyOptions(**({} if chunk is None else {"batch_chunk_size": chunk}))
     return F.linear_cross_entropy(q, w, y, options=options)
-
-
-def stored(k, weights):
-    rows, (x, y) = StoredRows(weights), batch(k)
-
-    def step():
-        q = x.clone().requires_grad_()
-        scores = streaming.scores(q, y, rows)
-        cross_entropy(scores.own, scores.others).mean().backward()
-
-    return step
 
 
 def in_turns(arms, repeats):

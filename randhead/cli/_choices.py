@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from randhead import catalog, data_name, recipes, runs, settings
-from randhead.config import Config, one_of
+from randhead.config import DEVICES, Config, one_of
 
-DEVICES = ("auto", "cpu", "cuda")
 SPLITS = ("test", "val", "train")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from randhead import datasets, features, loading, runs
+from randhead import datasets, features, loading
 from randhead.cli._output import Output, percent
 from randhead.errors import DataError, UsageError
 from randhead.loading import LoadedRun
@@ -29,7 +29,7 @@ def run_prediction(
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other", hint="choose one")
     output = Output(as_json=as_json or as_csv)
-    loaded = loading.load_run(None if name == runs.LAST else name, root=root, device=device).require_classes()
+    loaded = loading.load_run(name, root=root, device=device).require_classes()
     files = [file for path in paths for file in find_images(path)]
     lines = list(predict(output, loaded, files, k=min(k, len(loaded.class_names)), skip_bad_images=skip_bad_images))
     if as_json:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from randhead.losses._own import take_out
 from randhead.losses._rows import Rows
 from randhead.losses._topk import Best, tiles
 
@@ -76,17 +77,6 @@ class Answers(NamedTuple):
         return self.others_sum * (self.other - best).exp() + (self.own - best).exp()
 
 
-class _Seen(NamedTuple):
-    """The same-named fields of `Answers`, of the classes seen so far."""
-
-    own: Tensor
-    other: Tensor
-    others_sum: Tensor
-    lowest: Tensor
-    own_cosine: Tensor
-    other_cosine: Tensor
-
-
 @torch.no_grad()
 def answers(queries: Tensor, rows: Rows, bias: Tensor | float, labels: Tensor | None = None, *, k: int) -> Answers:
     """Queries (B, D), rows of K classes, bias (K,) or a number, labels (B,) int64 -> answers with the min(k, K) best.
@@ -104,39 +94,30 @@ def answers(queries: Tensor, rows: Rows, bias: Tensor | float, labels: Tensor | 
         found = _see(logits, cosines, labels - start)
         seen = found if seen is None else _join(seen, found)
     lengths = torch.linalg.vector_norm(queries, dim=1).double().clamp_min(TINY)
-    cosines = {"own_cosine": seen.own_cosine / lengths, "other_cosine": seen.other_cosine / lengths}
-    return Answers(best.classes, best.logits.double(), *seen._replace(**cosines))
+    seen |= {name: seen[name] / lengths for name in ("own_cosine", "other_cosine")}
+    return Answers(best.classes, best.logits.double(), **seen)
 
 
-def _see(logits: Tensor, cosines: Tensor, places: Tensor) -> _Seen:
-    """What one tile adds: logits (B, T) and cosines (B, T), which are written, and the columns of the labels (B,)."""
+def _see(logits: Tensor, cosines: Tensor, places: Tensor) -> dict[str, Tensor]:
+    """Fields of `Answers` of one tile: logits and cosines (B, T), which are written, and the labels' columns (B,)."""
     lowest = logits.amin(dim=1)
-    own, own_cosine = _take_out(logits, places), _take_out(cosines, places)
+    own, own_cosine = take_out(logits, places), take_out(cosines, places)
     wide = logits.double()
     # Finite also where the label is the tile's only class: -inf less -inf would be NaN.
     other = wide.amax(dim=1).clamp_min(torch.finfo(wide.dtype).min)
-    others_sum = wide.sub_(other[:, None]).exp_().sum(dim=1)
-    rest = (value.double() for value in (lowest, own_cosine, cosines.amax(dim=1)))
-    return _Seen(own.double(), other, others_sum, *rest)
+    return {
+        "own": own.double(),
+        "other": other,
+        "others_sum": wide.sub_(other[:, None]).exp_().sum(dim=1),
+        "lowest": lowest.double(),
+        "own_cosine": own_cosine.double(),
+        "other_cosine": cosines.amax(dim=1).double(),
+    }
 
 
-def _join(a: _Seen, b: _Seen) -> _Seen:
+def _join(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, Tensor]:
     """What two sets of classes say together."""
-    other = torch.maximum(a.other, b.other)
-    return _Seen(
-        own=torch.maximum(a.own, b.own),
-        other=other,
-        others_sum=a.others_sum * (a.other - other).exp() + b.others_sum * (b.other - other).exp(),
-        lowest=torch.minimum(a.lowest, b.lowest),
-        own_cosine=torch.maximum(a.own_cosine, b.own_cosine),
-        other_cosine=torch.maximum(a.other_cosine, b.other_cosine),
-    )
-
-
-def _take_out(values: Tensor, places: Tensor) -> Tensor:
-    """Column places[i] of row i, (B, T) -> (B,), where -inf is left behind; -inf where there is no such column."""
-    inside = ((places >= 0) & (places < values.shape[1]))[:, None]
-    columns = places.clamp(0, values.shape[1] - 1)[:, None]
-    found = values.gather(1, columns)
-    values.scatter_(1, columns, found.masked_fill(inside, -torch.inf))
-    return found.masked_fill(~inside, -torch.inf)[:, 0]
+    joined = {name: torch.maximum(a[name], b[name]) for name in ("own", "other", "own_cosine", "other_cosine")}
+    joined["others_sum"] = sum(part["others_sum"] * (part["other"] - joined["other"]).exp() for part in (a, b))
+    joined["lowest"] = torch.minimum(a["lowest"], b["lowest"])
+    return joined

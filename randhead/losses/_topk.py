@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from randhead.losses._rows import Rows
+from randhead.losses._tiles import row_tiles
 
 TILE_LOGITS = 1 << 20  # at once
 SMALLEST_TILE = 64  # classes
@@ -26,10 +27,8 @@ def tiles(queries: Tensor, rows: Rows) -> Iterator[tuple[int, Tensor]]:
 
     A tile is good until the next is asked for.
     """
-    size = min(max(TILE_LOGITS // max(len(queries), rows.dim), SMALLEST_TILE), rows.num_classes)
-    space = torch.empty(size, rows.dim, device=rows.device)
-    for start in range(0, rows.num_classes, size):
-        yield start, rows.tile(start, min(start + size, rows.num_classes), queries.dtype, space)
+    size = max(TILE_LOGITS // max(len(queries), rows.dim), SMALLEST_TILE)
+    return row_tiles(rows, size, queries.dtype)
 
 
 class Best:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from randhead.losses import kernels
+from randhead.losses._own import take_out
 from randhead.losses._rows import Rows
 from randhead.losses._scores import Scores
 from randhead.losses._tiles import Tile, tiles
@@ -173,15 +174,8 @@ class _Logits:
         self.space = self.space if self.space.numel() >= count else self.space.new_empty(count)
         logits = tile.logits(self.queries, self.space[:count].view(len(self.queries), tile.classes))
         logits = logits if bias is None else logits.add_(bias[start : start + tile.classes])
-        _leave_out_own(logits, labels - start)
+        take_out(logits, labels - start)
         return logits
-
-
-def _leave_out_own(logits: Tensor, places: Tensor) -> None:
-    """Write -inf at column places[i] of row i, where there is such a column."""
-    inside = (places >= 0) & (places < logits.shape[1])
-    columns = places.clamp(0, logits.shape[1] - 1)[:, None]
-    logits.scatter_(1, columns, logits.gather(1, columns).masked_fill_(inside[:, None], -torch.inf))
 
 
 def _arithmetic(precision: torch.dtype, device: torch.device) -> torch.dtype:

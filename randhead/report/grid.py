@@ -78,7 +78,9 @@ def per_class(tally: Tally, grid: Grid, labels: Tensor, class_names: Sequence[st
     labels = labels.cpu()
     counts = labels.bincount(minlength=len(class_names))
     columns = {CLEAN: tally.correct(CLEAN, 0).double(), **scores}
-    sums = {c: torch.zeros(len(counts)).double().index_add_(0, labels, column) for c, column in columns.items()}
+    sums = {
+        c: torch.zeros(len(counts), dtype=torch.float64).index_add_(0, labels, column) for c, column in columns.items()
+    }
     means = {c: (total / counts).tolist() for c, total in sums.items()}
     result = {}
     for k, (name, n) in enumerate(zip(class_names, counts.tolist(), strict=True)):

@@ -36,8 +36,8 @@ def draw(
 
     `geometry` is a member of `randhead.vectors`, or "file:PATH" for a matrix of the user's own, whose rows keep their
     norm.  Geometries whose rows belong together need `num_classes`.  `out` (N, dim) float32, on the device of `ids`, is
-    written and returned where it is given.  Raises UsageError for an unknown geometry, for
-    more classes than it can hold, and for ids out of range; DataError for a file that cannot be used.
+    written and returned where it is given.  Raises UsageError for an unknown geometry, for more classes than it can
+    hold, and for ids out of range; DataError for a file that cannot be used.
     """
     ids = _as_ids(ids)
     check(geometry, dim=dim, num_classes=num_classes)

@@ -2,9 +2,8 @@
 
 Rows are drawn into a small workspace once for the whole batch (`draw.py`); one matrix product with exp in its epilogue
 writes the weights p = exp(z - shift); a second one adds p @ rows to the gradient (`products.py`).  With few dimensions
-one kernel makes both products (`fused.py`).  With a static shift
-the chunks are sums, without rescaling; no kernel uses atomics, so the same bits come out every time.  The workspace
-takes 64 MiB at any number of classes.
+one kernel makes both products (`fused.py`).  With a static shift the chunks are sums, without rescaling; no kernel uses
+atomics, so the same bits come out every time.  The workspace takes 64 MiB at any number of classes.
 """
 
 import importlib.util
@@ -41,10 +40,10 @@ def sweep(
     batch, dim = queries.shape
     chunk = chunk or _chunk(batch, dim)
     unit = rows.unit(torch.bfloat16)
-    scaled = (queries * (unit * LOG2_E)).to(dtype)
+    scaled, level = (queries * (unit * LOG2_E)).to(dtype), shift * LOG2_E
     space = queries.new_zeros(chunk, dim, dtype=dtype)  # beyond the last class too it has to be finite
     narrow = gradient and dim <= fused.LARGEST_DIM
-    parts = (fused if narrow else products).splits(batch, dim, queries.device)
+    parts = _parts((fused if narrow else products).programs(batch, dim), queries.device)
     sums = queries.new_zeros(parts, batch, dim) if gradient else None
     totals = queries.new_zeros(parts if narrow else -(-chunk // products.COLUMNS), batch)
     weights = None if narrow else queries.new_empty(batch, chunk, dtype=dtype)
@@ -55,12 +54,19 @@ def sweep(
         else:
             space[:count] = rows.tile(start, start + count, torch.bfloat16)
         if narrow:
-            fused.add(sums, totals, scaled, space, shift * LOG2_E, labels, start, count)
-            continue
-        products.weigh(scaled, space, shift * LOG2_E, labels, weights, totals, start, count)
-        if gradient:
+            fused.add(sums, totals, scaled, space, level, labels, start, count)
+        else:
+            products.weigh(scaled, space, level, labels, weights, totals, start, count)
+        if gradient and not narrow:
             products.add(sums, weights, space, count)
     return totals.sum(dim=0, dtype=torch.float64), sums.sum(dim=0).mul_(unit) if gradient else None
+
+
+def _parts(programs: int, device: torch.device) -> int:
+    """Parts that the sum over classes is made in, so that every multiprocessor has one of the programs."""
+    if device.type != "cuda":
+        return 2
+    return max(torch.cuda.get_device_properties(device).multi_processor_count // programs, 1)
 
 
 def _chunk(batch: int, dim: int) -> int:

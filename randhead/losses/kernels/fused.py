@@ -5,7 +5,6 @@ sample's sum of rows has to stay in registers, which hold it up to D = 256 on sm
 was compiled spilled, and `products.py` takes over.
 """
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -31,7 +30,7 @@ def add(
     parts, batch, dim = sums.shape
     part = triton.cdiv(triton.cdiv(count, COLUMNS), parts) * COLUMNS
     at_once, padded = shape(dim)
-    fused_kernel[triton.cdiv(batch, at_once), parts](
+    fused_kernel[programs(batch, dim), parts](
         sums, totals, queries, rows, shift, labels, start, count, part, batch, dim,
         ROWS=at_once, COLUMNS=COLUMNS, DIM=padded, num_warps=8, num_stages=3,
     )  # fmt: skip
@@ -43,12 +42,9 @@ def shape(dim: int) -> tuple[int, int]:
     return (128 if padded <= 128 else 64), padded  # 178 and 189 registers on sm_90; twice as many samples spill
 
 
-def splits(batch: int, dim: int, device: torch.device) -> int:
-    """Parts that the sum over classes is made in, so that every multiprocessor has a program."""
-    if device.type != "cuda":
-        return 2
-    programs = triton.cdiv(batch, shape(dim)[0])
-    return max(torch.cuda.get_device_properties(device).multi_processor_count // programs, 1)
+def programs(batch: int, dim: int) -> int:
+    """Programs that go over one part of the classes."""
+    return triton.cdiv(batch, shape(dim)[0])
 
 
 @triton.jit

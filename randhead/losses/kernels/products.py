@@ -1,6 +1,5 @@
 """The two matrix products of a chunk of classes, as Triton kernels."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -48,12 +47,9 @@ def add(sums: Tensor, weights: Tensor, rows: Tensor, count: int) -> None:
     )  # fmt: skip
 
 
-def splits(batch: int, dim: int, device: torch.device) -> int:
-    """Parts that the sum over classes is made in, so that every multiprocessor has a tile."""
-    if device.type != "cuda":
-        return 2
-    tiles = triton.cdiv(batch, ROWS) * triton.cdiv(dim, WIDTH)
-    return max(torch.cuda.get_device_properties(device).multi_processor_count // tiles, 1)
+def programs(batch: int, dim: int) -> int:
+    """Programs of `add` that go over one part of the classes."""
+    return triton.cdiv(batch, ROWS) * triton.cdiv(dim, WIDTH)
 
 
 @triton.jit
