@@ -47,8 +47,11 @@ import torch
 from scipy import stats
 from torch import nn
 
-from randhead import ClassVectorHead, augment, datasets, machine, seeds, views
+from randhead import ClassVectorHead, datasets, rng
 from randhead.analyses import transfer
+from randhead.augment import views
+from randhead.device import device_name, versions
+from randhead.preprocess import normalise
 
 LAYERS = (3, 48, 2), (48, 96, 2), (96, 192, 2)  # channels before and after, stride
 HIDDEN, DIM, SCALE, BATCH = 512, 512, 14.0, 64  # 1/14 is the temperature of Wu et al.
@@ -89,7 +92,7 @@ def train(net, head, images, moments, *, arm, epochs, seed):
         optimiser, LR, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
     )
     for epoch in range(epochs):
-        order, losses, bounds = seeds.permutation(seed, "order", len(images), stream=epoch), [], []
+        order, losses, bounds = rng.permutation(seed, "order", len(images), stream=epoch), [], []
         drawn = views.draw(order, seed=seed, epoch=epoch, size=tuple(images.shape[2:]))
         for first in range(0, len(images) - BATCH + 1, BATCH):
             chosen = slice(first, first + BATCH)
@@ -108,12 +111,12 @@ def train(net, head, images, moments, *, arm, epochs, seed):
 @torch.no_grad()
 def calibrate(net, images, moments, seed):
     """One pass without learning, for the running statistics of batch normalisation."""
-    for chosen in seeds.permutation(seed, "order", len(images)).split(BATCH):
+    for chosen in rng.permutation(seed, "order", len(images)).split(BATCH):
         net(prepared(images[chosen], moments))
 
 
 def prepared(images, moments):
-    return augment.normalise(images, *moments, channels_last=True)
+    return normalise(images, *moments, channels_last=True)
 
 
 @torch.no_grad()
@@ -141,7 +144,7 @@ def read(folder, count, on):
     """What is trained on, what is judged, each images and labels, and the channels' mean and deviation."""
     dataset = datasets.load(folder)
     train_split, test_split = dataset.splits["train"], dataset.splits["test"]
-    order = seeds.permutation(0, "instances", len(train_split))
+    order = rng.permutation(0, "instances", len(train_split))
     if on == "validation" and len(order) < count + VALIDATION:
         raise SystemExit(f"--on validation needs {VALIDATION} training images beyond --images {count}")
     split = take(train_split, order[:count].sort().values)
@@ -199,7 +202,7 @@ def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return machine.device_name(torch.device("cpu"))
+        return device_name(torch.device("cpu"))
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
@@ -237,7 +240,7 @@ def write(path, arguments, rows, judged):
         "options": {key: value for key, value in vars(arguments).items() if key not in ("folder", "json")},
         "protocol": __doc__.partition("Protocol.")[2].strip(),
         "judged_images": judged,
-        "versions": machine.versions(),
+        "versions": versions(),
         "device": f"{processor()}, one thread a process",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "points": summary(rows, [arm for arm in arguments.arms if any(row["arm"] == arm for row in rows)]),

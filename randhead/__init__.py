@@ -11,7 +11,7 @@ _HOMES = {
     "ClassVectorHead": "randhead.head",
     "build_model": "randhead.model",
     "draw": "randhead.vectors",
-    "load_run": "randhead.loading",
+    "load_run": "randhead.runs",
     "RandheadError": "randhead.errors",
 }
 __all__ = ["__version__", *_HOMES]

@@ -45,6 +45,12 @@ class DivergedError(RandheadError):
     exit_code = 5
 
 
+class StopRequested(RandheadError):
+    """The caller's `stop` answered yes, between two batches."""
+
+    exit_code = 130
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not among `known`: it names the nearest, and lists all, or of very many a few."""
     known = sorted(known)

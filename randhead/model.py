@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from randhead import backbones, seeds
+from randhead import backbones, rng
 from randhead.head import ClassVectorHead
 
 
@@ -43,6 +43,6 @@ def build_model(
     """
     # torch's initialisers know only its global generator; it is given back as it was found.
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seeds.key(seed, "weights")[0])
+        torch.default_generator.manual_seed(rng.key(seed, "weights")[0])
         encoder = backbones.build(backbone, image_size=image_size, pretrained=pretrained)
         return Classifier(encoder, ClassVectorHead(num_classes, encoder.dim, seed=head_seed, **head))

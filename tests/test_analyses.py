@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from randhead import catalog, seeds
+from randhead import registry, rng
 from randhead.analyses import (
     Findings,
     _moments,
@@ -22,14 +22,14 @@ from randhead.analyses import (
 from randhead.errors import DataError, UsageError
 
 K, D, N = 6, 10, 120
-VECTORS = seeds.normals(0, "test/vectors", torch.arange(K), D).double()
+VECTORS = rng.normals(0, "test/vectors", torch.arange(K), D).double()
 LABELS = torch.arange(N) % K
-FEATURES = VECTORS[LABELS] + seeds.normals(0, "test/noise", torch.arange(N), D).double()
+FEATURES = VECTORS[LABELS] + rng.normals(0, "test/noise", torch.arange(N), D).double()
 
 
 def example(name, features=FEATURES, labels=LABELS, vectors=VECTORS):
     """A call of one analysis on small data."""
-    module = catalog.load("analyses", name)
+    module = registry.load("analyses", name)
     k = len(vectors)
     grid = torch.cartesian_prod(torch.arange(3), torch.arange(4))
     calls = {
@@ -51,9 +51,9 @@ def example(name, features=FEATURES, labels=LABELS, vectors=VECTORS):
     return calls[name]()
 
 
-@pytest.mark.parametrize("name", catalog.names("analyses"))
+@pytest.mark.parametrize("name", registry.names("analyses"))
 def test_an_analysis_keeps_the_contract_of_its_family(name):
-    module = catalog.load("analyses", name)
+    module = registry.load("analyses", name)
     assert module.STREAMS in ("one pass", "two passes", "tiles", "none")
     before = torch.get_rng_state()
     found, again = example(name), example(name)
@@ -76,7 +76,7 @@ def test_float32_features_are_measured_in_float64(name):
 
 @pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "transfer", "compatibility"])
 def test_the_order_of_the_samples_does_not_matter(name):
-    order = seeds.permutation(0, "test/order", N)
+    order = rng.permutation(0, "test/order", N)
     found = example(name, FEATURES[order], LABELS[order]).figures
     skipped = {"few_shot_1", "few_shot_5", "few_shot_1_interval", "few_shot_5_interval"}
     skipped |= {k for k in found if k.startswith(("right_", "wrong_"))}
@@ -105,7 +105,7 @@ def test_streamed_separability_and_compactness_equal_those_of_tensors():
 
 
 def test_class_statistics_of_tight_classes_far_from_zero_keep_their_digits():
-    noise = seeds.normals(3, "test/noise", torch.arange(N), D).double() * 2**-20
+    noise = rng.normals(3, "test/noise", torch.arange(N), D).double() * 2**-20
     found = _moments.gather(noise + 2**20, LABELS, num_classes=K)
     exact = torch.stack([(noise[y == LABELS] - noise[y == LABELS].mean(0)).square().sum() for y in range(K)])
     # The sums of squares themselves are about 1e14, with a spacing of 0.02; the scatter is 1e-10.

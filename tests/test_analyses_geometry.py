@@ -9,19 +9,19 @@ from scipy.optimize import minimize
 from sklearn import metrics as sklearn_metrics
 from sklearn.metrics.pairwise import cosine_distances
 
-from randhead import catalog, seeds
+from randhead import registry, rng
 from randhead.analyses import _margin, _moments, _pairs, collapse, compactness, separability
 from randhead.vectors import draw
 
-GEOMETRIES = [name for name in catalog.names("vectors") if name not in ("file", "packed")]
+GEOMETRIES = [name for name in registry.names("vectors") if name not in ("file", "packed")]
 
 
 def blobs(n=300, k=7, d=12, seed=0, spread=0.8, relu=True):
     """Unbalanced classes around random vectors, non-negative as features behind a ReLU are: NumPy float64."""
     ids = torch.arange(n)
     labels = (ids.double().sqrt() * 3).long() % k
-    vectors = seeds.normals(seed, "test/vectors", torch.arange(k), d).double()
-    features = vectors[labels] + spread * seeds.normals(seed, "test/noise", ids, d).double()
+    vectors = rng.normals(seed, "test/vectors", torch.arange(k), d).double()
+    features = vectors[labels] + spread * rng.normals(seed, "test/noise", ids, d).double()
     return (features.relu() if relu else features), labels, vectors
 
 
@@ -73,7 +73,7 @@ def test_silhouette_equals_scikit_learn():
     assert found.figures["silhouette"] == pytest.approx(expected.mean(), abs=1e-9)
     by_class = [expected[labels.numpy() == c].mean() for c in range(7)]
     assert found.arrays["silhouettes"].tolist() == pytest.approx(by_class, abs=1e-9)
-    chosen = seeds.permutation(4, "analyses/silhouette", 300)[:50]
+    chosen = rng.permutation(4, "analyses/silhouette", 300)[:50]
     sampled = separability.measure(features, labels, num_classes=7, sample=50, seed=4).figures
     assert sampled["silhouette"] == pytest.approx(expected[chosen.numpy()].mean(), abs=1e-9)
 
@@ -211,7 +211,7 @@ def test_nc4_counts_the_bias_and_takes_its_means_from_the_training_split():
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_a_perfectly_collapsed_run_of_each_geometry_hits_its_floor(geometry, size, scoring):
     k, d = size
-    limit = catalog.load("vectors", geometry).limit(d)
+    limit = registry.load("vectors", geometry).limit(d)
     if limit is not None and k > limit:
         pytest.skip(f"{geometry} holds {limit} classes")
     vectors = draw(geometry, list(range(k)), dim=d, num_classes=k, seed=3).double()
@@ -254,7 +254,7 @@ def test_dot_product_collapse_does_not_see_a_shift_of_all_class_vectors():
 
 
 def test_the_margin_equals_a_general_optimiser():
-    vectors = normalised(seeds.normals(0, "test/hull", torch.arange(9), 3).double().numpy())
+    vectors = normalised(rng.normals(0, "test/hull", torch.arange(9), 3).double().numpy())
     for k in range(9):
         others = np.delete(vectors, k, axis=0)
         best = minimize(

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from randhead import seeds
+from randhead import rng
 from randhead.analyses import _few_shot, _retrieval, compatibility, transfer
 from randhead.errors import UsageError
 
@@ -18,14 +18,14 @@ from randhead.errors import UsageError
 def blobs(n=240, k=6, d=8, seed=0, spread=1.2):
     ids = torch.arange(n)
     labels = (ids.double().sqrt() * 4).long() % k
-    vectors = seeds.normals(9, "test/vectors", torch.arange(k), d).double()
-    return vectors[labels] + spread * seeds.normals(seed, "test/noise", ids, d).double(), labels
+    vectors = rng.normals(9, "test/vectors", torch.arange(k), d).double()
+    return vectors[labels] + spread * rng.normals(seed, "test/noise", ids, d).double(), labels
 
 
 def tied(n=240):
     """Features on a few lattice points, so that most cosines have equals, also between classes."""
     ids = torch.arange(n)
-    return seeds.integers(0, "test/tied", ids, 3, high=3).double() - 1, blobs(n)[1]
+    return rng.integers(0, "test/tied", ids, 3, high=3).double() - 1, blobs(n)[1]
 
 
 def brute_force(queries, query_labels, gallery, gallery_labels, same):
@@ -225,7 +225,7 @@ def test_compatibility_equals_retrieval_of_each_pair_and_its_summaries_by_hand()
 def test_runs_that_share_class_vectors_find_each_other_and_rotated_ones_do_not():
     first, labels = blobs(seed=0, spread=0.5)
     second, _ = blobs(seed=1, spread=0.5)
-    rotation = torch.linalg.qr(seeds.normals(0, "test/rotation", torch.arange(8), 8).double()).Q
+    rotation = torch.linalg.qr(rng.normals(0, "test/rotation", torch.arange(8), 8).double()).Q
     shared = compatibility.measure([first, second], labels).figures
     apart = compatibility.measure([first, second @ rotation], labels).figures
     assert shared["recall_at_1_across"] > 0.8

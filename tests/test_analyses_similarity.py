@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from randhead import seeds
+from randhead import rng
 from randhead.analyses import dynamics, similarity
 from randhead.analyses import seeds as seed_analysis
 from randhead.errors import DataError, UsageError
@@ -16,7 +16,7 @@ from randhead.vectors import draw
 
 
 def likeness(k, seed, round_to=None):
-    matrix = seeds.normals(seed, "test/likeness", torch.arange(k), k).double()
+    matrix = rng.normals(seed, "test/likeness", torch.arange(k), k).double()
     matrix = matrix + matrix.T
     return matrix.round(decimals=round_to) if round_to is not None else matrix
 
@@ -29,7 +29,7 @@ def test_mantel_equals_a_loop_of_scipys_spearman_over_the_same_permutations(ties
     def rho(matrix):
         return stats.spearmanr(matrix.numpy()[upper], b.numpy()[upper]).statistic
 
-    orders = [seeds.permutation(5, "analyses/mantel", k, stream=s) for s in range(199)]
+    orders = [rng.permutation(5, "analyses/mantel", k, stream=s) for s in range(199)]
     better = sum(rho(a[order][:, order]) >= rho(a) - 1e-12 for order in orders)
     found, p = similarity.mantel(a, b, permutations=199, seed=5)
     assert found == pytest.approx(rho(a), abs=1e-9)
@@ -51,8 +51,8 @@ def test_p_values_of_unrelated_matrices_are_uniform():
 def test_random_vectors_do_not_know_the_likeness_that_learned_ones_and_means_know():
     k = 30
     groups = torch.arange(k) // 5
-    prototypes = seeds.normals(0, "test/prototypes", torch.arange(6), 64)
-    means = prototypes[groups] + seeds.normals(0, "test/means", torch.arange(k), 64)
+    prototypes = rng.normals(0, "test/prototypes", torch.arange(6), 64)
+    means = prototypes[groups] + rng.normals(0, "test/means", torch.arange(k), 64)
     references = {"taxonomy": similarity.common_ancestry([["root", f"g{g}", f"c{i}"] for i, g in enumerate(groups)])}
     fixed = similarity.measure(draw("gaussian", list(range(k)), dim=64), references=references, class_means=means)
     assert abs(fixed.figures["vectors_taxonomy"]) < 0.15 and fixed.figures["vectors_taxonomy_p"] > 0.05
@@ -63,7 +63,7 @@ def test_random_vectors_do_not_know_the_likeness_that_learned_ones_and_means_kno
 
 
 def test_references_equal_their_definitions():
-    vectors = seeds.normals(2, "test/vectors", torch.arange(5), 8).double()
+    vectors = rng.normals(2, "test/vectors", torch.arange(5), 8).double()
     assert similarity.cosines(vectors).numpy() == pytest.approx(_cosines(vectors.numpy()), abs=1e-12)
     images = vectors.reshape(5, 2, 2, 2)
     assert torch.equal(similarity.cosines(images), similarity.cosines(vectors))
@@ -96,7 +96,7 @@ STEPS = torch.arange(0, 2000, 10)
 def curve(start, end, until, noise=0.05):
     """A loss that falls in a straight line to `end` at step `until`, then stays; NumPy-free noise."""
     share = (STEPS.double() / until).clamp_max(1)
-    return start + (end - start) * share + noise * seeds.normals(0, "test/loss", STEPS, 1).squeeze(1)
+    return start + (end - start) * share + noise * rng.normals(0, "test/loss", STEPS, 1).squeeze(1)
 
 
 def test_a_loss_that_falls_and_rests_has_converged_near_its_knee():
@@ -174,10 +174,10 @@ def test_logs_that_cannot_be_of_one_run_are_errors():
 
 def layout(a, b, head, seed, rest, draw_seed=0):
     """A table of a grid of runs with given standard deviations, and its runs in a shuffled order."""
-    normal = seeds.normals(draw_seed, "test/layout", torch.arange(a + 1), a + b + b).double()
+    normal = rng.normals(draw_seed, "test/layout", torch.arange(a + 1), a + b + b).double()
     rows, columns = normal[0, :a, None], normal[0, a : a + b]
     table = 0.8 + head * rows + seed * columns + rest * normal[1:, :b]
-    order = seeds.permutation(draw_seed, "test/order", a * b)
+    order = rng.permutation(draw_seed, "test/order", a * b)
     grid = torch.cartesian_prod(torch.arange(a) + 100, torch.arange(b) + 7)[order]
     return table, grid[:, 0], grid[:, 1], table.flatten()[order]
 

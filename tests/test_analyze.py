@@ -9,7 +9,7 @@ from scipy import stats
 from tiny import config, image_folder
 from trained import CPU, NAMES, command, quick, study, train
 
-from randhead import cache, catalog, checkpoint, comparison, inspection, loading, metrics, references, runs, settings
+from randhead import registry, runs
 from randhead.analyses import (
     Findings,
     _moments,
@@ -20,10 +20,13 @@ from randhead.analyses import (
     similarity,
     transfer,
 )
+from randhead.config import parse
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, UsageError
-from randhead.library import Library
-from randhead.subjects import NewClasses, OneRun, SeveralRuns, View
+from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, metrics
+from randhead.evaluation.inputs import NewClasses, OneRun, SeveralRuns, View
+from randhead.evaluation.session import Library
+from randhead.runs import checkpoint, loading
 
 pytestmark = pytest.mark.usefixtures("narrow")
 OF_ONE_RUN = ("separability", "compactness", "similarity", "collapse", "dynamics")
@@ -61,9 +64,9 @@ def one_run(root, name, **view):
 def naive(run, split="test"):
     """Features, logits and labels, an image at a time."""
     images, labels = run.dataset.splits[split].images, run.dataset.splits[split].labels
-    model, inputs = run.loaded.model, run.loaded.inputs
+    model, preprocess = run.loaded.model, run.loaded.preprocess
     with torch.no_grad():
-        rows = [model.embed(inputs.prepare(batch)) for batch in images.batches(torch.arange(len(images)), 1)]
+        rows = [model.embed(preprocess.prepare(batch)) for batch in images.batches(torch.arange(len(images)), 1)]
         features = torch.cat(rows)
         return features, model.head.score(features), labels
 
@@ -139,7 +142,7 @@ def test_the_arguments_of_a_head_are_those_its_logits_were_made_with(tmp_path, r
 def test_features_are_extracted_once_and_kept(analyze, root, monkeypatch):
     first = analyze("separability", "fixed0")[1]
     assert list((root / "fixed0" / "features").glob("data-test-*.safetensors"))
-    monkeypatch.setattr(cache, "extract", lambda *a, **k: pytest.fail("extracted again"))
+    monkeypatch.setattr(feature_cache, "extract", lambda *a, **k: pytest.fail("extracted again"))
     assert analyze("separability", "fixed0")[1] == first
 
 
@@ -160,12 +163,12 @@ def test_features_of_other_weights_or_other_images_are_never_used(tmp_path, root
     data = image_folder(tmp_path / "data", classes=NAMES, images=20)
     train(tmp_path, "run", data)
     run = one_run(tmp_path, "run")
-    before, old = run.features, cache.file_of(run.loaded, run.dataset, "test")
+    before, old = run.features, feature_cache.file_of(run.loaded, run.dataset, "test")
     assert old.exists()
-    stolen, document = checkpoint.load(cache.file_of(run.loaded, run.dataset, "test"))
+    stolen, document = checkpoint.load(feature_cache.file_of(run.loaded, run.dataset, "test"))
     image_folder(data, classes=reversed(NAMES), images=20)  # the same files with other colours
     changed = one_run(tmp_path, "run")
-    assert cache.file_of(changed.loaded, changed.dataset, "test") == old
+    assert feature_cache.file_of(changed.loaded, changed.dataset, "test") == old
     assert not torch.equal(changed.features, before)
     assert torch.allclose(changed.features, naive(changed)[0], atol=1e-5)
     for file in ("summary.json", "model.safetensors", "metrics.jsonl"):
@@ -175,7 +178,7 @@ def test_features_of_other_weights_or_other_images_are_never_used(tmp_path, root
     (tmp_path / "run" / "config.json").unlink()
     train(tmp_path, "run", data, train__seed=5)
     other = one_run(tmp_path, "run")
-    new = cache.file_of(other.loaded, other.dataset, "test")
+    new = feature_cache.file_of(other.loaded, other.dataset, "test")
     checkpoint.save(new, stolen, document)  # the old file under the new name
     assert torch.allclose(other.features, naive(other)[0], atol=1e-5)
     assert new.exists()
@@ -185,7 +188,7 @@ def test_features_of_other_weights_or_other_images_are_never_used(tmp_path, root
 def test_a_folder_that_cannot_be_written_to_is_worked_without(root, monkeypatch):
     run, warnings = one_run(root, "fixed1"), []
     monkeypatch.setattr(runs.Run, "features", property(lambda self: self.config_path / "features"))
-    found = cache.features(run.loaded, run.dataset, "test", warn=warnings.append)
+    found = feature_cache.features(run.loaded, run.dataset, "test", warn=warnings.append)
     assert torch.allclose(found.features, naive(run)[0], atol=1e-5)
     assert "features are not kept" in warnings[0]
 
@@ -343,8 +346,8 @@ def test_a_taxonomy_file_is_a_matrix_or_paths(tmp_path):
     (tmp_path / "m.csv").write_text("1,0.5\n0.5,1\n")
     (tmp_path / "m.txt").write_text("b: x/y\n\na: x\n")
     for name in ("m.npy", "m.csv"):
-        assert torch.equal(references.read(tmp_path / name, ("a", "b")), matrix)
-    assert references.read(tmp_path / "m.txt", ("a", "b"))[0, 1] == pytest.approx(2 / 3)
+        assert torch.equal(class_similarity.read(tmp_path / name, ("a", "b")), matrix)
+    assert class_similarity.read(tmp_path / "m.txt", ("a", "b"))[0, 1] == pytest.approx(2 / 3)
     wrong = {
         "three.csv": ("1,2,3\n", "must be"),
         "words.csv": ("a,b\n", "cannot be read"),
@@ -356,7 +359,7 @@ def test_a_taxonomy_file_is_a_matrix_or_paths(tmp_path):
     for name, (content, message) in wrong.items():
         (tmp_path / name).write_text(content)
         with pytest.raises(UsageError, match=message):
-            references.read(tmp_path / name, ("a", "b"))
+            class_similarity.read(tmp_path / name, ("a", "b"))
 
 
 def test_held_out_classes_are_left_out_of_training_and_searched_by_transfer(analyze, tmp_path):
@@ -439,7 +442,7 @@ def test_a_newcomer_is_supplied_with_what_it_names(root):
         return Findings({"sum": float(features.sum()) + seed, "scale": scale, "tiles": tiles, "bias": bias})
 
     run = one_run(root, "fixed0", seed=7)
-    given = inspection.arguments(measure, run)
+    given = analysis.arguments(measure, run)
     assert set(given) == {"features", "predictions", "num_classes", "scale", "seed"}
     assert given["seed"] == 7
     assert torch.equal(given["predictions"], naive(run)[1].argmax(dim=1))
@@ -448,15 +451,15 @@ def test_a_newcomer_is_supplied_with_what_it_names(root):
         return Findings({})
 
     with pytest.raises(UsageError, match="asks for 'weather', which OneRun does not have"):
-        inspection.arguments(other, run)
+        analysis.arguments(other, run)
 
 
 def test_every_analysis_names_a_subject_that_supplies_what_it_requires(root):
     run = one_run(root, "fixed0")
-    for name in catalog.names("analyses"):
-        subject = catalog.load("analyses", name).SUBJECT
-        assert subject in (*inspection.SUBJECTS, "runs")
-    assert inspection.examine(catalog.names("analyses"), [run], strict=False).refused.keys() == {
+    for name in registry.names("analyses"):
+        subject = registry.load("analyses", name).SUBJECT
+        assert subject in (*analysis.SUBJECTS, "runs")
+    assert analysis.examine(registry.names("analyses"), [run], strict=False).refused.keys() == {
         "transfer",
         "compatibility",
         "seeds",
@@ -465,13 +468,13 @@ def test_every_analysis_names_a_subject_that_supplies_what_it_requires(root):
 
 def test_the_likeness_of_a_class_without_samples_is_refused():
     with pytest.raises(DataError, match="class 1 has no sample"):
-        references.class_means(torch.ones(2, 3), torch.tensor([0, 2]), 3)
+        class_similarity.class_means(torch.ones(2, 3), torch.tensor([0, 2]), 3)
 
 
 def test_mean_images_are_means_of_pixels_whatever_the_counts():
     pixels = torch.randint(0, 256, (7, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 2, 0, 0, 2, 0, 0])
-    found = references.mean_images(Split(TensorImages(pixels, torch.arange(7)), labels), 3)
+    found = class_similarity.mean_images(Split(TensorImages(pixels, torch.arange(7)), labels), 3)
     for k in (0, 2):
         expected = np.stack([pixels[i].numpy().astype(float) for i in range(7) if labels[i] == k]).mean(axis=0)
         assert np.allclose(found[k].numpy(), expected.ravel())
@@ -479,7 +482,7 @@ def test_mean_images_are_means_of_pixels_whatever_the_counts():
 
 
 def test_holding_out_is_part_of_a_runs_identity():
-    assert settings.digest(config()) != settings.digest(config(data__hold_out_classes="2"))
+    assert parse.digest(config()) != parse.digest(config(data__hold_out_classes="2"))
 
 
 def test_a_run_that_tells_images_apart_meets_its_own_classes_as_new_ones(analyze, tmp_path, root):

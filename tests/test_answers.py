@@ -8,16 +8,18 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from randhead import evaluation, robustness, seeds
+from randhead import rng
 from randhead.cli import _prediction
 from randhead.datasets import Split, TensorImages
-from randhead.features import Inputs
+from randhead.evaluation import classification
 from randhead.head import ClassVectorHead
 from randhead.losses import StoredRows, _topk
 from randhead.losses._answers import answers
 from randhead.model import Classifier
-from randhead.robustness import CLEAN, Corrupted, Recipe
-from randhead.tally import Tally
+from randhead.preprocess import Preprocess
+from randhead.robustness import grid as corruption_grid
+from randhead.robustness.accumulator import Tally
+from randhead.robustness.grid import CLEAN, Corrupted, Recipe
 
 B, D = 23, 32
 HEADS = {
@@ -47,17 +49,17 @@ def build(kind, k):
     head = ClassVectorHead(k, D, **options)
     with torch.no_grad():
         if head.trainable:
-            head.vectors *= 0.5 + seeds.uniforms(0, "test/norms", torch.arange(k), 1)
+            head.vectors *= 0.5 + rng.uniforms(0, "test/norms", torch.arange(k), 1)
         if head.bias is not None:
-            head.bias += seeds.normals(0, "test/bias", torch.arange(k), 1)[:, 0]
+            head.bias += rng.normals(0, "test/bias", torch.arange(k), 1)[:, 0]
     return head
 
 
 def samples(k, n=B):
     ids = torch.arange(n)
-    labels = seeds.integers(0, "test/labels", ids, 1, high=k)[:, 0].long()
+    labels = rng.integers(0, "test/labels", ids, 1, high=k)[:, 0].long()
     labels[0] = k - 1  # of 50 classes in tiles of seven, the only one of its tile
-    return 4 * seeds.normals(0, "test/features", ids, D), labels
+    return 4 * rng.normals(0, "test/features", ids, D), labels
 
 
 def of_logits(logits, labels=None, k=5):
@@ -155,7 +157,7 @@ def test_confidence_keeps_its_last_digits_without_a_label():
 
 
 def test_answers_of_float64_logits_equal_their_formulas(small_tiles):
-    logits = 3 * seeds.normals(0, "test/logits", torch.arange(50), 30).double()
+    logits = 3 * rng.normals(0, "test/logits", torch.arange(50), 30).double()
     labels = torch.arange(50) % 30
     found = of_logits(logits, labels)
     assert torch.equal(found.logits, logits.topk(5).values)
@@ -195,29 +197,29 @@ class Pixels(torch.nn.Module):
 class Loaded:
     """As much of a loaded run as a prediction needs."""
 
-    def __init__(self, model, inputs):
-        self.model, self.inputs, self.class_names = model, inputs, range(model.head.num_classes)
+    def __init__(self, model, preprocess):
+        self.model, self.preprocess, self.class_names = model, preprocess, range(model.head.num_classes)
 
 
 N, K = 60, 200_000
-INPUTS = Inputs(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
+PREPROCESS = Preprocess(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
 
 
 def grid(model, part):
     source = Corrupted(part, Recipe())
-    return list(robustness.run(model, source, {CLEAN: (0,)}, INPUTS, Tally(N, {})))
+    return list(corruption_grid.run(model, source, {CLEAN: (0,)}, PREPROCESS, Tally(N, {})))
 
 
 def predict(model, part):
-    return list(_prediction._score(Loaded(model, INPUTS), list(range(N)), part.images.pixels, 5))
+    return list(_prediction._score(Loaded(model, PREPROCESS), list(range(N)), part.images.pixels, 5))
 
 
 @pytest.mark.parametrize(
     "work",
     [
-        lambda model, part: evaluation.evaluate(model, part, INPUTS),
-        lambda model, part: evaluation.quick_figures(model, part, INPUTS),
-        lambda model, part: evaluation.ood_scores(model, part, INPUTS),
+        lambda model, part: classification.evaluate(model, part, PREPROCESS),
+        lambda model, part: classification.quick_figures(model, part, PREPROCESS),
+        lambda model, part: classification.ood_scores(model, part, PREPROCESS),
         grid,
         predict,
     ],
@@ -226,7 +228,7 @@ def predict(model, part):
 def test_nothing_of_the_size_of_all_logits_or_of_all_class_vectors_is_made(work, monkeypatch):
     head = ClassVectorHead(K, D, "rademacher")
     monkeypatch.setattr(type(head.rows()), "matrix", lambda self: pytest.fail("all class vectors were asked for"))
-    pixels = seeds.integers(0, "test/pixels", torch.arange(N), 192, high=256).to(torch.uint8).view(N, 3, 8, 8)
+    pixels = rng.integers(0, "test/pixels", torch.arange(N), 192, high=256).to(torch.uint8).view(N, 3, 8, 8)
     part = Split(TensorImages(pixels, torch.arange(N)), torch.arange(N))
     with Largest() as largest:
         work(Classifier(Pixels(), head), part)

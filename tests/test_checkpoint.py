@@ -11,8 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from randhead import checkpoint, files
+from randhead import files
 from randhead.errors import RunError
+from randhead.runs import checkpoint
 
 DTYPES = [
     torch.float64,

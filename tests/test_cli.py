@@ -13,7 +13,8 @@ import tiny
 import torch
 from PIL import Image
 
-from randhead import cli, loading
+from randhead import cli
+from randhead.runs import loading
 
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
 
@@ -181,7 +182,7 @@ def by_hand(path):
     loaded = loading.load_run("good", device="cpu")
     with Image.open(path) as image:
         pixels = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8)
-    batch = loaded.inputs.prepare(pixels.view(8, 8, 3).permute(2, 0, 1)[None])
+    batch = loaded.preprocess.prepare(pixels.view(8, 8, 3).permute(2, 0, 1)[None])
     with torch.no_grad():
         embedded, rows = loaded.model.embed(batch)[0], loaded.model.head.class_vectors()
         probabilities = loaded.model(batch)[0].softmax(dim=0)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from tiny import config, fit
 
-from randhead import cli, corruption_metrics, corruptions, datasets, robustness
+from randhead import cli, corruptions, datasets
+from randhead.robustness import grid, metrics
 
 # torchvision's JPEG functions, which are a part of the benchmark, warn of their end in a future release.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
@@ -62,7 +63,7 @@ def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, fold
     done = call("eval", "first", "--corruptions", "--json")
     found = done.document
     assert {"run", "split", "accuracy", "nll", "ece"} <= found.keys()
-    assert list(found["corruptions"]) == list(corruption_metrics.BENCHMARK)
+    assert list(found["corruptions"]) == list(metrics.BENCHMARK)
     cells = [[row[str(severity)] for severity in range(1, 6)] for row in found["corruptions"].values()]
     assert found["mean_corruption_accuracy"] == pytest.approx(np.mean(cells), abs=1e-12)
     assert found["robustness"]["clean"]["accuracy"] == found["accuracy"]
@@ -132,10 +133,8 @@ def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, f
         stopped = call(*words)
     assert stopped.code == 143 and "the same command goes on" in stopped.err
     cells = []
-    run = robustness.Corrupted.cells
-    monkeypatch.setattr(
-        robustness.Corrupted, "cells", lambda self, name, *rest: cells.append(name) or run(self, name, *rest)
-    )
+    run = grid.Corrupted.cells
+    monkeypatch.setattr(grid.Corrupted, "cells", lambda self, name, *rest: cells.append(name) or run(self, name, *rest))
     assert call(*words).code == 0
     assert cells == ["pixelate"]
     done = json.loads((folder / "second" / "reports" / "corrupt-test.json").read_text())

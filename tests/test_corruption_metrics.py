@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from randhead import corruption_metrics as metrics
 from randhead import corruptions
 from randhead.errors import UsageError
+from randhead.robustness import metrics as metrics
 
 # Accuracies of torchvision's ResNet-50 on 5,000 images of ImageNet-C, severities 1 to 5, and the average beside them:
 # RobustBench at 24ce20d, model_info/imagenet/corruptions/unaggregated_results_2d.csv, row Standard_R50.

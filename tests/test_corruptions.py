@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from randhead import catalog, seeds
+from randhead import registry, rng
 from randhead.corruptions import SETS, corrupt, corrupt_each, frost, names, parameters_for, sheet
 from randhead.errors import DataError, UsageError
 
@@ -44,7 +44,7 @@ every = pytest.mark.parametrize("name", BENCHMARK + EXTRA)
 
 def pictures(count, height=32, width=32, seed=0):
     """Smooth colours with edges: (count, 3, height, width) uint8."""
-    phase = seeds.uniforms(seed, "test/pictures", torch.arange(count), 6)
+    phase = rng.uniforms(seed, "test/pictures", torch.arange(count), 6)
     y, x = torch.arange(height)[:, None] / height, torch.arange(width) / width
     waves = [
         torch.sin(6.3 * (phase[:, i, None, None] + (1 + i) * x + phase[:, i + 3, None, None] * 3 * y)) for i in range(3)
@@ -68,7 +68,7 @@ def test_names_are_in_the_order_of_the_benchmark():
 
 @every
 def test_a_member_says_what_the_contract_asks(name):
-    module = catalog.load("corruptions", name)
+    module = registry.load("corruptions", name)
     assert set(module.LEVELS) == set(SETS)
     assert all(len(levels) == 5 and len(set(map(str, levels))) == 5 for levels in module.LEVELS.values())
     assert names()[module.ORDER - 1] == name
@@ -103,7 +103,7 @@ def test_the_batch_does_not_matter(name):
     for size in (1, 7):
         parts = [corrupt(images[i : i + size], name, 3, seed=7, ids=ids[i : i + size]) for i in (0, 100, 257 - size)]
         assert all(torch.equal(part, whole[i : i + size]) for part, i in zip(parts, (0, 100, 257 - size), strict=True))
-    order = seeds.permutation(0, "test/order", 257)
+    order = rng.permutation(0, "test/order", 257)
     assert torch.equal(corrupt(images[order], name, 3, seed=7, ids=ids[order]), whole[order])
     subset = order[:50]
     assert torch.equal(corrupt(images[subset], name, 3, seed=7, ids=ids[subset].tolist()), whole[subset])
@@ -215,7 +215,7 @@ def test_higher_severities_move_images_further(name, side):
 
 def test_records_can_be_replayed_by_later_versions():
     """Bytes that are exact in integers on every machine, so that a change of a field or an operator shows."""
-    images = seeds.words(0, "test/replay", torch.arange(2), 3 * 32 * 32).view(2, 3, 32, 32).to(torch.uint8)
+    images = rng.words(0, "test/replay", torch.arange(2), 3 * 32 * 32).view(2, 3, 32, 32).to(torch.uint8)
     found = {
         name: hashlib.sha256(corrupt(images, name, 3, seed=1).numpy().tobytes()).hexdigest()[:12]
         for name in ("impulse_noise", "shot_noise", "pixelate", "jpeg_compression")
@@ -237,11 +237,11 @@ def test_a_contact_sheet_has_a_row_a_corruption_and_a_column_a_severity():
 
 def test_long_words_are_numpys_philox_and_the_same_bits_in_tensor_operations():
     ids = torch.tensor([0, 5, 2**40 + 7])
-    drawn = seeds.long_words(1, "x", ids, 13, stream=2)
-    key = seeds._long_key(1, "x")
+    drawn = rng.long_words(1, "x", ids, 13, stream=2)
+    key = rng._long_key(1, "x")
     by_numpy = np.random.Philox(key=key[0] | key[1] << 64, counter=[0, 2, 5, 0]).random_raw(13)
     assert drawn[1].tolist() == by_numpy.view(np.int64).tolist()
-    assert torch.equal(seeds._long_words_of_torch(key, ids, 13, 2), drawn)
+    assert torch.equal(rng._long_words_of_torch(key, ids, 13, 2), drawn)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_frost_folders_without_readable_pictures_are_refused(tmp_path):
 @every
 def test_a_gpu_draws_the_same_fields_and_gives_the_same_images(name):
     images, ids = pictures(40), torch.arange(40) + 11
-    module = catalog.load("corruptions", name)
+    module = registry.load("corruptions", name)
     here = module.sample(ids, (32, 32), seed=5, parameters="32")
     there = module.sample(ids.cuda(), (32, 32), seed=5, parameters="32")
     assert all(torch.equal(there[key].cpu(), value) for key, value in here.items())

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy import stats
 
-from randhead import catalog
+from randhead import registry
 from randhead.corruptions import corrupt, glass_blur
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,7 @@ def law_of(name, value, level):
 @pytest.mark.parametrize("name", ["gaussian_noise", "speckle_noise", "shot_noise"])
 @pytest.mark.parametrize(("parameters", "severity"), CELLS)
 def test_noise_follows_its_law(name, parameters, severity):
-    level = catalog.load("corruptions", name).LEVELS[parameters][severity - 1]
+    level = registry.load("corruptions", name).LEVELS[parameters][severity - 1]
     for value in LEVELS:
         out = outputs(name, value, parameters, severity)
         found = np.searchsorted(np.sort(out), np.arange(255), side="right") / len(out)
@@ -73,7 +73,7 @@ def test_noise_follows_its_law(name, parameters, severity):
 
 @pytest.mark.parametrize(("parameters", "severity"), CELLS)
 def test_impulses_hit_their_share_of_values_and_are_salt_as_often_as_pepper(parameters, severity):
-    share = catalog.load("corruptions", "impulse_noise").LEVELS[parameters][severity - 1]
+    share = registry.load("corruptions", "impulse_noise").LEVELS[parameters][severity - 1]
     out = outputs("impulse_noise", 128, parameters, severity)
     salt, pepper, count = (out == 255).sum(), (out == 0).sum(), len(out)
     assert abs(salt + pepper - share * count) < 4 * math.sqrt(count * share * (1 - share))
@@ -95,7 +95,7 @@ def test_fields_are_distributed_as_the_references(name):
 
 def test_angles_are_uniform_over_their_range():
     for name, low in (("motion_blur", -45), ("snow", -135)):
-        module = catalog.load("corruptions", name)
+        module = registry.load("corruptions", name)
         angles = module.sample(torch.arange(5000), (8, 8), seed=0, parameters="32")["angles"].numpy()
         assert angles.min() >= low and angles.max() < low + 90
         assert stats.kstest(angles, stats.uniform(low, 90).cdf).pvalue > 0.01
@@ -144,7 +144,7 @@ def test_a_swap_instead_of_the_copy_would_be_noticed(size=32, severity=5):
     "name", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "snow", "spatter", "fog"]
 )
 def test_neighbouring_samples_and_channels_are_independent(name):
-    module = catalog.load("corruptions", name)
+    module = registry.load("corruptions", name)
     field = next(iter(module.sample(torch.arange(101), (32, 32), seed=0, parameters="32").values())).double()
     first, second = field[:-1].flatten(), field[1:].flatten()
     pairs = [(first, second)]
@@ -156,7 +156,7 @@ def test_neighbouring_samples_and_channels_are_independent(name):
 
 def test_fields_of_different_corruptions_are_unrelated():
     fields = [
-        catalog.load("corruptions", name).sample(torch.arange(100), (32, 32), seed=0, parameters="32")["normals"]
+        registry.load("corruptions", name).sample(torch.arange(100), (32, 32), seed=0, parameters="32")["normals"]
         for name in ("gaussian_noise", "speckle_noise")
     ]
     assert abs(torch.corrcoef(torch.stack([f.flatten() for f in fields]))[0, 1]) < 4 / math.sqrt(fields[0].numel())

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 import corruption_parity as parity  # noqa: E402
 
-from randhead.corruptions import catalog, names  # noqa: E402
+from randhead import registry  # noqa: E402
+from randhead.corruptions import names  # noqa: E402
 
 FIXTURES = Path(__file__).parent / "fixtures" / "corruptions"
 EXACT = ("pixelate", "jpeg_compression", "gaussian_blur", "contrast", "glass_blur", "impulse_noise", "shot_noise")
@@ -63,7 +64,7 @@ def test_another_severity_would_be_noticed(name):
 @pytest.mark.parametrize("name", ["glass_blur", "motion_blur", "snow", "elastic_transform"])
 def test_another_field_would_be_noticed(name):
     reference = stored(name)["32/3/crops"].int()
-    module = catalog.load("corruptions", name)
+    module = registry.load("corruptions", name)
     other = module.sample(torch.arange(8) + 8, (32, 32), seed=parity.SEED, parameters="32")
     gap = (
         (parity.crops(module.apply(parity.inputs(32), other, module.LEVELS["32"][2])).int() - reference).abs().double()

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from randhead import catalog, datasets, files
+from randhead import datasets, files, registry
 from randhead.datasets import FileImages, Options, TensorImages, _build, _download, _torchvision, tiny_imagenet
 from randhead.errors import DataError, UsageError
 
@@ -225,14 +225,14 @@ def test_options_out_of_bounds_are_refused(options):
 
 
 def test_every_set_but_the_bundled_one_and_folders_is_downloaded():
-    assert sorted([*DOWNLOADED, "digits", "image_folder"]) == catalog.names("datasets")
+    assert sorted([*DOWNLOADED, "digits", "image_folder"]) == registry.names("datasets")
 
 
 @pytest.mark.parametrize("name", DOWNLOADED)
 def test_without_a_network_the_addresses_and_places_are_named(name, tmp_path, offline):
     with pytest.raises(DataError, match=r"cannot be downloaded.*Name or service not known") as error:
         datasets.load(name, root=tmp_path)
-    module = catalog.load("datasets", name)
+    module = registry.load("datasets", name)
     for source in [module.SOURCE] if name == "tiny_imagenet" else module.SOURCES:
         assert f"{source.urls[0]} to {tmp_path / source.path}" in error.value.hint
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from randhead import ClassVectorHead, augment, corruptions, seeds, views
+from randhead import ClassVectorHead, corruptions, rng
+from randhead.augment import crop, views
 from randhead.losses import _topk, streaming
+from randhead.preprocess import normalise
 
 # Their number of steps depends on pixels; frost also draws on the CPU, once for a machine.
 DEPENDS_ON_NUMBERS = {"glass_blur", "spatter", "frost"}
@@ -69,10 +71,10 @@ def test_varied_and_normalised_images_and_random_numbers_stay_on_their_device(de
         images = torch.empty(4, 3, 32, 32, dtype=torch.uint8, device="cuda")
         ids, moments = torch.zeros(4, dtype=torch.int64, device="cuda"), torch.ones(3)
         found = [
-            augment.crop_flip(images, augment.draw(ids, seed=0, epoch=0, padding=4), 4),
+            crop.crop_flip(images, crop.draw(ids, seed=0, epoch=0, padding=4), 4),
             views.apply(images, views.draw(ids, seed=0, epoch=0, size=(32, 32))),
-            augment.normalise(images, moments, moments, channels_last=True),
-            seeds.permutation(0, "order", 10, device="cuda"),
-            seeds.long_normals(0, "noise", ids, 10),
+            normalise(images, moments, moments, channels_last=True),
+            rng.permutation(0, "order", 10, device="cuda"),
+            rng.long_normals(0, "noise", ids, 10),
         ]
     assert {str(tensor.device) for tensor in found} == {"cuda:0"}

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torchmetrics.classification import MulticlassCalibrationError
 
-from randhead import evaluation, features
 from randhead.datasets import Split, TensorImages
-from randhead.features import Inputs, StopRequested
+from randhead.errors import StopRequested
+from randhead.evaluation import classification, features
 from randhead.head import ClassVectorHead
 from randhead.losses import _topk
 from randhead.model import Classifier
+from randhead.preprocess import Preprocess
 
 N, K, SIZE = 61, 7, 4
 
@@ -29,8 +30,8 @@ class Pixels(nn.Module):
 
 
 @pytest.fixture
-def inputs():
-    return Inputs(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
+def preprocess():
+    return Preprocess(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture
@@ -53,11 +54,11 @@ def by_numpy(model, part):
 
 
 @pytest.mark.parametrize("tile", [2, 1 << 20])
-def test_figures_agree_with_an_independent_computation(model, inputs, monkeypatch, tile):
+def test_figures_agree_with_an_independent_computation(model, preprocess, monkeypatch, tile):
     for name in ("TILE_LOGITS", "SMALLEST_TILE"):
         monkeypatch.setattr(_topk, name, tile)
     part = split()
-    found = evaluation.evaluate(model, part, inputs)
+    found = classification.evaluate(model, part, preprocess)
     _, logits, labels, _ = by_numpy(model, part)
     shifted = logits - logits.max(axis=1, keepdims=True)
     probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
@@ -77,10 +78,10 @@ def test_figures_agree_with_an_independent_computation(model, inputs, monkeypatc
     assert found["ece"] == pytest.approx(ece.item(), abs=1e-5)
 
 
-def test_of_many_classes_the_confused_pairs_take_the_place_of_the_matrix(model, inputs, monkeypatch):
-    whole = evaluation.evaluate(model, split(), inputs)
-    monkeypatch.setattr(evaluation, "CONFUSION_CLASSES", K - 1)
-    found = evaluation.evaluate(model, split(), inputs)
+def test_of_many_classes_the_confused_pairs_take_the_place_of_the_matrix(model, preprocess, monkeypatch):
+    whole = classification.evaluate(model, split(), preprocess)
+    monkeypatch.setattr(classification, "CONFUSION_CLASSES", K - 1)
+    found = classification.evaluate(model, split(), preprocess)
     pairs = found.pop("confused_pairs")
     counts = whole.pop("confusion")
     assert found == whole
@@ -88,10 +89,10 @@ def test_of_many_classes_the_confused_pairs_take_the_place_of_the_matrix(model, 
     assert pairs == sorted(expected, key=lambda pair: -pair[2])
 
 
-def test_diagnostics_are_the_official_codes(model, inputs):
+def test_diagnostics_are_the_official_codes(model, preprocess):
     """Feature norm and largest cosine, averaged over right and over wrong answers."""
     part = split()
-    found = evaluation.evaluate(model, part, inputs)["diagnostics"]
+    found = classification.evaluate(model, part, preprocess)["diagnostics"]
     embedded, logits, labels, rows = by_numpy(model, part)
     right = logits.argmax(axis=1) == labels
     norms = np.linalg.norm(embedded, axis=1)
@@ -104,23 +105,26 @@ def test_diagnostics_are_the_official_codes(model, inputs):
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 60, 61, 62, 1000])
-def test_every_image_counts_once_for_any_size_of_batch(model, inputs, monkeypatch, size):
-    whole = evaluation.evaluate(model, split(), inputs)
-    quick = evaluation.quick_figures(model, split(), inputs)
-    scores = evaluation.ood_scores(model, split(), inputs)
+def test_every_image_counts_once_for_any_size_of_batch(model, preprocess, monkeypatch, size):
+    whole = classification.evaluate(model, split(), preprocess)
+    quick = classification.quick_figures(model, split(), preprocess)
+    scores = classification.ood_scores(model, split(), preprocess)
     monkeypatch.setattr(features, "batch_size", lambda image_size: size)
-    found = evaluation.evaluate(model, split(), inputs)
+    found = classification.evaluate(model, split(), preprocess)
     assert found["confusion"] == whole["confusion"]
     assert sum(map(sum, found["confusion"])) == N
     for key in ("n", "accuracy", "top5_accuracy", "nll", "ece", "ece_equal_mass"):
         assert found[key] == pytest.approx(whole[key], rel=1e-6), key
-    assert evaluation.quick_figures(model, split(), inputs) == pytest.approx(quick, rel=1e-6)
-    for name, values in evaluation.ood_scores(model, split(), inputs).items():
+    assert classification.quick_figures(model, split(), preprocess) == pytest.approx(quick, rel=1e-6)
+    for name, values in classification.ood_scores(model, split(), preprocess).items():
         torch.testing.assert_close(values, scores[name], rtol=1e-5, atol=1e-6)
 
 
-def test_the_quick_figures_are_the_figures(model, inputs):
-    quick, whole = evaluation.quick_figures(model, split(), inputs), evaluation.evaluate(model, split(), inputs)
+def test_the_quick_figures_are_the_figures(model, preprocess):
+    quick, whole = (
+        classification.quick_figures(model, split(), preprocess),
+        classification.evaluate(model, split(), preprocess),
+    )
     assert quick["accuracy"] == whole["accuracy"]
     assert quick["nll"] == pytest.approx(whole["nll"], rel=1e-6)
     logits = by_numpy(model, split())[1]
@@ -131,32 +135,32 @@ def test_the_size_of_a_batch_depends_on_the_image_alone():
     assert [features.batch_size(size) for size in (8, 32, 64, 96, 1024)] == [1024, 512, 128, 56, 1]
 
 
-def test_figures_that_do_not_exist_are_none_and_the_document_is_json(inputs):
+def test_figures_that_do_not_exist_are_none_and_the_document_is_json(preprocess):
     model = Classifier(Pixels(), ClassVectorHead(3, Pixels.dim, "gaussian"))
-    found = evaluation.evaluate(model, split(n=4, classes=2), inputs)
+    found = classification.evaluate(model, split(n=4, classes=2), preprocess)
     assert found["top5_accuracy"] is None
     assert found["per_class_accuracy"][2] is None
     json.dumps(found, allow_nan=False)
 
 
-def test_evaluation_leaves_the_weights_and_takes_the_model_out_of_training(inputs):
+def test_evaluation_leaves_the_weights_and_takes_the_model_out_of_training(preprocess):
     backbone = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * SIZE * SIZE))
     model = Classifier(backbone, ClassVectorHead(K, 3 * SIZE * SIZE)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    evaluation.evaluate(model, split(), inputs)
+    classification.evaluate(model, split(), preprocess)
     assert not model.training
     assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_stop_is_heard_between_batches(model, inputs, monkeypatch):
+def test_a_stop_is_heard_between_batches(model, preprocess, monkeypatch):
     monkeypatch.setattr(features, "batch_size", lambda image_size: 10)
-    for work in (evaluation.evaluate, evaluation.quick_figures, evaluation.ood_scores):
+    for work in (classification.evaluate, classification.quick_figures, classification.ood_scores):
         asked = iter([False, False])
         with pytest.raises(StopRequested):
-            work(model, split(), inputs, stop=lambda asked=asked: next(asked, True))
+            work(model, split(), preprocess, stop=lambda asked=asked: next(asked, True))
 
 
-def test_images_told_apart_completely_have_an_auroc_of_one_and_like_ones_of_a_half(inputs):
+def test_images_told_apart_completely_have_an_auroc_of_one_and_like_ones_of_a_half(preprocess):
     model = Classifier(Pixels(), ClassVectorHead(2, Pixels.dim, "gaussian", scale=1.0))
     rows = model.head.class_vectors()
     towards = (255 * (0.5 + 0.4 * rows / rows.abs().max())).round().to(torch.uint8)
@@ -165,9 +169,9 @@ def test_images_told_apart_completely_have_an_auroc_of_one_and_like_ones_of_a_ha
     familiar = Split(TensorImages(pixels.view(6, 3, SIZE, SIZE), torch.arange(6)), torch.arange(6) % 2)
     grey = torch.full((5, 3, SIZE, SIZE), 127, dtype=torch.uint8)
     strange = Split(TensorImages(grey, torch.arange(5)), torch.zeros(5, dtype=torch.int64))
-    found = evaluation.out_of_distribution(model, familiar, strange, inputs)
-    assert set(found) == set(evaluation.OOD_SCORES)
+    found = classification.out_of_distribution(model, familiar, strange, preprocess)
+    assert set(found) == set(classification.OOD_SCORES)
     for name in ("maximum_probability", "maximum_logit"):
         assert found[name] == {"auroc": 1.0, "fpr_at_95_recall": 0.0}
-    alike = evaluation.out_of_distribution(model, familiar, familiar, inputs)
+    alike = classification.out_of_distribution(model, familiar, familiar, preprocess)
     assert all(values["auroc"] == pytest.approx(0.5) for values in alike.values())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from randhead import datasets, seeds
+from randhead import datasets, rng
 
 FOLDER = Path(__file__).parent.parent / "examples"
 IMAGES = 1920  # enough for the error bound of the expected normaliser
@@ -28,8 +28,8 @@ def example():
 @pytest.fixture(scope="module")
 def rows(example):
     """One epoch of every arm, on noise around two colours."""
-    labels = seeds.integers(0, "labels", torch.arange(IMAGES), 1, high=2)[:, 0]
-    noise = seeds.integers(0, "pixels", torch.arange(IMAGES), 3 * 8 * 8, high=128).view(-1, 3, 8, 8)
+    labels = rng.integers(0, "labels", torch.arange(IMAGES), 1, high=2)[:, 0]
+    noise = rng.integers(0, "pixels", torch.arange(IMAGES), 3 * 8 * 8, high=128).view(-1, 3, 8, 8)
     images = (noise + 100 * labels[:, None, None, None]).to(torch.uint8)
     split, judged = (images, labels), (images[:200], 1 - labels[:200])
     moments = datasets.channel_statistics(datasets.TensorImages(images, torch.arange(IMAGES)))

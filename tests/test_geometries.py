@@ -8,8 +8,9 @@ import scipy.linalg
 import scipy.stats
 import torch
 
-from randhead import preflight, seeds, vectors
+from randhead import rng, vectors
 from randhead.errors import UsageError
+from randhead.head import preflight_check
 from randhead.vectors import hadamard, packed
 from randhead.vectors._rotation import axes
 
@@ -29,7 +30,7 @@ def cosines(w):
 
 
 def test_uniform_entries_are_integers_from_minus_100_to_99_over_their_norm():
-    words = seeds.words(3, "vectors/uniform", torch.tensor([11]), 4)[0].tolist()
+    words = rng.words(3, "vectors/uniform", torch.tensor([11]), 4)[0].tolist()
     halves = [half for word in words for half in (word % 65536, word // 65536)]
     entries = [half * 200 // 65536 - 100 for half in halves]
     norm = math.sqrt(sum(entry**2 for entry in entries))
@@ -46,7 +47,7 @@ def test_uniform_entries_cover_their_range_evenly():
 
 def test_a_uniform_row_of_zeros_becomes_an_axis():
     ids = torch.arange(2000)
-    zero = ((seeds.halves(0, "vectors/uniform", ids, 1) * 200 >> 16) == 100)[:, 0]
+    zero = ((rng.halves(0, "vectors/uniform", ids, 1) * 200 >> 16) == 100)[:, 0]
     assert zero.any()
     assert (vectors.draw("uniform", ids, dim=1)[zero] == 1).all()
 
@@ -61,7 +62,7 @@ def test_gaussian_directions_are_uniform_on_the_sphere():
 @pytest.mark.parametrize("d", [1, 7, 8, 33, 512])
 def test_rademacher_is_one_bit_an_entry(d):
     ids = torch.arange(50)
-    signs = 2 * seeds.bits(4, "vectors/rademacher", ids, d) - 1
+    signs = 2 * rng.bits(4, "vectors/rademacher", ids, d) - 1
     assert torch.equal(vectors.draw("rademacher", ids, dim=d, seed=4), signs * torch.tensor(1 / math.sqrt(d)))
 
 
@@ -171,7 +172,7 @@ def test_packed_is_a_simplex_where_there_is_one(k, d):
 
 @pytest.mark.parametrize(("k", "d"), [(6, 4), (8, 4), (3, 2), (100, 64), (1000, 512), (1024, 512)])
 def test_packed_reaches_rankins_bound_up_to_two_classes_a_dimension(k, d):
-    assert cosines(matrix("packed", k, d)).max() == pytest.approx(preflight.cosine_bound(k, d), abs=1e-6)
+    assert cosines(matrix("packed", k, d)).max() == pytest.approx(preflight_check.cosine_bound(k, d), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +192,8 @@ def test_packed_finds_the_best_known_arrangements(k, d, best):
 @pytest.mark.parametrize(("k", "d"), [(100, 16), (200, 64)])
 def test_packed_lies_between_the_bounds_and_random_vectors(k, d):
     c = cosines(matrix("packed", k, d))
-    assert preflight.cosine_bound(k, d) <= c.max() < 0.4 * cosines(matrix("gaussian", k, d)).max()
-    assert abs(c).max() >= preflight.welch_bound(k, d)
+    assert preflight_check.cosine_bound(k, d) <= c.max() < 0.4 * cosines(matrix("gaussian", k, d)).max()
+    assert abs(c).max() >= preflight_check.welch_bound(k, d)
 
 
 @pytest.mark.slow
@@ -227,7 +228,7 @@ def test_packed_follows_the_gradient_of_its_energy():
 def test_gaussian_class_vectors_are_as_close_as_random_ones_are(d, k, largest):
     drawn = np.mean([cosines(matrix("gaussian", k, d, seed=seed)).max() for seed in range(2)])
     assert drawn == pytest.approx(largest, abs=0.045)  # `largest` is of one draw
-    assert drawn == pytest.approx(math.cos(math.radians(preflight.random_angle(k, d))), abs=0.03)
+    assert drawn == pytest.approx(math.cos(math.radians(preflight_check.random_angle(k, d))), abs=0.03)
     assert drawn < math.sqrt(4 * math.log(k) / d)
 
 

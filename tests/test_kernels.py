@@ -18,7 +18,7 @@ import torch
 pytest.importorskip("triton")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
-from randhead import seeds, vectors  # noqa: E402
+from randhead import rng, vectors  # noqa: E402
 from randhead.losses import DrawnRows, StoredRows, dense, kernels, streaming  # noqa: E402
 
 GEOMETRIES = ("rademacher", "uniform", "gaussian")
@@ -79,7 +79,7 @@ def test_in_tritons_interpreter():
 def test_interpreted_rows_are_those_of_the_geometry_bit_for_bit(geometry, dim, named):
     from randhead.losses.kernels import draw
 
-    names = torch.tensor([seeds.name_id(str(i)) for i in range(80)]) if named else None
+    names = torch.tensor([rng.name_id(str(i)) for i in range(80)]) if named else None
     rows, space = drawn(geometry, 80, dim, ids=names), torch.zeros(40, dim)
     draw.into(space, rows, 17, 33)
     wanted = rows.tile(17, 50, torch.float32)

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from randhead import cli, loading
+from randhead import cli
+from randhead.runs import loading
 
 USAGE, DATA, RUN, DIVERGED = 2, 3, 4, 5
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--device", "cpu", "--precision", "fp32", "--epochs", "1")

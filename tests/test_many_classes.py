@@ -7,7 +7,8 @@ import sys
 import pytest
 from conftest import write_images
 
-from randhead import cli, evaluation
+from randhead import cli
+from randhead.evaluation import classification
 from randhead.losses import _topk
 
 CLASSES, TILE = 150, 16
@@ -47,7 +48,7 @@ def call(root, monkeypatch, capsys):
 def in_tiles(monkeypatch):
     for name in ("TILE_LOGITS", "SMALLEST_TILE"):
         monkeypatch.setattr(_topk, name, TILE)
-    monkeypatch.setattr(evaluation, "CONFUSION_CLASSES", CLASSES - 1)
+    monkeypatch.setattr(classification, "CONFUSION_CLASSES", CLASSES - 1)
 
 
 def alike(one, other):
@@ -94,6 +95,8 @@ def test_a_grid_of_corruptions_does_not_depend_on_the_tiles(call, monkeypatch):
     whole = json.loads(call(*command))
     with monkeypatch.context() as patch:
         in_tiles(patch)
-        patch.setattr("randhead.robustness._code", lambda: "other code")  # so that nothing is taken from the first grid
+        patch.setattr(
+            "randhead.robustness.grid._code", lambda: "other code"
+        )  # so that nothing is taken from the first grid
         tiled = json.loads(call(*command))
     assert alike(tiled["corruptions"], whole["corruptions"])

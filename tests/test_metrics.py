@@ -14,14 +14,15 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
-from randhead import metrics, seeds
+from randhead import rng
 from randhead.errors import DataError, UsageError
+from randhead.evaluation import metrics
 
 
 def random_logits(n=400, k=12, seed=0):
     ids = torch.arange(n)
-    labels = seeds.integers(seed, "test/labels", ids, 1, high=k).squeeze(1)
-    logits = seeds.normals(seed, "test/logits", ids, k).double() * 3
+    labels = rng.integers(seed, "test/labels", ids, 1, high=k).squeeze(1)
+    logits = rng.normals(seed, "test/logits", ids, k).double() * 3
     return logits + 2 * F.one_hot(labels, k), labels
 
 
@@ -36,15 +37,15 @@ def test_accuracy_equals_torchmetrics(k):
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_equal_width_calibration_error_equals_torchmetrics(bins):
-    confidences = seeds.uniforms(0, "test/confidence", torch.arange(2000), 1).squeeze(1).double()
-    correct = seeds.uniforms(0, "test/correct", torch.arange(2000), 1).squeeze(1) < confidences.sqrt()
+    confidences = rng.uniforms(0, "test/confidence", torch.arange(2000), 1).squeeze(1).double()
+    correct = rng.uniforms(0, "test/correct", torch.arange(2000), 1).squeeze(1) < confidences.sqrt()
     expected = binary_calibration_error(confidences, correct.long(), n_bins=bins, norm="l1").item()
     assert metrics.calibration_error(confidences, correct, bins=bins) == pytest.approx(expected, abs=1e-6)
 
 
 def test_equal_mass_calibration_error_equals_a_loop_over_equal_slices():
-    confidences = seeds.uniforms(3, "test/confidence", torch.arange(1500), 1).squeeze(1).double() ** 0.3
-    correct = seeds.uniforms(3, "test/correct", torch.arange(1500), 1).squeeze(1) < confidences
+    confidences = rng.uniforms(3, "test/confidence", torch.arange(1500), 1).squeeze(1).double() ** 0.3
+    correct = rng.uniforms(3, "test/correct", torch.arange(1500), 1).squeeze(1) < confidences
     order = np.argsort(confidences.numpy())
     slices = np.array_split(order, 15)
     expected = sum(len(s) / 1500 * abs(correct.numpy()[s].mean() - confidences.numpy()[s].mean()) for s in slices)
@@ -99,15 +100,15 @@ def test_confused_pairs_are_the_entries_of_the_confusion_matrix_off_its_diagonal
 
 def test_binomial_error_is_the_spread_of_repeated_measurements():
     n, p = 500, 0.8
-    draws = seeds.uniforms(0, "test/binomial", torch.arange(4000), n) < p
+    draws = rng.uniforms(0, "test/binomial", torch.arange(4000), n) < p
     assert metrics.binomial_error(p, n) == pytest.approx(draws.double().mean(dim=1).std().item(), rel=0.05)
     assert metrics.binomial_error(0.5, 100) == 0.05
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_auroc_and_fpr_equal_scikit_learn(tied):
-    familiar = seeds.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
-    strange = seeds.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
+    familiar = rng.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
+    strange = rng.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
     if tied:
         familiar, strange = familiar.round(), strange.round()
     truth = np.r_[np.ones(333), np.zeros(200)]

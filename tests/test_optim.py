@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
-from randhead import optim
 from randhead.config import OptimConfig
 from randhead.head import ClassVectorHead
+from randhead.train import optim
 
 STEPS = 400
 

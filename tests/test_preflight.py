@@ -10,9 +10,17 @@ import scipy.linalg
 import scipy.stats
 import torch
 
-from randhead import preflight, vectors
+from randhead import vectors
 from randhead.errors import UsageError
-from randhead.preflight import angle_histogram, cosine_bound, default_scale, inspect, needed_scale, welch_bound
+from randhead.head import preflight_check
+from randhead.head.preflight_check import (
+    angle_histogram,
+    cosine_bound,
+    default_scale,
+    inspect,
+    needed_scale,
+    welch_bound,
+)
 
 
 def matrix(name, k, d, seed=0):
@@ -44,7 +52,7 @@ def max_separation(k):
 @pytest.mark.parametrize("nonnegative", [False, True])
 @pytest.mark.parametrize("tile", [7, 1024])
 def test_figures_agree_with_naive_formulas(monkeypatch, nonnegative, tile):
-    monkeypatch.setattr(preflight, "TILE", tile)
+    monkeypatch.setattr(preflight_check, "TILE", tile)
     w = torch.from_numpy(np.random.default_rng(0).normal(size=(30, 12))).float()
     check = look(w, scale=9.0, nonnegative=nonnegative)
     u = w.numpy().astype(float)
@@ -96,13 +104,13 @@ def test_histograms_count_every_pair_once():
 
 
 def test_of_many_classes_a_sample_is_looked_at_and_said(monkeypatch):
-    assert preflight.SAMPLE == 4096
-    monkeypatch.setattr(preflight, "SAMPLE", 700)
+    assert preflight_check.SAMPLE == 4096
+    monkeypatch.setattr(preflight_check, "SAMPLE", 700)
     w = matrix("gaussian", 2000, 16)
     check, part = look(w, scale=10.0), look(w[:700])
     assert (check.num_classes, check.sampled, part.sampled) == (2000, 700, 700)
     assert check.angle_mean == pytest.approx(90, abs=0.3)
-    assert check.random_angle_min == preflight.random_angle(700, 16)
+    assert check.random_angle_min == preflight_check.random_angle(700, 16)
     # The other classes count as often as those looked at, so the probability is that of 2,000 classes.
     exact = torch.softmax(10 * w.double() @ w.T.double(), dim=1).diagonal().mean()
     assert check.max_probability_mean == pytest.approx(float(exact), rel=0.03)
@@ -110,7 +118,7 @@ def test_of_many_classes_a_sample_is_looked_at_and_said(monkeypatch):
 
 
 def test_repeats_outside_the_sample_are_found(monkeypatch):
-    monkeypatch.setattr(preflight, "SAMPLE", 100)
+    monkeypatch.setattr(preflight_check, "SAMPLE", 100)
     w = matrix("rademacher", 6000, 64)
     assert look(w).duplicates == 0
     w[5000:5007] = w[17:24]
@@ -118,9 +126,11 @@ def test_repeats_outside_the_sample_are_found(monkeypatch):
 
 
 def test_rows_with_the_same_fingerprint_are_compared(monkeypatch):
-    monkeypatch.setattr(preflight.seeds, "words", lambda seed, purpose, ids, count: torch.zeros(len(ids), count).long())
-    assert preflight._exact_repeats(torch.eye(5)) == 0
-    assert preflight._exact_repeats(torch.eye(5)[[0, 0, 1]]) == 1
+    monkeypatch.setattr(
+        preflight_check.rng, "words", lambda seed, purpose, ids, count: torch.zeros(len(ids), count).long()
+    )
+    assert preflight_check._exact_repeats(torch.eye(5)) == 0
+    assert preflight_check._exact_repeats(torch.eye(5)[[0, 0, 1]]) == 1
 
 
 @pytest.mark.slow
@@ -178,7 +188,7 @@ def test_welch_is_met_by_equiangular_lines():
 
 @pytest.mark.parametrize(("k", "d"), [(2, 2), (2, 8), (20, 2), (50, 3), (100, 64)])
 def test_the_expected_smallest_angle_is_the_median_over_draws(k, d):
-    median = preflight.random_angle(k, d)
+    median = preflight_check.random_angle(k, d)
     draws = (matrix("gaussian", k, d, seed=seed).double() for seed in range(200))
     below = sum(math.degrees(math.acos((w @ w.T).fill_diagonal_(-1).max().clamp_max(1))) < median for w in draws)
     assert scipy.stats.binomtest(below, 200, 0.5).pvalue > 1e-3

@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from randhead import corrupted_files, corruptions, published, robustness
+from randhead import corruptions
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, UsageError
-from randhead.robustness import Corrupted, Recipe
+from randhead.robustness import export, released
+from randhead.robustness import grid as corruption_grid
+from randhead.robustness.grid import Corrupted, Recipe
 
 N, CLASSES = 6, ("cat", "dog", "eel")
 NAMES = ("gaussian_noise", "frost", "fog")
@@ -50,7 +52,7 @@ def values(found, name, severity):
 
 
 def test_arrays_are_read_severity_by_severity_in_order(tmp_path):
-    found = published.open_set(save_arrays(tmp_path / "CIFAR-10-C"), CLASSES, 32)
+    found = released.open_set(save_arrays(tmp_path / "CIFAR-10-C"), CLASSES, 32)
     assert found.name == "CIFAR-10-C"
     assert found.grid == dict.fromkeys(("gaussian_noise", "frost", "fog"), (1, 2, 3, 4, 5))
     assert found.labels.tolist() == [0, 1, 2, 0, 1, 2]
@@ -63,7 +65,7 @@ def test_arrays_are_read_severity_by_severity_in_order(tmp_path):
 
 
 def test_labels_may_be_given_once(tmp_path):
-    found = published.open_set(save_arrays(tmp_path / "set", labels=[2, 1, 0, 2, 1, 0]), CLASSES, 32)
+    found = released.open_set(save_arrays(tmp_path / "set", labels=[2, 1, 0, 2, 1, 0]), CLASSES, 32)
     assert found.labels.tolist() == [2, 1, 0, 2, 1, 0]
 
 
@@ -71,7 +73,7 @@ def test_channels_of_arrays_come_first(tmp_path):
     folder = save_arrays(tmp_path / "set")
     random = np.random.default_rng(0).integers(0, 256, (5 * N, 32, 32, 3), dtype=np.uint8)
     np.save(folder / "fog.npy", random)
-    ((_, images),) = published.open_set(folder, CLASSES, 32).cells("fog", (2,), 1, 3)
+    ((_, images),) = released.open_set(folder, CLASSES, 32).cells("fog", (2,), 1, 3)
     np.testing.assert_array_equal(images.numpy(), random[N + 1 : N + 3].transpose(0, 3, 1, 2))
 
 
@@ -88,23 +90,23 @@ def test_channels_of_arrays_come_first(tmp_path):
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, options, message):
     with pytest.raises(DataError, match=message):
-        published.open_set(save_arrays(tmp_path / "set", **options), CLASSES, 32)
+        released.open_set(save_arrays(tmp_path / "set", **options), CLASSES, 32)
 
 
 def test_damaged_missing_and_unequal_arrays_are_refused(tmp_path):
     folder = save_arrays(tmp_path / "set")
     np.save(folder / "fog.npy", np.zeros((5, 32, 32, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"fog\.npy: 5 images, the others have 30"):
-        published.open_set(folder, CLASSES, 32)
+        released.open_set(folder, CLASSES, 32)
     (folder / "fog.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(DataError, match="not a readable array"):
-        published.open_set(folder, CLASSES, 32)
+        released.open_set(folder, CLASSES, 32)
     np.save(folder / "fog.npy", np.array([{}], dtype=object))
     with pytest.raises(DataError, match="not a readable array"):
-        published.open_set(folder, CLASSES, 32)
+        released.open_set(folder, CLASSES, 32)
     (folder / "labels.npy").unlink()
     with pytest.raises(DataError, match=r"labels\.npy is missing"):
-        published.open_set(folder, CLASSES, 32)
+        released.open_set(folder, CLASSES, 32)
 
 
 # Folders ---------------------------------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ def test_damaged_missing_and_unequal_arrays_are_refused(tmp_path):
 @pytest.mark.parametrize("depth", ["", "weather"])
 def test_folders_are_read_by_class_name_also_below_the_archives_folders(tmp_path, depth):
     save_folders(tmp_path / "set" / depth)
-    found = published.open_set(tmp_path / "set", ("eel", "cat", "dog"), 64)
+    found = released.open_set(tmp_path / "set", ("eel", "cat", "dog"), 64)
     assert found.labels.tolist() == [1, 1, 2, 2, 0, 0]
     assert values(found, "fog", 3) == [6, 106, 26, 126, 46, 146]
     assert found.notes == ()
@@ -122,7 +124,7 @@ def test_folders_are_read_by_class_name_also_below_the_archives_folders(tmp_path
 def test_a_frost_folder_of_other_classes_too_is_noticed_and_gives_the_runs_classes(tmp_path):
     folder = save_folders(tmp_path / "Tiny-ImageNet-C", names=("gaussian_noise", "fog"))
     save_folders(folder, names=("frost",), classes=("ant", *CLASSES, "yak"))
-    found = published.open_set(folder, CLASSES, 64)
+    found = released.open_set(folder, CLASSES, 64)
     assert found.notes == ("frost holds 5 classes; only the run's 3 are read",)
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert values(found, "frost", 1) == [22, 122, 42, 142, 62, 162]  # cat is the second class of that folder
@@ -133,7 +135,7 @@ def test_a_frost_folder_of_other_files_is_left_out(tmp_path):
     save_folders(folder, names=("frost",), classes=("ant", *CLASSES))
     for file in folder.glob("frost/*/cat/cat_0.JPEG"):
         file.rename(file.with_name("other.JPEG"))
-    found = published.open_set(folder, CLASSES, 64)
+    found = released.open_set(folder, CLASSES, 64)
     assert list(found.grid) == ["gaussian_noise", "fog"]
     assert found.notes[-1] == "frost is left out: its files are not those of the other corruptions"
 
@@ -143,39 +145,39 @@ def test_larger_images_are_cropped_and_never_resized(tmp_path):
     random = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for file in folder.rglob("cat_0.png"):
         Image.fromarray(random).save(file)
-    ((_, images),) = published.open_set(folder, CLASSES, 56).cells("fog", (1,), 0, 1)
+    ((_, images),) = released.open_set(folder, CLASSES, 56).cells("fog", (1,), 0, 1)
     np.testing.assert_array_equal(images[0].numpy(), random[4:60, 4:60].transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("size", [65, 55])
 def test_folders_of_another_size_are_refused(tmp_path, size):
     with pytest.raises(DataError, match=f"64 x 64 pixels do not fit a run on images of {size} px"):
-        published.open_set(save_folders(tmp_path / "set", names=("fog",)), CLASSES, size)
+        released.open_set(save_folders(tmp_path / "set", names=("fog",)), CLASSES, size)
 
 
 def test_folders_that_are_no_such_set_are_refused(tmp_path):
     folder = save_folders(tmp_path / "set", names=("fog",))
     with pytest.raises(DataError, match=r"1 classes of the run are missing \(yak\)"):
-        published.open_set(folder, (*CLASSES, "yak"), 64)
+        released.open_set(folder, (*CLASSES, "yak"), 64)
     shutil.rmtree(folder / "fog" / "2" / "cat")
     (folder / "fog" / "2" / "cat").mkdir()
     with pytest.raises(DataError, match="no corruption has"):
-        published.open_set(folder, CLASSES, 64)
+        released.open_set(folder, CLASSES, 64)
     shutil.rmtree(folder / "fog")
     (folder / "fog").mkdir()
     with pytest.raises(DataError, match="no folder of a severity"):
-        published.open_set(folder, CLASSES, 64)
+        released.open_set(folder, CLASSES, 64)
     (folder / "fog").rmdir()
     with pytest.raises(DataError, match="no folder of a corruption"):
-        published.open_set(folder, CLASSES, 64)
+        released.open_set(folder, CLASSES, 64)
     with pytest.raises(DataError, match="no such folder"):
-        published.open_set(tmp_path / "nowhere", CLASSES, 64)
+        released.open_set(tmp_path / "nowhere", CLASSES, 64)
 
 
 def test_a_damaged_image_is_named(tmp_path):
     folder = save_folders(tmp_path / "set", names=("fog",))
     (folder / "fog" / "2" / "dog" / "dog_1.JPEG").write_bytes(b"no image")
-    found = published.open_set(folder, CLASSES, 64)
+    found = released.open_set(folder, CLASSES, 64)
     with pytest.raises(DataError, match=r"dog_1\.JPEG: not a readable image"):
         values(found, "fog", 2)
 
@@ -192,11 +194,11 @@ def source(side, n=N, seed=0):
 
 @pytest.mark.parametrize("side", [32, 16])
 def test_what_is_written_reads_as_what_was_corrupted(tmp_path, side):
-    images, grid = source(side), robustness.chosen(["fog", "gaussian_noise"], (1, 2, 3, 4, 5))
-    steps = list(corrupted_files.write(tmp_path / "set", images, grid, CLASSES))
+    images, grid = source(side), corruption_grid.chosen(["fog", "gaussian_noise"], (1, 2, 3, 4, 5))
+    steps = list(export.write(tmp_path / "set", images, grid, CLASSES))
     assert steps[-1][0] == steps[-1][1]
     assert (tmp_path / "set" / "labels.npy").exists() == (side == 32)
-    found = published.open_set(tmp_path / "set", CLASSES, side)
+    found = released.open_set(tmp_path / "set", CLASSES, side)
     assert list(found.grid) == ["gaussian_noise", "fog"]
     order = torch.argsort(images.labels, stable=True) if side == 16 else torch.arange(4)  # folders go by class
     assert found.labels.tolist() == images.labels[order].tolist()
@@ -208,41 +210,41 @@ def test_what_is_written_reads_as_what_was_corrupted(tmp_path, side):
 
 
 def test_images_and_not_labels_tell_whether_a_set_is_of_the_same_images(tmp_path):
-    grid = robustness.chosen(["pixelate", "fog"], (1, 2, 3, 4, 5))
+    grid = corruption_grid.chosen(["pixelate", "fog"], (1, 2, 3, 4, 5))
     for seed in (0, 1):
-        list(corrupted_files.write(tmp_path / str(seed), source(32, seed=seed), grid, CLASSES))
+        list(export.write(tmp_path / str(seed), source(32, seed=seed), grid, CLASSES))
     ours = source(32)
-    same, other = (published.open_set(tmp_path / str(seed), CLASSES, 32) for seed in (0, 1))
+    same, other = (released.open_set(tmp_path / str(seed), CLASSES, 32) for seed in (0, 1))
     assert same.labels.tolist() == other.labels.tolist() == ours.labels.tolist()
-    assert published.same_images(same, ours) is True
-    assert published.same_images(other, ours) is False
-    assert published.same_images(same.take(torch.tensor([1, 0, 2, 3])), ours) is False
+    assert released.same_images(same, ours) is True
+    assert released.same_images(other, ours) is False
+    assert released.same_images(same.take(torch.tensor([1, 0, 2, 3])), ours) is False
     (tmp_path / "0" / "pixelate.npy").unlink()
-    assert published.same_images(published.open_set(tmp_path / "0", CLASSES, 32), ours) is None
+    assert released.same_images(released.open_set(tmp_path / "0", CLASSES, 32), ours) is None
 
 
 def test_the_same_images_may_be_written_again_and_others_are_refused(tmp_path):
-    grid = robustness.chosen(["fog"], (1, 2))
-    list(corrupted_files.write(tmp_path / "set", source(16), grid, CLASSES))
+    grid = corruption_grid.chosen(["fog"], (1, 2))
+    list(export.write(tmp_path / "set", source(16), grid, CLASSES))
     before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")}
     assert len(before) == 8
-    list(corrupted_files.write(tmp_path / "set", source(16), grid, CLASSES))
+    list(export.write(tmp_path / "set", source(16), grid, CLASSES))
     assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")} == before
     for other, names in ((source(16, seed=1), CLASSES), (source(16), ("ant", *CLASSES[1:]))):
         with pytest.raises(UsageError, match="holds something else"):
-            corrupted_files.write(tmp_path / "set", other, grid, names)
+            export.write(tmp_path / "set", other, grid, names)
     assert json.loads((tmp_path / "set" / "corruptions.json").read_text())["seed"] == 0
 
 
 def test_a_folder_of_the_users_is_not_written_into(tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds something else"):
-        corrupted_files.write(tmp_path, source(16), robustness.chosen(["fog"], (1,)), CLASSES)
+        export.write(tmp_path, source(16), corruption_grid.chosen(["fog"], (1,)), CLASSES)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
     with pytest.raises(UsageError, match="not a folder"):
-        corrupted_files.write(tmp_path / "letter.txt", source(16), robustness.chosen(["fog"], (1,)), CLASSES)
+        export.write(tmp_path / "letter.txt", source(16), corruption_grid.chosen(["fog"], (1,)), CLASSES)
 
 
 def test_cifars_layout_needs_all_severities(tmp_path):
     with pytest.raises(UsageError, match="all five severities"):
-        corrupted_files.write(tmp_path / "set", source(32), robustness.chosen(["fog"], (1, 3)), CLASSES)
+        export.write(tmp_path / "set", source(32), corruption_grid.chosen(["fog"], (1, 3)), CLASSES)

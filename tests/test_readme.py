@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from randhead import seeds
+from randhead import rng
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 SETUP = ["pip install . && randhead train", "pip install '.[test]' && pytest"]
@@ -33,7 +33,7 @@ def make_photos(folder: Path, classes: tuple[str, ...]) -> None:
         for label, name in enumerate(classes):
             target = folder / split / name
             target.mkdir(parents=True)
-            pixels = seeds.integers(label, f"photos/{split}", torch.arange(count), 16 * 16 * 3, high=256)
+            pixels = rng.integers(label, f"photos/{split}", torch.arange(count), 16 * 16 * 3, high=256)
             for i, image in enumerate(pixels.reshape(count, 16, 16, 3).to(torch.uint8).numpy()):
                 Image.fromarray(image).save(target / f"{i}.png")
 

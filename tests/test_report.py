@@ -14,11 +14,12 @@ from sklearn.decomposition import PCA
 from tiny import image_folder
 from trained import command, quick, study, train
 
-from randhead import catalog, inspection
+from randhead import registry
 from randhead.analyses import Findings
-from randhead.library import Library
+from randhead.evaluation import analysis
+from randhead.evaluation.inputs import OneRun, View
+from randhead.evaluation.session import Library
 from randhead.report import canvas, differences, page, projections, sections
-from randhead.subjects import OneRun, View
 
 CHROMIUM = shutil.which("chromium")
 QUIET = (
@@ -61,7 +62,7 @@ def one_page(tmp_path_factory, narrow):
     folder = tmp_path_factory.mktemp("evil")
     data = image_folder(folder / "data", classes=EVIL, images=30)
     train(folder / "runs", "run", data, head__trainable=True)
-    results = inspection.examine(inspection.chosen("all"), members(folder / "runs", "run"), strict=False)
+    results = analysis.examine(analysis.chosen("all"), members(folder / "runs", "run"), strict=False)
     return page.render(results, {})
 
 
@@ -152,7 +153,7 @@ def test_all_writes_one_page_for_one_run_and_one_for_several(root, capsys, monke
 def test_a_page_is_the_same_each_time(root):
     def make():
         [run] = members(root, "fixed0")
-        return page.render(inspection.examine(["separability", "compactness"], [run], strict=True), {})
+        return page.render(analysis.examine(["separability", "compactness"], [run], strict=True), {})
 
     assert make() == make()
 
@@ -166,9 +167,9 @@ def test_an_analysis_without_a_section_is_shown_by_its_figures():
 
 def test_every_section_belongs_to_an_analysis(root):
     names = {file.stem for file in (page.HERE / "sections").glob("*.py")} - {"__init__"}
-    assert names <= set(catalog.names("analyses"))
+    assert names <= set(registry.names("analyses"))
     [run] = members(root, "learned0")
-    for name, measured in inspection.examine(inspection.chosen("all"), [run], strict=False).each[0].items():
+    for name, measured in analysis.examine(analysis.chosen("all"), [run], strict=False).each[0].items():
         assert sections.headlines(name, measured.findings), name
         shown = list(sections.pictures(name, measured.findings, run.loaded.class_names))
         assert len({picture.name for picture in shown}) == len(shown) > 0

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import tiny
 
-from randhead import checkpoint, cli
+from randhead import cli
 from randhead.cli import _training
 from randhead.datasets import _files
-from randhead.runs import Run
+from randhead.runs import Run, checkpoint
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "benchmarks" / "kill_resume.py"
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")

@@ -5,16 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from randhead import corruption_metrics as metrics
-from randhead import corruptions, evaluation, features, robustness, tally
+from randhead import corruptions
 from randhead.datasets import FileImages, Split, TensorImages
-from randhead.errors import UsageError
-from randhead.features import Inputs, StopRequested
+from randhead.errors import StopRequested, UsageError
+from randhead.evaluation import classification, features
 from randhead.head import ClassVectorHead
 from randhead.model import Classifier
-from randhead.report import grid as report
-from randhead.robustness import CLEAN, Corrupted, Recipe, RowDone
-from randhead.tally import Tally
+from randhead.preprocess import Preprocess
+from randhead.robustness import accumulator
+from randhead.robustness import documents as report
+from randhead.robustness import grid as corruption_grid
+from randhead.robustness import metrics as metrics
+from randhead.robustness.accumulator import Tally
+from randhead.robustness.grid import CLEAN, Corrupted, Recipe, RowDone
 
 N, K, SIZE = 50, 5, 8
 GRID = {CLEAN: (0,), "gaussian_noise": (1, 5), "glass_blur": (3,), "pixelate": (2, 4)}
@@ -30,8 +33,8 @@ class Pixels(nn.Module):
 
 
 @pytest.fixture
-def inputs():
-    return Inputs(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
+def preprocess():
+    return Preprocess(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def model():
 def small_batches(monkeypatch):
     """Seven images a batch, fourteen a block: the 50 images take four blocks, the last of them short."""
     monkeypatch.setattr(features, "batch_size", lambda side: 7)
-    monkeypatch.setattr(robustness, "BLOCK_BYTES", 14 * 3 * SIZE * SIZE)
+    monkeypatch.setattr(corruption_grid, "BLOCK_BYTES", 14 * 3 * SIZE * SIZE)
 
 
 def split(n=N, seed=0):
@@ -54,9 +57,9 @@ def split(n=N, seed=0):
     return Split(TensorImages(pixels, torch.arange(n)), labels)
 
 
-def filled(model, source, inputs, grid=GRID, path=None, **options):
+def filled(model, source, preprocess, grid=GRID, path=None, **options):
     cells = Tally(len(source.labels), source.identity(), path)
-    for _ in robustness.run(model, source, grid, inputs, cells, **options):
+    for _ in corruption_grid.run(model, source, grid, preprocess, cells, **options):
         pass
     return cells
 
@@ -64,15 +67,15 @@ def filled(model, source, inputs, grid=GRID, path=None, **options):
 # The grid --------------------------------------------------------------------------------------------------------
 
 
-def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, inputs, small_batches):
+def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preprocess, small_batches):
     part = split()
-    cells = filled(model, Corrupted(part, Recipe(seed=4)), inputs)
+    cells = filled(model, Corrupted(part, Recipe(seed=4)), preprocess)
     rows = model.head.class_vectors()
     for name, severity in [(name, s) for name, severities in GRID.items() for s in severities]:
         clean = part.images.pixels
         images = clean if name == CLEAN else corruptions.corrupt(clean, name, severity, 4)
-        naive = evaluation.evaluate(model, Split(TensorImages(images, torch.arange(N)), part.labels), inputs)
-        embedded = features.embed(model, images, inputs)
+        naive = classification.evaluate(model, Split(TensorImages(images, torch.arange(N)), part.labels), preprocess)
+        embedded = features.embed(model, images, preprocess)
         cosines = torch.cosine_similarity(embedded[:, None], rows[None], dim=2)
         own = cosines[torch.arange(N), part.labels]
         others = torch.stack([torch.cat([c[:y], c[y + 1 :]]).max() for c, y in zip(cosines, part.labels, strict=True)])
@@ -89,24 +92,26 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, inputs, 
         assert cells.figures(name, severity) == pytest.approx(expected, rel=1e-5), (name, severity)
 
 
-def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_fields(model, inputs):
+def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_fields(model, preprocess):
     part = split()
     whole, some = Corrupted(part, Recipe()), Corrupted(part, Recipe(), ids=torch.tensor([3, 20, 41]))
-    everything = filled(model, whole, inputs).correct("gaussian_noise", 5)
-    assert filled(model, some, inputs).correct("gaussian_noise", 5).tolist() == everything[[3, 20, 41]].tolist()
+    everything = filled(model, whole, preprocess).correct("gaussian_noise", 5)
+    assert filled(model, some, preprocess).correct("gaussian_noise", 5).tolist() == everything[[3, 20, 41]].tolist()
     (_, images), *_ = some.cells("gaussian_noise", (5,), 0, 3)
     assert torch.equal(images, corruptions.corrupt(part.images.pixels, "gaussian_noise", 5)[[3, 20, 41]])
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 9, 17, 24])
-def test_a_grid_that_was_stopped_goes_on_to_the_same_bits(model, inputs, small_batches, tmp_path, batches):
+def test_a_grid_that_was_stopped_goes_on_to_the_same_bits(model, preprocess, small_batches, tmp_path, batches):
     source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
-    whole = filled(model, source, inputs)
+    whole = filled(model, source, preprocess)
     asked = iter(range(1000))
     with pytest.raises(StopRequested):
-        filled(model, source, inputs, path=path, stop=lambda: next(asked) == batches)
+        filled(model, source, preprocess, path=path, stop=lambda: next(asked) == batches)
     again = Tally(N, source.identity(), path)
-    done = [event for event in robustness.run(model, source, GRID, inputs, again) if not isinstance(event, RowDone)]
+    done = [
+        event for event in corruption_grid.run(model, source, GRID, preprocess, again) if not isinstance(event, RowDone)
+    ]
     assert len(done) == 8 * len(GRID) - batches  # four blocks of 14, 14, 14 and 8 images are eight batches
     assert done[-1].done == done[-1].total == N * 6
     for cell in whole.cells:
@@ -114,20 +119,20 @@ def test_a_grid_that_was_stopped_goes_on_to_the_same_bits(model, inputs, small_b
         assert torch.equal(again.cells[cell].sums, whole.cells[cell].sums)
 
 
-def test_a_finished_grid_is_read_and_a_larger_one_computes_what_it_lacks(model, inputs, tmp_path, monkeypatch):
+def test_a_finished_grid_is_read_and_a_larger_one_computes_what_it_lacks(model, preprocess, tmp_path, monkeypatch):
     source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
-    filled(model, source, inputs, path=path)
+    filled(model, source, preprocess, path=path)
     asked = []
     cells = source.cells
     monkeypatch.setattr(source, "cells", lambda name, s, *rest: asked.append((name, tuple(s))) or cells(name, s, *rest))
-    filled(model, source, inputs, grid={**GRID, "gaussian_noise": (1, 2, 5), "fog": (1,)}, path=path)
+    filled(model, source, preprocess, grid={**GRID, "gaussian_noise": (1, 2, 5), "fog": (1,)}, path=path)
     assert asked == [("gaussian_noise", (2,)), ("fog", (1,))]
 
 
 @pytest.mark.parametrize("change", ["seed", "parameters", "ids", "images", "labels", "code"])
-def test_cells_of_another_identity_are_never_mixed_in(model, inputs, tmp_path, monkeypatch, change):
+def test_cells_of_another_identity_are_never_mixed_in(model, preprocess, tmp_path, monkeypatch, change):
     first = Corrupted(split(), Recipe())
-    filled(model, first, inputs, path=(path := tmp_path / "cells.safetensors"))
+    filled(model, first, preprocess, path=(path := tmp_path / "cells.safetensors"))
     other = {
         "seed": lambda: Corrupted(split(), Recipe(seed=1)),
         "parameters": lambda: Corrupted(split(), Recipe(parameters="224")),
@@ -138,15 +143,17 @@ def test_cells_of_another_identity_are_never_mixed_in(model, inputs, tmp_path, m
     }[change]()
     before = first.identity()
     if change == "code":
-        monkeypatch.setattr(robustness, "_code", lambda: "a newer version")
+        monkeypatch.setattr(corruption_grid, "_code", lambda: "a newer version")
     assert other.identity() != before
     assert Tally(N, other.identity(), path).cells == {}
-    assert tally.open_tally(tmp_path, N, before).path != tally.open_tally(tmp_path, N, other.identity()).path
+    assert (
+        accumulator.open_tally(tmp_path, N, before).path != accumulator.open_tally(tmp_path, N, other.identity()).path
+    )
 
 
-def test_a_damaged_file_starts_the_grid_anew_and_says_so(model, inputs, tmp_path):
+def test_a_damaged_file_starts_the_grid_anew_and_says_so(model, preprocess, tmp_path):
     source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
-    filled(model, source, inputs, path=path)
+    filled(model, source, preprocess, path=path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -159,26 +166,26 @@ def test_the_identity_of_files_follows_their_content(tmp_path, make_images):
     folder = make_images(tmp_path / "flat", {"a": 3}, size=SIZE)
     files = sorted(folder.rglob("*.png"))
     part = Split(FileImages(files, SIZE, workers=1, device="cpu"), torch.tensor([0, 1, 0]))
-    before = robustness.fingerprint(part, torch.arange(3))
-    assert robustness.fingerprint(part, torch.arange(3)) == before
+    before = corruption_grid.fingerprint(part, torch.arange(3))
+    assert corruption_grid.fingerprint(part, torch.arange(3)) == before
     files[1].write_bytes(files[0].read_bytes())
-    assert robustness.fingerprint(part, torch.arange(3)) != before
+    assert corruption_grid.fingerprint(part, torch.arange(3)) != before
 
 
-def test_streamed_images_are_decoded_once(model, inputs, small_batches, tmp_path, make_images, monkeypatch):
+def test_streamed_images_are_decoded_once(model, preprocess, small_batches, tmp_path, make_images, monkeypatch):
     files = sorted(make_images(tmp_path / "flat", {"a": 25, "b": 25}, size=SIZE).rglob("*.png"))
     images = FileImages(files, SIZE, workers=1, device="cpu")
     decoded = []
     batches = images.batches
     monkeypatch.setattr(images, "batches", lambda ids, size: decoded.extend(ids.tolist()) or batches(ids, size))
-    filled(model, Corrupted(Split(images, torch.arange(N) % K), Recipe()), inputs)
+    filled(model, Corrupted(Split(images, torch.arange(N) % K), Recipe()), preprocess)
     assert decoded == list(range(N))
 
 
-def test_a_users_corruption_must_give_back_images(model, inputs):
+def test_a_users_corruption_must_give_back_images(model, preprocess):
     broken = Recipe(own={"mine": lambda images, severity, ids, seed: images.float()})
     with pytest.raises(UsageError, match=r"mine made torch.float32 \(50, 3, 8, 8\)"):
-        filled(model, Corrupted(split(), broken), inputs, grid={"mine": (1,)})
+        filled(model, Corrupted(split(), broken), preprocess, grid={"mine": (1,)})
     inverted = Recipe(own={"mine": lambda images, severity, ids, seed: 255 - images})
     (_, images), *_ = Corrupted(split(), inverted).cells("mine", (1,), 0, N)
     assert torch.equal(images, 255 - split().images.pixels)
@@ -188,13 +195,13 @@ def test_a_users_corruption_must_give_back_images(model, inputs):
 
 
 def test_corruptions_are_chosen_by_name_and_group_in_the_benchmarks_order():
-    assert list(robustness.chosen(["benchmark"], (1, 2, 3, 4, 5))) == [CLEAN, *metrics.BENCHMARK]
-    assert list(robustness.chosen(["all"], (1,))) == [CLEAN, *corruptions.names()]
-    assert robustness.chosen(["fog", "noise", "snow"], (5, 1), skip=["shot_noise"]) == {
+    assert list(corruption_grid.chosen(["benchmark"], (1, 2, 3, 4, 5))) == [CLEAN, *metrics.BENCHMARK]
+    assert list(corruption_grid.chosen(["all"], (1,))) == [CLEAN, *corruptions.names()]
+    assert corruption_grid.chosen(["fog", "noise", "snow"], (5, 1), skip=["shot_noise"]) == {
         CLEAN: (0,),
         **dict.fromkeys(("gaussian_noise", "impulse_noise", "snow", "fog"), (1, 5)),
     }
-    assert list(robustness.chosen(["extra"], (1,), own=["mine"])) == [CLEAN, *metrics.GROUPS["extra"], "mine"]
+    assert list(corruption_grid.chosen(["extra"], (1,), own=["mine"])) == [CLEAN, *metrics.GROUPS["extra"], "mine"]
 
 
 @pytest.mark.parametrize(
@@ -209,27 +216,27 @@ def test_corruptions_are_chosen_by_name_and_group_in_the_benchmarks_order():
 )
 def test_cells_that_do_not_exist_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        robustness.chosen(**{"names": ["benchmark"], "severities": (1,), **options})
+        corruption_grid.chosen(**{"names": ["benchmark"], "severities": (1,), **options})
 
 
 def test_a_subset_is_stratified_seeded_and_nested():
     labels = torch.cat([torch.full((count,), k) for k, count in enumerate((40, 20, 20, 0, 20))])
     labels = labels[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
-    some = robustness.subset(labels, 25, seed=1)
+    some = corruption_grid.subset(labels, 25, seed=1)
     assert torch.bincount(labels[some], minlength=5).tolist() == [10, 5, 5, 0, 5]
     assert some.tolist() == sorted(set(some.tolist()))
-    assert set(robustness.subset(labels, 10, seed=1).tolist()) < set(some.tolist())
-    assert robustness.subset(labels, 25, seed=2).tolist() != some.tolist()
-    assert robustness.subset(labels, 1000).tolist() == list(range(100))
+    assert set(corruption_grid.subset(labels, 10, seed=1).tolist()) < set(some.tolist())
+    assert corruption_grid.subset(labels, 25, seed=2).tolist() != some.tolist()
+    assert corruption_grid.subset(labels, 1000).tolist() == list(range(100))
     with pytest.raises(UsageError, match="at least 1 image"):
-        robustness.subset(labels, 0)
+        corruption_grid.subset(labels, 0)
 
 
 # Documents -------------------------------------------------------------------------------------------------------
 
 
-def test_a_document_marks_a_partial_mean(model, inputs):
-    cells = filled(model, Corrupted(split(), Recipe()), inputs)
+def test_a_document_marks_a_partial_mean(model, preprocess):
+    cells = filled(model, Corrupted(split(), Recipe()), preprocess)
     document = report.document(cells, GRID, [str(k) for k in range(K)])
     errors = [[cells.figures(name, s)["error"] for s in GRID[name]] for name in list(GRID)[1:]]
     assert document["mean_corruption_accuracy"] is None
@@ -239,10 +246,10 @@ def test_a_document_marks_a_partial_mean(model, inputs):
     assert document["corruptions"]["gaussian_noise"].keys() == {"1", "5"}
 
 
-def test_a_comparison_is_paired_by_image(model, inputs):
+def test_a_comparison_is_paired_by_image(model, preprocess):
     part = split()
     other = Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=0.3, seed=1))
-    ours, theirs = (filled(m, Corrupted(part, Recipe()), inputs) for m in (model, other))
+    ours, theirs = (filled(m, Corrupted(part, Recipe()), preprocess) for m in (model, other))
     found = report.comparison(ours, theirs, GRID, "other")
     for name in list(GRID)[1:]:
         rows = [[cells.figures(name, s)["error"] for s in GRID[name]] for cells in (ours, theirs)]
@@ -256,9 +263,9 @@ def test_a_comparison_is_paired_by_image(model, inputs):
     assert (mean["high"] - mean["low"]) / 2 == pytest.approx(1.96 * gaps.std() / N**0.5, rel=0.1)
 
 
-def test_accuracy_by_class_is_that_of_its_images(model, inputs):
+def test_accuracy_by_class_is_that_of_its_images(model, preprocess):
     part = split()
-    cells = filled(model, Corrupted(part, Recipe()), inputs)
+    cells = filled(model, Corrupted(part, Recipe()), preprocess)
     found = report.per_class(cells, GRID, part.labels, ["a", "b", "c", "d", "e"])
     mine = part.labels == 2
     assert found["c"]["n"] == int(mine.sum())
@@ -267,9 +274,9 @@ def test_accuracy_by_class_is_that_of_its_images(model, inputs):
     assert found["c"]["corruptions"]["gaussian_noise"] == pytest.approx(right.mean().item())
 
 
-def test_what_is_kept_does_not_grow_with_features(model, inputs):
+def test_what_is_kept_does_not_grow_with_features(model, preprocess):
     """Per cell: a bit an image in a byte, and nineteen numbers."""
-    cells = filled(model, Corrupted(split(), Recipe()), inputs)
+    cells = filled(model, Corrupted(split(), Recipe()), preprocess)
     for cell in cells.cells.values():
         assert cell.correct.dtype == torch.bool and cell.correct.shape == (N,)
-        assert cell.sums.shape == (len(tally.MEANS) + tally.BINS,)
+        assert cell.sums.shape == (len(accumulator.MEANS) + accumulator.BINS,)

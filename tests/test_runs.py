@@ -10,9 +10,11 @@ import pytest
 import torch
 from tiny import config, digits, fit, tree
 
-from randhead import checkpoint, loading, runs, settings, snapshot
+from randhead import runs
+from randhead.config import parse
 from randhead.errors import DataError, RunError, UsageError
-from randhead.runs import Run
+from randhead.runs import Run, checkpoint, folder, loading
+from randhead.train import state
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +56,7 @@ def test_equal_configurations_have_equal_names_and_others_have_not():
 @pytest.mark.parametrize("data", ["/some/where/My Images (2)", "/x/" + "a" * 250, "/x/图片", "/x/..hidden..", "/"])
 def test_any_folder_of_images_gives_a_usable_name(data):
     name = runs.default_name(config(data__name=data, head__vectors="file:/x/../w.npy", backbone__name="timm:a/b"))
-    assert runs.ALLOWED.fullmatch(name), name
+    assert folder.ALLOWED.fullmatch(name), name
 
 
 TRICKS = ["", ".", "..", "../x", "a/b", "/etc", "-x", ".x", "a\nb", "a b", "a\0b", "a\\b", "last", "é", "x" * 201]
@@ -100,7 +102,7 @@ def test_starting_anew_leaves_nothing_of_the_old_training(trained):
     (run.reports / "deep").mkdir(parents=True)
     (run.reports / "deep" / "evaluate.json").touch()
     (run.path / "README.md").touch()
-    snapshot.start_anew(run)
+    state.start_anew(run)
     assert list(tree(trained)) == ["last", "run/.lock"]
 
 
@@ -115,7 +117,7 @@ def test_starting_anew_cut_short_still_leaves_a_run(trained, monkeypatch):
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", watched)
-    snapshot.start_anew(run)
+    state.start_anew(run)
     assert gone[-1] == "config.json"
     assert len(gone) == 5  # a checkpoint, the summary, the model and the log before it
 
@@ -172,9 +174,9 @@ def test_a_damaged_summary_is_refused_by_name(trained, content):
 def test_the_log_is_cut_to_the_finished_epochs_whatever_is_in_it(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"epoch": 1}\n{"epoch": 2}\n{"epoch": 3}\n\xff\n[1]\n{"epo')
-    snapshot.truncate_log(path, 2)
+    state.truncate_log(path, 2)
     assert path.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
-    snapshot.truncate_log(tmp_path / "nothing", 2)
+    state.truncate_log(tmp_path / "nothing", 2)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -199,7 +201,7 @@ def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
     assert checkpoint.state_sha256(loaded.model.state_dict()) == summary["weights_sha256"]
     assert not loaded.model.training
     batch = next(images.splits["test"].images.batches(torch.arange(4), 4))
-    assert loaded.model(loaded.inputs.prepare(batch)).shape == (4, 10)
+    assert loaded.model(loaded.preprocess.prepare(batch)).shape == (4, 10)
 
 
 def test_a_run_that_is_not_finished_has_no_model_to_load(tmp_path, images):
@@ -287,7 +289,7 @@ def test_the_lock_keeps_another_process_out_and_goes_with_it(tmp_path):
 
 def test_the_configuration_in_a_run_is_the_one_that_was_given(trained):
     content = json.loads((trained / "run" / "config.json").read_text())
-    assert settings.build(settings.unnest(content["config"])) == config(train__epochs=1)
+    assert parse.build(parse.unnest(content["config"])) == config(train__epochs=1)
     assert content["resolved"]["class_names"] == list("0123456789")
     assert {"randhead", "torch", "python"} <= set(content["versions"])
 

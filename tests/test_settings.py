@@ -5,25 +5,24 @@ import math
 
 import pytest
 
-from randhead import recipes, settings
-from randhead.config import Config
+from randhead.config import Config, parse, recipes
 from randhead.errors import UsageError
 
-NUMBERS = {key: kind for key, kind in settings._kinds(Config).items() if kind in (int, float, int | None, float | None)}
+NUMBERS = {key: kind for key, kind in parse._kinds(Config).items() if kind in (int, float, int | None, float | None)}
 
 
 def built(**changes):
-    return settings.build({key.replace("__", "."): value for key, value in changes.items()})
+    return parse.build({key.replace("__", "."): value for key, value in changes.items()})
 
 
 def refusal(values):
     with pytest.raises(UsageError) as caught:
-        settings.build(values)
+        parse.build(values)
     return caught.value
 
 
 def test_no_setting_is_the_defaults():
-    assert settings.build({}) == Config()
+    assert parse.build({}) == Config()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_a_section_is_not_a_setting():
     ],
 )
 def test_text_becomes_the_type_of_the_field(key, text, value):
-    found = settings.flatten(settings.build({key: text}))[key]
+    found = parse.flatten(parse.build({key: text}))[key]
     assert found == value
     assert type(found) is type(value)
 
@@ -111,7 +110,7 @@ def test_no_number_may_be_negative_or_not_finite(key, value):
 )
 def test_bounds_include_their_ends_and_nothing_beyond(key, low, high):
     for value in (low, high):
-        assert settings.flatten(settings.build({key: value}))[key] == value
+        assert parse.flatten(parse.build({key: value}))[key] == value
     for value in (low - 1, high + 1):
         assert key in refusal({key: value}).message
 
@@ -142,7 +141,7 @@ def test_a_choice_that_is_nearly_right_is_guessed():
 def test_toml_reads_as_the_same_dotted_keys(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text('recipe = "fair"\n[optim]\nlr = 0.2\nname = "adamw"\n[head]\ntrainable = true\n')
-    read = settings.read_toml(file)
+    read = parse.read_toml(file)
     assert read == {"recipe": "fair", "optim.lr": 0.2, "optim.name": "adamw", "head.trainable": True}
 
 
@@ -151,19 +150,19 @@ def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path, content):
     file = tmp_path / "run.toml"
     file.write_bytes(content)
     with pytest.raises(UsageError, match=r"run\.toml: not a TOML file"):
-        settings.read_toml(file)
+        parse.read_toml(file)
 
 
 def test_nesting_and_unnesting_are_inverse():
     config = built(optim__lr=0.3, head__scale=2.5, data__flip=True)
-    assert settings.build(settings.unnest(settings.nest(config))) == config
+    assert parse.build(parse.unnest(parse.nest(config))) == config
 
 
 def test_an_assignment_is_split_at_its_first_equals_sign():
-    assert settings.parse_assignment(" data.name = a=b ") == ("data.name", "a=b")
+    assert parse.parse_assignment(" data.name = a=b ") == ("data.name", "a=b")
     for text in ("optim.lr", "=3", " =3"):
         with pytest.raises(UsageError):
-            settings.parse_assignment(text)
+            parse.parse_assignment(text)
 
 
 def test_configurations_are_frozen():
@@ -173,8 +172,8 @@ def test_configurations_are_frozen():
 
 def test_the_machine_is_no_part_of_a_runs_identity():
     ours, theirs = built(), built(machine__workers=7, machine__checkpoint_minutes=0, machine__device="cpu")
-    assert settings.digest(ours) == settings.digest(theirs)
-    assert settings.differences(ours, theirs) == []
+    assert parse.digest(ours) == parse.digest(theirs)
+    assert parse.differences(ours, theirs) == []
 
 
 WORDS = {  # another value of each setting that has choices
@@ -197,20 +196,20 @@ def another(key, value):
     if key in WORDS:
         return WORDS[key]
     if value is None:
-        kind = next(kind for kind in settings._kinds(Config)[key].__args__ if kind in UNSET)
+        kind = next(kind for kind in parse._kinds(Config)[key].__args__ if kind in UNSET)
         return UNSET[kind]
     return {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2 + 0.01, str: lambda: "other"}[
         type(value)
     ]()
 
 
-@pytest.mark.parametrize("key", [key for key in settings.flatten(Config()) if not key.startswith("machine.")])
+@pytest.mark.parametrize("key", [key for key in parse.flatten(Config()) if not key.startswith("machine.")])
 def test_every_other_setting_is(key):
-    value = settings.flatten(Config())[key]
+    value = parse.flatten(Config())[key]
     change = another(key, value)
-    changed = settings.build({key: change})
-    assert settings.digest(changed) != settings.digest(Config())
-    assert settings.differences(changed, Config()) == [f"{key}: {value!r} there, {change!r} here"]
+    changed = parse.build({key: change})
+    assert parse.digest(changed) != parse.digest(Config())
+    assert parse.differences(changed, Config()) == [f"{key}: {value!r} there, {change!r} here"]
 
 
 ARMS = [(scoring, learned) for scoring in ("dot", "cosine") for learned in (False, True)]
@@ -218,7 +217,7 @@ ARMS = [(scoring, learned) for scoring in ("dot", "cosine") for learned in (Fals
 
 @pytest.mark.parametrize(("scoring", "learned"), ARMS)
 def test_the_paper_recipe_has_the_official_codes_unequal_settings(scoring, learned):
-    config = settings.build(recipes.settings({"recipe": "paper", "head.scoring": scoring, "head.trainable": learned}))
+    config = parse.build(recipes.settings({"recipe": "paper", "head.scoring": scoring, "head.trainable": learned}))
     optim, train, data = config.optim, config.train, config.data
     assert optim.lr == (0.001 if (scoring, learned) == ("dot", True) else 0.1)
     assert optim.weight_decay == (5e-4 if scoring == "dot" else 0.0)
@@ -236,18 +235,18 @@ def test_learned_is_understood_however_it_is_spelled(spelling):
 
 def test_the_fair_recipe_is_the_same_in_all_arms():
     arms = [
-        settings.build(recipes.settings({"recipe": "fair", "head.scoring": scoring, "head.trainable": learned}))
+        parse.build(recipes.settings({"recipe": "fair", "head.scoring": scoring, "head.trainable": learned}))
         for scoring, learned in ARMS
     ]
     for config in arms[1:]:
-        changed = {line.partition(":")[0] for line in settings.differences(config, arms[0])}
+        changed = {line.partition(":")[0] for line in parse.differences(config, arms[0])}
         assert changed <= {"head.scoring", "head.trainable"}
 
 
 @pytest.mark.parametrize("recipe", sorted(recipes.RECIPES))
 def test_what_the_user_sets_wins_over_the_recipe(recipe):
     chosen = {"recipe": recipe, "optim.lr": 0.123, "train.epochs": "5", "backbone.name": "small_resnet"}
-    config = settings.build(recipes.settings(chosen))
+    config = parse.build(recipes.settings(chosen))
     assert (config.optim.lr, config.train.epochs, config.backbone.name) == (0.123, 5, "small_resnet")
     assert config.recipe == recipe
 

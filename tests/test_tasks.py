@@ -5,9 +5,12 @@ import tiny
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from randhead import features, loading, runs, tasks
+from randhead import runs
 from randhead.errors import RunError, UsageError
-from randhead.inherit import take_over
+from randhead.evaluation import features
+from randhead.runs import loading
+from randhead.train import tasks
+from randhead.train.warm_start import take_over
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +31,9 @@ def test_every_training_image_is_a_class_of_its_own(instance_run):
 
 def test_instance_runs_are_judged_by_scikit_learns_nearest_neighbours(instance_run):
     loaded, images = loading.load_run(str(instance_run)), tiny.digits()
-    found = tasks.of(loaded.config, images).evaluate(loaded.model, "test", loaded.inputs, stop=lambda: False)
+    found = tasks.of(loaded.config, images).evaluate(loaded.model, "test", loaded.preprocess, stop=lambda: False)
     embedded = {
-        name: torch.nn.functional.normalize(features.embeddings(loaded.model, split, loaded.inputs), dim=1).numpy()
+        name: torch.nn.functional.normalize(features.embeddings(loaded.model, split, loaded.preprocess), dim=1).numpy()
         for name, split in images.splits.items()
     }
     labels = {name: split.labels.numpy() for name, split in images.splits.items()}

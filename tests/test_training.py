@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from tiny import config, digits, fit, image_folder, log, tree
 from torch import nn
 
-from randhead import checkpoint, datasets, evaluation, events, facts, loading, training
+from randhead import datasets
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.errors import DivergedError, RunError, UsageError
-from randhead.runs import Run
+from randhead.evaluation import classification
+from randhead.runs import Run, checkpoint, loading
+from randhead.train import events, loop, resolve
 
 PATH = "run"
 
@@ -78,9 +80,9 @@ def test_what_a_run_leaves_agrees_with_itself(tmp_path, images):
     assert json.loads(run.summary_path.read_text()) == summary
     loaded = loading.load_run(PATH, root=tmp_path, device="cpu")
     assert loaded.weights_sha256 == summary["weights_sha256"]
-    again = evaluation.evaluate(loaded.model, images.splits["test"], loaded.inputs)
+    again = classification.evaluate(loaded.model, images.splits["test"], loaded.preprocess)
     assert again == summary["test"]
-    val = evaluation.quick_figures(loaded.model, images.splits["val"], loaded.inputs)
+    val = classification.quick_figures(loaded.model, images.splits["val"], loaded.preprocess)
     assert {key: val[key] for key in ("accuracy", "nll")} == summary["val"]
     assert loaded.class_names == images.class_names
     assert run.config() == config()
@@ -121,7 +123,7 @@ def test_class_vectors_move_only_where_they_are_learned(tmp_path, images, learne
 
 
 def test_every_image_is_seen_once_an_epoch_in_another_order_each_time(tmp_path, images):
-    trainer = training._Trainer(config(data__crop_padding=0), images, Run(tmp_path / PATH), lambda: False)
+    trainer = loop._Trainer(config(data__crop_padding=0), images, Run(tmp_path / PATH), lambda: False)
     split, orders = images.splits["train"], []
     pixels = next(split.images.batches(torch.arange(40), 40)).flatten(1)
     for epoch in (0, 1):
@@ -136,7 +138,7 @@ def test_every_image_is_seen_once_an_epoch_in_another_order_each_time(tmp_path, 
 
 
 def test_an_epoch_can_begin_at_any_batch(tmp_path, images):
-    trainer = training._Trainer(config(), images, Run(tmp_path / PATH), lambda: False)
+    trainer = loop._Trainer(config(), images, Run(tmp_path / PATH), lambda: False)
     whole = list(trainer._batches(1, 0))
     for done in range(4):
         rest = list(trainer._batches(1, done))
@@ -148,7 +150,7 @@ def test_an_epoch_can_begin_at_any_batch(tmp_path, images):
 
 @pytest.mark.parametrize(("count", "sizes"), [(32, [16, 16]), (33, [16, 16]), (34, [16, 16, 2]), (5, [5])])
 def test_only_a_last_batch_of_one_image_is_left_out(tmp_path, count, sizes):
-    trainer = training._Trainer(config(), digits(train=count), Run(tmp_path / PATH), lambda: False)
+    trainer = loop._Trainer(config(), digits(train=count), Run(tmp_path / PATH), lambda: False)
     assert [len(labels) for _, labels in trainer._batches(0, 0)] == sizes
     assert trainer.batches_an_epoch == len(sizes)
 
@@ -181,9 +183,9 @@ def test_two_accumulated_batches_are_one_batch_of_twice_the_size(tmp_path, image
 
 @pytest.mark.usefixtures("plain")
 def test_label_smoothing_is_torchs(tmp_path, images):
-    trainer = training._Trainer(config(optim__label_smoothing=0.2), images, Run(tmp_path / PATH), lambda: False)
+    trainer = loop._Trainer(config(optim__label_smoothing=0.2), images, Run(tmp_path / PATH), lambda: False)
     batch, labels = next(trainer._batches(0, 0))
-    logits = trainer.model(trainer.inputs.prepare(batch))
+    logits = trainer.model(trainer.preprocess.prepare(batch))
     expected = F.cross_entropy(logits, labels, label_smoothing=0.2)
     assert trainer._loss(batch, labels).item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -195,7 +197,7 @@ def test_clipping_bounds_the_gradient_and_leaves_a_small_one_alone(tmp_path, ima
     settings = config(
         optim__clip_norm=clip, optim__lr=lr, optim__momentum=0, optim__weight_decay=0, optim__schedule="constant"
     )
-    trainer = training._Trainer(settings, images, Run(tmp_path / PATH), lambda: False)
+    trainer = loop._Trainer(settings, images, Run(tmp_path / PATH), lambda: False)
     batch = next(trainer._batches(0, 0))
     gain = trainer.model.backbone.gain
     before = gain.detach().clone()
@@ -206,7 +208,7 @@ def test_clipping_bounds_the_gradient_and_leaves_a_small_one_alone(tmp_path, ima
 
 
 def test_the_paper_recipe_starts_and_lowers_its_rate_on_a_plateau(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(evaluation, "quick_figures", lambda *args, **options: {"accuracy": 0.1, "nll": 1.0})
+    monkeypatch.setattr(classification, "quick_figures", lambda *args, **options: {"accuracy": 0.1, "nll": 1.0})
     settings = config(train__epochs=6, optim__schedule="plateau", optim__lr=0.1, optim__plateau_patience=1)
     fit(tmp_path / PATH, settings, images)
     assert [line["lr"] for line in log(tmp_path / PATH)] == pytest.approx([0.1, 0.1, 0.1, 0.02, 0.02, 0.004])
@@ -226,13 +228,13 @@ def test_the_paper_recipe_starts_and_lowers_its_rate_on_a_plateau(tmp_path, imag
 def test_the_weights_of_the_best_epoch_are_kept(tmp_path, images, monkeypatch, figures, selected):
     states, answers = {}, iter(figures)
 
-    def quick_figures(model, split, inputs, *, stop):
+    def quick_figures(model, split, preprocess, *, stop):
         assert split is images.splits["val"]  # the test split selects nothing
         states[len(states) + 1] = checkpoint.state_sha256(model.state_dict())
         accuracy, nll = next(answers)
         return {"accuracy": accuracy, "nll": nll, "logit_min": 0.0, "logit_max": 1.0}
 
-    monkeypatch.setattr(evaluation, "quick_figures", quick_figures)
+    monkeypatch.setattr(classification, "quick_figures", quick_figures)
     happened = fit(tmp_path / PATH, config(train__epochs=3), images)
     summary = happened[-1].summary
     assert summary["selected"]["epoch"] == selected
@@ -243,13 +245,13 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path, images, monkeypatch, f
 
 def test_the_test_split_is_read_once_at_the_end(tmp_path, images, monkeypatch):
     asked = []
-    evaluate = evaluation.evaluate
+    evaluate = classification.evaluate
 
-    def watched(model, split, inputs, *, stop):
+    def watched(model, split, preprocess, *, stop):
         asked.append(split is images.splits["test"])
-        return evaluate(model, split, inputs, stop=stop)
+        return evaluate(model, split, preprocess, stop=stop)
 
-    monkeypatch.setattr(evaluation, "evaluate", watched)
+    monkeypatch.setattr(classification, "evaluate", watched)
     fit(tmp_path / PATH, config(), images)
     assert asked == [True]
 
@@ -260,7 +262,7 @@ def test_the_test_split_is_read_once_at_the_end(tmp_path, images, monkeypatch):
 def test_a_loss_that_is_no_number_stops_before_its_step_and_the_last_checkpoint_is_finite(
     tmp_path, images, monkeypatch
 ):
-    right = training._Trainer._loss
+    right = loop._Trainer._loss
 
     def poisoned(self, batch, labels):
         loss = right(self, batch, labels)
@@ -269,7 +271,7 @@ def test_a_loss_that_is_no_number_stops_before_its_step_and_the_last_checkpoint_
     settings = config(machine__checkpoint_minutes=0)
     words = "the loss is nan in step 5 of 6; the last checkpoint is of step 4"
     with monkeypatch.context() as patch, pytest.raises(DivergedError, match=words) as caught:
-        patch.setattr(training._Trainer, "_loss", poisoned)
+        patch.setattr(loop._Trainer, "_loss", poisoned)
         fit(tmp_path / PATH, settings, images)
     assert caught.value.exit_code == 5
     assert "optim.lr" in caught.value.hint
@@ -293,7 +295,7 @@ def test_a_learning_rate_that_is_far_too_high_ends_as_diverged_and_saves_nothing
 
 def test_validation_figures_that_are_not_finite_end_as_diverged_and_are_not_logged(tmp_path, images, monkeypatch):
     bad = {"accuracy": 0.1, "nll": float("nan")}
-    monkeypatch.setattr(evaluation, "quick_figures", lambda *args, **options: bad)
+    monkeypatch.setattr(classification, "quick_figures", lambda *args, **options: bad)
     with pytest.raises(DivergedError, match="validation figures are not finite after step 3"):
         fit(tmp_path / PATH, config(), images)
     assert not (tmp_path / PATH / "metrics.jsonl").exists()
@@ -352,7 +354,7 @@ def test_an_end_after_any_event_leaves_what_a_new_start_needs(tmp_path, images):
     happened = fit(tmp_path / "whole", settings, images)
     for moment in range(1, len(happened)):
         folder = tmp_path / str(moment)
-        steps = training.fit(settings, images, Run(folder))
+        steps = loop.fit(settings, images, Run(folder))
         for _ in range(moment):
             next(steps)
         steps.close()
@@ -429,7 +431,7 @@ def test_a_checkpoint_of_images_that_have_changed_is_refused(tmp_path, images):
     stopped(tmp_path / PATH, config(), images, 3)
     happened = []
     with pytest.raises(RunError, match="no checkpoint can be used"):
-        for event in training.fit(config(), digits(train=41), Run(tmp_path / PATH)):
+        for event in loop.fit(config(), digits(train=41), Run(tmp_path / PATH)):
             happened.append(event)
     assert "other images" in of(events.Warned, happened)[0].message
 
@@ -455,7 +457,7 @@ def test_a_stop_before_the_first_step_and_in_the_last_evaluation_are_stops_too(t
 
 
 def test_a_folder_can_be_trained_by_one_process_at_a_time(tmp_path, images):
-    first = training.fit(config(), images, Run(tmp_path / PATH))
+    first = loop.fit(config(), images, Run(tmp_path / PATH))
     next(first)
     with pytest.raises(RunError, match="being trained by another process"):
         fit(tmp_path / PATH, config(), images)
@@ -491,30 +493,30 @@ def test_what_cannot_be_built_leaves_no_folder(tmp_path, images):
 
 
 def test_sizes_and_variation_follow_the_images_unless_they_are_set(images):
-    found = facts.resolve(config(), images)
+    found = resolve.resolve(config(), images)
     assert (found["image_size"], found["crop_padding"], found["flip"]) == (8, 1, False)
     assert found["images"] == {"train": 40, "val": 20, "test": 20}
-    found = facts.resolve(config(data__crop_padding=3, data__flip=True), images)
+    found = resolve.resolve(config(data__crop_padding=3, data__flip=True), images)
     assert (found["crop_padding"], found["flip"]) == (3, True)
 
 
 def test_normalisation_is_of_the_training_images_of_pretrained_weights_or_half(images):
     pixels = next(images.splits["train"].images.batches(torch.arange(40), 40)).double() / 255
-    found = facts.resolve(config(), images)
+    found = resolve.resolve(config(), images)
     assert found["mean"] == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist(), rel=1e-6)
     assert found["std"] == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-6)
-    assert facts.resolve(config(data__normalise="half"), images)["mean"] == [0.5] * 3
-    assert facts.resolve(config(backbone__pretrained=True), images)["mean"][0] == 0.485
+    assert resolve.resolve(config(data__normalise="half"), images)["mean"] == [0.5] * 3
+    assert resolve.resolve(config(backbone__pretrained=True), images)["mean"][0] == 0.485
 
 
 def test_one_class_is_refused(images):
     alone = Dataset("alone", ("cat",), images.splits, 8)
     with pytest.raises(UsageError, match="1 class"):
-        facts.resolve(config(), alone)
+        resolve.resolve(config(), alone)
 
 
 def test_images_of_one_value_can_be_normalised():
     split = Split(TensorImages(torch.full((4, 3, 8, 8), 7, dtype=torch.uint8), torch.arange(4)), torch.arange(4) % 2)
     flat = Dataset("flat", ("a", "b"), {"train": split, "val": split, "test": split}, 8)
-    assert all(value > 0 for value in facts.resolve(config(), flat)["std"])
+    assert all(value > 0 for value in resolve.resolve(config(), flat)["std"])
     assert datasets.channel_statistics(split.images)[0].tolist() == pytest.approx([7 / 255] * 3)

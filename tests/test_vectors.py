@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from randhead import catalog, vectors
+from randhead import registry, vectors
 from randhead.errors import UsageError
 
-NAMES = catalog.names("vectors")
+NAMES = registry.names("vectors")
 BY_ROW = [name for name in NAMES if vectors.is_by_row(name)]
 TOGETHER = [name for name in NAMES if not vectors.is_by_row(name)]
 FAR = [0, 1, 63, 64, 2**31, 2**32, 2**32 + 1, 2**33 + 7, 2**62 + 12345, 2**63 - 1]
@@ -81,7 +81,7 @@ def test_no_two_classes_share_a_vector(name, k, d, spell):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_members_keep_the_contract(name):
-    module = catalog.load("vectors", name)
+    module = registry.load("vectors", name)
     assert isinstance(module.BY_ROW, bool)
     assert module.limit(64) is None or module.limit(64) >= 64
     assert module.__doc__
@@ -99,7 +99,7 @@ def test_rows_that_belong_together_need_num_classes_and_ids_below_it(name, spell
 
 @pytest.mark.parametrize("name", [name for name in TOGETHER if name != "file"])
 def test_more_classes_than_fit_are_refused_with_the_limit_and_what_can(name):
-    most = catalog.load("vectors", name).limit(8)
+    most = registry.load("vectors", name).limit(8)
     matrix(name, min(most, 16), 8)
     with pytest.raises(UsageError, match=f"at most {most} classes in 8 dimensions, {most + 1} are asked for") as error:
         matrix(name, most + 1, 8)
@@ -121,7 +121,7 @@ def test_ids_far_above_32_bits_have_rows_of_their_own(name):
 @pytest.mark.parametrize("name", BY_ROW)
 def test_drawing_in_tiles_changes_nothing(name, monkeypatch):
     whole = vectors.draw(name, list(range(50)), dim=64)
-    module, sizes = catalog.load("vectors", name), []
+    module, sizes = registry.load("vectors", name), []
     rows = module.rows
     monkeypatch.setattr(module, "rows", lambda ids, *rest, **named: sizes.append(len(ids)) or rows(ids, *rest, **named))
     monkeypatch.setattr(vectors, "TILE", 3 * 64)

@@ -11,8 +11,11 @@ from scipy import stats
 from torchvision.transforms import functional as reference
 from torchvision.transforms.functional import InterpolationMode
 
-from randhead import batches, facts, runs, seeds, settings, views
+from randhead import rng, runs
+from randhead.augment import views
+from randhead.config import parse
 from randhead.errors import UsageError
+from randhead.train import batches, resolve
 
 IDS = torch.arange(300)
 PLAIN = (1.0, 1.0, 1.0, 0.0)
@@ -20,7 +23,7 @@ PLAIN = (1.0, 1.0, 1.0, 0.0)
 
 def images(count=64, height=32, width=32, low=0, high=256):
     """Noise of grey levels from `low` to below `high`."""
-    noise = seeds.integers(7, "test", torch.arange(count), 3 * height * width, high=high - low)
+    noise = rng.integers(7, "test", torch.arange(count), 3 * height * width, high=high - low)
     return (noise + low).to(torch.uint8).view(count, 3, height, width)
 
 
@@ -173,12 +176,12 @@ def test_colours_flips_and_greys_are_drawn_as_often_as_they_should():
     ],
 )
 def test_instances_are_seen_in_views_and_classes_in_crops_unless_told_otherwise(chosen, found):
-    assert facts.resolve(settings.build(chosen), tiny.digits())["augment"] == found
+    assert resolve.resolve(parse.build(chosen), tiny.digits())["augment"] == found
 
 
 def test_padding_is_refused_for_views():
     with pytest.raises(UsageError, match=r"data\.crop_padding must be auto with data\.augment=views"):
-        settings.build({"data.augment": "views", "data.crop_padding": 2})
+        parse.build({"data.augment": "views", "data.crop_padding": 2})
 
 
 def seen(size, first=0):
@@ -187,7 +190,7 @@ def seen(size, first=0):
     found = batches.of_epoch(
         dataset.splits["train"],
         torch.arange(40),
-        facts.resolve(config, dataset),
+        resolve.resolve(config, dataset),
         config.train,
         epoch=1,
         first=first,

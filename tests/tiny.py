@@ -5,9 +5,11 @@ import json
 import torch
 from PIL import Image
 
-from randhead import datasets, settings, training
+from randhead import datasets
+from randhead.config import parse
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.runs import Run
+from randhead.train import loop
 
 SETTINGS = {
     "train.epochs": 2,
@@ -20,7 +22,7 @@ SETTINGS = {
 
 def config(**changes):
     """A configuration; sections are separated by two underscores: optim__lr=0.1."""
-    return settings.build({**SETTINGS, **{key.replace("__", "."): value for key, value in changes.items()}})
+    return parse.build({**SETTINGS, **{key.replace("__", "."): value for key, value in changes.items()}})
 
 
 def digits(train=40, val=20, test=20):
@@ -36,7 +38,7 @@ def digits(train=40, val=20, test=20):
 
 def fit(folder, configuration, dataset, **options):
     """All events of a training in a folder."""
-    return list(training.fit(configuration, dataset, Run(folder), **options))
+    return list(loop.fit(configuration, dataset, Run(folder), **options))
 
 
 def log(folder):

@@ -7,9 +7,10 @@ import pytest
 import torch
 from tiny import config, image_folder
 
-from randhead import cli, loading, training
+from randhead import cli
 from randhead.analyses import similarity
-from randhead.runs import Run
+from randhead.runs import Run, loading
+from randhead.train import loop
 
 PERMUTATIONS = 19  # of Mantel's test, for which 999 take most of a test's time
 CPU = torch.device("cpu")
@@ -28,7 +29,7 @@ def quick():
 def train(root, name, data, **changes):
     """A run folder in `root`, trained for two epochs on a folder of images."""
     settings = config(data__name=str(data), data__validation=0.2, **changes)
-    list(training.fit(settings, loading.load_dataset(settings, CPU), Run(root / name)))
+    list(loop.fit(settings, loading.load_dataset(settings, CPU), Run(root / name)))
     return root / name
 
 

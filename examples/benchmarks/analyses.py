@@ -28,7 +28,7 @@ from pathlib import Path
 
 import torch
 
-from randhead import seeds
+from randhead import rng
 from randhead.analyses import _moments, _retrieval, compactness, separability
 
 DIM = 512
@@ -59,20 +59,20 @@ def peak_gib() -> float:
 
 def samples(n: int, k: int, *, stream: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Features (n, DIM) around k random class vectors, float32, and labels (n,)."""
-    vectors = seeds.normals(0, "bench/vectors", torch.arange(k), DIM)
-    labels = seeds.integers(0, "bench/labels", torch.arange(n), 1, high=k, stream=stream).squeeze(1)
-    return vectors[labels] + 2 * seeds.normals(0, "bench/noise", torch.arange(n), DIM), labels
+    vectors = rng.normals(0, "bench/vectors", torch.arange(k), DIM)
+    labels = rng.integers(0, "bench/labels", torch.arange(n), 1, high=k, stream=stream).squeeze(1)
+    return vectors[labels] + 2 * rng.normals(0, "bench/noise", torch.arange(n), DIM), labels
 
 
 def one_pass(n: int = 1_280_000, k: int = 1000, batch: int = 8000) -> dict:
     """Separability and compactness of a stream; making the stream is not timed, its memory is counted."""
-    vectors = seeds.normals(0, "bench/vectors", torch.arange(k), DIM)
-    noise = 2 * seeds.normals(0, "bench/noise", torch.arange(batch), DIM)
+    vectors = rng.normals(0, "bench/vectors", torch.arange(k), DIM)
+    noise = 2 * rng.normals(0, "bench/noise", torch.arange(batch), DIM)
     features = torch.empty_like(noise)
     watch = Stopwatch()
     total = _moments.Accumulator(k, DIM, class_vectors=vectors)
     for i in range(n // batch):
-        labels = seeds.integers(0, "bench/labels", torch.arange(batch), 1, high=k, stream=i).squeeze(1)
+        labels = rng.integers(0, "bench/labels", torch.arange(batch), 1, high=k, stream=i).squeeze(1)
         torch.add(vectors[labels], noise, out=features)
         with watch:
             total.add(features, labels)

@@ -31,8 +31,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from randhead import augment, catalog, datasets, optim, seeds
+from randhead import datasets, registry, rng
+from randhead.augment import crop
 from randhead.corruptions import SEVERITIES, corrupt_each, frost, names
+from randhead.preprocess import normalise
+from randhead.train import optim
 
 SIZE = 32
 SEED = 0
@@ -56,7 +59,7 @@ def network(classes: int) -> nn.Sequential:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim > 1:
-                drawn = seeds.normals(SEED, f"accuracy/{name}", torch.arange(len(weight)), weight[0].numel())
+                drawn = rng.normals(SEED, f"accuracy/{name}", torch.arange(len(weight)), weight[0].numel())
                 weight.copy_(drawn.view_as(weight) * math.sqrt(2 / weight[0].numel()))
             elif name.endswith("bias"):
                 weight.zero_()
@@ -68,13 +71,13 @@ def fit(model: nn.Module, images: Tensor, labels: Tensor) -> None:
     optimiser = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
     steps = math.ceil(len(images) / BATCH)
     for epoch in range(EPOCHS):
-        order = seeds.permutation(SEED, "accuracy/order", len(images), stream=epoch)
-        crops = augment.draw(order, seed=SEED, epoch=epoch, padding=PADDING)
+        order = rng.permutation(SEED, "accuracy/order", len(images), stream=epoch)
+        crops = crop.draw(order, seed=SEED, epoch=epoch, padding=PADDING)
         for step in range(steps):
             optimiser.param_groups[0]["lr"] = RATE * optim.factor("onecycle", (epoch * steps + step) / (EPOCHS * steps))
             part = slice(step * BATCH, (step + 1) * BATCH)
-            batch = augment.crop_flip(images[order[part]], crops[part], PADDING)
-            loss = cross_entropy(model(augment.normalise(batch, CENTRE, SPREAD)), labels[order[part]])
+            batch = crop.crop_flip(images[order[part]], crops[part], PADDING)
+            loss = cross_entropy(model(normalise(batch, CENTRE, SPREAD)), labels[order[part]])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -101,7 +104,7 @@ def pixels(split: datasets.Split) -> tuple[Tensor, Tensor]:
 @torch.inference_mode()
 def wrong(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Which images get another class than their label, (N,) bool."""
-    guesses = [model(augment.normalise(part, CENTRE, SPREAD)).argmax(dim=1) for part in images.split(500)]
+    guesses = [model(normalise(part, CENTRE, SPREAD)).argmax(dim=1) for part in images.split(500)]
     return torch.cat(guesses) != labels
 
 
@@ -111,7 +114,7 @@ def percent(errors: Tensor) -> float:
 
 def random(name: str) -> bool:
     """Whether a corruption has random numbers."""
-    return bool(catalog.load("corruptions", name).sample(torch.arange(1), (SIZE, SIZE), seed=SEED, parameters="32"))
+    return bool(registry.load("corruptions", name).sample(torch.arange(1), (SIZE, SIZE), seed=SEED, parameters="32"))
 
 
 def prepared(folder: Path, textures: frost.Textures) -> ModuleType:
@@ -132,7 +135,7 @@ def theirs(script: ModuleType, images: Tensor, name: str) -> Iterator[Tensor]:
     """The reference's results at severities 1 to 5."""
     run = peers.one_by_one(script)
     for severity in SEVERITIES:
-        np.random.seed(10 * catalog.load("corruptions", name).ORDER + severity)
+        np.random.seed(10 * registry.load("corruptions", name).ORDER + severity)
         yield run(images, name, severity)
 
 

@@ -26,7 +26,7 @@ from scipy.stats import poisson
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
-from randhead import catalog, seeds
+from randhead import registry, rng
 from randhead.corruptions import frost, impulse_noise, names, shot_noise
 
 SIZES = (32, 64, 224)
@@ -45,20 +45,20 @@ def inputs(size: int) -> Tensor:
     photos = [torch.from_numpy(load_sample_image(n).copy()).permute(2, 0, 1) for n in ("china.jpg", "flower.jpg")]
     step = {32: 8, 64: 5, 224: 1}[size]
     crops = [p[:, top::step, left::step][:, :size, :size] for p in photos for top, left in ((40, 60), (100, 280))]
-    noise = seeds.words(0, "parity/noise", torch.arange(1), 3 * size * size).view(3, size, size) >> 24
+    noise = rng.words(0, "parity/noise", torch.arange(1), 3 * size * size).view(3, size, size) >> 24
     flat = [torch.full((3, size, size), level) for level in (128, 0, 255)]
     return torch.stack([*crops, flat[0], noise, *flat[1:]]).to(torch.uint8)
 
 
 def field(name: str, size: int) -> dict[str, Tensor]:
     """Our random field for the inputs."""
-    module = catalog.load("corruptions", name)
+    module = registry.load("corruptions", name)
     return module.sample(torch.arange(8), (size, size), seed=SEED, parameters=str(size))
 
 
 def ours(name: str, size: int, severity: int) -> Tensor:
     """Our result for the inputs."""
-    module = catalog.load("corruptions", name)
+    module = registry.load("corruptions", name)
     return module.apply(inputs(size), field(name, size), module.LEVELS[str(size)][severity - 1])
 
 
@@ -91,7 +91,7 @@ def replacements(
     script: ModuleType, name: str, size: int, severity: int, own: dict[str, np.ndarray], row: int
 ) -> list[tuple[object, str, object]]:
     random = np.random
-    level = catalog.load("corruptions", name).LEVELS[str(size)][severity - 1]
+    level = registry.load("corruptions", name).LEVELS[str(size)][severity - 1]
     found = []
     if "normals" in own:
         values = own["normals"].astype(np.float64)
@@ -149,7 +149,7 @@ def _glass_offsets(offsets: np.ndarray, size: int, level: tuple[float, int, int]
 def _frost(script: ModuleType, size: int, row: int) -> list[tuple[object, str, object]]:
     """Our procedural texture in place of the photograph, and our choice of its crop."""
     textures = frost.procedural_textures().images
-    words = seeds.words(SEED, "corruptions/frost", torch.arange(8), 3)[row].tolist()
+    words = rng.words(SEED, "corruptions/frost", torch.arange(8), 3)[row].tolist()
     which = words[0] * len(textures) >> 32
     side = round(textures[0].shape[1] * frost.SCALES[str(size)])
     answers = [which, *(word * (side - size) >> 32 for word in words[1:])]

@@ -23,8 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms.functional import to_pil_image
 
-from randhead import augment, datasets, seeds
+from randhead import datasets, rng
+from randhead.augment import crop
 from randhead.files import write_json
+from randhead.preprocess import normalise
 
 COUNT, SIZE, PADDING, BATCH = 10_000, 32, 4, 256
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
@@ -55,7 +57,7 @@ class PilImages(Dataset):
 def load_pixels(folder: Path | None) -> Tensor:
     """COUNT images (COUNT, 3, SIZE, SIZE): the first of a folder's training split, or random ones."""
     if folder is None:
-        flat = seeds.integers(0, "benchmark", torch.arange(COUNT), 3 * SIZE * SIZE, high=256)
+        flat = rng.integers(0, "benchmark", torch.arange(COUNT), 3 * SIZE * SIZE, high=256)
         return flat.to(torch.uint8).view(COUNT, 3, SIZE, SIZE)
     images = datasets.load(folder, image_size=SIZE).splits["train"].images
     return next(images.batches(torch.arange(len(images))[:COUNT], COUNT))
@@ -68,12 +70,12 @@ def pil_epoch(loader: DataLoader, epoch: int) -> int:
 
 def randhead_epoch(images: datasets.TensorImages, epoch: int) -> int:
     """Run one epoch; the number of images seen."""
-    order = seeds.permutation(0, "order", len(images), stream=epoch)
-    crops = augment.draw(order, seed=0, epoch=epoch, padding=PADDING)
+    order = rng.permutation(0, "order", len(images), stream=epoch)
+    crops = crop.draw(order, seed=0, epoch=epoch, padding=PADDING)
     mean, std, seen = torch.tensor(MEAN), torch.tensor(STD), 0
     for start, batch in zip(range(0, len(order), BATCH), images.batches(order, BATCH), strict=True):
-        cropped = augment.crop_flip(batch, crops[start : start + BATCH], PADDING)
-        seen += len(augment.normalise(cropped, mean, std))
+        cropped = crop.crop_flip(batch, crops[start : start + BATCH], PADDING)
+        seen += len(normalise(cropped, mean, std))
     return seen
 
 

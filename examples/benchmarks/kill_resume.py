@@ -180,9 +180,9 @@ def preload() -> None:
 
 def versions() -> dict:
     """Where the figures come from."""
-    from randhead import machine
+    from randhead.device import versions
 
-    return {"date": datetime.now(UTC).date().isoformat(), "machine": platform.machine(), **machine.versions()}
+    return {"date": datetime.now(UTC).date().isoformat(), "machine": platform.machine(), **versions()}
 
 
 def main() -> None:

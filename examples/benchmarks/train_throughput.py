@@ -30,9 +30,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from randhead import backbones, machine, settings, training
+from randhead import backbones
+from randhead.config import parse
 from randhead.datasets import Dataset, Split, TensorImages
+from randhead.device import device_name, resolve_dtype, versions
 from randhead.runs import Run
+from randhead.train import loop
 
 CLASSES = 10
 WARM_UP = 1  # steps
@@ -88,7 +91,7 @@ def ours(size: int, batch: int, steps: int, device: torch.device, folder: Path, 
     place = TensorImages(pixels.to(device), torch.arange(len(labels), device=device))
     split = Split(place, labels.to(device))
     dataset = Dataset("random", tuple(map(str, range(CLASSES))), dict.fromkeys(("train", "val", "test"), split), size)
-    config = settings.build(
+    config = parse.build(
         {
             "backbone.name": "resnet18",
             "train.batch_size": batch,
@@ -99,7 +102,7 @@ def ours(size: int, batch: int, steps: int, device: torch.device, folder: Path, 
             "machine.compile": compiled,
         }
     )
-    trainer = training._Trainer(config, dataset, Run(folder), lambda: False)
+    trainer = loop._Trainer(config, dataset, Run(folder), lambda: False)
     trainer.saved_at = time.monotonic() + 1e9  # no checkpoints: they are measured elsewhere
     for _ in trainer._steps():
         yield
@@ -160,13 +163,13 @@ def main() -> None:
     ]
     document = {
         "results": results,
-        "device": machine.device_name(device),
-        "precision": str(machine.precision("auto", device)).removeprefix("torch."),
+        "device": device_name(device),
+        "precision": str(resolve_dtype("auto", device)).removeprefix("torch."),
         "clock": "wall time" if device.type == "cuda" else "process time",
         "workers": arguments.workers,
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "date": datetime.now(UTC).date().isoformat(),
-        **machine.versions(),
+        **versions(),
     }
     if arguments.out:
         arguments.out.write_text(json.dumps(document, indent=2) + "\n")

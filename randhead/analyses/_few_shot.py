@@ -8,7 +8,7 @@ of fewer shots are the first of those of more, and the queries are the same, so 
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.analyses._inputs import unit
 
 WAYS, QUERIES = 5, 15
@@ -31,12 +31,12 @@ def accuracies(features: Tensor, labels: Tensor, *, shots: tuple[int, ...], epis
 
 def _drawn(members: list[Tensor], needed: int, episode: int, seed: int) -> Tensor:
     """The samples of an episode: (ways, needed) indices, drawn without replacement."""
-    classes = seeds.permutation(seed, "analyses/few-shot/classes", len(members), stream=episode)[:WAYS]
+    classes = rng.permutation(seed, "analyses/few-shot/classes", len(members), stream=episode)[:WAYS]
     return torch.stack([_sample(members[c], needed, episode, seed) for c in classes.tolist()])
 
 
 def _sample(ids: Tensor, needed: int, episode: int, seed: int) -> Tensor:
-    drawn = seeds.words(seed, "analyses/few-shot/samples", ids, 2, stream=episode)
+    drawn = rng.words(seed, "analyses/few-shot/samples", ids, 2, stream=episode)
     return ids[((drawn[:, 0] << 31) | (drawn[:, 1] >> 1)).argsort(stable=True)[:needed]]
 
 

@@ -4,14 +4,14 @@ import numpy as np
 from scipy.optimize import nnls
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 
 MOST = 200  # at K = 1,000, D = 512 one class takes 0.03 s, and there are three sets of vectors to look at
 
 
 def examined(count: int, seed: int) -> Tensor:
     """The classes to look at: all of them, or MOST drawn at random.  int64, sorted."""
-    return seeds.permutation(seed, "analyses/margin", count)[:MOST].sort().values
+    return rng.permutation(seed, "analyses/margin", count)[:MOST].sort().values
 
 
 def smallest(vectors: Tensor, rows: Tensor) -> float:

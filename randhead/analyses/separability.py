@@ -14,7 +14,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.analyses import Findings, _pairs
 from randhead.analyses._inputs import NOTHING, centred, check_vectors, number, unit
 from randhead.analyses._moments import Moments, gather
@@ -43,7 +43,7 @@ def measure(
     """
     moments = gather(features, labels, num_classes=num_classes)
     found = from_moments(moments, class_vectors=class_vectors)
-    chosen = seeds.permutation(seed, "analyses/silhouette", len(labels), device=str(labels.device))[:sample]
+    chosen = rng.permutation(seed, "analyses/silhouette", len(labels), device=str(labels.device))[:sample]
     values = silhouettes(features[chosen], labels[chosen], moments)
     figures = found.figures | {"silhouette": number(values.mean())}
     arrays = found.arrays | {"silhouettes": _class_means(values, labels[chosen], num_classes)[moments.present]}

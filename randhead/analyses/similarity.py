@@ -10,7 +10,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.analyses import Findings
 from randhead.analyses._inputs import OTHER_CLASSES, centred, unit
 from randhead.errors import DataError, UsageError
@@ -70,7 +70,7 @@ def mantel(
     observed = float((ranks * other).sum() / length)
     better = 0
     for stream in range(permutations):
-        order = seeds.permutation(seed, purpose, len(a), stream=stream)
+        order = rng.permutation(seed, purpose, len(a), stream=stream)
         moved = float((ranks[order][:, order] * other).sum() / length)
         better += moved >= observed - 1e-12  # the identity itself may round to just below
     return observed, (1 + better) / (1 + permutations)

@@ -7,7 +7,7 @@ asking the module.  `torchvision:NAME` and `timm:NAME` reach the models of those
 import torch
 from torch import Tensor, nn
 
-from randhead import catalog
+from randhead import registry
 from randhead.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
     images that the backbone cannot take.
     """
     member, _, model = name.partition(":")
-    module = catalog.load("backbones", member)
+    module = registry.load("backbones", member)
     backbone = module.build(name=model, image_size=image_size, pretrained=pretrained)
     features = _probe(backbone, name, image_size)
     backbone.dim, backbone.nonnegative = features.shape[1], bool((features >= 0).all())

@@ -4,28 +4,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from randhead import inspection, runs
+from randhead import runs
 from randhead.cli._output import Output
-from randhead.comparison import compare
 from randhead.errors import DataError, UsageError
+from randhead.evaluation import analysis
+from randhead.evaluation.analysis import ALL, Measured, Results
+from randhead.evaluation.comparison import compare
+from randhead.evaluation.inputs import OneRun, View
+from randhead.evaluation.session import Library
 from randhead.files import atomic_write, sha256, write_json
-from randhead.inspection import ALL, Measured, Results
-from randhead.library import Library
 from randhead.report import canvas, page, sections
 from randhead.report.sections import words
-from randhead.subjects import OneRun, View
 
 
 def run_analysis(name: str, names: list[str], *, view: View, root: Path, device: str, as_json: bool) -> None:
     """Analyze runs and show what came out."""
-    wanted = inspection.chosen(name)
+    wanted = analysis.chosen(name)
     output = Output(as_json=as_json)
     with output.progress("reading images") as progress:
         library = Library(root=root, device=device, warn=output.warn, progress=progress)
         members = open_runs(library, names, view)
         if name == ALL:
             members = [own_images(output, run) for run in members]
-        results = inspection.examine(wanted, members, strict=name != ALL)
+        results = analysis.examine(wanted, members, strict=name != ALL)
     comparison = compare_runs(results)
     document = describe(results, comparison, view)
     stem = reports_stem(name, members, view)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import typer
 
-from randhead import machine, seeds, vectors
+from randhead import rng, vectors
 from randhead.cli._output import Output
 from randhead.datasets import image_folder
+from randhead.device import device_name, resolve_device, resolve_dtype, versions
 from randhead.errors import DataError, RunError
 
 # Computed once from the published definition of Philox4x32-10; every device has to give the same bits.
@@ -23,7 +24,7 @@ def run_checkup(data: Path | None, *, out: Path, as_json: bool) -> None:
     if data is not None:
         scan(output, data)
         return
-    checks = {"versions": machine.versions(), **device_facts(), "writable": is_writable(out), **self_test()}
+    checks = {"versions": versions(), **device_facts(), "writable": is_writable(out), **self_test()}
     rows = [[key, value] for key, value in checks["versions"].items()]
     rows += [[key.replace("_", " "), _in_words(value)] for key, value in checks.items() if key != "versions"]
     output.table("", ["check", "result"], rows)
@@ -55,10 +56,10 @@ def scan(output: Output, folder: Path) -> None:
 
 def device_facts() -> dict[str, Any]:
     """Devices, and the arithmetic that "auto" chooses."""
-    place = machine.device("auto")
+    place = resolve_device("auto")
     return {
-        "device": machine.device_name(place),
-        "precision": str(machine.precision("auto", place)).removeprefix("torch."),
+        "device": device_name(place),
+        "precision": str(resolve_dtype("auto", place)).removeprefix("torch."),
         "cuda_devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "processors": os.cpu_count(),
     }
@@ -78,7 +79,7 @@ def is_writable(folder: Path) -> bool:
 def self_test() -> dict[str, bool]:
     """Known answers of the generator, and equal class vectors on every device."""
     zero = torch.zeros(1, dtype=torch.int64)
-    known = tuple(int(word) for word in seeds.philox((zero,) * 4, (0, 0))) == PHILOX_OF_ZEROS
+    known = tuple(int(word) for word in rng.philox((zero,) * 4, (0, 0))) == PHILOX_OF_ZEROS
     ids = torch.arange(1000)
     same = known
     for name in ("uniform", "gaussian", "rademacher"):

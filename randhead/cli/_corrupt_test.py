@@ -8,24 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from randhead import corrupted_files, corruptions, loading, published, robustness
-from randhead.cli import _own_corruption, _robustness
+from randhead import corruptions
+from randhead.cli import _robustness
 from randhead.cli._evaluation import load_like
 from randhead.cli._output import Output
 from randhead.cli._signals import GracefulStop
 from randhead.corruptions import frost
 from randhead.datasets import Dataset
-from randhead.errors import DataError, RunError, UsageError, unknown
-from randhead.features import StopRequested
+from randhead.errors import DataError, RunError, StopRequested, UsageError, unknown
 from randhead.files import write_json
-from randhead.loading import LoadedRun
-from randhead.report import grid as report
 from randhead.report import robustness as pictures
-from randhead.robustness import Corrupted, Grid, Recipe
-from randhead.tally import Tally
+from randhead.robustness import documents as report
+from randhead.robustness import export, plugin, released
+from randhead.robustness import grid as corruption_grid
+from randhead.robustness.accumulator import Tally
+from randhead.robustness.grid import Corrupted, Grid, Recipe
+from randhead.runs import loading
+from randhead.runs.loading import LoadedRun
 
 SPLIT = "test"
-RELATIONS = {  # of the released images to those that we corrupted, by what `published.same_images` says
+RELATIONS = {  # of the released images to those that we corrupted, by what `released.same_images` says
     True: "the same images",
     False: "other images than those of the test split, or in another order: the columns have different images",
     None: "whether the images are those of the test split cannot be told from the corruptions that are there",
@@ -78,7 +80,7 @@ def run_corrupt_test(
     for other in (*loaded[1:], reference):
         check_comparable(output, loaded[0], other, dataset)
     split = dataset.splits[SPLIT]
-    source = Corrupted(split, recipe, ids=robustness.subset(split.labels, choice.limit, seed=choice.seed))
+    source = Corrupted(split, recipe, ids=corruption_grid.subset(split.labels, choice.limit, seed=choice.seed))
     with _robustness.saving(output) as stop:
         task = Task(output, choice, dataset.name, source, grid, stop)
         files = write_images(task, loaded[0])
@@ -103,7 +105,7 @@ def resolve(choice: Choice) -> tuple[Recipe, Grid]:
         raise unknown("parameter set", choice.parameters, corruptions.SETS)
     own, digest = {}, None
     if choice.corruption_file is not None:
-        name, function, digest = _own_corruption.load(choice.corruption_file)
+        name, function, digest = plugin.load(choice.corruption_file)
         own = {name: function}
     try:
         severities = [int(word) for word in _words(choice.severities)]
@@ -111,7 +113,9 @@ def resolve(choice: Choice) -> tuple[Recipe, Grid]:
         raise UsageError(
             f"--severities must be numbers, got {choice.severities!r}", hint="for example --severities 1,3,5"
         ) from None
-    grid = robustness.chosen(_words(choice.corruptions), severities, skip=_words(choice.skip or ""), own=tuple(own))
+    grid = corruption_grid.chosen(
+        _words(choice.corruptions), severities, skip=_words(choice.skip or ""), own=tuple(own)
+    )
     textures = frost.textures(choice.frost_images) if choice.frost_images else None
     return Recipe(choice.seed, choice.parameters, textures, own, digest), grid
 
@@ -130,7 +134,7 @@ def check_comparable(output: Output, first: LoadedRun, other: LoadedRun, dataset
     with output.progress(f"reading the images of {other.run.name}") as progress:
         theirs = load_like(other, None, progress).splits[SPLIT]
     splits = dataset.splits[SPLIT], theirs
-    marks = {robustness.fingerprint(split, robustness.subset(split.labels, None)) for split in splits}
+    marks = {corruption_grid.fingerprint(split, corruption_grid.subset(split.labels, None)) for split in splits}
     if len(marks) > 1:
         raise RunError(
             f"{names[0]} has other test images than {names[1]}, and may have been trained on these",
@@ -143,7 +147,7 @@ def write_images(task: Task, loaded: LoadedRun) -> list[Path]:
     files = []
     if task.choice.save is not None:
         with task.output.progress("writing images") as progress:
-            for done, total in corrupted_files.write(task.choice.save, task.source, task.grid, loaded.class_names):
+            for done, total in export.write(task.choice.save, task.source, task.grid, loaded.class_names):
                 progress(done, total)
                 if task.stop():
                     raise StopRequested("stopped between two corruptions")
@@ -173,14 +177,14 @@ def draw_sheet(loaded: LoadedRun, source: Corrupted) -> Path:
 def measure(task: Task, loaded: Sequence[LoadedRun], reference: LoadedRun) -> list[dict[str, Any]]:
     """The documents of all runs, each compared with the reference."""
     # A set that does not fit is an error now, not after the grid.
-    released = [open_published(run, task.choice.published) for run in loaded] if task.choice.published else []
+    sets = [open_published(run, task.choice.published) for run in loaded] if task.choice.published else []
     tallies = {place: fill(task, run) for place, run in {_place(run): run for run in (*loaded, reference)}.items()}
     documents = []
     for run in loaded:
         tally, base = tallies[_place(run)], tallies[_place(reference)]
         document = {
             **_robustness.describe(run, task.data, SPLIT, task.source, task.grid),
-            "accuracy": tally.figures(robustness.CLEAN, 0)["accuracy"],
+            "accuracy": tally.figures(corruption_grid.CLEAN, 0)["accuracy"],
             **report.document(tally, task.grid, run.class_names),
         }
         if tally is not base:
@@ -189,7 +193,7 @@ def measure(task: Task, loaded: Sequence[LoadedRun], reference: LoadedRun) -> li
         if task.choice.per_class:
             document["per_class"] = report.per_class(tally, task.grid, task.source.labels, run.class_names)
         documents.append(document)
-    for run, document, found in zip(loaded, documents, released, strict=False):
+    for run, document, found in zip(loaded, documents, sets, strict=False):
         document["published"] = measure_published(task, run, found, clean_error=document["clean"]["error"])
     return documents
 
@@ -200,21 +204,21 @@ def fill(task: Task, loaded: LoadedRun) -> Tally:
     return _robustness.fill(task.output, loaded, task.source, task.grid, what, task.stop)
 
 
-def open_published(loaded: LoadedRun, folder: Path) -> published.PublishedSet:
+def open_published(loaded: LoadedRun, folder: Path) -> released.PublishedSet:
     """The released set, as the run can read it."""
-    return published.open_set(folder, loaded.class_names, loaded.image_size, device=loaded.inputs.device)
+    return released.open_set(folder, loaded.class_names, loaded.image_size, device=loaded.preprocess.device)
 
 
 def measure_published(
-    task: Task, loaded: LoadedRun, found: published.PublishedSet, *, clean_error: float
+    task: Task, loaded: LoadedRun, found: released.PublishedSet, *, clean_error: float
 ) -> dict[str, Any]:
     """The document of the released set, of the corruptions and severities that were asked for."""
     cells = {name: tuple(s for s in task.grid.get(name, ()) if s in there) for name, there in found.grid.items()}
     cells = {name: severities for name, severities in cells.items() if severities}
     if not cells:
         raise DataError(f"{found.name} has none of the corruptions asked for", hint=f"it has: {', '.join(found.grid)}")
-    taken = found.take(robustness.subset(found.labels, task.choice.limit, seed=task.choice.seed))
-    same = published.same_images(taken, task.source)
+    taken = found.take(corruption_grid.subset(found.labels, task.choice.limit, seed=task.choice.seed))
+    same = released.same_images(taken, task.source)
     what = f"{len(cells)} corruptions of {found.name}"
     tally = _robustness.fill(task.output, loaded, taken, cells, what, task.stop)
     return {

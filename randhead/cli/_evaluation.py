@@ -4,12 +4,15 @@ import heapq
 from pathlib import Path
 from typing import Any
 
-from randhead import evaluation, loading, runs, tasks
+from randhead import runs
 from randhead.cli import _robustness
 from randhead.cli._output import Output, nats, percent
 from randhead.datasets import Dataset
+from randhead.evaluation import classification
 from randhead.files import write_json
 from randhead.report import figures
+from randhead.runs import loading
+from randhead.train import tasks
 
 WORST = 5  # classes and confusions shown; the report has them all
 
@@ -39,7 +42,7 @@ def run_evaluation(
         files.append(figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names))
     show(output, loaded, document)
     if "confused_pairs" in document:
-        limit, count = evaluation.CONFUSION_CLASSES, len(document["confused_pairs"])
+        limit, count = classification.CONFUSION_CLASSES, len(document["confused_pairs"])
         output.say(f"\nno confusion matrix of more than {limit:,} classes: the report lists {count:,} confused pairs")
     if corruptions:
         _robustness.show(output, document["robustness"])
@@ -68,13 +71,13 @@ def measure(
         "data": dataset.name,
         "split": split,
         "class_names": list(loaded.class_names),
-        **tasks.of(loaded.config, dataset).evaluate(loaded.model, split, loaded.inputs, stop=lambda: False),
+        **tasks.of(loaded.config, dataset).evaluate(loaded.model, split, loaded.preprocess, stop=lambda: False),
     }
     if ood:
         with output.progress("reading other images") as progress:
             strange = load_like(loaded, ood, progress)
-        scores = evaluation.out_of_distribution(
-            loaded.model, dataset.splits[split], strange.splits["test"], loaded.inputs
+        scores = classification.out_of_distribution(
+            loaded.model, dataset.splits[split], strange.splits["test"], loaded.preprocess
         )
         document["ood"] = {"data": strange.name, "split": "test", "n": len(strange.splits["test"]), **scores}
     if corruptions:
@@ -87,7 +90,7 @@ def measure(
 def load_like(loaded: loading.LoadedRun, data: str | None, progress: Any) -> Dataset:
     """Images prepared as the run's own: the same size."""
     return loading.load_dataset(
-        loaded.config, loaded.inputs.device, data=data, image_size=loaded.image_size, progress=progress
+        loaded.config, loaded.preprocess.device, data=data, image_size=loaded.image_size, progress=progress
     )
 
 
@@ -108,7 +111,7 @@ def show(output: Output, loaded: loading.LoadedRun, document: dict[str, Any]) ->
         _show_diagnostics(output, document["diagnostics"])
         _show_classes(output, loaded.class_names, document)
     if "ood" in document:
-        scores = {name: document["ood"][name] for name in evaluation.OOD_SCORES}
+        scores = {name: document["ood"][name] for name in classification.OOD_SCORES}
         rows = [[name.replace("_", " "), s["auroc"], percent(s["fpr_at_95_recall"])] for name, s in scores.items()]
         output.say()
         output.table(f"against {document['ood']['data']}", ["score", "AUROC", "FPR at 95 % recall"], rows)

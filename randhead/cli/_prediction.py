@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from randhead import datasets, features, loading
+from randhead import datasets
 from randhead.cli._output import Output, percent
 from randhead.errors import DataError, UsageError
-from randhead.loading import LoadedRun
+from randhead.evaluation import features
+from randhead.runs import loading
+from randhead.runs.loading import LoadedRun
 
 
 def run_prediction(
@@ -75,7 +77,7 @@ def predict(
 
 
 def _score(loaded: LoadedRun, files: list[Path], images: torch.Tensor, k: int) -> Iterator[dict[str, Any]]:
-    embedded, head = features.embed(loaded.model, images, loaded.inputs), loaded.model.head
+    embedded, head = features.embed(loaded.model, images, loaded.preprocess), loaded.model.head
     answers, rows = head.answers(embedded, k=k), head.rows()
     columns = zip(files, embedded, answers.classes, answers.probabilities, strict=True)
     for file, feature, classes, probabilities in columns:

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from randhead import preflight, vectors
+from randhead import vectors
 from randhead.cli._output import Output
 from randhead.config import HeadConfig
-from randhead.preflight import Preflight
+from randhead.head import preflight_check
+from randhead.head.preflight_check import Preflight
 from randhead.report import figures
 
 SHOWN_CLASSES = 65_536  # of more, a part is drawn and checked
@@ -36,10 +37,10 @@ def run_check(
         drawn = SHOWN_CLASSES
         output.note(f"the first {drawn} of {num_classes} class vectors are drawn and checked")
     rows = vectors.draw(geometry, torch.arange(drawn), dim=dim, seed=seed, num_classes=num_classes)
-    scale = preflight.default_scale(num_classes, scoring) if scale is None else scale
-    check = preflight.inspect(rows, scoring=scoring, scale=scale, nonnegative=neck == "none")
+    scale = preflight_check.default_scale(num_classes, scoring) if scale is None else scale
+    check = preflight_check.inspect(rows, scoring=scoring, scale=scale, nonnegative=neck == "none")
     show(output, geometry, seed, check)
-    edges, counts = preflight.angle_histogram(rows)
+    edges, counts = preflight_check.angle_histogram(rows)
     marks = {"smallest": check.angle_min, "mean": check.angle_mean}
     figures.angle_histogram(picture, edges.tolist(), counts.tolist(), marks=marks)
     output.say()

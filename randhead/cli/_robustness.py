@@ -11,17 +11,17 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from randhead import robustness
 from randhead.cli._output import Output, percent
 from randhead.cli._signals import GracefulStop
-from randhead.corruption_metrics import BENCHMARK, GROUPS
 from randhead.datasets import Split
-from randhead.features import StopRequested
-from randhead.loading import LoadedRun
-from randhead.report import grid as report
+from randhead.errors import StopRequested
 from randhead.report import robustness as pictures
-from randhead.robustness import CLEAN, Corrupted, Grid, Recipe
-from randhead.tally import Tally, open_tally
+from randhead.robustness import documents as report
+from randhead.robustness import grid as corruption_grid
+from randhead.robustness.accumulator import Tally, open_tally
+from randhead.robustness.grid import CLEAN, Corrupted, Grid, Recipe
+from randhead.robustness.metrics import BENCHMARK, GROUPS
+from randhead.runs.loading import LoadedRun
 
 WORST = 5  # classes shown; the report has them all
 
@@ -41,14 +41,14 @@ def fill(output: Output, loaded: LoadedRun, source: Any, grid: Grid, what: str, 
     """Run a grid, or what is left of it, and show how it goes.  Raises StopRequested after saving."""
     model = {
         "weights": loaded.weights_sha256,
-        "device": loaded.inputs.device.type,
-        "precision": str(loaded.inputs.precision),
+        "device": loaded.preprocess.device.type,
+        "precision": str(loaded.preprocess.precision),
     }
     tally = open_tally(loaded.run.reports, len(source.labels), {**model, **source.identity()})
     if tally.note:
         output.warn(tally.note)
     with _Display(output, f"{loaded.run.name}: {what}", grid) as display:
-        for event in robustness.run(loaded.model, source, grid, loaded.inputs, tally, stop=stop):
+        for event in corruption_grid.run(loaded.model, source, grid, loaded.preprocess, tally, stop=stop):
             display.event(event)
     return tally
 
@@ -70,7 +70,7 @@ def describe(loaded: LoadedRun, data: str, split: str, source: Corrupted, grid: 
 
 def benchmark(output: Output, loaded: LoadedRun, data: str, name: str, split: Split) -> dict[str, Any]:
     """The document of the 15 corruptions at 5 severities on a split of the run's data."""
-    grid = robustness.chosen(["benchmark"], (1, 2, 3, 4, 5))
+    grid = corruption_grid.chosen(["benchmark"], (1, 2, 3, 4, 5))
     source = Corrupted(split, Recipe())
     with saving(output) as stop:
         tally = fill(output, loaded, source, grid, "15 corruptions at 5 severities", stop)
@@ -223,7 +223,7 @@ class _Display:
     def __init__(self, output: Output, title: str, grid: Grid):
         columns = [BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn()]
         self.title, self.grid = title, grid
-        self.rows: dict[str, robustness.RowDone] = {}
+        self.rows: dict[str, corruption_grid.RowDone] = {}
         self.bar = Progress(*columns, console=output.log)
         self.task = self.bar.add_task("", total=None)
         self.live = Live(console=output.log, transient=True, refresh_per_second=4) if output.log.is_terminal else None
@@ -238,12 +238,12 @@ class _Display:
         if self.live:
             self.live.stop()
 
-    def event(self, event: robustness.Event) -> None:
+    def event(self, event: corruption_grid.Event) -> None:
         """Show one event."""
         match event:
-            case robustness.Advanced(done, total):
+            case corruption_grid.Advanced(done, total):
                 self.bar.update(self.task, completed=done, total=total)
-            case robustness.RowDone(name):
+            case corruption_grid.RowDone(name):
                 self.rows[name] = event
         if self.live:
             self.live.update(self._view())

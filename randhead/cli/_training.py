@@ -8,11 +8,14 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from randhead import events, loading, machine, runs, training
+from randhead import runs
 from randhead.cli._output import Output, nats, percent, shown
 from randhead.cli._signals import GracefulStop
 from randhead.config import Config
+from randhead.device import resolve_device
 from randhead.report import card
+from randhead.runs import loading
+from randhead.train import events, loop
 
 
 def run_training(config: Config, *, out: Path, name: str | None, fresh: bool, as_json: bool) -> None:
@@ -28,11 +31,11 @@ def run_training(config: Config, *, out: Path, name: str | None, fresh: bool, as
         show_summary(output, run, summary)
         return
     stop = GracefulStop()
-    place = machine.device(config.machine.device)
+    place = resolve_device(config.machine.device)
     with output.progress("reading images") as progress:
         dataset = loading.load_dataset(config, place, progress=progress)
     with _Display(output, config) as show:
-        happening = training.fit(config, dataset, run, fresh=fresh, stop=stop)
+        happening = loop.fit(config, dataset, run, fresh=fresh, stop=stop)
         started = next(happening)  # up to here there is nothing to save, and a signal ends the command at once
         with stop:
             for event in chain([started], happening):

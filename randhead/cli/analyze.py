@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from randhead import catalog
+from randhead import registry
 from randhead.cli._options import DeviceOption, JsonOption, RunsOption
 from randhead.errors import unknown
 
-NAMES = (*catalog.names("analyses"), "all")
+NAMES = (*registry.names("analyses"), "all")
 
 
 def analyze(
@@ -47,7 +47,7 @@ def analyze(
     check(run or [None], runs, device=device, split=split)  # before torch is imported: a typing error is told at once
 
     from randhead.cli._analysis import run_analysis
-    from randhead.subjects import View
+    from randhead.evaluation.inputs import View
 
     view = View(split, data, data, reference, taxonomy, seed)
     run_analysis(name, run or [], view=view, root=runs, device=device, as_json=json)

@@ -8,9 +8,9 @@ from randhead.cli._options import JsonOption, RunsOption
 def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None:
     """The runs and their figures; the latest is marked."""
     from randhead import runs as folder
-    from randhead import steps
     from randhead.cli._output import Output, percent
     from randhead.errors import RunError
+    from randhead.runs import steps
 
     output = Output(as_json=json)
     latest = folder.last(runs)

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from randhead import catalog
+from randhead import registry
 
-GEOMETRIES = ", ".join(name for name in catalog.names("vectors") if name != "file")
+GEOMETRIES = ", ".join(name for name in registry.names("vectors") if name != "file")
 DATA, HEAD, TRAINING, RUN = "Data and encoder", "Head", "Training", "Run"
 
 
@@ -121,7 +121,7 @@ def train(
     """
     from randhead import runs
     from randhead.cli._choices import configuration
-    from randhead.settings import parse_assignment, read_toml
+    from randhead.config.parse import parse_assignment, read_toml
 
     options: dict[str, Any] = {
         "data.name": data,

@@ -19,7 +19,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from randhead import catalog
+from randhead import registry
 from randhead.corruptions.frost import Textures
 from randhead.errors import UsageError, unknown
 
@@ -35,7 +35,7 @@ def names(group: str | None = None) -> list[str]:
 
     Raises UsageError for an unknown group.
     """
-    members = sorted(catalog.names("corruptions"), key=lambda name: _member(name).ORDER)
+    members = sorted(registry.names("corruptions"), key=lambda name: _member(name).ORDER)
     if group is None:
         return members
     if group != "benchmark" and group not in GROUPS:
@@ -102,7 +102,7 @@ def corrupt_each(
 @functools.cache
 def _member(name: str) -> ModuleType:
     """The module of a corruption; kept, as reading the folder each time costs more than a small batch."""
-    return catalog.load("corruptions", name)
+    return registry.load("corruptions", name)
 
 
 def _at(module: ModuleType, chunk: Tensor, field: dict[str, Tensor], severity: int, parameters: str) -> Tensor:

@@ -7,7 +7,7 @@ seen.
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._motion import moved
 from randhead.corruptions._plasma import plasma
 
@@ -27,7 +27,7 @@ FALL = 1.8  # of the cloud's amplitude a level
 def procedural() -> tuple[Tensor, ...]:
     """Five textures, uint8 (3, SIDE, SIDE), always the same."""
     ids = torch.arange(len(COLOURS))
-    halves = seeds.long_halves(0, "corruptions/frost/cloud", ids, SIDE**2 - 1).to(torch.float32)
+    halves = rng.long_halves(0, "corruptions/frost/cloud", ids, SIDE**2 - 1).to(torch.float32)
     cloud = _standardised(plasma(halves.add_(0.5).mul_(2.0**-15).sub_(1), FALL))
     needles = torch.cat([_needles(one) for one in ids.split(1)])  # one at a time stays in the cache
     height = _standardised(cloud + 1.2 * _standardised(needles))
@@ -44,10 +44,10 @@ def _needles(ids: Tensor) -> Tensor:
     for stream, (directions, points, length) in enumerate(NEEDLES):
         for turn in range(directions):
             purpose = f"corruptions/frost/needles/{stream}/{turn}"
-            place = seeds.integers(0, purpose, ids, points, high=side * side)
-            level = seeds.integers(0, purpose, ids, points, high=200, stream=1) + 56
+            place = rng.integers(0, purpose, ids, points, high=side * side)
+            level = rng.integers(0, purpose, ids, points, high=200, stream=1) + 56
             spots = torch.zeros((len(ids), side * side), dtype=torch.uint8).scatter_(1, place, level.to(torch.uint8))
-            angle = seeds.uniforms(0, purpose, ids, 1, stream=2)[:, 0].to(torch.float64) * 360
+            angle = rng.uniforms(0, purpose, ids, 1, stream=2)[:, 0].to(torch.float64) * 360
             trail = moved(spots.view(-1, 1, side, side), angle, radius=length // 2, sigma=length / 2)[:, 0]
             brightest = torch.maximum(brightest, trail.to(torch.float32) * length)
     return brightest[:, margin:-margin, margin:-margin].sqrt()

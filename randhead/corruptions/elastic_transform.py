@@ -10,7 +10,7 @@ import functools
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._borders import mirrored, mirrored_whole
 from randhead.corruptions._bytes import clipped, shaped
 from randhead.corruptions._gaussian import kernel
@@ -31,8 +31,8 @@ TRUNCATE = 3.0  # the Gaussian ends at this many standard deviations
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Jitter (B, 3, 2) float64 in -1..1; noise (B, 2, H, W) int32, odd numbers over 2^16: along x, then along y."""
-    jitter = seeds.uniforms(seed, "corruptions/elastic_transform", ids, 6).to(torch.float64) * 2 - 1
-    halves = seeds.long_halves(seed, "corruptions/elastic_transform", ids, 2 * size[0] * size[1], stream=1)
+    jitter = rng.uniforms(seed, "corruptions/elastic_transform", ids, 6).to(torch.float64) * 2 - 1
+    halves = rng.long_halves(seed, "corruptions/elastic_transform", ids, 2 * size[0] * size[1], stream=1)
     noise = shaped((2 * halves).sub_(65535), size, channels=2)
     return {"jitter": jitter.view(-1, 3, 2), "noise": noise}
 

@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import clipped
 from randhead.corruptions._plasma import plasma
 
@@ -21,7 +21,7 @@ SIDES = {"32": 32, "64": 64, "224": 256}  # of the cloud; larger images take the
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Uniforms (B, M^2 - 1) float32 in -1..1, in the order of the algorithm, for a cloud of M x M."""
     side = max(SIDES[parameters], 1 << (max(size) - 1).bit_length())
-    halves = seeds.long_halves(seed, "corruptions/fog", ids, side * side - 1)
+    halves = rng.long_halves(seed, "corruptions/fog", ids, side * side - 1)
     return {"uniforms": halves.to(torch.float32).add_(0.5).mul_(2.0**-15).sub_(1)}
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import clipped
 from randhead.corruptions._texture import procedural
 from randhead.errors import DataError
@@ -50,7 +50,7 @@ def sample(
 ) -> dict[str, Tensor]:
     """Overlay (B, 3, H, W) uint8: a crop of one of the textures, the procedural ones where none are given."""
     pictures = _fitted(textures or procedural_textures(), SCALES[parameters], size)
-    words = seeds.words(seed, "corruptions/frost", ids, 3)
+    words = rng.words(seed, "corruptions/frost", ids, 3)
     heights, widths, offsets = (
         torch.tensor(values, device=ids.device)
         for values in zip(*_layout([tuple(p.shape[1:]) for p in pictures]), strict=True)

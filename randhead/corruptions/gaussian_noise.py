@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import clipped, shaped
 
 GROUP, ORDER = "noise", 1
@@ -16,7 +16,7 @@ LEVELS = {  # sigma, in units of 255 grey levels
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Normals (B, 3, H, W) float32."""
     count = 3 * size[0] * size[1]
-    return {"normals": shaped(seeds.long_normals(seed, "corruptions/gaussian_noise", ids, count), size)}
+    return {"normals": shaped(rng.long_normals(seed, "corruptions/gaussian_noise", ids, count), size)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:

@@ -11,7 +11,7 @@ pointer doubling do that for all pixels at once.
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import shaped
 from randhead.corruptions._gaussian import blurred
 
@@ -27,7 +27,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
     """Offsets (B, passes, 2, H, W) int32 in 0..65535: dx, then dy, as fractions of their range."""
     passes = max(level[2] for level in LEVELS[parameters])
     pixels = 2 * size[0] * size[1]
-    drawn = [seeds.long_halves(seed, "corruptions/glass_blur", ids, pixels, stream=i) for i in range(passes)]
+    drawn = [rng.long_halves(seed, "corruptions/glass_blur", ids, pixels, stream=i) for i in range(passes)]
     return {"offsets": torch.stack([shaped(halves, size, channels=2) for halves in drawn], dim=1)}
 
 

@@ -7,7 +7,7 @@ range is pepper, the highest a/2 salt, so that a higher severity hits the values
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import shaped
 
 GROUP, ORDER = "noise", 3
@@ -21,7 +21,7 @@ LEVELS = {  # the share of values that is hit
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Ranks (B, 3, H, W) int32, uniform over all 32 bits."""
     count = 3 * size[0] * size[1]
-    words = seeds.long_words(seed, "corruptions/impulse_noise", ids, -(-count // 2))
+    words = rng.long_words(seed, "corruptions/impulse_noise", ids, -(-count // 2))
     return {"ranks": shaped(words.view(torch.int32)[:, :count], size)}
 
 

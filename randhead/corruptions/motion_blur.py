@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._motion import moved
 
 GROUP, ORDER = "blur", 6
@@ -16,7 +16,7 @@ LEVELS = {  # radius and sigma in pixels
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Angles (B,) float64, uniform in -45..45 degrees."""
-    uniform = seeds.uniforms(seed, "corruptions/motion_blur", ids, 1)[:, 0].to(torch.float64)
+    uniform = rng.uniforms(seed, "corruptions/motion_blur", ids, 1)[:, 0].to(torch.float64)
     return {"angles": uniform * 90 - 45}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import shaped
 
 GROUP, ORDER = "noise", 2
@@ -30,7 +30,7 @@ BINS = (158 << FRACTION_BITS) - FIRST + 1  # distances end at 2^31, exponent 158
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Ranks (B, 3, H, W) int32: the distance from 0 (or, where negative, from 1) in 2^-32, counted from 0 (or -1)."""
     count = 3 * size[0] * size[1]
-    words = seeds.long_words(seed, "corruptions/shot_noise", ids, -(-count // 2))
+    words = rng.long_words(seed, "corruptions/shot_noise", ids, -(-count // 2))
     return {"ranks": shaped(words.view(torch.int32)[:, :count], size)}
 
 

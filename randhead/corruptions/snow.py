@@ -7,7 +7,7 @@ a second time, turned by 180 degrees.
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import clipped, shaped
 from randhead.corruptions._motion import moved
 from randhead.corruptions._zoom import clipped_zoom
@@ -42,8 +42,8 @@ LEVELS = {
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Normals (B, H, W) float32 and angles (B,) float64, uniform in -135..-45 degrees."""
-    normals = seeds.long_normals(seed, "corruptions/snow", ids, size[0] * size[1])
-    uniform = seeds.uniforms(seed, "corruptions/snow", ids, 1, stream=1)[:, 0].to(torch.float64)
+    normals = rng.long_normals(seed, "corruptions/snow", ids, size[0] * size[1])
+    uniform = rng.uniforms(seed, "corruptions/snow", ids, 1, stream=1)[:, 0].to(torch.float64)
     return {"normals": shaped(normals, size, channels=None), "angles": uniform * 90 - 135}
 
 

@@ -8,7 +8,7 @@ equalised and embossed, gives its brightness.
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._borders import padded
 from randhead.corruptions._bytes import clipped, shaped, truncated
 from randhead.corruptions._canny import outlines
@@ -47,7 +47,7 @@ SOLID = 0.8  # mud thinner than this is left out
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Normals (B, H, W) float32."""
-    normals = seeds.long_normals(seed, "corruptions/spatter", ids, size[0] * size[1])
+    normals = rng.long_normals(seed, "corruptions/spatter", ids, size[0] * size[1])
     return {"normals": shaped(normals, size, channels=None)}
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.corruptions._bytes import clipped, shaped
 
 GROUP, ORDER = "extra", 16
@@ -16,7 +16,7 @@ LEVELS = {  # sigma, relative to the pixel
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
     """Normals (B, 3, H, W) float32."""
     count = 3 * size[0] * size[1]
-    return {"normals": shaped(seeds.long_normals(seed, "corruptions/speckle_noise", ids, count), size)}
+    return {"normals": shaped(rng.long_normals(seed, "corruptions/speckle_noise", ids, count), size)}
 
 
 def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:

@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from randhead import catalog, data_name
+from randhead import registry
+from randhead.config import data_source
 from randhead.datasets import _decode
+from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._folders import image_files
+from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
 from randhead.errors import UsageError
 
@@ -25,37 +28,16 @@ __all__ = [
     "Images",
     "Options",
     "Split",
+    "Subset",
     "TensorImages",
     "channel_statistics",
+    "divide_classes",
     "image_files",
     "load",
     "read_image",
 ]
 
 GIBIBYTE = 1 << 30
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images with their labels, (N,) int64 on the device of the images."""
-
-    images: Images
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A loaded data set.  `splits` has the keys train, val and test; `bad_images` lists what was left out, and why."""
-
-    name: str
-    class_names: tuple[str, ...]
-    splits: dict[str, Split]
-    image_size: int
-    bad_images: tuple[str, ...] = ()
-    mirrors: bool = True  # whether a mirrored image keeps its class; digits do not
 
 
 def _download_folder() -> Path:
@@ -101,10 +83,10 @@ def load(name_or_folder: str | Path, **options) -> Dataset:
     unknown name or option value, DataError for images that are missing or cannot be used.
     """
     options = Options(**options)
-    found = data_name.find(name_or_folder)
+    found = data_source.find(name_or_folder)
     if isinstance(found, Path):
-        return catalog.load("datasets", "image_folder").load(options, found)
-    return catalog.load("datasets", found).load(options)
+        return registry.load("datasets", "image_folder").load(options, found)
+    return registry.load("datasets", found).load(options)
 
 
 def read_image(path: Path, size: int) -> Tensor:

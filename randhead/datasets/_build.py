@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from randhead import seeds
+from randhead import rng
 from randhead.datasets import Dataset, Options, Split
 from randhead.datasets._images import Images, TensorImages
 from randhead.errors import DataError
@@ -20,7 +20,7 @@ def held_out(labels: Tensor, ids: Tensor, share: float, *, seed: int, purpose: s
     Each class gives the same share, rounded, but at least one image, and keeps at least one.  Which of them depends on
     the seed and the ids alone.
     """
-    drawn = seeds.words(seed, purpose, ids, 2)
+    drawn = rng.words(seed, purpose, ids, 2)
     order = torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
     order = order[torch.argsort(labels[order], stable=True)]  # by class, at random within it
     counts = torch.bincount(labels)

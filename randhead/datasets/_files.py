@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from randhead import seeds
+from randhead import rng
 from randhead.datasets import Dataset, Options, _parallel
 from randhead.datasets._build import build, complete
 from randhead.datasets._decode import HINT, BadImage, decode, dimensions, ignore_pillow_warnings
@@ -125,7 +125,7 @@ def _rows(listing: Listing, good: list[int]) -> dict[str, torch.Tensor]:
 def _ids(listing: Listing) -> list[int]:
     """An image is known by its place in the folder, so adding others moves few from one split to another."""
     names = [path.relative_to(listing.root).as_posix() for path in listing.paths]
-    return [seeds.name_id(name.encode("utf-8", "backslashreplace").decode()) for name in names]
+    return [rng.name_id(name.encode("utf-8", "backslashreplace").decode()) for name in names]
 
 
 def _resident(pixels: np.ndarray, options: Options) -> Callable:

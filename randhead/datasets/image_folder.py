@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
-from randhead import data_name
+from randhead.config import data_source
 from randhead.datasets import Dataset, Options
 from randhead.datasets._decode import EXTENSIONS
 from randhead.datasets._files import Listing, find_bad, load_files
@@ -31,7 +31,7 @@ def load(options: Options, folder: Path | None = None) -> Dataset:
 
 def scan(folder: Path, *, workers: int, progress: Callable[[int, int], None] | None = None) -> list[tuple[Path, str]]:
     """The images of a folder that cannot be used, each with the reason.  Raises DataError for a wrong layout."""
-    return find_bad(listing(data_name.folder(folder)).paths, workers=workers, progress=progress)
+    return find_bad(listing(data_source.folder(folder)).paths, workers=workers, progress=progress)
 
 
 def listing(folder: Path) -> Listing:
@@ -64,7 +64,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
             found[split] = path
     if "train" not in found:
         if found and len(found) == len(folders):
-            raise DataError(f"{folder}: there is {' and '.join(sorted(found))} but no train", hint=data_name.LAYOUT)
+            raise DataError(f"{folder}: there is {' and '.join(sorted(found))} but no train", hint=data_source.LAYOUT)
         return {"train": folder}
     held_out = [split for split in ("val", "test") if split in found]
     if not held_out:
@@ -88,7 +88,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     folders = {path.name: path for path in _folders(folder)}
     if not folders:
         loose = " (the images lie loose in it)" if image_files(folder) else ""
-        raise DataError(f"{folder}: no class folders{loose}", hint=data_name.LAYOUT)
+        raise DataError(f"{folder}: no class folders{loose}", hint=data_source.LAYOUT)
     for name, path in folders.items():
         if any(unicodedata.category(character) in UNPRINTABLE for character in name):
             raise DataError(f"{str(path)!r}: a class name with bytes that cannot be printed", hint="rename the folder")

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from randhead import recipes
-from randhead.config import Config
+from randhead.config import Config, recipes
 from randhead.files import atomic_write
 from randhead.runs import Run
 

@@ -1,4 +1,4 @@
-"""Runs side by side: what `randhead.comparison.compare` found of one analysis, as tables and a picture."""
+"""Runs side by side: what `randhead.evaluation.comparison.compare` found of one analysis, as tables and a picture."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

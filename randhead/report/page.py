@@ -10,12 +10,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from randhead import __version__, catalog
-from randhead.comparison import arms
-from randhead.inspection import Measured, Results
+from randhead import __version__, registry
+from randhead.evaluation.analysis import Measured, Results
+from randhead.evaluation.comparison import arms
+from randhead.evaluation.inputs import OneRun
 from randhead.report import canvas, differences, projections, sections
 from randhead.report.sections import Listing, Picture, words
-from randhead.subjects import OneRun
 
 HERE = Path(__file__).parent
 LARGE = 6.5  # inches; wider pictures get a line of their own, and scroll on a phone
@@ -23,7 +23,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def render(results: Results, comparison: dict[str, dict[str, Any]]) -> str:
-    """The page of analyses of one or more runs; `comparison` holds `randhead.comparison.compare` of each analysis."""
+    """The page of analyses of one or more runs; `comparison` holds `comparison.compare` of each."""
     members = results.members
     if len(members) == 1:
         blocks = _run_blocks(members[0], results.each[0], names=members[0].loaded.class_names, prefix="")
@@ -114,7 +114,7 @@ def _compared(name: str, found: dict[str, Any], chosen: list[str]) -> str:
 
 def _analysis(name: str, measured: Measured, names: tuple[str, ...], *, prefix: str) -> str:
     findings = measured.findings
-    lead = inspect.getdoc(catalog.load("analyses", name)).splitlines()[0].partition(": ")[2]
+    lead = inspect.getdoc(registry.load("analyses", name)).splitlines()[0].partition(": ")[2]
     lead = lead[:1].upper() + lead[1:]
     tiles = "".join(
         f"<div><b>{_words(value)}</b><span>{escape(words(key))}</span></div>"

@@ -14,7 +14,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from randhead import seeds
+from randhead import rng
 from randhead.report.canvas import INK, look, panels, short
 from randhead.report.sections import Picture
 
@@ -44,9 +44,9 @@ def pictures(
 
 def choose(labels: Tensor, num_classes: int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Which classes (sorted) and which samples (in order) are shown."""
-    classes = seeds.permutation(seed, "report/classes", num_classes)[:CLASSES].sort().values
+    classes = rng.permutation(seed, "report/classes", num_classes)[:CLASSES].sort().values
     rows = torch.isin(labels, classes).nonzero().flatten()
-    order = seeds.permutation(seed, "report/samples", len(rows))[:SAMPLES].sort().values
+    order = rng.permutation(seed, "report/samples", len(rows))[:SAMPLES].sort().values
     return classes, rows[order]
 
 
@@ -64,7 +64,7 @@ def principal(points: Tensor, vectors: Tensor) -> tuple[tuple[Tensor, Tensor], T
 def t_sne(points: Tensor, vectors: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
     """Coordinates of points (n, D) and vectors (k, D), embedded together."""
     both = torch.cat((points, vectors)).numpy()
-    state = seeds.key(seed, "report/t-sne")[0]
+    state = rng.key(seed, "report/t-sne")[0]
     perplexity = min(PERPLEXITY, (len(both) - 1) / 3)
     found = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=state).fit_transform(both)
     found = torch.from_numpy(found)

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from randhead.corruption_metrics import BENCHMARK, GROUPS
 from randhead.files import atomic_write
 from randhead.report.figures import BLUE, INK, ORANGE, picture
+from randhead.robustness.metrics import BENCHMARK, GROUPS
 
 COLOURS = (BLUE, ORANGE, "#5a9e6f", "#a3589c", "#7a6a53")
 OWN = "own"

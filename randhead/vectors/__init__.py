@@ -16,7 +16,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from randhead import catalog
+from randhead import registry
 from randhead.errors import UsageError
 
 NEAREST_WITHOUT_LIMIT = "uniform, gaussian and rademacher hold any number of classes"
@@ -73,7 +73,7 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
         module.read(Path(source), dim, num_classes)
     limit = module.limit(dim)
     if limit is not None and num_classes is not None and num_classes > limit:
-        packed = catalog.load("vectors", "packed").limit(dim)
+        packed = registry.load("vectors", "packed").limit(dim)
         better = "use packed for well separated vectors beyond that; " if limit < num_classes <= packed else ""
         raise UsageError(
             f"{geometry} holds at most {limit} classes in {dim} dimensions, {num_classes} are asked for",
@@ -83,13 +83,13 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
 
 def is_by_row(geometry: str) -> bool:
     """Whether a row of this geometry is a function of (seed, id, dim) alone, so that it need not be stored."""
-    return catalog.load("vectors", geometry.partition(":")[0]).BY_ROW
+    return registry.load("vectors", geometry.partition(":")[0]).BY_ROW
 
 
 def _resolve(geometry: str) -> tuple[ModuleType, str]:
     """The module of a geometry, and the path of its file where it is one."""
     name, _, source = geometry.partition(":")
-    module = catalog.load("vectors", name)
+    module = registry.load("vectors", name)
     if (name == "file") != bool(source):
         raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint="write file:PATH")
     return module, source

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 
 
 def axes(count: int, dim: int, *, seed: int, purpose: str) -> Tensor:
@@ -11,7 +11,7 @@ def axes(count: int, dim: int, *, seed: int, purpose: str) -> Tensor:
 
     Axis i is the part of the i-th Gaussian vector that is orthogonal to those before it.
     """
-    gaussian = seeds.normals(seed, purpose, torch.arange(count), dim).to(torch.float64)
+    gaussian = rng.normals(seed, purpose, torch.arange(count), dim).to(torch.float64)
     q, r = torch.linalg.qr(gaussian.T)
     # QR of a Gaussian is Haar only after fixing the signs of R's diagonal (Mezzadri 2007).
     return (q * r.diagonal().sign()).T

@@ -1,11 +1,11 @@
 """Standard normal entries, then L2-normalised: directions uniform on the sphere.
 
-The normals are integers over a power of two (quantiles of 16 random bits, as of `seeds.normals`), so the norm is exact.
+The normals are integers over a power of two (quantiles of 16 random bits, as of `rng.normals`), so the norm is exact.
 """
 
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.vectors._exact import parts, unit_
 
 BY_ROW = True
@@ -13,9 +13,9 @@ BY_ROW = True
 
 def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
     """Uniformly random directions: ids (N,) int64, written to `out` (N, dim) float32."""
-    drawn = seeds.signed_halves(seed, "vectors/gaussian", ids, dim)
+    drawn = rng.signed_halves(seed, "vectors/gaussian", ids, dim)
     for entries, halves in parts(out, drawn):
-        unit_(entries.copy_(seeds.normals_of(halves)))
+        unit_(entries.copy_(rng.normals_of(halves)))
 
 
 def limit(dim: int) -> None:

@@ -16,7 +16,7 @@ Needs a power of two for D.
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.errors import UsageError
 
 BY_ROW = True
@@ -35,7 +35,7 @@ def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:
     """The sign diagonals of blocks of `dim` classes: (N,) int64 -> (N, dim) int8, 1 where the sign is minus."""
     pivots, free = _columns(dim)
     length = min(len(free), 64 - len(pivots))  # the block number of a 63-bit id has 63 - log2(D) bits
-    drawn = seeds.bits(seed, PURPOSE, blocks, dim)
+    drawn = rng.bits(seed, PURPOSE, blocks, dim)
     code_word = walsh((drawn[:, pivots[1:]] << torch.arange(len(pivots) - 1, device=blocks.device)).sum(dim=1), dim)
     code_word ^= drawn[:, :1].to(torch.int8)
     coset = drawn.to(torch.int8)
@@ -74,7 +74,7 @@ def _scramble(numbers: Tensor, length: int, seed: int) -> Tensor:
     """A random bijection of the integers below 2^length, so that neighbouring blocks differ in half of their bits."""
     mask = (1 << length) - 1
     for turn in range(4):
-        low, high = seeds.key(seed, f"{PURPOSE}/scramble/{turn}")
+        low, high = rng.key(seed, f"{PURPOSE}/scramble/{turn}")
         # Adding, multiplying by an odd number and xoring with the high half can all be undone.
         numbers = ((numbers + (low >> 1 & mask)) * ((high << 32 | low | 1) & mask)) & mask
         numbers = numbers ^ (numbers >> (length + 1) // 2)

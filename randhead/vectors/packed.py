@@ -8,13 +8,13 @@
   vectors have 0.55 and 0.41 and Levenshtein's bound is 0.09 and 0.04.  The same seed gives the same vectors on the
   same machine; another one's rounding, grown over the steps, moved entries by 1e-4.
 
-`randhead.preflight` puts what was reached beside the bounds of Welch and Levenshtein.
+`randhead.head.preflight_check` puts what was reached beside the bounds of Welch and Levenshtein.
 """
 
 import torch
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.vectors._rotation import axes
 from randhead.vectors.simplex import vertices
 
@@ -32,7 +32,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
     if num_classes <= 2 * dim:
         vectors = _simplices(num_classes, dim, seed=seed)
     else:
-        start = seeds.normals(seed, "vectors/packed", torch.arange(num_classes), dim).to(torch.float64)
+        start = rng.normals(seed, "vectors/packed", torch.arange(num_classes), dim).to(torch.float64)
         vectors = spread(start / start.norm(dim=1, keepdim=True))
     return vectors.to(torch.float32).to(ids.device)[ids]
 

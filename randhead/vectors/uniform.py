@@ -6,7 +6,7 @@ Shalev, Shalev and Keshet, "Redesigning the classification layer by randomizing 
 
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.vectors._exact import parts, unit_
 
 BY_ROW = True
@@ -14,7 +14,7 @@ BY_ROW = True
 
 def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
     """Unit vectors of uniform integers: ids (N,) int64, written to `out` (N, dim) float32."""
-    drawn = seeds.signed_halves(seed, "vectors/uniform", ids, dim)
+    drawn = rng.signed_halves(seed, "vectors/uniform", ids, dim)
     for entries, halves in parts(out, drawn):
         # Exact: bits * 25 has 21 bits.  floor(bits * 200 / 65536 - 100) is the integer.
         unit_(entries.copy_(halves).mul_(200 / 65536).floor_(), largest=100)

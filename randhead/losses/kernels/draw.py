@@ -1,10 +1,10 @@
-"""Class vectors drawn by a Triton kernel: the bits of `seeds.py`, entries as in `randhead.vectors`."""
+"""Class vectors drawn by a Triton kernel: the bits of `rng.py`, entries as in `randhead.vectors`."""
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from randhead import seeds
+from randhead import rng
 from randhead.losses._rows import DrawnRows
 
 SIGNS, UNIFORM, GAUSSIAN = range(3)
@@ -17,8 +17,8 @@ def into(space: Tensor, rows: DrawnRows, start: int, count: int) -> None:
     """Write rows start..start+count-1, over their unit in bfloat16, to the first rows of `space` (T, D)."""
     kind, dim = KINDS[rows.geometry], space.shape[1]
     at_once, blocks = shape(kind, dim)
-    key = seeds.key(rows.seed, f"vectors/{rows.geometry}")
-    table = seeds._normal_table(space.device) if kind == GAUSSIAN else space
+    key = rng.key(rows.seed, f"vectors/{rows.geometry}")
+    table = rng._normal_table(space.device) if kind == GAUSSIAN else space
     names = space if rows.names is None else rows.names
     draw_rows[(triton.cdiv(count, at_once),)](
         space, names, table, start, count, dim, *key,

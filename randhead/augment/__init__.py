@@ -1,0 +1,1 @@
+"""How training varies images: crops, and strong views."""

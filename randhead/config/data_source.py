@@ -1,0 +1,51 @@
+"""What `--data` names: a set of randhead, or a folder of images.  Needs no torch: a typing error is told at once."""
+
+import os
+from pathlib import Path
+from stat import S_ISDIR
+
+from randhead import registry
+from randhead.errors import DataError, UsageError, guess
+
+LAYOUT = "a folder of images holds one folder a class: train/CLASS/ and test/CLASS/ (or val/), or CLASS/ alone"
+
+
+def find(name: str | Path) -> str | Path:
+    """The name of a set, or the folder that exists.  A set wins over a folder of its name: write ./NAME for the folder.
+
+    Raises UsageError for a name that is neither, DataError for a path that leads to no folder.
+    """
+    text = str(name)
+    if text in registry.names("datasets"):
+        return text
+    if text and (isinstance(name, Path) or "/" in text or os.sep in text or os.access(text, os.F_OK)):
+        return folder(text)
+    sets = [known for known in registry.names("datasets") if known != "image_folder"]
+    hint = f"{guess(text, [*sets, *_folders(Path())])}known: {', '.join(sets)}; {LAYOUT}"
+    raise UsageError(f"unknown dataset {text!r}, and no such folder", hint=hint)
+
+
+def folder(path: str | Path) -> Path:
+    """A folder that exists; its path may begin with ~ or ~USER.  Raises DataError where there is none."""
+    try:
+        path = Path(path).expanduser()
+        mode = path.stat().st_mode
+    except RuntimeError:
+        raise DataError(f"{path}: no such user", hint="give the path of a folder of images") from None
+    except (FileNotFoundError, NotADirectoryError):
+        near = guess(path.name, _folders(path.parent), show=lambda name: str(path.parent / name))
+        raise DataError(f"{path}: no such folder", hint=near + LAYOUT) from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", hint="give the path of a folder of images") from None
+    if not S_ISDIR(mode):
+        raise DataError(f"{path}: a file, not a folder", hint=f"unpack archives first; {LAYOUT}")
+    return path
+
+
+def _folders(parent: Path) -> list[str]:
+    """The names of the folders in a folder, none where it cannot be read."""
+    try:
+        with os.scandir(parent) as found:
+            return sorted(entry.name for entry in found if not entry.name.startswith(".") and entry.is_dir())
+    except OSError:
+        return []

@@ -1,0 +1,79 @@
+"""Classes that training leaves out, so that what it learned can be tried on concepts it never met."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from randhead import rng
+from randhead.datasets._dataset import Dataset, Split
+from randhead.datasets._images import Images
+from randhead.errors import UsageError, unknown
+
+FEWEST = 2  # classes on either side: one class cannot be told from anything
+
+
+class Subset:
+    """Some of the images of another set: rows (N,) int64, on the CPU."""
+
+    def __init__(self, images: Images, rows: Tensor):
+        self.images, self.rows = images, rows
+        self.shape = images.shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """As in `randhead.datasets.Images`."""
+        return self.images.batches(self.rows[order.cpu()], batch_size)
+
+
+def chosen(setting: str, class_names: tuple[str, ...], *, seed: int) -> list[int]:
+    """The classes that a setting leaves out: a number of them, drawn by `seed`, or names with commas between them.
+
+    "3" is a number; the class of that name is "3,".  Raises UsageError for names that are not there, and where fewer
+    than two classes would be on either side.
+    """
+    text = setting.strip()
+    if text.isdecimal():
+        count = int(text)
+        _check(count, len(class_names))
+        order = rng.permutation(seed, "data/hold-out-classes", len(class_names))
+        return sorted(order[:count].tolist())
+    wanted = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in wanted:
+        if name not in class_names:
+            raise unknown("class to hold out", name, class_names)
+    _check(len(wanted), len(class_names))
+    return sorted(class_names.index(name) for name in wanted)
+
+
+def part(dataset: Dataset, classes: list[int]) -> Dataset:
+    """The images of some classes only, which are numbered anew in their order."""
+    names = tuple(dataset.class_names[k] for k in classes)
+    number = torch.full((len(dataset.class_names),), -1)
+    number[classes] = torch.arange(len(classes))
+    splits = {name: _part(split, number) for name, split in dataset.splits.items()}
+    return replace(dataset, class_names=names, splits=splits)
+
+
+def divide_classes(dataset: Dataset, setting: str, *, seed: int) -> tuple[Dataset, Dataset]:
+    """The data set without the classes of a setting, and these classes alone."""
+    held = chosen(setting, dataset.class_names, seed=seed)
+    kept = [k for k in range(len(dataset.class_names)) if k not in held]
+    return part(dataset, kept), part(dataset, held)
+
+
+def _part(split: Split, number: Tensor) -> Split:
+    labels = number.to(split.labels.device)[split.labels]
+    rows = (labels >= 0).nonzero().flatten()
+    return Split(Subset(split.images, rows.cpu()), labels[rows])
+
+
+def _check(count: int, total: int) -> None:
+    if count < FEWEST or total - count < FEWEST:
+        raise UsageError(
+            f"data.hold_out_classes leaves {count} of {total} classes out",
+            hint=f"{FEWEST} classes or more are needed on either side",
+        )

@@ -1,0 +1,54 @@
+"""What this machine offers: the device, the arithmetic it is fast at, the versions that were used."""
+
+import platform
+
+import torch
+import torchvision
+
+import randhead
+from randhead.errors import UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" stands for.  Raises UsageError for CUDA where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device can be used here", hint="use --device cpu, or look at: randhead doctor")
+    return torch.device(name)
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of "fp32", "bf16" or "auto", which takes bfloat16 where the processor multiplies it natively."""
+    if name == "auto":
+        return torch.bfloat16 if has_fast_bf16(device) else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 on the device; on others it is emulated, and slower."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return any(_has(feature) for feature in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, for reports."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    return {
+        "randhead": randhead.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _has(feature: str) -> bool:
+    """torch.cpu tells these by private functions, which not every version has."""
+    return bool(getattr(torch.cpu, feature, lambda: False)())

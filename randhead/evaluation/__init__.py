@@ -1,0 +1,1 @@
+"""What a trained run is worth: classification metrics, features, analyses and comparisons of runs."""

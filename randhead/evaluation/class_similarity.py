@@ -1,0 +1,92 @@
+"""Which classes look alike, from sources that do not depend on the run that is analyzed: pixels, a run, a taxonomy."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from randhead.analyses import similarity
+from randhead.datasets import Split
+from randhead.errors import DataError, UsageError
+from randhead.evaluation import metrics
+
+BATCH = 1024
+LAYOUT = "give a K x K matrix as .npy or .csv, or a text file with a line for each class: cat: animal/mammal"
+
+
+def mean_images(split: Split, num_classes: int) -> Tensor:
+    """The mean image of every class, pixels in 0..255: (K, C * H * W) float64, zeros for a class without images."""
+    sums = torch.zeros(num_classes, int(np.prod(split.images.shape)), dtype=torch.float64)
+    batches = split.images.batches(torch.arange(len(split)), BATCH)
+    labels = split.labels.cpu()
+    for images, y in zip(batches, labels.split(BATCH), strict=True):
+        sums.index_add_(0, y, images.cpu().flatten(1).double())
+    return sums / torch.bincount(labels, minlength=num_classes).clamp_min(1)[:, None]
+
+
+def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Means (K, D) float64 of features (N, D).  Raises DataError for a class without samples: it looks like nothing."""
+    counts = torch.bincount(labels, minlength=num_classes)
+    if not counts.all():
+        raise DataError(
+            f"class {int((counts == 0).nonzero()[0])} has no sample: its likeness to others is unknown",
+            hint="use images of all classes of the run",
+        )
+    sums = torch.zeros(num_classes, features.shape[1], dtype=torch.float64)
+    return sums.index_add_(0, labels, features.double()) / counts[:, None]
+
+
+def of_run(features: Tensor, predictions: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
+    """Likeness (K, K) by another run: cosines of its class means, and how often it confuses two classes."""
+    counts = metrics.confusion(labels, predictions, num_classes)
+    return {
+        "reference_means": similarity.cosines(class_means(features, labels, num_classes)),
+        "reference_confusion": similarity.symmetrised(counts),
+    }
+
+
+def read(path: Path, class_names: tuple[str, ...]) -> Tensor:
+    """Likeness (K, K) float64 from a file: a matrix (.npy, .csv), its rows in the order of the class names, or paths.
+
+    A line of paths is "class: a/b/c", from the root down; `similarity.common_ancestry` says what becomes of them.
+    Raises UsageError where the file cannot be used.
+    """
+    kind = path.suffix.lower()
+    try:
+        if kind == ".npy":
+            matrix = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64))
+        elif kind == ".csv":
+            matrix = torch.from_numpy(np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64))
+        else:
+            paths = _paths(path, path.read_text(encoding="utf-8"))
+            return similarity.common_ancestry([_of_class(path, paths, name) for name in class_names])
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", hint=LAYOUT) from None
+    except (ValueError, TypeError, EOFError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})", hint=LAYOUT) from None
+    if matrix.shape != (len(class_names), len(class_names)):
+        expected = (len(class_names), len(class_names))
+        raise UsageError(f"{path}: must be {expected} for the classes of the run, got {tuple(matrix.shape)}")
+    return matrix
+
+
+def _paths(file: Path, text: str) -> dict[str, list[str]]:
+    paths = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, colon, route = line.rpartition(":")
+        steps = [step.strip() for step in route.split("/") if step.strip()]
+        if not colon or not steps:
+            raise UsageError(f"{file}: line {number} is not a class and its path: {line.strip()[:60]!r}", hint=LAYOUT)
+        if name.strip() in paths:
+            raise UsageError(f"{file}: line {number} names {name.strip()!r} again", hint="keep one line a class")
+        paths[name.strip()] = steps
+    return paths
+
+
+def _of_class(file: Path, paths: dict[str, list[str]], name: str) -> list[str]:
+    if name not in paths:
+        raise UsageError(f"{file}: has no line for class {name!r}", hint=LAYOUT)
+    return paths[name]

@@ -1,0 +1,130 @@
+"""Features of a run, extracted once for each split and kept in the run folder, in features/.
+
+A file belongs to weights and to images: its name holds the data, the split and the weights' hash, its document a
+fingerprint of all that the features depend on.  Whatever does not match is extracted anew and written over.
+"""
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from randhead.datasets import Dataset, FileImages, Images, Split, Subset
+from randhead.errors import RunError
+from randhead.evaluation.features import embeddings, extract
+from randhead.runs import checkpoint, slug
+from randhead.runs.loading import LoadedRun
+
+BATCH = 1024
+HEX = 12  # digits of the weights' hash in a file name
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a run makes of a split: features (N, D) as they meet the class vectors, labels (N,), predictions (N,).
+
+    Images of other classes than the run's have no predictions: they would say nothing.
+    """
+
+    features: Tensor
+    labels: Tensor
+    predictions: Tensor | None = None
+
+
+def features(
+    loaded: LoadedRun,
+    dataset: Dataset,
+    split: str,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Extracted:
+    """Features (float32), predictions and labels of a split, in its order, on the CPU; from the run folder if there.
+
+    A damaged file is extracted anew, and a folder that cannot be written to is worked without: `warn` is told.  Raises
+    StopRequested where `stop` answers True.
+    """
+    path, identity = file_of(loaded, dataset, split), _identity(loaded, dataset.splits[split])
+    found = _read(path, identity, warn)
+    if found is not None:
+        return found
+    made = _extract(loaded, dataset, split, stop)
+    try:
+        checkpoint.save(path, {name: tensor for name, tensor in vars(made).items() if tensor is not None}, identity)
+    except RunError as error:
+        warn(f"features are not kept: {error.message}")
+    _sweep(path)
+    return made
+
+
+def file_of(loaded: LoadedRun, dataset: Dataset, split: str) -> Path:
+    """Where the features of a split are kept."""
+    part = "" if _of_its_classes(loaded, dataset) else "others-"
+    name = f"{slug(dataset.name)}-{part}{split}-{loaded.weights_sha256[:HEX]}.safetensors"
+    return loaded.run.features / name
+
+
+def fingerprint(images: Images) -> str:
+    """A hash of images: of their pixels, or of the paths, sizes and times of the files that they are decoded from."""
+    digest = hashlib.sha256(repr(tuple(images.shape)).encode())
+    if isinstance(images, Subset):
+        digest.update(fingerprint(images.images).encode() + images.rows.numpy().tobytes())
+    elif isinstance(images, FileImages):
+        for path in images.paths:
+            facts = path.stat()
+            digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    else:
+        for batch in images.batches(torch.arange(len(images)), BATCH):
+            digest.update(batch.cpu().contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _of_its_classes(loaded: LoadedRun, dataset: Dataset) -> bool:
+    return loaded.config.data.labels == "class" and tuple(dataset.class_names) == loaded.class_names
+
+
+def _extract(loaded: LoadedRun, dataset: Dataset, split: str, stop: Callable[[], bool]) -> Extracted:
+    images = dataset.splits[split]
+    if not _of_its_classes(loaded, dataset):
+        return Extracted(embeddings(loaded.model, images, loaded.preprocess, stop=stop), images.labels.cpu())
+    found, answers = extract(loaded.model, images, loaded.preprocess, stop=stop)
+    return Extracted(found, images.labels.cpu(), answers.predictions)
+
+
+def _identity(loaded: LoadedRun, split: Split) -> dict[str, Any]:
+    """All that the features depend on, ready for JSON."""
+    preprocess = loaded.preprocess
+    return {
+        "weights": loaded.weights_sha256,
+        "images": fingerprint(split.images),
+        "labels": hashlib.sha256(split.labels.cpu().numpy().tobytes()).hexdigest(),
+        "normalisation": [preprocess.mean.tolist(), preprocess.std.tolist()],
+        "precision": f"{preprocess.precision} on {preprocess.device.type}",
+    }
+
+
+def _read(path: Path, identity: dict[str, Any], warn: Callable[[str], None]) -> Extracted | None:
+    if not path.exists():
+        return None
+    try:
+        tensors, document = checkpoint.load(path)
+        return Extracted(**tensors) if document == identity else None
+    except (RunError, TypeError) as error:
+        warn(f"{error.message if isinstance(error, RunError) else path}; the features are extracted anew")
+        return None
+
+
+def _sweep(path: Path) -> None:
+    """Delete what other weights left of the same split."""
+    stem = re.escape(path.name[: -len(".safetensors") - HEX])
+    older = re.compile(rf"{stem}[0-9a-f]{{{HEX}}}\.safetensors")
+    for file in path.parent.glob("*") if path.parent.is_dir() else ():
+        if file != path and older.fullmatch(file.name):
+            with contextlib.suppress(OSError):
+                file.unlink()

@@ -1,0 +1,86 @@
+"""The course of a training, from its log and the checkpoints that are kept: subject "training" of an analysis."""
+
+import json
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from randhead.errors import RunError
+from randhead.evaluation.inputs import View
+from randhead.evaluation.session import Library
+from randhead.runs import checkpoint
+from randhead.runs.loading import LoadedRun
+
+APART = ("epoch", "step", "train_loss", "seconds")  # of a line of the log, what is no series
+
+
+class Training:
+    """Its properties are the arguments that an analysis of a training may name."""
+
+    def __init__(self, library: Library, loaded: LoadedRun, view: View):
+        self.library, self.loaded = library, loaded
+        self.num_classes = loaded.model.head.num_classes
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, one an epoch.  Raises RunError where there are none."""
+        path = self.loaded.run.metrics_path
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [{"step": int(line["step"]), "train_loss": float(line["train_loss"]), **line} for line in lines]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: not a log of a training ({error})", hint="train again with --fresh") from None
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What was looked at, ready for JSON."""
+        return {"epochs": len(self.log)}
+
+    @property
+    def steps(self) -> Tensor:
+        """(T,) int64: the last step of each epoch."""
+        return torch.tensor([line["step"] for line in self.log])
+
+    @property
+    def loss(self) -> Tensor:
+        """(T,) float64: the mean training loss of each epoch."""
+        return torch.tensor([line["train_loss"] for line in self.log], dtype=torch.float64)
+
+    @property
+    def cosine_scale(self) -> float | None:
+        """The scale of a cosine head at the end."""
+        head = self.loaded.model.head
+        return float(head.scale) if head.scoring == "cosine" else None
+
+    @property
+    def series(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Every other figure of the log, over the steps that have it."""
+        names = dict.fromkeys(name for line in self.log for name in line if name not in APART)
+        points = {n: [(line["step"], line[n]) for line in self.log if _is_number(line.get(n))] for n in names}
+        return {
+            name: (torch.tensor([s for s, _ in found]), torch.tensor([v for _, v in found], dtype=torch.float64))
+            for name, found in points.items()
+            if found
+        }
+
+    @cached_property
+    def class_vectors(self) -> tuple[Tensor, Tensor] | None:
+        """Steps (C,) and learned class vectors (C, K, D), from the start on; None for fixed ones, which do not move."""
+        head = self.loaded.model.head
+        if not head.trainable:
+            return None
+        kept = {0: head.draw()}
+        for step in checkpoint.saved_steps(self.loaded.run.checkpoints):
+            try:
+                kept[step] = checkpoint.load(checkpoint.step_path(self.loaded.run.checkpoints, step))[0][
+                    "model/head.vectors"
+                ]
+            except (RunError, KeyError) as error:
+                self.library.warn(f"step {step} is left out: {error}")
+        return torch.tensor(list(kept)), torch.stack(list(kept.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,39 @@
+"""How uint8 images become what a backbone takes: moved to the device, normalised, channels last."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How uint8 images become what a backbone takes: moved, normalised, channels last."""
+
+    mean: Tensor  # (3,), of pixels in [0, 1]
+    std: Tensor
+    device: torch.device
+    precision: torch.dtype
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) -> float (B, 3, H, W) on the device."""
+        images = images.to(self.device, non_blocking=True)
+        return normalise(images, self.mean, self.std, channels_last=True)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a backbone runs."""
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision if enabled else torch.bfloat16, enabled=enabled)
+
+
+def normalise(
+    images: Tensor, mean: Tensor, std: Tensor, *, dtype: torch.dtype = torch.float32, channels_last: bool = False
+) -> Tensor:
+    """(images / 255 - mean) / std: images (B, C, H, W) uint8, mean and std (C,) -> (B, C, H, W) of `dtype`.
+
+    mean and std are of pixels scaled to [0, 1], as `datasets.channel_statistics` gives them.  Computed in float32.
+    """
+    mean, std = (value.to(images.device, torch.float64)[:, None, None] for value in (mean, std))
+    scaled = images.to(torch.float32).mul_((1 / (255 * std)).float()).add_((-mean / std).float()).to(dtype)
+    # In this order: arithmetic on (C,) values along a channels-last batch takes seven times as long on a CPU.
+    return scaled.contiguous(memory_format=torch.channels_last) if channels_last else scaled

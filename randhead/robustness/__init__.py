@@ -1,0 +1,1 @@
+"""Accuracy under image corruptions: the grid, its accumulator, its metrics, released sets."""

@@ -1,0 +1,105 @@
+"""Corrupted images as files, in the layouts of the released sets, which `published` reads.
+
+Sets of 32 px become NAME.npy and labels.npy as CIFAR-10-C has them, others NAME/SEVERITY/CLASS/ID.png, without loss.
+corruptions.json says what was written; the same command goes on in its own folder, another one is refused.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from randhead import corruptions
+from randhead.errors import UsageError
+from randhead.files import atomic_write, write_json
+from randhead.robustness.grid import CLEAN, Corrupted, Grid
+
+CIFAR_SIDE = 32
+MARKER = "corruptions.json"
+WORKERS = 8
+
+
+def write(folder: Path, source: Corrupted, grid: Grid, class_names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Write the corruptions of a grid, without the clean images; yields (done, total) of its corruptions.
+
+    Raises UsageError for a folder that holds something else, and for 32 px sets without all five severities.
+    """
+    grid = {name: tuple(severities) for name, severities in grid.items() if name != CLEAN}
+    arrays = source.split.images.shape[1:] == (CIFAR_SIDE, CIFAR_SIDE)
+    if arrays and any(severities != corruptions.SEVERITIES for severities in grid.values()):
+        raise UsageError("the layout of CIFAR-10-C has all five severities", hint="leave --severities out")
+    cells = {name: list(severities) for name, severities in grid.items()}
+    _claim(Path(folder), {"cells": cells, "classes": list(class_names), **source.identity()})
+    return (_write_arrays if arrays else _write_folders)(Path(folder), source, grid, class_names)
+
+
+def _claim(folder: Path, content: dict[str, Any]) -> None:
+    marker = folder / MARKER
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", hint="give a new folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        try:
+            same = json.loads(marker.read_text(encoding="utf-8")) == content
+        except (OSError, ValueError):
+            same = False
+        if not same:
+            raise UsageError(f"{folder} holds something else than these images", hint="give a new folder")
+    write_json(marker, content)
+
+
+def _write_arrays(folder: Path, source: Corrupted, grid: Grid, class_names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    labels = source.labels.cpu().repeat(len(corruptions.SEVERITIES)).numpy()
+    atomic_write(folder / "labels.npy", lambda fragment: _save(fragment, labels))
+    for done, (name, severities) in enumerate(grid.items(), start=1):
+        atomic_write(folder / f"{name}.npy", lambda f, name=name, s=severities: _fill(f, source, name, s))
+        yield done, len(grid)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def _fill(path: Path, source: Corrupted, name: str, severities: Sequence[int]) -> None:
+    n, side = len(source.labels), CIFAR_SIDE
+    shape = (len(severities) * n, side, side, 3)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    for start in range(0, n, source.batch):
+        stop = min(start + source.batch, n)
+        for severity, images in source.cells(name, severities, start, stop):
+            rows = slice((severity - 1) * n + start, (severity - 1) * n + stop)
+            array[rows] = images.permute(0, 2, 3, 1).cpu().numpy()
+    array.flush()
+
+
+def _write_folders(
+    folder: Path, source: Corrupted, grid: Grid, class_names: Sequence[str]
+) -> Iterator[tuple[int, int]]:
+    labels, n = source.labels.tolist(), len(source.labels)
+    blocks = range(0, n, source.block)
+    for name, severities in grid.items():
+        for severity in severities:
+            for class_name in class_names:
+                (folder / name / str(severity) / class_name).mkdir(parents=True, exist_ok=True)
+    done = 0
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for block in blocks:
+            for name, severities in grid.items():
+                for start in range(block, min(n, block + source.block), source.batch):
+                    stop = min(start + source.batch, n)
+                    places = [(class_names[labels[i]], int(source.ids[i])) for i in range(start, stop)]
+                    for severity, images in source.cells(name, severities, start, stop):
+                        root = folder / name / str(severity)
+                        paths = [root / label / f"{i:08}.png" for label, i in places]
+                        list(pool.map(_save_image, paths, images.cpu()))
+                done += 1
+                yield done, len(grid) * len(blocks)
+
+
+def _save_image(path: Path, image: torch.Tensor) -> None:
+    atomic_write(path, lambda fragment: Image.fromarray(image.permute(1, 2, 0).numpy()).save(fragment, format="PNG"))

@@ -1,0 +1,257 @@
+"""The released corrupted sets, and sets in their layouts: CIFAR-10-C, CIFAR-100-C, Tiny-ImageNet-C and ImageNet-C.
+
+Two layouts.  CIFAR: NAME.npy, uint8 (5 N, 32, 32, 3), severity 1 first, and labels.npy.  The others: folders
+NAME/SEVERITY/CLASS/ of image files, also inside the folders that their archives make (noise/, blur/, ...).  Images are
+never resized: larger ones are cropped to their centre, as ImageNet-C is evaluated.
+
+Known defects are looked for: the frost folder of one copy of Tiny-ImageNet-C holds all 1,000 classes of ImageNet
+(hendrycks/robustness, issue 60), which shifts every label of a reader that counts folders.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from randhead import corruptions
+from randhead.datasets import image_files
+from randhead.errors import DataError
+from randhead.evaluation import features
+from randhead.files import sha256
+from randhead.robustness.grid import Corrupted
+
+SEVERITIES = len(corruptions.SEVERITIES)
+# A larger image is cropped up to this: 256 px to 224, the usual central crop.  Beyond, it is another set.
+LARGEST_CROP = 256 / 224
+WORKERS = 8
+# Corruptions without chance: on the same image theirs and ours differ by rounding, or by how the set was stored.
+WITHOUT_CHANCE = ("jpeg_compression", "pixelate", "brightness", "contrast", "zoom_blur", "defocus_blur")
+CLOSE = 12.0  # grey levels, mean difference; unrelated photographs differ by 60
+LAYOUT = "a folder with labels.npy and NAME.npy files, or with folders NAME/SEVERITY/CLASS of images"
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """A corrupted set on disk, as a source of a grid (`grid.Source`).
+
+    `grid` has the corruptions and severities that are there, `notes` what was found odd.  `labels` (n,) count the
+    classes of the run.
+    """
+
+    name: str
+    labels: Tensor
+    grid: dict[str, tuple[int, ...]]
+    notes: tuple[str, ...]
+    key: dict[str, Any]  # tells its content from another's
+    read: Callable[[str, int, Tensor], Tensor]  # corruption, severity, indices -> uint8 (b, 3, H, W)
+    device: torch.device
+    batch: int
+    ids: Tensor
+
+    @property
+    def block(self) -> int:
+        """Nothing is shared between cells: one after the other."""
+        return -(-len(self.labels) // self.batch) * self.batch
+
+    def cells(self, name: str, severities: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
+        """As in `grid.Source`."""
+        for severity in severities:
+            yield severity, self.read(name, severity, self.ids[start:stop]).to(self.device)
+
+    def take(self, ids: Tensor) -> "PublishedSet":
+        """The set of the images `ids` alone."""
+        return replace(self, ids=self.ids[ids], labels=self.labels[ids.to(self.labels.device)])
+
+    def identity(self) -> dict[str, Any]:
+        """What its cells depend on, besides the model."""
+        return {**self.key, "ids": sha256(self.ids.numpy().tobytes())}
+
+
+def open_set(
+    folder: Path, class_names: Sequence[str], image_size: int, *, device: str | torch.device = "cpu"
+) -> PublishedSet:
+    """The set in a folder, for a run with these classes and this image size.
+
+    Raises DataError for a folder that is no such set, and for one whose sizes, shapes or labels do not fit.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder", hint=f"give {LAYOUT}")
+    if (folder / "labels.npy").exists():
+        found = _open_arrays(folder, class_names, image_size)
+    elif any(folder.glob("*.npy")):
+        raise DataError(f"{folder}: labels.npy is missing", hint="unpack the whole archive of the set")
+    else:
+        found = _open_folders(folder, class_names, image_size)
+    labels, *rest = found
+    place = torch.device(device)
+    ids = torch.arange(len(labels))
+    return PublishedSet(folder.name, labels.to(place), *rest, place, features.batch_size(image_size), ids)
+
+
+def same_images(found: PublishedSet, source: Corrupted) -> bool | None:
+    """Whether a set was made from the images of `source`, in order; None where no corruption can tell.
+
+    Equal labels say little where images are sorted by class, so the first batch of a corruption without chance decides.
+    """
+    if found.labels.tolist() != source.labels.tolist():
+        return False
+    name = next((name for name in WITHOUT_CHANCE if name in found.grid), None)
+    if name is None:
+        return None
+    severity, stop = found.grid[name][0], min(len(found.labels), found.batch)
+    (_, theirs), (_, ours) = (next(cells.cells(name, (severity,), 0, stop)) for cells in (found, source))
+    return (theirs.float() - ours.float()).abs().mean().item() < CLOSE
+
+
+def _open_arrays(folder: Path, class_names: Sequence[str], image_size: int) -> tuple:
+    arrays = {
+        name: _mapped(folder / f"{name}.npy") for name in corruptions.names() if (folder / f"{name}.npy").is_file()
+    }
+    if not arrays:
+        raise DataError(f"{folder}: no NAME.npy of a corruption", hint=f"give {LAYOUT}")
+    first = next(iter(arrays.values()))
+    for name, array in arrays.items():
+        _check_array(folder / f"{name}.npy", array, first, image_size)
+    n = len(first) // SEVERITIES
+    labels = _labels(folder / "labels.npy", n, len(class_names))
+
+    def read(name: str, severity: int, ids: Tensor) -> Tensor:
+        images = arrays[name][(severity - 1) * n + ids.numpy()]
+        return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+    files = [folder / f"{name}.npy" for name in arrays]
+    grid = dict.fromkeys(arrays, corruptions.SEVERITIES)
+    return labels, grid, (), {"set": [_state(file) for file in files]}, read
+
+
+def _check_array(file: Path, array: np.ndarray, first: np.ndarray, image_size: int) -> None:
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or len(array) % SEVERITIES or not len(array):
+        raise DataError(
+            f"{file}: {array.dtype} {array.shape} is not uint8 (5 N, H, W, 3)", hint="download the set again"
+        )
+    if array.shape[1:3] != (image_size, image_size):
+        raise _other_size(file, array.shape[2], array.shape[1], image_size)
+    if len(array) != len(first):
+        raise DataError(f"{file}: {len(array)} images, the others have {len(first)}", hint="download the set again")
+
+
+def _labels(file: Path, n: int, num_classes: int) -> Tensor:
+    """One label an image, (N,): labels.npy has them once, or again for each severity."""
+    labels = _mapped(file)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) not in (n, n * SEVERITIES):
+        raise DataError(
+            f"{file}: {labels.dtype} {labels.shape} does not fit {n} images at {SEVERITIES} severities",
+            hint="labels are integers, one an image, or one an image and severity",
+        )
+    blocks = torch.from_numpy(labels.astype(np.int64)).view(-1, n)
+    if not (blocks == blocks[0]).all():
+        raise DataError(f"{file}: the severities have different labels", hint="download the set again")
+    low, high = int(blocks.min()), int(blocks.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(
+            f"{file}: labels {low}..{high} do not fit a run of {num_classes} classes",
+            hint="CIFAR-10-C needs a run on cifar10, CIFAR-100-C one on cifar100",
+        )
+    return blocks[0].clone()
+
+
+def _mapped(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file}: not a readable array ({error})", hint="download the set again") from None
+
+
+def _open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> tuple:
+    roots = {name: root for name in corruptions.names() if (root := _root(folder, name)) is not None}
+    if not roots:
+        raise DataError(f"{folder}: no folder of a corruption", hint=f"give {LAYOUT}")
+    grid, notes = {}, []
+    files: list[str] | None = None
+    for name, root in roots.items():
+        severities = tuple(s for s in corruptions.SEVERITIES if (root / str(s)).is_dir())
+        if not severities:
+            raise DataError(f"{root}: no folder of a severity, 1 to 5", hint=f"give {LAYOUT}")
+        listings = [_listing(root / str(severity), class_names) for severity in severities]
+        extra = max(more for _, more in listings)
+        if extra:
+            notes.append(f"{name} holds {len(class_names) + extra} classes; only the run's {len(class_names)} are read")
+        files = listings[0][0] if files is None and not extra else files
+        if files is None or any(listed != files for listed, _ in listings):
+            notes.append(f"{name} is left out: its files are not those of the other corruptions")
+        else:
+            grid[name] = severities
+    if not grid:
+        raise DataError(f"{folder}: no corruption has severities 1 to 5 of the same files", hint=f"give {LAYOUT}")
+    name, (severity, *_) = next(iter(grid.items()))
+    _cropped(roots[name] / str(severity) / files[0], size=image_size)  # another size is an error now, not hours later
+    index = {name: i for i, name in enumerate(class_names)}
+    labels = torch.tensor([index[file.partition("/")[0]] for file in files])
+    pool = ThreadPoolExecutor(WORKERS)
+
+    def read(name: str, severity: int, ids: Tensor) -> Tensor:
+        paths = [roots[name] / str(severity) / files[i] for i in ids.tolist()]
+        return torch.from_numpy(np.stack(list(pool.map(functools.partial(_cropped, size=image_size), paths))))
+
+    key = {"set": [str(folder.resolve()), sha256("\n".join(files).encode()), [_state(root) for root in roots.values()]]}
+    return labels, grid, tuple(notes), key, read
+
+
+def _root(folder: Path, name: str) -> Path | None:
+    """The folder of a corruption: at the top, or in that of a group, as the archives have it."""
+    found = [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_dir()]
+    return found[0] if found else None
+
+
+def _listing(folder: Path, class_names: Sequence[str]) -> tuple[list[str], int]:
+    """CLASS/FILE of every image of the run's classes, sorted, and how many other classes there are."""
+    there = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    missing = sorted(set(class_names) - there)
+    if missing:
+        named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise DataError(
+            f"{folder}: {len(missing)} classes of the run are missing ({named})",
+            hint="class folders are matched by name with the classes of the run",
+        )
+    files = [
+        f"{name}/{file.relative_to(folder / name).as_posix()}"
+        for name in sorted(class_names)
+        for file in image_files(folder / name)
+    ]
+    if not files:
+        raise DataError(f"{folder}: no images", hint="unpack the whole archive of the set")
+    return files, len(there) - len(class_names)
+
+
+def _cropped(path: Path, *, size: int) -> np.ndarray:
+    """The central square of an image, never resized: (3, size, size) uint8."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            left, top = (width - size) // 2, (height - size) // 2
+            pixels = np.asarray(image.convert("RGB").crop((left, top, left + size, top + size)))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path}: not a readable image ({error})", hint="unpack the set again") from None
+    if min(width, height) < size or max(width, height) > LARGEST_CROP * size:
+        raise _other_size(path, width, height, size)
+    return pixels.transpose(2, 0, 1)
+
+
+def _other_size(file: Path, width: int, height: int, size: int) -> DataError:
+    return DataError(
+        f"{file}: {width} x {height} pixels do not fit a run on images of {size} px",
+        hint="use the set of the run's size, or train a run at the size of the set; released images are never resized",
+    )
+
+
+def _state(path: Path) -> list[Any]:
+    state = path.stat()
+    return [str(path.resolve()), state.st_size, state.st_mtime_ns]

@@ -1,0 +1,97 @@
+"""One checkpoint, one safetensors file: named tensors, and a JSON document in its metadata, under one SHA-256.
+
+Nothing is pickled or unpickled.  safetensors itself accepts flipped bits in the data, so the hash covers names, types,
+shapes, numbers and the document; a damaged file is refused, never half loaded.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from randhead.errors import RunError
+from randhead.files import atomic_write
+from randhead.runs.steps import prune
+from randhead.runs.steps import saved_steps
+from randhead.runs.steps import step_path
+
+__all__ = [
+    "load",
+    "prefixed",
+    "prune",
+    "save",
+    "saved_steps",
+    "select",
+    "state_sha256",
+    "step_path",
+]
+
+FORMAT = 1
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON document, atomically.  Refuses numbers that JSON does not know (NaN, infinity).
+
+    Raises RunError where the file cannot be written, on a full disk for example; an older file of that name stays.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(dict(document), allow_nan=False)
+    metadata = {"format": f"randhead {FORMAT}", "document": text, "sha256": _digest(plain, text)}
+    # safetensors refuses tensors that share memory, as the CPU's copies of a model and of its best state may.
+    plain = {name: tensor.clone() for name, tensor in plain.items()}
+    try:
+        atomic_write(path, lambda fragment: save_file(plain, fragment, metadata))
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{path}: cannot be written ({error}); older checkpoints are as they were",
+            hint="free some space; the same command goes on from the last checkpoint",
+        ) from None
+
+
+def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the document of a checkpoint.  Raises RunError for a missing, damaged or foreign file."""
+    hint = "use another checkpoint, or train again with --fresh"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file", hint="see what there is: randhead list") from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise RunError(f"{path}: not a complete safetensors file ({error})", hint=hint) from None
+    if metadata.get("format") != f"randhead {FORMAT}":
+        raise RunError(f"{path}: not a checkpoint of randhead (format {metadata.get('format')!r})", hint=hint)
+    text = metadata.get("document", "null")
+    if _digest(tensors, text) != metadata.get("sha256"):
+        raise RunError(f"{path}: damaged, its content does not match its SHA-256", hint=hint)
+    return {name: tensor.to(device) for name, tensor in tensors.items()}, json.loads(text)
+
+
+def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The inverse of `select`."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def state_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of named tensors: equal exactly where every name, type, shape and bit is."""
+    return _digest(tensors, "")
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

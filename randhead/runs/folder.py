@@ -1,0 +1,192 @@
+"""The run folder: what a run leaves, where, and how to find and load it again."""
+
+import contextlib
+import fcntl
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from randhead.config import parse
+from randhead.config import Config
+from randhead.errors import RandheadError, RunError, UsageError
+from randhead.files import atomic_write, write_json
+
+ROOT = Path("runs")
+LAST = "last"  # a file in the root that holds the name of the latest run
+ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration as it was resolved, with versions."""
+        return self.path / "config.json"
+
+    @property
+    def model_path(self) -> Path:
+        """The selected weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a line, one line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary_path(self) -> Path:
+        """The final figures.  A run that has this file is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def reports(self) -> Path:
+        """What evaluate, corrupt-test and analyze leave."""
+        return self.path / "reports"
+
+    @property
+    def features(self) -> Path:
+        """Features of its splits, which analyze keeps."""
+        return self.path / "features"
+
+    def config(self) -> Config:
+        """The configuration.  Raises RunError where it cannot be read."""
+        content = _read_json(self.config_path)
+        try:
+            return parse.build(parse.unnest(content["config"]))
+        except (KeyError, AttributeError, TypeError, RandheadError) as error:
+            reason = error.message if isinstance(error, RandheadError) else "no configuration in it"
+            raise RunError(f"{self.config_path}: {reason}", hint="train again with --fresh") from None
+
+    def summary(self) -> dict[str, Any] | None:
+        """The final figures, or None where the run is not finished.  Raises RunError where they cannot be read."""
+        if not self.summary_path.exists():
+            return None
+        content = _read_json(self.summary_path)
+        if not all(isinstance(content.get(key), dict) for key in ("test", "val", "selected")):
+            raise RunError(f"{self.summary_path}: not what randhead writes", hint="train again with --fresh")
+        return content
+
+
+def default_name(config: Config) -> str:
+    """<dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest>: equal config, equal names."""
+    head = config.head
+    data = Path(config.data.name).name if "/" in config.data.name else config.data.name
+    kind = "learned" if head.trainable else "fixed"
+    parts = [data, config.backbone.name, head.scoring, kind, head.vectors.partition(":")[0]]
+    return "-".join([*map(slug, parts), f"seed{config.train.seed}", parse.digest(config)])
+
+
+def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> Run:
+    """The folder of a run, which need not exist yet.
+
+    Raises UsageError for a name that is not a plain folder name, RunError where the folder holds no run or, unless
+    `fresh`, another configuration; the difference is named.
+    """
+    if not ALLOWED.fullmatch(name) or name == LAST:
+        raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
+    run = Run(root / name)
+    if run.config_path.exists():
+        different = [] if fresh else parse.differences(config, run.config())
+        if different:
+            raise RunError(
+                f"{run.path} holds a run with another configuration: {'; '.join(different)}",
+                hint="use another --name, or --fresh to replace that run",
+            )
+    elif run.path.exists() and any(not file.name.startswith(".") for file in run.path.iterdir()):
+        raise RunError(f"{run.path} exists and is not a run", hint="use another --name or --out")
+    return run
+
+
+def find(root: Path = ROOT, name: str | None = None) -> Run:
+    """A run by its name or the path of its folder; None and "last" are the latest.  Raises RunError where it is not."""
+    if name in (None, LAST):
+        name = last(root)
+        if name is None:
+            raise RunError(f"there is no run in {root}", hint="train one first: randhead train")
+    candidates = [root / name] if "/" not in name else [Path(name)]
+    candidates += [] if "/" in name else [Path(name)]
+    for path in candidates:
+        if (path / "config.json").is_file():
+            return Run(path)
+    known = [run.name for run in all_runs(root)]
+    near = f"runs there: {', '.join(known)}" if known else "train one first: randhead train"
+    raise RunError(f"{candidates[0]} is not a run", hint=near)
+
+
+def all_runs(root: Path = ROOT) -> list[Run]:
+    """The runs of a folder, by name."""
+    return [Run(file.parent) for file in sorted(root.glob("*/config.json"))]
+
+
+def last(root: Path = ROOT) -> str | None:
+    """The name of the latest run, if it is still there."""
+    try:
+        name = (root / LAST).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return name if ALLOWED.fullmatch(name) and (root / name).is_dir() else None
+
+
+def set_last(run: Run) -> None:
+    """Make a run the latest."""
+    atomic_write(run.path.parent / LAST, run.name + "\n")
+
+
+@contextlib.contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep a second training out of the folder, and sweep up the fragments of files whose writer was killed.
+
+    The lock goes with the process, so a kill leaves none behind.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    with (run.path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{run.path} is being trained by another process", hint="wait for it, or stop it") from None
+        for pattern in (".*.tmp", ".tmp*"):  # ours, and those that safetensors writes
+            for fragment in [*run.path.glob(pattern), *run.checkpoints.glob(pattern)]:
+                fragment.unlink()
+        yield
+
+
+def write_config(run: Run, config: Config, resolved: Mapping[str, Any]) -> None:
+    """Write config.json: the configuration, what it came to on this data, and the versions."""
+    from randhead.device import versions  # imports torch, which reading and listing runs need not wait for
+
+    write_json(
+        run.config_path,
+        {"config": parse.nest(config), "resolved": dict(resolved), "versions": versions()},
+    )
+
+
+def slug(text: str) -> str:
+    """A text as a part of a file name, of at most 60 characters."""
+    return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._")[:60] or "data"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error})", hint="train again with --fresh") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: not what randhead writes", hint="train again with --fresh")
+    return content
