@@ -128,8 +128,8 @@ def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, f
     words = ("corrupt-test", "second", "--seed", "7", *FAST)
     polls = iter(range(100))
     with monkeypatch.context() as patch:
-        patch.setattr("randhead.cli._signals.GracefulStop.__call__", lambda self: next(polls) >= 2)
-        patch.setattr("randhead.cli._signals.GracefulStop.exit_code", 143)
+        patch.setattr("randhead.cli.signals.GracefulStop.__call__", lambda self: next(polls) >= 2)
+        patch.setattr("randhead.cli.signals.GracefulStop.exit_code", 143)
         stopped = call(*words)
     assert stopped.code == 143 and "the same command goes on" in stopped.err
     cells = []

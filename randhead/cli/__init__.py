@@ -42,9 +42,9 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """The console script."""
-    from randhead.cli import _errors
+    from randhead.cli import errors
 
     # At its end Python looks for cycles among the million objects of torch: 1.3 s, and 0.3 without.
     atexit.register(gc.freeze)
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
-    _errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)
+    errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)

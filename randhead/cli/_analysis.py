@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from randhead import runs
-from randhead.cli._output import Output
+from randhead.cli.output import Output
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import analysis
 from randhead.evaluation.analysis import ALL, Measured, Results

@@ -9,7 +9,7 @@ import torch
 import typer
 
 from randhead import rng, vectors
-from randhead.cli._output import Output
+from randhead.cli.output import Output
 from randhead.datasets import image_folder
 from randhead.device import device_name, resolve_device, resolve_dtype, versions
 from randhead.errors import DataError, RunError

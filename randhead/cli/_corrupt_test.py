@@ -11,8 +11,8 @@ import torch
 from randhead import corruptions
 from randhead.cli import _robustness
 from randhead.cli._evaluation import load_like
-from randhead.cli._output import Output
-from randhead.cli._signals import GracefulStop
+from randhead.cli.output import Output
+from randhead.cli.signals import GracefulStop
 from randhead.corruptions import frost
 from randhead.datasets import Dataset
 from randhead.errors import DataError, RunError, StopRequested, UsageError, unknown

@@ -6,7 +6,7 @@ from typing import Any
 
 from randhead import runs
 from randhead.cli import _robustness
-from randhead.cli._output import Output, nats, percent
+from randhead.cli.output import Output, nats, percent
 from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.files import write_json

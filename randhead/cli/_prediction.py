@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from randhead import datasets
-from randhead.cli._output import Output, percent
+from randhead.cli.output import Output, percent
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import features
 from randhead.runs import loading

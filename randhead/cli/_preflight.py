@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from randhead import vectors
-from randhead.cli._output import Output
+from randhead.cli.output import Output
 from randhead.config import HeadConfig
 from randhead.head import preflight_check
 from randhead.head.preflight_check import Preflight

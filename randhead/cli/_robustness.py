@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from randhead.cli._output import Output, percent
-from randhead.cli._signals import GracefulStop
+from randhead.cli.output import Output, percent
+from randhead.cli.signals import GracefulStop
 from randhead.datasets import Split
 from randhead.errors import StopRequested
 from randhead.report import robustness as pictures

@@ -9,8 +9,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from randhead import runs
-from randhead.cli._output import Output, nats, percent, shown
-from randhead.cli._signals import GracefulStop
+from randhead.cli.output import Output, nats, percent, shown
+from randhead.cli.signals import GracefulStop
 from randhead.config import Config
 from randhead.device import resolve_device
 from randhead.report import card

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from randhead import registry
-from randhead.cli._options import DeviceOption, JsonOption, RunsOption
+from randhead.cli.options import DeviceOption, JsonOption, RunsOption
 from randhead.errors import unknown
 
 NAMES = (*registry.names("analyses"), "all")
@@ -40,7 +40,7 @@ def analyze(
 
     Several runs are set side by side, with differences paired by seed.
     """
-    from randhead.cli._choices import check
+    from randhead.cli.choices import check
 
     if name not in NAMES:
         raise unknown("analysis", name, NAMES)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli._options import DeviceOption, JsonOption, RunsOption
+from randhead.cli.options import DeviceOption, JsonOption, RunsOption
 
 WHAT, IMAGES, COMPARE, RUN = "Corruptions", "Images", "Comparison", "Run"
 
@@ -70,7 +70,7 @@ def corrupt_test(
     json: JsonOption = False,
 ) -> None:
     """Test runs on corrupted images: 15 corruptions at 5 severities, or those you choose."""
-    from randhead.cli._choices import check
+    from randhead.cli.choices import check
 
     check([*(names or [None]), *([baseline] if baseline else [])], runs, device=device)  # before torch is imported
 

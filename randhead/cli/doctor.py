@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli._options import JsonOption
+from randhead.cli.options import JsonOption
 
 
 def doctor(

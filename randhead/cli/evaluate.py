@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli._options import DeviceOption, JsonOption, RunArgument, RunsOption
+from randhead.cli.options import DeviceOption, JsonOption, RunArgument, RunsOption
 
 
 def evaluate(
@@ -19,7 +19,7 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Accuracy, NLL, calibration and confusion of a trained run; without RUN, of the latest."""
-    from randhead.cli._choices import check
+    from randhead.cli.choices import check
 
     check([run], runs, device=device, split=split)  # before torch is imported: a typing error is told at once
 

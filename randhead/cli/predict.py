@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli._options import DeviceOption, RunsOption
+from randhead.cli.options import DeviceOption, RunsOption
 
 
 def predict(
@@ -19,7 +19,7 @@ def predict(
     device: DeviceOption = "auto",
 ) -> None:
     """The classes of images, with probability and cosine to the class vector."""
-    from randhead.cli._choices import check
+    from randhead.cli.choices import check
 
     check([run], runs, device=device)  # before torch is imported: a typing error is told at once
 

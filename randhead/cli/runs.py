@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from randhead.cli._options import JsonOption, RunsOption
+from randhead.cli.options import JsonOption, RunsOption
 
 
 def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None:
     """The runs and their figures; the latest is marked."""
     from randhead import runs as folder
-    from randhead.cli._output import Output, percent
+    from randhead.cli.output import Output, percent
     from randhead.errors import RunError
     from randhead.runs import steps
 

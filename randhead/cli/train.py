@@ -120,7 +120,7 @@ def train(
     The same command started again goes on where it stopped, and shows the result of a finished run.
     """
     from randhead import runs
-    from randhead.cli._choices import configuration
+    from randhead.cli.choices import configuration
     from randhead.config.parse import parse_assignment, read_toml
 
     options: dict[str, Any] = {

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from randhead.cli._lines import wrapped
+from randhead.cli.lines import wrapped
 
 KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
 

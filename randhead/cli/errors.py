@@ -6,8 +6,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from randhead.cli._lines import wrapped
-from randhead.cli._signals import Ended, ending_at_once
+from randhead.cli.lines import wrapped
+from randhead.cli.signals import Ended, ending_at_once
 from randhead.errors import RandheadError, RunError
 
 

@@ -1,0 +1,81 @@
+"""Tables that results are shown as: on a terminal by the command line, in a notebook by `_repr_html_`.
+
+A result of the library (an evaluation, a corruption report, ...) is a frozen dataclass that inherits `Result` and says
+which tables a reader wants to see.  Cells are numbers, which are shown with four digits, or words.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from html import escape
+from math import isfinite
+from typing import Any
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: a title, the names of its columns, rows of numbers and words, and notes below it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def is_numeric(self, column: int) -> bool:
+        """Whether a column holds numbers only, which are aligned on the right.
+
+        Args:
+            column: index of the column.
+        """
+        return bool(self.rows) and all(isinstance(row[column], int | float | None) for row in self.rows)
+
+    def to_html(self) -> str:
+        """The table as an HTML fragment; every text is escaped."""
+        aligned = [' style="text-align:right"' if self.is_numeric(i) else "" for i in range(len(self.columns))]
+        head = "".join(f"<th{a}>{escape(c)}</th>" for a, c in zip(aligned, self.columns, strict=True))
+        body = "".join(
+            f"<tr>{''.join(f'<td{a}>{escape(shown(v))}</td>' for a, v in zip(aligned, row, strict=True))}</tr>"
+            for row in self.rows
+        )
+        title = f"<caption>{escape(self.title)}</caption>" if self.title else ""
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+
+class Result:
+    """What a verb of the library returns: a document for programs (`to_json`) and tables for people (`tables`)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The document, with the documented keys, ready for JSON."""
+        raise NotImplementedError
+
+    def tables(self) -> Iterator[Table]:
+        """The tables that a person wants to see, most important first."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """The tables as a notebook shows them."""
+        return "\n".join(table.to_html() for table in self.tables())
+
+
+def rows(values: Iterable[Iterable[Cell]]) -> tuple[tuple[Cell, ...], ...]:
+    """Rows as a `Table` holds them."""
+    return tuple(tuple(row) for row in values)
+
+
+def shown(value: Cell) -> str:
+    """A cell as text: four digits for a float, nothing for None and for numbers that are not finite."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def percent(share: float | None) -> str:
+    """A share in percent: 0.9712 -> "97.12 %"; nothing for None and NaN."""
+    return "" if share is None or not isfinite(share) else f"{100 * share:.2f} %"
+
+
+def nats(loss: float | None) -> str:
+    """A loss in nats: 0.0209 -> "0.0209 nats"; nothing for None."""
+    return "" if loss is None else f"{loss:.4f} nats"
