@@ -1,0 +1,47 @@
+"""Run folders: what a training leaves, how to find it, and how to load it again.
+
+`load` and `LoadedRun` import torch, so they load on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from randhead.runs.folder import (
+    ROOT,
+    Run,
+    all_runs,
+    default_name,
+    find,
+    last,
+    locked,
+    open_run,
+    set_last,
+    slug,
+    write_config,
+)
+
+if TYPE_CHECKING:
+    from randhead.runs.loading import LoadedRun, load_run
+
+__all__ = [
+    "ROOT",
+    "LoadedRun",
+    "Run",
+    "all_runs",
+    "default_name",
+    "find",
+    "last",
+    "load_run",
+    "locked",
+    "open_run",
+    "set_last",
+    "slug",
+    "write_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("LoadedRun", "load_run"):
+        raise AttributeError(f"module 'randhead.runs' has no attribute {name!r}")
+    from randhead.runs import loading
+
+    return getattr(loading, name)
