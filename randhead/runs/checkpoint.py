@@ -17,9 +17,7 @@ from torch import Tensor
 
 from randhead.errors import RunError
 from randhead.files import atomic_write
-from randhead.runs.steps import prune
-from randhead.runs.steps import saved_steps
-from randhead.runs.steps import step_path
+from randhead.runs.steps import prune, saved_steps, step_path
 
 __all__ = [
     "load",

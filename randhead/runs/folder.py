@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from randhead.config import parse
-from randhead.config import Config
+from randhead.config import Config, parse
 from randhead.errors import RandheadError, RunError, UsageError
 from randhead.files import atomic_write, write_json
 

@@ -8,15 +8,13 @@ from typing import Any
 import torch
 
 from randhead import datasets
-from randhead.config import parse
-from randhead.device import resolve_device, resolve_dtype
-from randhead.runs import checkpoint
-from randhead.config import Config
+from randhead.config import Config, parse
 from randhead.datasets import Dataset
+from randhead.device import resolve_device, resolve_dtype
 from randhead.errors import DataError, RunError, UsageError
-from randhead.preprocess import Preprocess
 from randhead.model import Classifier, build_model
-from randhead.runs import ROOT, Run, find
+from randhead.preprocess import Preprocess
+from randhead.runs import ROOT, Run, checkpoint, find
 
 
 @dataclass(frozen=True)
