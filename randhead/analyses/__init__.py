@@ -2,13 +2,10 @@
 
 An analysis is a module with
 
-* `STREAMS`: how it goes over the features.  "one pass": also over batches that are met once and forgotten, through
-  `randhead.analyses._moments` and the module's `from_moments`; "two passes": in tiles, twice, over features that stay
-  (in memory or mapped from a file); "tiles": N x N comparisons, a tile of queries at a time; "none": it never sees the
-  features of single samples;
 * `SUBJECT`: what its arguments are read from; `randhead.evaluation.analysis` supplies them by name.  "run": one run on
   images of its own classes; "training": the course of one run; "new classes": one run on images of other classes;
   "runs": several runs at once, so that `features` is a list, or a tensor holds one value a run;
+* optionally `HEADLINES`, the metrics that a short table shows, in their order; without it, all of them;
 * `measure(...)` -> `Findings`.  It takes tensors, never a config or a path, and has no state.  The names mean the same
   everywhere: features (N, D), labels (N,) int64, class_vectors (K, D), bias (K,), predictions (N,) int64, num_classes.
 

@@ -19,8 +19,23 @@ from randhead.analyses._inputs import centred, check_samples, check_vectors, num
 from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError, unknown
 
-STREAMS = "two passes"
 SUBJECT = "run"
+HEADLINES = (
+    "nc1",
+    "nc2_equinorm",
+    "nc2_equinorm_floor",
+    "nc2_equiangularity",
+    "nc2_equiangularity_floor",
+    "nc2_head",
+    "nc3",
+    "nc3_cosine",
+    "nc4",
+    "gnc1",
+    "gnc2",
+    "gnc2_floor",
+    "gnc3",
+    "gnc3_floor",
+)
 ROWS = 1024
 
 

@@ -14,8 +14,18 @@ from randhead.analyses._inputs import NOTHING, check_vectors, degrees, number, u
 from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError
 
-STREAMS = "one pass"
 SUBJECT = "run"
+HEADLINES = (
+    "cosine_to_class_mean",
+    "cosine_to_class_vector",
+    "within_distance",
+    "trace_ratio",
+    "cdnv",
+    "right_feature_norm",
+    "wrong_feature_norm",
+    "right_angle_deg",
+    "wrong_angle_deg",
+)
 ROWS = 64  # rows of means in a (rows, K, D) temporary
 
 

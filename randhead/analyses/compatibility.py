@@ -13,8 +13,13 @@ from randhead.analyses import Findings, _retrieval
 from randhead.analyses._inputs import OTHER_CLASSES, check_samples
 from randhead.errors import UsageError
 
-STREAMS = "tiles"
 SUBJECT = "runs"
+SCORES = ("recall_at_1", "map_at_r")
+HEADLINES = tuple(
+    f"{name}_{end}"
+    for name in SCORES
+    for end in ("own", "across", "across_shared", "across_start", "across_other", "ac")
+)
 
 
 def measure(features: list[Tensor], labels: Tensor) -> Findings:
@@ -26,7 +31,7 @@ def measure(features: list[Tensor], labels: Tensor) -> Findings:
     """
     _check(features, labels)
     count = len(features)
-    matrices = {name: torch.full((count, count), torch.nan).double() for name in ("recall_at_1", "map_at_r")}
+    matrices = {name: torch.full((count, count), torch.nan).double() for name in SCORES}
     for i in range(count):
         for j in range(i + 1):
             found = _retrieval.retrieve(features[i], labels, features[j], labels, same_images=True)

@@ -14,8 +14,19 @@ from randhead.analyses import Findings
 from randhead.analyses._inputs import degrees, number, unit
 from randhead.errors import DataError, UsageError
 
-STREAMS = "none"
 SUBJECT = "training"
+HEADLINES = (
+    "verdict",
+    "stopped_at_step",
+    "first_loss",
+    "last_loss",
+    "chance_loss",
+    "reachable_loss",
+    "val_accuracy_last",
+    "val_accuracy_highest",
+    "class_vector_drift",
+    "class_vector_turn_deg",
+)
 WINDOW = 1 / 20  # of the run: the median that takes the noise of single batches out
 NEAR = 0.02  # of the whole drop of the loss: so close to the lowest counts as having reached it
 PATIENCE = 1 / 5  # of the run: without progress for so long at its end, it has stopped

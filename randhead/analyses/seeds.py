@@ -13,8 +13,12 @@ from randhead.analyses import Findings
 from randhead.analyses._inputs import number
 from randhead.errors import DataError, UsageError
 
-STREAMS = "none"
 SUBJECT = "runs"
+HEADLINES = tuple(
+    f"{name}_{end}"
+    for name in ("accuracy", "class_separation_r2")
+    for end in ("mean", "std", "head_share", "seed_share")
+)
 
 
 def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> Findings:

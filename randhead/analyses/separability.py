@@ -19,8 +19,18 @@ from randhead.analyses import Findings, _pairs
 from randhead.analyses._inputs import NOTHING, centred, check_vectors, number, unit
 from randhead.analyses._moments import Moments, gather
 
-STREAMS = "one pass"
 SUBJECT = "run"
+HEADLINES = (
+    "class_separation_r2",
+    "mean_angle_deg",
+    "min_angle_deg",
+    "nearest_angle_deg",
+    "centred_mean_angle_deg",
+    "centred_nearest_angle_deg",
+    "silhouette",
+    "class_vectors_mean_angle_deg",
+    "class_vectors_min_angle_deg",
+)
 HEAT_MAP = 2000  # classes; a larger K x K picture shows nothing and takes 32 MB and more
 ROWS = 1024
 

@@ -15,8 +15,13 @@ from randhead.analyses import Findings
 from randhead.analyses._inputs import OTHER_CLASSES, centred, unit
 from randhead.errors import DataError, UsageError
 
-STREAMS = "none"
 SUBJECT = "run"
+HEADLINES = tuple(
+    f"{side}_{reference}{end}"
+    for reference in ("pixels", "reference_means", "reference_confusion", "taxonomy")
+    for side in ("vectors", "means")
+    for end in ("", "_p")
+)
 POWER = 8  # classes; below it a random renaming correlates well too often
 
 

@@ -10,7 +10,7 @@ from randhead.cli.output import Output, nats, percent
 from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.files import write_json
-from randhead.report import figures
+from randhead.report import confusion
 from randhead.runs import loading
 from randhead.train import tasks
 
@@ -39,7 +39,7 @@ def run_evaluation(
     write_json(report, document)
     files = []
     if "confusion" in document:
-        files.append(figures.confusion(report.with_suffix(".png"), document["confusion"], loaded.class_names))
+        files.append(confusion.draw(report.with_suffix(".png"), document["confusion"], loaded.class_names))
     show(output, loaded, document)
     if "confused_pairs" in document:
         limit, count = classification.CONFUSION_CLASSES, len(document["confused_pairs"])

@@ -11,7 +11,7 @@ from randhead.cli.output import Output
 from randhead.config import HeadConfig
 from randhead.head import preflight_check
 from randhead.head.preflight_check import Preflight
-from randhead.report import figures
+from randhead.report import angles
 
 SHOWN_CLASSES = 65_536  # of more, a part is drawn and checked
 
@@ -42,7 +42,7 @@ def run_check(
     show(output, geometry, seed, check)
     edges, counts = preflight_check.angle_histogram(rows)
     marks = {"smallest": check.angle_min, "mean": check.angle_mean}
-    figures.angle_histogram(picture, edges.tolist(), counts.tolist(), marks=marks)
+    angles.draw(picture, edges.tolist(), counts.tolist(), marks=marks)
     output.say()
     output.file(picture)
     for warning in check.warnings:

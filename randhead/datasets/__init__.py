@@ -17,6 +17,7 @@ from randhead import registry
 from randhead.config import data_source
 from randhead.datasets import _decode
 from randhead.datasets._dataset import Dataset, Split
+from randhead.datasets._fingerprint import fingerprint
 from randhead.datasets._folders import image_files
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
@@ -32,6 +33,7 @@ __all__ = [
     "TensorImages",
     "channel_statistics",
     "divide_classes",
+    "fingerprint",
     "image_files",
     "load",
     "read_image",

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from randhead.datasets import Dataset, FileImages, Images, Split, Subset
+from randhead.datasets import Dataset, Split, fingerprint
 from randhead.errors import RunError
 from randhead.evaluation.features import embeddings, extract
 from randhead.runs import checkpoint, slug
 from randhead.runs.loading import LoadedRun
 
-BATCH = 1024
 HEX = 12  # digits of the weights' hash in a file name
 
 
@@ -68,21 +66,6 @@ def file_of(loaded: LoadedRun, dataset: Dataset, split: str) -> Path:
     part = "" if _of_its_classes(loaded, dataset) else "others-"
     name = f"{slug(dataset.name)}-{part}{split}-{loaded.weights_sha256[:HEX]}.safetensors"
     return loaded.run.features / name
-
-
-def fingerprint(images: Images) -> str:
-    """A hash of images: of their pixels, or of the paths, sizes and times of the files that they are decoded from."""
-    digest = hashlib.sha256(repr(tuple(images.shape)).encode())
-    if isinstance(images, Subset):
-        digest.update(fingerprint(images.images).encode() + images.rows.numpy().tobytes())
-    elif isinstance(images, FileImages):
-        for path in images.paths:
-            facts = path.stat()
-            digest.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-    else:
-        for batch in images.batches(torch.arange(len(images)), BATCH):
-            digest.update(batch.cpu().contiguous().numpy())
-    return digest.hexdigest()
 
 
 def _of_its_classes(loaded: LoadedRun, dataset: Dataset) -> bool:

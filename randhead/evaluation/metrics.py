@@ -12,6 +12,8 @@ from torch import Tensor
 
 from randhead.errors import DataError, UsageError, unknown
 
+BINS = 15  # of the calibration error
+
 
 def accuracy(answers: Tensor, labels: Tensor, *, k: int = 1) -> float:
     """Share of samples whose label is among the first k answers.
@@ -29,7 +31,7 @@ def accuracy(answers: Tensor, labels: Tensor, *, k: int = 1) -> float:
     return (answers[:, :k] == labels[:, None]).any(dim=1).double().mean().item()
 
 
-def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = 15, scheme: str = "equal width") -> float:
+def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = BINS, scheme: str = "equal width") -> float:
     """Expected calibration error: mean over bins, by their counts, of |accuracy - confidence|.
 
     confidences (N,) in [0, 1], correct (N,) bool.  "equal width" bins are ((i-1)/bins, i/bins] (Guo et al. 2017, "On
@@ -43,15 +45,24 @@ def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = 15, s
     if bins < 1:
         raise UsageError(f"calibration error needs at least 1 bin, got {bins}")
     if scheme == "equal width":
-        edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=confidences.device)
-        place = torch.bucketize(confidences, edges[1:-1])
+        gaps = calibration_gaps(confidences, correct, bins=bins)
     elif scheme == "equal mass":
         confidences, correct = _sorted_by_confidence(confidences, correct)
-        place = torch.arange(len(confidences), device=confidences.device) * bins // len(confidences)
+        index = torch.arange(len(confidences), device=confidences.device) * bins // len(confidences)
+        gaps = _sums(index, correct - confidences, bins)
     else:
         raise unknown("scheme of calibration bins", scheme, ["equal width", "equal mass"])
-    gaps = torch.zeros(bins, dtype=torch.float64, device=place.device).index_add_(0, place, correct - confidences)
     return (gaps.abs().sum() / len(confidences)).item()
+
+
+def calibration_gaps(confidences: Tensor, correct: Tensor, *, bins: int = BINS) -> Tensor:
+    """Sum of correct - confidence over the samples of each equal-width bin: (N,), (N,) -> (bins,) float64.
+
+    Gaps of batches can be added up: the calibration error of all batches is the sum of their absolute values, divided
+    by the number of samples.
+    """
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=confidences.device)
+    return _sums(torch.bucketize(confidences.double(), edges[1:-1]), correct.double() - confidences, bins)
 
 
 def confusion(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
@@ -121,6 +132,11 @@ def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str,
         name: {side: value[mask].mean().item() if mask.any() else None for side, mask in sides.items()}
         for name, value in values.items()
     }
+
+
+def _sums(index: Tensor, values: Tensor, bins: int) -> Tensor:
+    """Sum of the values (N,) of each bin, index (N,) -> (bins,) float64."""
+    return torch.zeros(bins, dtype=torch.float64, device=index.device).index_add_(0, index, values.double())
 
 
 def _sorted_by_confidence(confidences: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,13 @@
-"""Figures that go into a page and into files: one look, drawn without a screen, readable on light and dark ground."""
+"""How pictures look, in a page and in files: colours, panels, heat maps and saving.
+
+Matplotlib is used without a screen, and every picture can be read on a light and on a dark background.
+"""
 
 import io
 import re
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -14,13 +17,14 @@ from matplotlib.figure import Figure
 
 from randhead.files import atomic_write
 
-INK = "#333333"  # the page puts its own colour of text in its place
+INK = "#333333"  # the page replaces it by the colour of its text
 GREY = "#808080"
-BLUE, ORANGE, GREEN, PURPLE = "#4a86cf", "#d9822b", "#4f9d69", "#9a6fb0"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+BLUE, ORANGE, GREEN, PURPLE, BROWN = "#4a86cf", "#d9822b", "#4f9d69", "#9a6fb0", "#7a6a53"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN)
 WIDTH = 5.0  # inches: on a phone the text is as large as around it
 LONGEST_NAME = 22
 NAMED = 60  # rows of a heat map; beyond this, names cannot be read
+LARGEST = 14.0  # inches
 LOOK = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -35,9 +39,11 @@ LOOK = {
 }
 
 
-def look() -> AbstractContextManager[None]:
-    """The context in which figures are drawn: each text and line takes its colour from it."""
-    return matplotlib.rc_context(LOOK)
+@contextmanager
+def look() -> Iterator[None]:
+    """The context in which pictures are drawn, also a decorator: `@look()`."""
+    with matplotlib.rc_context(LOOK):
+        yield
 
 
 def panels(width: float = WIDTH, height: float = 3.2, rows: int = 1, **options: object) -> tuple[Figure, list[Axes]]:
@@ -46,37 +52,56 @@ def panels(width: float = WIDTH, height: float = 3.2, rows: int = 1, **options: 
     return figure, list(np.atleast_1d(figure.subplots(rows, 1, **options)))
 
 
+@contextmanager
+def picture(path: Path, width: float, height: float) -> Iterator[Axes]:
+    """One pair of axes (inches) in the look of all pictures, written to `path` as PNG when the block ends."""
+    with look():
+        figure, (axes,) = panels(width, height)
+        yield axes
+    png(figure, path)
+
+
 def short(name: str) -> str:
-    """A name as a picture shows it: cut where it is long, and never taken for a formula."""
+    """A name as a picture shows it: cut if it is long, and never taken for a formula."""
     cut = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\u2026"
     return cut.replace("$", r"\$")
 
 
 def heat_map(
     matrix: np.ndarray,
-    names: Sequence[str],
+    rows: Sequence[str],
+    columns: Sequence[str] | None = None,
     *,
     label: str,
     colours: str,
     limits: tuple[float, float],
-    written: bool = False,
+    texts: np.ndarray | None = None,
+    cell: float = 0.14,
 ) -> Figure:
-    """A matrix (M, M) with a colour bar; names where they can be read, numbers where `written`."""
-    m = len(matrix)
-    side = max(4.2, 1.4 + 0.14 * m) if m <= NAMED else 4.8
-    figure, (axes,) = panels(side + 0.8, side)
+    """A matrix as colours, with a colour bar, and with names if they can be read.
+
+    Args:
+        matrix: (R, C); cells that are NaN stay empty.
+        rows: R names.
+        columns: C names; those of the rows without them.
+        label: what the colours mean.
+        colours: the name of a Matplotlib colour map.
+        limits: the values at the two ends of the colour map.
+        texts: (R, C) strings that are written into the cells; "" writes nothing.
+        cell: side of a cell in inches.
+    """
+    columns = rows if columns is None else columns
+    height, width = (min(LARGEST, max(4.2, 1.4 + cell * n)) if n <= NAMED else 4.8 for n in matrix.shape)
+    figure, (axes,) = panels(width + 0.8, height)
     image = axes.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1])
     figure.colorbar(image, ax=axes, label=label, shrink=0.7)
-    if m <= NAMED:
-        size = 8 if m <= 20 else 6
-        labels = [short(name) for name in names]
-        axes.set_xticks(range(m), labels, rotation=90, fontsize=size)
-        axes.set_yticks(range(m), labels, fontsize=size)
-    middle = sum(limits) / 2
-    for row, column in np.argwhere(np.isfinite(matrix)) if written else ():
-        dark = abs(matrix[row, column] - middle) > 0.3 * (limits[1] - limits[0])
-        colour = "white" if dark and matrix[row, column] > middle else "#222222"
-        axes.text(column, row, f"{matrix[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=8)
+    if max(matrix.shape) <= NAMED:
+        size = 8 if max(matrix.shape) <= 20 else 6
+        axes.set_xticks(range(len(columns)), [short(name) for name in columns], rotation=90, fontsize=size)
+        axes.set_yticks(range(len(rows)), [short(name) for name in rows], fontsize=size)
+    for row, column in np.argwhere(texts != "") if texts is not None else ():
+        colour = _on(image.cmap(image.norm(matrix[row, column])))
+        axes.text(column, row, texts[row, column], ha="center", va="center", color=colour, fontsize=8)
     return figure
 
 
@@ -86,13 +111,13 @@ def mark_zero(axes: Axes) -> None:
 
 
 def png(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG on white ground."""
+    """Write a figure as PNG on a white background."""
     atomic_write(path, lambda fragment: _save(figure, fragment, format="png", dpi=150, facecolor="white"))
     return path
 
 
 def svg(figure: Figure, name: str) -> str:
-    """A figure as an SVG element without ground, in the text colour of the page; `name` keeps its ids its own."""
+    """A figure as an SVG element without a background, in the text colour of the page; `name` makes its ids unique."""
     out = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         _save(figure, out, format="svg", transparent=True, dpi=130, metadata=dict.fromkeys(("Date", "Creator"), None))
@@ -105,6 +130,12 @@ def svg(figure: Figure, name: str) -> str:
     prefix = re.sub(r"\W+", "-", name)
     element = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", element)
     return element.replace(INK, "currentColor").replace("xlink:href", "href")
+
+
+def _on(background: tuple[float, float, float, float]) -> str:
+    """The colour of a text that can be read on a background, by its relative luminance (ITU-R BT.709)."""
+    red, green, blue, _ = background
+    return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5 else "#222222"
 
 
 def _save(figure: Figure, target: object, **options: object) -> None:

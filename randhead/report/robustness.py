@@ -8,16 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from randhead.files import atomic_write
-from randhead.report.figures import BLUE, INK, ORANGE, picture
+from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, look, picture, png
 from randhead.robustness.metrics import BENCHMARK, GROUPS
 
-COLOURS = (BLUE, ORANGE, "#5a9e6f", "#a3589c", "#7a6a53")
 OWN = "own"
 TILE_PX = 96  # about the side of an image on the contact sheet
 GAP_PX = 6
 
 
+@look()
 def curves(path: Path, document: Mapping[str, Any]) -> Path:
     """Error by severity, a panel a group of corruptions, with the error on clean images."""
     panels = _panels(document["cells"])
@@ -33,11 +32,10 @@ def curves(path: Path, document: Mapping[str, Any]) -> Path:
             )
         ax.axhline(100 * document["clean"]["error"], color=INK, linestyle="--", linewidth=1, label="clean")
         ax.set(title=group, xlabel="severity", xticks=sorted({int(s) for n in names for s in document["cells"][n]}))
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.25))
+        ax.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     axes[0].set(ylabel="error (percent)", ylim=(0, None))
     figure.suptitle(_title(document), fontsize=10)
-    return _saved(figure, path)
+    return png(figure, path)
 
 
 def heat_map(path: Path, document: Mapping[str, Any]) -> Path:
@@ -101,10 +99,11 @@ def published(path: Path, document: Mapping[str, Any]) -> Path:
         axes.grid(axis="y", linewidth=0.3)
         axes.set(xlabel="error, mean over severities (percent)")
         axes.set_title(document["run"], fontsize=9)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(fontsize=8)
     return path
 
 
+@look()
 def contact_sheet(path: Path, tiles: np.ndarray, rows: Sequence[str], columns: Sequence[str], *, title: str) -> Path:
     """Images (R, C, 3, H, W) uint8 in a grid, enlarged without smoothing, with a label a row and a column."""
     height, width = tiles.shape[3:]
@@ -126,7 +125,7 @@ def contact_sheet(path: Path, tiles: np.ndarray, rows: Sequence[str], columns: S
     axes.set_xticks([(c + 0.5) * width for c in range(len(columns))], columns, fontsize=9)
     axes.set_yticks([(r + 0.5) * height for r in range(len(rows))], rows, fontsize=9)
     figure.suptitle(title, fontsize=9, y=1 - 0.12 / figure.get_figheight(), va="top")
-    return _saved(figure, path)
+    return png(figure, path)
 
 
 def _panels(cells: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -156,8 +155,3 @@ def _title(document: Mapping[str, Any]) -> str:
 
 def _cycle(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
-
-
-def _saved(figure: Figure, path: Path) -> Path:
-    atomic_write(path, lambda fragment: figure.savefig(fragment, format="png", dpi=150))
-    return path

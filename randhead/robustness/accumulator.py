@@ -16,13 +16,12 @@ from torch import Tensor
 import randhead
 from randhead.errors import RunError
 from randhead.evaluation import metrics
+from randhead.evaluation.metrics import BINS
 from randhead.files import sha256
 from randhead.losses import Answers
 from randhead.runs import checkpoint
 
-BINS = 15  # of the calibration error
 MEANS = ("nll", "feature_norm", "cosine", "margin")
-EDGES = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1]
 
 
 @dataclass
@@ -119,8 +118,5 @@ def measure(features: Tensor, answers: Answers, labels: Tensor) -> tuple[Tensor,
     correct = answers.predictions == labels
     margins = answers.own_cosine - answers.other_cosine
     means = [answers.losses, features.double().norm(dim=1), answers.own_cosine, margins]
-    confidences = answers.confidences
-    place = torch.bucketize(confidences, EDGES.to(confidences.device))
-    gaps = torch.zeros(BINS, dtype=torch.float64, device=place.device)
-    gaps.index_add_(0, place, correct.double() - confidences)
+    gaps = metrics.calibration_gaps(answers.confidences, correct)
     return correct, torch.cat([torch.stack([value.sum() for value in means]), gaps])

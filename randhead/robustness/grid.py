@@ -8,7 +8,6 @@ on with the batch at which it was.
 """
 
 import functools
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from randhead import corruptions, rng
+from randhead import corruptions, datasets, rng
 from randhead.corruptions.frost import Textures
-from randhead.datasets import FileImages, Split
+from randhead.datasets import Split
 from randhead.errors import StopRequested, UsageError, unknown
 from randhead.evaluation import features
 from randhead.files import sha256
@@ -229,17 +228,9 @@ def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
 
 
 def fingerprint(split: Split, ids: Tensor) -> str:
-    """A hash of the chosen images and labels: of the pixels where they are resident, else of the files' state."""
-    digest = hashlib.sha256(split.labels.cpu()[ids].numpy().tobytes())
-    images = split.images
-    if isinstance(images, FileImages):
-        for path in (images.paths[i] for i in ids.tolist()):
-            state = path.stat()
-            digest.update(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
-    else:
-        for batch in images.batches(ids, features.batch_size(images.shape[-1])):
-            digest.update(batch.cpu().contiguous().numpy())
-    return digest.hexdigest()
+    """A hash of the chosen images and their labels."""
+    labels = split.labels.cpu()[ids].numpy().tobytes()
+    return sha256(labels + datasets.fingerprint(split.images, ids).encode())
 
 
 @functools.cache

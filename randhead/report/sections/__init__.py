@@ -2,11 +2,10 @@
 
 A section is a module with
 
-* `HEADLINES`: the figures that a short table shows, in their order;
-* `pictures(findings, names)` and `tables(findings, names)`, which yield what else there is to see.  `names` are those
-  of the classes, or of the runs where the analysis is of several.
+* `pictures(findings, names)` and `tables(findings, names)`, which yield what there is to see besides the metrics.
+  `names` are those of the classes, or of the runs if the analysis is of several.
 
-An analysis without a section is shown by its figures.
+An analysis without a section is shown by its metrics only.
 """
 
 import importlib
@@ -18,6 +17,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from randhead import registry
 from randhead.analyses import Findings
 from randhead.report.canvas import look
 
@@ -43,9 +43,9 @@ class Listing:
 
 
 def headlines(name: str, findings: Findings) -> dict[str, Any]:
-    """The figures of an analysis that matter first; all of them where it has no section."""
-    section = _section(name)
-    chosen = findings.figures if section is None else section.HEADLINES
+    """The metrics of an analysis that matter first; all of them if it does not say which."""
+    analysis = registry.load("analyses", name) if name in registry.names("analyses") else None
+    chosen = getattr(analysis, "HEADLINES", findings.figures)
     return {key: findings.figures[key] for key in chosen if key in findings.figures}
 
 

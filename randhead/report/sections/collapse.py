@@ -8,22 +8,6 @@ from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, GREEN, INK, panels
 from randhead.report.sections import Listing, Picture, words
 
-HEADLINES = (
-    "nc1",
-    "nc2_equinorm",
-    "nc2_equinorm_floor",
-    "nc2_equiangularity",
-    "nc2_equiangularity_floor",
-    "nc2_head",
-    "nc3",
-    "nc3_cosine",
-    "nc4",
-    "gnc1",
-    "gnc2",
-    "gnc2_floor",
-    "gnc3",
-    "gnc3_floor",
-)
 SPLITS = {"": ("this split", BLUE, "o"), "train_": ("training split", GREEN, "D")}
 UNBOUNDED = ("nc1", "gnc1")  # drawn apart, on their own scale
 

@@ -9,17 +9,6 @@ from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, ORANGE, panels
 from randhead.report.sections import Listing, Picture
 
-HEADLINES = (
-    "cosine_to_class_mean",
-    "cosine_to_class_vector",
-    "within_distance",
-    "trace_ratio",
-    "cdnv",
-    "right_feature_norm",
-    "wrong_feature_norm",
-    "right_angle_deg",
-    "wrong_angle_deg",
-)
 BINS = 40
 FEW = 20  # answers; fewer make no histogram, each is a mark of its own
 

@@ -2,25 +2,24 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from randhead.analyses import Findings
+from randhead.analyses.compatibility import SCORES
 from randhead.report.canvas import heat_map
 from randhead.report.sections import Listing, Picture, words
 
-SCORES = ("recall_at_1", "map_at_r")
-HEADLINES = tuple(
-    f"{name}_{end}"
-    for name in SCORES
-    for end in ("own", "across", "across_shared", "across_start", "across_other", "ac")
-)
+WRITTEN = 12  # runs; of more, the numbers cannot be read
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
     """A matrix for each score."""
     for score in SCORES:
         matrix = findings.arrays[score].numpy()
-        figure = heat_map(matrix, names, label=words(score), colours="Blues", limits=(0, 1), written=len(matrix) <= 12)
+        texts = np.where(np.isfinite(matrix), np.char.mod("%.2f", matrix), "") if len(matrix) <= WRITTEN else None
+        figure = heat_map(matrix, names, label=words(score), colours="Blues", limits=(0, 1), texts=texts)
         figure.axes[0].set(xlabel="gallery", ylabel="queries")
-        yield Picture(score.replace("_", "-"), f"{words(score)}: rows ask, columns are searched.", figure)
+        yield Picture(score.replace("_", "-"), f"{words(score)}: rows are the queries, columns the gallery.", figure)
 
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:

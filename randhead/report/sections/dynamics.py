@@ -11,18 +11,6 @@ from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, panels
 from randhead.report.sections import Listing, Picture, words
 
-HEADLINES = (
-    "verdict",
-    "stopped_at_step",
-    "first_loss",
-    "last_loss",
-    "chance_loss",
-    "reachable_loss",
-    "val_accuracy_last",
-    "val_accuracy_highest",
-    "class_vector_drift",
-    "class_vector_turn_deg",
-)
 GROUPS = (
     ("accuracy", "Accuracy on the validation split.", ("val_accuracy",), False),
     ("gradients", "Gradient norms in the last step of each epoch.", ("grad_norm_backbone", "grad_norm_vectors"), True),

@@ -8,11 +8,6 @@ from randhead.report.sections import Listing, Picture, words
 
 KINDS = {"head": ("the head's draw", BLUE), "seed": ("the training seed", ORANGE), "rest": ("the rest", GREY)}
 ENDS = ("mean", "std", "head_std", "seed_std", "rest_std", "head_share", "seed_share", "rest_share", "head_p", "seed_p")
-HEADLINES = tuple(
-    f"{name}_{end}"
-    for name in ("accuracy", "class_separation_r2")
-    for end in ("mean", "std", "head_share", "seed_share")
-)
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:

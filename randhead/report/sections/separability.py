@@ -6,18 +6,6 @@ from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, heat_map, panels
 from randhead.report.sections import Listing, Picture
 
-HEADLINES = (
-    "class_separation_r2",
-    "mean_angle_deg",
-    "min_angle_deg",
-    "nearest_angle_deg",
-    "centred_mean_angle_deg",
-    "centred_nearest_angle_deg",
-    "silhouette",
-    "class_vectors_mean_angle_deg",
-    "class_vectors_min_angle_deg",
-)
-
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
     """The heat map of class means, ordered by clustering, and how far the nearest other class is."""

@@ -9,12 +9,6 @@ from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, GREY, ORANGE, mark_zero, panels
 from randhead.report.sections import Listing, Picture, words
 
-HEADLINES = tuple(
-    f"{side}_{reference}{end}"
-    for reference in ("pixels", "reference_means", "reference_confusion", "taxonomy")
-    for side in ("vectors", "means")
-    for end in ("", "_p")
-)
 SIDES = {"vectors": ("class vectors", BLUE), "means": ("class means", ORANGE)}
 RASTER = 2000  # points; more of them are drawn as an image, so that a page stays small
 

@@ -6,7 +6,6 @@ from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, GREEN, INK, ORANGE, panels
 from randhead.report.sections import Listing, Picture, words
 
-HEADLINES = ("knn_1", "knn_20", "linear_probe", "few_shot_1", "few_shot_5", "recall_at_1", "r_precision", "map_at_r")
 CLASSIFIERS = ("knn_1", "knn_20", "linear_probe", "few_shot_1", "few_shot_5")
 RETRIEVAL = ("recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8", "r_precision", "map_at_r")
 
