@@ -11,7 +11,7 @@ _HOMES = {
     "ClassVectorHead": "randhead.head",
     "build_model": "randhead.model",
     "draw": "randhead.vectors",
-    "load_run": "randhead.runs",
+    "load_run": "randhead.runs.loaded:load",
     "RandheadError": "randhead.errors",
 }
 __all__ = ["__version__", *_HOMES]
@@ -20,7 +20,8 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module 'randhead' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__():

@@ -1,19 +1,36 @@
-"""How uint8 images become what a backbone takes: moved to the device, normalised, channels last."""
+"""From uint8 images to the input of a backbone: moved to the device, normalised, channels last."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from randhead.device import resolve_dtype
+
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How uint8 images become what a backbone takes: moved, normalised, channels last."""
+    """From uint8 images to the input of a backbone: moved, normalised, channels last."""
 
     mean: Tensor  # (3,), of pixels in [0, 1]
     std: Tensor
     device: torch.device
     precision: torch.dtype
+
+    @classmethod
+    def of(
+        cls, mean: Sequence[float], std: Sequence[float], *, precision: str = "auto", device: torch.device
+    ) -> "Preprocess":
+        """The preprocessing of a run on a device.
+
+        Args:
+            mean: mean of each channel, of pixels in [0, 1].
+            std: standard deviation of each channel.
+            precision: "fp32", "bf16" or "auto".
+            device: where the backbone runs.
+        """
+        return cls(torch.tensor(mean), torch.tensor(std), device, resolve_dtype(precision, device))
 
     def prepare(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> float (B, 3, H, W) on the device."""

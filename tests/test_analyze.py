@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 from tiny import config, image_folder
-from trained import CPU, NAMES, command, quick, study, train
+from trained import NAMES, command, quick, study, train
 
-from randhead import registry, runs
+from randhead import datasets, registry, runs
 from randhead.analyses import (
     Findings,
     _moments,
@@ -26,7 +26,7 @@ from randhead.errors import DataError, UsageError
 from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, metrics
 from randhead.evaluation.inputs import NewClasses, OneRun, SeveralRuns, View
 from randhead.evaluation.session import Library
-from randhead.runs import checkpoint, loading
+from randhead.runs import checkpoint
 
 pytestmark = pytest.mark.usefixtures("narrow")
 OF_ONE_RUN = ("separability", "compactness", "similarity", "collapse", "dynamics")
@@ -397,14 +397,14 @@ def test_transfer_takes_another_data_set(analyze, tmp_path):
 def test_a_number_of_classes_is_drawn_by_the_split_seed(root):
     def kept(**changes):
         changed = config(data__name=str(root.parent / "data"), **changes)
-        return loading.load_dataset(changed, CPU).class_names
+        return datasets.from_config(changed).class_names
 
     two = kept(data__hold_out_classes="2")
     assert len(two) == 2
     assert two == kept(data__hold_out_classes="2", train__seed=9)
     assert len({kept(data__hold_out_classes="2", data__split_seed=seed) for seed in range(8)}) > 2
-    whole = loading.load_dataset(config(data__name=str(root.parent / "data")), CPU)
-    part = loading.load_dataset(config(data__name=str(root.parent / "data"), data__hold_out_classes="cat,eel"), CPU)
+    whole = datasets.from_config(config(data__name=str(root.parent / "data")))
+    part = datasets.from_config(config(data__name=str(root.parent / "data"), data__hold_out_classes="cat,eel"))
     images, labels = whole.splits["val"].images, whole.splits["val"].labels
     expected = torch.cat(list(images.batches(torch.isin(labels, torch.tensor([1, 3])).nonzero().flatten(), 3)))
     found = torch.cat(list(part.splits["val"].images.batches(torch.arange(len(part.splits["val"])), 2)))
@@ -415,12 +415,12 @@ def test_a_number_of_classes_is_drawn_by_the_split_seed(root):
 @pytest.mark.parametrize("setting", ["1", "3", "4", "cat", "cat,dog,eel", "0"])
 def test_two_classes_or_more_are_needed_on_either_side(root, setting):
     with pytest.raises(UsageError, match=r"data\.hold_out_classes leaves"):
-        loading.load_dataset(config(data__name=str(root.parent / "data"), data__hold_out_classes=setting), CPU)
+        datasets.from_config(config(data__name=str(root.parent / "data"), data__hold_out_classes=setting))
 
 
 def test_a_class_to_hold_out_must_be_there(root):
     with pytest.raises(UsageError, match="unknown class to hold out 'cot'") as caught:
-        loading.load_dataset(config(data__name=str(root.parent / "data"), data__hold_out_classes="cot,eel"), CPU)
+        datasets.from_config(config(data__name=str(root.parent / "data"), data__hold_out_classes="cot,eel"))
     assert "did you mean 'cat'?" in caught.value.hint
 
 

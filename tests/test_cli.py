@@ -13,8 +13,7 @@ import tiny
 import torch
 from PIL import Image
 
-from randhead import cli
-from randhead.runs import loading
+from randhead import cli, runs
 
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
 
@@ -179,7 +178,7 @@ def test_vectors_warns_where_training_cannot_work(world, call):
 
 def by_hand(path):
     """Class, probability and cosine of an image, from the parts of the run."""
-    loaded = loading.load_run("good", device="cpu")
+    loaded = runs.load("good", device="cpu")
     with Image.open(path) as image:
         pixels = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8)
     batch = loaded.preprocess.prepare(pixels.view(8, 8, 3).permute(2, 0, 1)[None])
@@ -253,7 +252,7 @@ def test_a_bug_of_ours_is_one_line_and_exit_code_1(world, call, monkeypatch):
     def broken(*args, **options):
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr(loading, "load_run", broken)
+    monkeypatch.setattr(runs, "load", broken)
     code, _, err = call("eval", "good")
     assert code == 1
     assert err.splitlines() == [

@@ -17,8 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from randhead import cli
-from randhead.runs import loading
+from randhead import cli, datasets
 
 USAGE, DATA, RUN, DIVERGED = 2, 3, 4, 5
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--device", "cpu", "--precision", "fp32", "--epochs", "1")
@@ -481,7 +480,7 @@ def home(tmp_path_factory):
                 optim__lr=0.05 if name == "stopped" else 0.1,
             )
             asked = iter([False] * steps)
-            dataset = loading.load_dataset(settings, torch.device("cpu"))
+            dataset = datasets.from_config(settings)
             tiny.fit(world / "runs" / name, settings, dataset, stop=lambda asked=asked: next(asked, True))
     world.rename(root / "template")
     HOME.world, HOME.template = world, root / "template"

@@ -13,7 +13,7 @@ from tiny import config, digits, fit, tree
 from randhead import runs
 from randhead.config import parse
 from randhead.errors import DataError, RunError, UsageError
-from randhead.runs import Run, checkpoint, folder, loading
+from randhead.runs import Run, checkpoint, folder
 from randhead.train import state
 
 
@@ -126,16 +126,16 @@ def test_starting_anew_cut_short_still_leaves_a_run(trained, monkeypatch):
 
 
 def test_a_run_is_found_by_name_by_path_or_as_the_latest(trained, monkeypatch):
-    assert runs.find(trained, "run").path == trained / "run"
-    assert runs.find(trained).path == trained / "run"
-    assert runs.find(Path("nowhere"), str(trained / "run")).path == trained / "run"
+    assert runs.find("run", root=trained).path == trained / "run"
+    assert runs.find(root=trained).path == trained / "run"
+    assert runs.find(str(trained / "run"), root=Path("nowhere")).path == trained / "run"
     monkeypatch.chdir(trained)
-    assert runs.find(Path("nowhere"), "run").path == Path("run")
+    assert runs.find("run", root="nowhere").path == Path("run")
     assert [run.name for run in runs.all_runs(trained)] == ["run"]
 
 
 def test_a_run_that_is_not_there_is_refused_with_those_that_are(trained):
-    error = refused(lambda: runs.find(trained, "rum"), "rum", "is not a run")
+    error = refused(lambda: runs.find("rum", root=trained), "rum", "is not a run")
     assert "run" in error.hint
 
 
@@ -145,13 +145,13 @@ def test_without_a_usable_latest_run_one_has_to_be_trained(trained, content):
     if content is not None:
         (trained / "last").write_bytes(content)
     assert runs.last(trained) is None
-    assert "randhead train" in refused(lambda: runs.find(trained), "there is no run").hint
+    assert "randhead train" in refused(lambda: runs.find(root=trained), "there is no run").hint
 
 
 def test_a_missing_root_holds_no_runs(tmp_path):
     assert runs.all_runs(tmp_path / "nothing") == []
-    refused(lambda: runs.find(tmp_path / "nothing"), "there is no run")
-    refused(lambda: runs.find(tmp_path / "nothing", "run"), "is not a run")
+    refused(lambda: runs.find(root=tmp_path / "nothing"), "there is no run")
+    refused(lambda: runs.find("run", root=tmp_path / "nothing"), "is not a run")
 
 
 # Reading
@@ -196,7 +196,7 @@ def test_the_log_is_cut_to_the_finished_epochs_whatever_is_in_it(tmp_path):
 )
 def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
     summary = fit(tmp_path / "run", config(train__epochs=1, **head), images)[-1].summary
-    loaded = loading.load_run("run", root=tmp_path, device="cpu")
+    loaded = runs.load("run", root=tmp_path, device="cpu")
     assert loaded.weights_sha256 == summary["weights_sha256"]
     assert checkpoint.state_sha256(loaded.model.state_dict()) == summary["weights_sha256"]
     assert not loaded.model.training
@@ -206,7 +206,7 @@ def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
 
 def test_a_run_that_is_not_finished_has_no_model_to_load(tmp_path, images):
     fit(tmp_path / "run", config(), images, stop=lambda: True)
-    assert "goes on" in refused(lambda: loading.load_run("run", root=tmp_path), "no trained model yet").hint
+    assert "resumes" in refused(lambda: runs.load("run", root=tmp_path), "no trained model yet").hint
 
 
 def rewritten(path, change):
@@ -233,7 +233,7 @@ CHANGES = {
 def test_a_model_whose_parts_do_not_fit_together_is_refused(trained, change):
     """Their hash is right: somebody wrote them so."""
     rewritten(trained / "run" / "model.safetensors", change)
-    error = refused(lambda: loading.load_run("run", root=trained))
+    error = refused(lambda: runs.load("run", root=trained))
     assert "\n" not in error.message
 
 
@@ -250,7 +250,7 @@ NAMES = {
 def test_a_name_in_a_file_reaches_only_what_is_built_in(trained, section):
     rewritten(trained / "run" / "model.safetensors", lambda t, d: (t, d | {"config": d["config"] | section}))
     with pytest.raises((RunError, UsageError, DataError)):
-        loading.load_run("run", root=trained)
+        runs.load("run", root=trained)
 
 
 def test_a_class_name_that_is_a_path_writes_nothing_outside(tmp_path, images):
@@ -258,7 +258,7 @@ def test_a_class_name_that_is_a_path_writes_nothing_outside(tmp_path, images):
     tricky = type(images)("tricky", names, images.splits, 8)
     root = tmp_path / "deep" / "runs"
     fit(root / "run", config(train__epochs=1), tricky)
-    assert loading.load_run("run", root=root).class_names == names
+    assert runs.load("run", root=root).class_names == names
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["runs"]
 
@@ -300,7 +300,7 @@ def test_a_run_on_the_users_own_vectors_loads_without_their_file(tmp_path, learn
     numpy.save(file, torch.eye(32)[:10].numpy())
     mine = config(head__vectors=f"file:{file}", head__trainable=learned, train__epochs=1)
     fit(tmp_path / "run", mine, digits())
-    before = loading.load_run(str(tmp_path / "run")).model.head.class_vectors()
+    before = runs.load(str(tmp_path / "run")).model.head.class_vectors()
     file.unlink()
-    assert loading.load_run(str(tmp_path / "run")).model.head.class_vectors().equal(before)
+    assert runs.load(str(tmp_path / "run")).model.head.class_vectors().equal(before)
     assert before.equal(torch.eye(32)[:10]) != learned

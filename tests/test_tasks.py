@@ -5,10 +5,10 @@ import tiny
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
+from randhead import model as models
 from randhead import runs
 from randhead.errors import RunError, UsageError
 from randhead.evaluation import features
-from randhead.runs import loading
 from randhead.train import tasks
 from randhead.train.warm_start import take_over
 
@@ -22,7 +22,7 @@ def instance_run(tmp_path_factory):
 
 
 def test_every_training_image_is_a_class_of_its_own(instance_run):
-    loaded = loading.load_run(str(instance_run))
+    loaded = runs.load(str(instance_run))
     assert loaded.model.head.num_classes == 40
     assert loaded.class_names == tuple("0123456789")
     task = tasks.of(loaded.config, tiny.digits())
@@ -30,7 +30,7 @@ def test_every_training_image_is_a_class_of_its_own(instance_run):
 
 
 def test_instance_runs_are_judged_by_scikit_learns_nearest_neighbours(instance_run):
-    loaded, images = loading.load_run(str(instance_run)), tiny.digits()
+    loaded, images = runs.load(str(instance_run)), tiny.digits()
     found = tasks.of(loaded.config, images).evaluate(loaded.model, "test", loaded.preprocess, stop=lambda: False)
     embedded = {
         name: torch.nn.functional.normalize(features.embeddings(loaded.model, split, loaded.preprocess), dim=1).numpy()
@@ -54,7 +54,7 @@ def test_labels_never_seen_in_training_decide_nothing_but_the_judgement(tmp_path
 
 def test_commands_that_need_classes_refuse_an_instance_run(instance_run):
     with pytest.raises(UsageError, match="a class vector for every training image"):
-        loading.load_run(str(instance_run)).require_classes()
+        runs.load(str(instance_run)).require_classes()
 
 
 def test_instance_labels_cannot_be_keyed_by_name():
@@ -62,14 +62,18 @@ def test_instance_labels_cannot_be_keyed_by_name():
         tasks.of(tiny.config(data__labels="instance", head__class_keys="name"), tiny.digits())
 
 
+def initial(names, **changes):
+    """A model before training, for these classes."""
+    return models.from_config(tiny.config(**changes), class_names=names, num_classes=len(names), image_size=8)
+
+
 @pytest.mark.parametrize("learned", [False, True])
 def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(tmp_path, learned):
     images = tiny.digits()
     tiny.fit(tmp_path / "old", tiny.config(head__class_keys="name", head__trainable=learned), images)
-    old = loading.load_run(str(tmp_path / "old"))
+    old = runs.load(str(tmp_path / "old"))
     names = ("new", *reversed(images.class_names))
-    facts = {"class_names": list(names), "num_classes": 11, "image_size": 8}
-    model = loading.new_model(tiny.config(head__class_keys="name", head__trainable=learned), facts)
+    model = initial(names, head__class_keys="name", head__trainable=learned)
     take_over(model, names, old)
     moved = model.head.class_vectors()[1:].flip(0)
     assert moved.equal(old.model.head.class_vectors())
@@ -80,14 +84,12 @@ def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(tmp_path,
 def test_training_on_is_refused_where_a_vector_would_move(tmp_path):
     images = tiny.digits()
     tiny.fit(tmp_path / "old", tiny.config(), images)
-    old = loading.load_run(str(tmp_path / "old"))
+    old = runs.load(str(tmp_path / "old"))
     names = tuple(reversed(images.class_names))
-    model = loading.new_model(tiny.config(), {"class_names": list(names), "num_classes": 10, "image_size": 8})
+    model = initial(names)
     with pytest.raises(UsageError, match="would get another vector"):
         take_over(model, names, old)
-    other = loading.new_model(
-        tiny.config(backbone__name="resnet18"), {"class_names": list(names), "num_classes": 10, "image_size": 8}
-    )
+    other = initial(names, backbone__name="resnet18")
     with pytest.raises(RunError, match="encoder"):
         take_over(other, names, old)
 

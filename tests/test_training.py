@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from tiny import config, digits, fit, image_folder, log, tree
 from torch import nn
 
-from randhead import datasets
+from randhead import datasets, runs
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.errors import DivergedError, RunError, UsageError
 from randhead.evaluation import classification
-from randhead.runs import Run, checkpoint, loading
+from randhead.runs import Run, checkpoint
 from randhead.train import events, loop, resolve
 
 PATH = "run"
@@ -78,7 +78,7 @@ def test_what_a_run_leaves_agrees_with_itself(tmp_path, images):
     summary = fit(tmp_path / PATH, config(), images)[-1].summary
     run = Run(tmp_path / PATH)
     assert json.loads(run.summary_path.read_text()) == summary
-    loaded = loading.load_run(PATH, root=tmp_path, device="cpu")
+    loaded = runs.load(PATH, root=tmp_path, device="cpu")
     assert loaded.weights_sha256 == summary["weights_sha256"]
     again = classification.evaluate(loaded.model, images.splits["test"], loaded.preprocess)
     assert again == summary["test"]
@@ -113,7 +113,7 @@ def test_fixed_and_learned_runs_see_the_same_first_batch_from_the_same_weights(t
 @pytest.mark.parametrize("learned", [False, True])
 def test_class_vectors_move_only_where_they_are_learned(tmp_path, images, learned):
     fit(tmp_path / PATH, config(head__trainable=learned), images)
-    head = loading.load_run(PATH, root=tmp_path, device="cpu").model.head
+    head = runs.load(PATH, root=tmp_path, device="cpu").model.head
     assert head.class_vectors().detach().equal(head.draw()) is not learned
     drift = [line.get("vector_drift_deg", 0) for line in log(tmp_path / PATH)]
     assert (drift[-1] > 0) is learned
@@ -160,7 +160,7 @@ def test_files_that_are_streamed_train_the_same_weights_as_files_in_memory(tmp_p
     found = {}
     for name, budget in (("resident", 64), ("streamed", 0)):
         settings = config(data__name=str(folder), machine__memory_budget_mb=budget)
-        dataset = loading.load_dataset(settings, torch.device("cpu"))
+        dataset = datasets.from_config(settings)
         assert isinstance(dataset.splits["train"].images, TensorImages) is (name == "resident")
         fit(tmp_path / name, settings, dataset)
         found[name] = (weights(tmp_path / name), log(tmp_path / name))

@@ -4,16 +4,14 @@ import contextlib
 import sys
 
 import pytest
-import torch
 from tiny import config, image_folder
 
-from randhead import cli
+from randhead import cli, datasets
 from randhead.analyses import similarity
-from randhead.runs import Run, loading
+from randhead.runs import Run
 from randhead.train import loop
 
 PERMUTATIONS = 19  # of Mantel's test, for which 999 take most of a test's time
-CPU = torch.device("cpu")
 NAMES = ("cat", "dog", "eel", "fox")
 
 
@@ -29,7 +27,7 @@ def quick():
 def train(root, name, data, **changes):
     """A run folder in `root`, trained for two epochs on a folder of images."""
     settings = config(data__name=str(data), data__validation=0.2, **changes)
-    list(loop.fit(settings, loading.load_dataset(settings, CPU), Run(root / name)))
+    list(loop.fit(settings, datasets.from_config(settings), Run(root / name)))
     return root / name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from randhead import corruptions
+from randhead import corruptions, runs
 from randhead.cli import _robustness
 from randhead.cli._evaluation import load_like
 from randhead.cli.output import Output
@@ -23,8 +23,7 @@ from randhead.robustness import export, plugin, released
 from randhead.robustness import grid as corruption_grid
 from randhead.robustness.accumulator import Tally
 from randhead.robustness.grid import Corrupted, Grid, Recipe
-from randhead.runs import loading
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun
 
 SPLIT = "test"
 RELATIONS = {  # of the released images to those that we corrupted, by what `released.same_images` says
@@ -96,7 +95,7 @@ def run_corrupt_test(
 
 def load(name: str | None, root: Path, device: str) -> LoadedRun:
     """A run that tells classes apart."""
-    return loading.load_run(name, root=root, device=device).require_classes()
+    return runs.load(name, root=root, device=device).require_classes()
 
 
 def resolve(choice: Choice) -> tuple[Recipe, Grid]:

@@ -7,11 +7,10 @@ from typing import Any
 from randhead import runs
 from randhead.cli import _robustness
 from randhead.cli.output import Output, nats, percent
-from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.files import write_json
 from randhead.report import confusion
-from randhead.runs import loading
+from randhead.runs import LoadedRun
 from randhead.train import tasks
 
 WORST = 5  # classes and confusions shown; the report has them all
@@ -30,7 +29,7 @@ def run_evaluation(
 ) -> None:
     """Evaluate a run and show what came out."""
     output = Output(as_json=as_json)
-    loaded = loading.load_run(name, root=root, device=device)
+    loaded = runs.load(name, root=root, device=device)
     if ood or corruptions:
         loaded.require_classes()
     document = measure(output, loaded, split=split, data=data, ood=ood, corruptions=corruptions)
@@ -55,7 +54,7 @@ def run_evaluation(
 
 def measure(
     output: Output,
-    loaded: loading.LoadedRun,
+    loaded: LoadedRun,
     *,
     split: str,
     data: str | None,
@@ -64,8 +63,8 @@ def measure(
 ) -> dict[str, Any]:
     """All figures, as the JSON document."""
     with output.progress("reading images") as progress:
-        dataset = load_like(loaded, data, progress)
-    loading.check_classes(loaded, dataset)
+        dataset = loaded.dataset(data, progress=progress)
+    loaded.check_classes(dataset)
     document = {
         "run": loaded.run.name,
         "data": dataset.name,
@@ -75,7 +74,7 @@ def measure(
     }
     if ood:
         with output.progress("reading other images") as progress:
-            strange = load_like(loaded, ood, progress)
+            strange = loaded.dataset(ood, progress=progress)
         scores = classification.out_of_distribution(
             loaded.model, dataset.splits[split], strange.splits["test"], loaded.preprocess
         )
@@ -87,14 +86,7 @@ def measure(
     return document
 
 
-def load_like(loaded: loading.LoadedRun, data: str | None, progress: Any) -> Dataset:
-    """Images prepared as the run's own: the same size."""
-    return loading.load_dataset(
-        loaded.config, loaded.preprocess.device, data=data, image_size=loaded.image_size, progress=progress
-    )
-
-
-def show(output: Output, loaded: loading.LoadedRun, document: dict[str, Any]) -> None:
+def show(output: Output, loaded: LoadedRun, document: dict[str, Any]) -> None:
     """The figures for a person."""
     output.say(f"{loaded.run.name}\n")
     title = f"{document['split']} split of {document['data']}, n = {document['n']}"

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
-from randhead import datasets
+from randhead import datasets, runs
 from randhead.cli.output import Output, percent
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import features
-from randhead.runs import loading
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun
 
 
 def run_prediction(
@@ -31,7 +30,7 @@ def run_prediction(
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other", hint="choose one")
     output = Output(as_json=as_json or as_csv)
-    loaded = loading.load_run(name, root=root, device=device).require_classes()
+    loaded = runs.load(name, root=root, device=device).require_classes()
     files = [file for path in paths for file in find_images(path)]
     lines = list(predict(output, loaded, files, k=min(k, len(loaded.class_names)), skip_bad_images=skip_bad_images))
     if as_json:

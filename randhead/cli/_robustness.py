@@ -21,7 +21,7 @@ from randhead.robustness import grid as corruption_grid
 from randhead.robustness.accumulator import Tally, open_tally
 from randhead.robustness.grid import CLEAN, Corrupted, Grid, Recipe
 from randhead.robustness.metrics import BENCHMARK, GROUPS
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun
 
 WORST = 5  # classes shown; the report has them all
 

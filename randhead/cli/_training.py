@@ -8,13 +8,12 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from randhead import runs
+from randhead import datasets, runs
 from randhead.cli.output import Output, nats, percent, shown
 from randhead.cli.signals import GracefulStop
 from randhead.config import Config
 from randhead.device import resolve_device
 from randhead.report import card
-from randhead.runs import loading
 from randhead.train import events, loop
 
 
@@ -33,7 +32,7 @@ def run_training(config: Config, *, out: Path, name: str | None, fresh: bool, as
     stop = GracefulStop()
     place = resolve_device(config.machine.device)
     with output.progress("reading images") as progress:
-        dataset = loading.load_dataset(config, place, progress=progress)
+        dataset = datasets.from_config(config, device=place, progress=progress)
     with _Display(output, config) as show:
         happening = loop.fit(config, dataset, run, fresh=fresh, stop=stop)
         started = next(happening)  # up to here there is nothing to save, and a signal ends the command at once

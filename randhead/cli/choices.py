@@ -25,7 +25,7 @@ def check(names: Iterable[str | None], root: Path, *, device: str, split: str = 
     one_of("--split", split, SPLITS)
     one_of("--device", device, DEVICES)
     for name in names:
-        runs.find(root, name)
+        runs.find(name, root=root)
 
 
 def _with_absolute_folder(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def train(
         "train.epochs": epochs,
         "train.batch_size": batch_size,
         "train.seed": seed,
-        "train.start_from": None if from_ is None else str(runs.find(out, from_).path.resolve()),
+        "train.start_from": None if from_ is None else str(runs.find(from_, root=out).path.resolve()),
         "machine.device": device,
         "train.precision": precision,
         "machine.compile": compile_,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from randhead import registry
-from randhead.config import data_source
+from randhead.config import Config, data_source
 from randhead.datasets import _decode
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fingerprint import fingerprint
@@ -34,6 +34,7 @@ __all__ = [
     "channel_statistics",
     "divide_classes",
     "fingerprint",
+    "from_config",
     "image_files",
     "load",
     "read_image",
@@ -89,6 +90,47 @@ def load(name_or_folder: str | Path, **options) -> Dataset:
     if isinstance(found, Path):
         return registry.load("datasets", "image_folder").load(options, found)
     return registry.load("datasets", found).load(options)
+
+
+def from_config(
+    config: Config,
+    data: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    image_size: int | None = None,
+    held_out: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """The images of a configuration, or other images that are split and read in the same way.
+
+    Args:
+        config: its sections `data` and `machine` are used.
+        data: name of a dataset or folder of images; None for that of the configuration.
+        device: where resident images and labels are kept.
+        image_size: side of the images in pixels; None for that of the configuration.
+        held_out: of the configuration's own images, those of `data.hold_out_classes` instead of the others.
+        progress: called with (done, total) while images are read.
+
+    Raises:
+        DataError: if images are missing or cannot be used.
+    """
+    options, machine = config.data, config.machine
+    dataset = load(
+        data or options.name,
+        root=Path(machine.data_root).expanduser(),
+        image_size=image_size or options.image_size,
+        validation=options.validation,
+        split_seed=options.split_seed,
+        memory_budget=machine.memory_budget_mb << 20,
+        workers=machine.workers,
+        skip_bad_images=options.skip_bad_images,
+        progress=progress,
+        device=device,
+    )
+    if data or not options.hold_out_classes:
+        return dataset
+    kept, left_out = divide_classes(dataset, options.hold_out_classes, seed=options.split_seed)
+    return left_out if held_out else kept
 
 
 def read_image(path: Path, size: int) -> Tensor:

@@ -17,8 +17,7 @@ from torch import Tensor
 from randhead.datasets import Dataset, Split, fingerprint
 from randhead.errors import RunError
 from randhead.evaluation.features import embeddings, extract
-from randhead.runs import checkpoint, slug
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun, checkpoint, slug
 
 HEX = 12  # digits of the weights' hash in a file name
 

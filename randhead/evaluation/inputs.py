@@ -18,8 +18,7 @@ from randhead.errors import DataError, UsageError
 from randhead.evaluation import class_similarity, comparison
 from randhead.evaluation.feature_cache import Extracted
 from randhead.evaluation.session import Library
-from randhead.runs import loading
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun
 
 VALUES = ("class_separation_r2", "mean_angle_deg", "nearest_angle_deg")  # of separability, whose variance is shared out
 
@@ -49,7 +48,7 @@ class OneRun:
         """The images.  Raises DataError where they have other classes than the run, UsageError where it has none."""
         self.loaded.require_classes()
         dataset = self.library.dataset(self.loaded, self.view.data)
-        loading.check_classes(self.loaded, dataset)
+        self.loaded.check_classes(dataset)
         return dataset
 
     @cached_property

@@ -9,8 +9,7 @@ from randhead.datasets import Dataset
 from randhead.errors import StopRequested
 from randhead.evaluation import feature_cache
 from randhead.evaluation.feature_cache import Extracted
-from randhead.runs import loading
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun
 
 
 class Library:
@@ -36,20 +35,13 @@ class Library:
 
     def run(self, name: str | None) -> LoadedRun:
         """A trained run.  Raises RunError."""
-        return loading.load_run(name, root=self.root, device=self.device)
+        return runs.load(name, root=self.root, device=self.device)
 
     def dataset(self, loaded: LoadedRun, data: str | None = None, *, held_out: bool = False) -> Dataset:
         """The images of a run, or others, as large as it takes them."""
         key = (loaded.config.data, loaded.image_size, data, held_out)
         if key not in self._datasets:
-            self._datasets[key] = loading.load_dataset(
-                loaded.config,
-                loaded.preprocess.device,
-                data=data,
-                image_size=loaded.image_size,
-                held_out=held_out,
-                progress=self.progress,
-            )
+            self._datasets[key] = loaded.dataset(data, held_out=held_out, progress=self.progress)
         return self._datasets[key]
 
     def features(self, loaded: LoadedRun, dataset: Dataset, split: str) -> Extracted:

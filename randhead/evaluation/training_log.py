@@ -10,8 +10,7 @@ from torch import Tensor
 from randhead.errors import RunError
 from randhead.evaluation.inputs import View
 from randhead.evaluation.session import Library
-from randhead.runs import checkpoint
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun, checkpoint
 
 APART = ("epoch", "step", "train_loss", "seconds")  # of a line of the log, what is no series
 

@@ -1,6 +1,6 @@
 """Run folders: what a training leaves, how to find it, and how to load it again.
 
-`load` and `LoadedRun` import torch, so they load on first use.
+`load` and `LoadedRun` import torch, so they are imported on first use; finding and listing runs needs no torch.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from randhead.runs.folder import (
 )
 
 if TYPE_CHECKING:
-    from randhead.runs.loading import LoadedRun, load_run
+    from randhead.runs.loaded import LoadedRun, load
 
 __all__ = [
     "ROOT",
@@ -30,7 +30,7 @@ __all__ = [
     "default_name",
     "find",
     "last",
-    "load_run",
+    "load",
     "locked",
     "open_run",
     "set_last",
@@ -40,8 +40,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("LoadedRun", "load_run"):
+    if name not in ("LoadedRun", "load"):
         raise AttributeError(f"module 'randhead.runs' has no attribute {name!r}")
-    from randhead.runs import loading
+    from randhead.runs import loaded
 
-    return getattr(loading, name)
+    return getattr(loaded, name)

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -113,19 +114,29 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
     return run
 
 
-def find(root: Path = ROOT, name: str | None = None) -> Run:
-    """A run by its name or the path of its folder; None and "last" are the latest.  Raises RunError where it is not."""
+def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> Run:
+    """Find a run folder.
+
+    Args:
+        run: name of a run in `root`, or the path of a run folder; None and "last" are the latest.
+        root: folder of the runs.
+
+    Raises:
+        RunError: if there is no such run; the hint lists those that exist.
+    """
+    if isinstance(run, Run):
+        return run
+    root, name = Path(root), None if run is None else str(run)
     if name in (None, LAST):
         name = last(root)
         if name is None:
-            raise RunError(f"there is no run in {root}", hint="train one first: randhead train")
-    candidates = [root / name] if "/" not in name else [Path(name)]
-    candidates += [] if "/" in name else [Path(name)]
+            raise RunError(f"there is no run in {root}", hint="train one first: `randhead train`")
+    candidates = [root / name, Path(name)] if not _is_path(name) else [Path(name)]
     for path in candidates:
         if (path / "config.json").is_file():
             return Run(path)
-    known = [run.name for run in all_runs(root)]
-    near = f"runs there: {', '.join(known)}" if known else "train one first: randhead train"
+    known = [found.name for found in all_runs(root)]
+    near = f"runs there: {', '.join(known)}" if known else "train one first: `randhead train`"
     raise RunError(f"{candidates[0]} is not a run", hint=near)
 
 
@@ -179,6 +190,11 @@ def write_config(run: Run, config: Config, resolved: Mapping[str, Any]) -> None:
 def slug(text: str) -> str:
     """A text as a part of a file name, of at most 60 characters."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._")[:60] or "data"
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text names a folder by its path, not by its name in the folder of the runs."""
+    return "/" in text or os.sep in text
 
 
 def _read_json(path: Path) -> dict[str, Any]:

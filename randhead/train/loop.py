@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import rng, runs
+from randhead import model, rng, runs
 from randhead.config import Config, parse
 from randhead.datasets import Dataset
 from randhead.device import device_name, resolve_device, versions
 from randhead.errors import DivergedError, RunError, StopRequested
 from randhead.files import write_json
 from randhead.head import preflight_check
-from randhead.runs import Run, checkpoint, loading
+from randhead.preprocess import Preprocess
+from randhead.runs import Run, checkpoint
 from randhead.train import batches, resolve, state, tasks, warm_start
 from randhead.train.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.train.optim import Schedule, optimiser
@@ -69,17 +70,22 @@ class _Trainer:
         self.place = resolve_device(config.machine.device)
         self.facts = resolve.resolve(config, dataset)
         self.task = tasks.of(config, dataset)
-        self.model = loading.new_model(config, self.facts)
+        self.model = model.from_config(
+            config,
+            class_names=dataset.class_names,
+            num_classes=self.facts["num_classes"],
+            image_size=dataset.image_size,
+        )
         if config.train.start_from:
-            warm_start.take_over(
-                self.model, dataset.class_names, loading.load_run(config.train.start_from, device="cpu")
-            )
-        self.model.to(self.place, memory_format=torch.channels_last)
+            warm_start.take_over(self.model, dataset.class_names, runs.load(config.train.start_from, device="cpu"))
+        self.model.to(self.place).to(memory_format=torch.channels_last)
         self.backbone = torch.compile(self.model.backbone) if config.machine.compile else self.model.backbone
         self.facts |= {"dim": self.model.head.dim, "scale": float(self.model.head.scale)}
         self.optimizer = optimiser(self.model, config.optim)
         self.schedule = Schedule(self.optimizer, config.optim)
-        self.preprocess = loading.preprocess_of(config, self.facts, self.place)
+        self.preprocess = Preprocess.of(
+            self.facts["mean"], self.facts["std"], precision=config.train.precision, device=self.place
+        )
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
         self.train_split = dataset.splits["train"]

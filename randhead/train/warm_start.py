@@ -7,7 +7,7 @@ from torch import Tensor
 
 from randhead.errors import RunError, UsageError
 from randhead.model import Classifier
-from randhead.runs.loading import LoadedRun
+from randhead.runs import LoadedRun
 
 OF_CLASSES = ("head.vectors", "head.bias", "head.spec")  # what belongs to a set of classes, not to the encoder
 COMPARED_AT_ONCE = 4096  # class vectors

@@ -1,0 +1,142 @@
+"""A trained run, ready to use: its classifier, how its images are prepared, and the images themselves."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from randhead import datasets, model
+from randhead.config import Config, parse
+from randhead.datasets import Dataset
+from randhead.device import resolve_device
+from randhead.errors import DataError, RunError, UsageError
+from randhead.model import Classifier
+from randhead.preprocess import Preprocess
+from randhead.runs import checkpoint
+from randhead.runs.folder import ROOT, Run, find
+
+TRAIN_AGAIN = "train it again with `fresh=True`"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained classifier with everything that is needed to use it."""
+
+    run: Run
+    config: Config
+    model: Classifier
+    preprocess: Preprocess
+    class_names: tuple[str, ...]
+    image_size: int
+    selected: dict[str, Any]  # epoch, val accuracy and NLL of the weights
+    weights_sha256: str
+
+    def dataset(
+        self,
+        data: str | Path | None = None,
+        *,
+        held_out: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Dataset:
+        """The images of this run, or other images, at the size that the classifier takes.
+
+        Args:
+            data: name of a dataset or folder of images; None for the run's own.
+            held_out: of the run's own images, those of the classes that training left out.
+            progress: called with (done, total) while images are read.
+
+        Raises:
+            DataError: if images are missing or cannot be used.
+        """
+        device = self.preprocess.device
+        return datasets.from_config(
+            self.config, data, device=device, image_size=self.image_size, held_out=held_out, progress=progress
+        )
+
+    def require_classes(self) -> "LoadedRun":
+        """The run itself.
+
+        Raises:
+            UsageError: if it was trained with one class vector per training image instead of per class.
+        """
+        if self.config.data.labels == "instance":
+            raise UsageError(
+                f"{self.run.name} has a class vector for every training image, none for a class",
+                hint="use `randhead eval` without further options, or `randhead analyze transfer`",
+            )
+        return self
+
+    def check_classes(self, dataset: Dataset) -> None:
+        """Check that a dataset has the classes of this run, in the same order.
+
+        Raises:
+            DataError: if it has other classes.
+        """
+        if tuple(dataset.class_names) != self.class_names:
+            odd = sorted(set(dataset.class_names) ^ set(self.class_names))[:5]
+            raise DataError(
+                f"{dataset.name} has other classes than run {self.run.name} ({', '.join(odd) or 'in another order'})",
+                hint="give images of the run's classes; use other classes as `ood`, or in the analysis `transfer`",
+            )
+
+
+def load(
+    run: str | Path | Run | LoadedRun | None = None, *, root: str | Path = ROOT, device: str = "auto"
+) -> LoadedRun:
+    """Load the selected classifier of a run.
+
+    Args:
+        run: name or folder of a run; None for the latest.  A `LoadedRun` is returned as it is.
+        root: folder of the runs.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        RunError: if the run is missing, not finished or damaged, or if its class vectors cannot be drawn again bit for
+            bit.
+        UsageError: if `device` is "cuda" and there is none.
+    """
+    if isinstance(run, LoadedRun):
+        return run
+    folder = find(run, root=root)
+    if not folder.model_path.exists():
+        hint = "let it finish: the same `randhead train` resumes it"
+        raise RunError(f"{folder.path} has no trained model yet", hint=hint)
+    tensors, document = checkpoint.load(folder.model_path)
+    place = resolve_device(device)
+    try:
+        config = parse.build(parse.unnest(document["config"]))
+        facts = document["resolved"]
+        classifier = _rebuild(config, facts, tensors)
+        preprocess = Preprocess.of(facts["mean"], facts["std"], precision=config.train.precision, device=place)
+        return LoadedRun(
+            run=folder,
+            config=config,
+            model=classifier.to(place).to(memory_format=torch.channels_last).eval(),
+            preprocess=preprocess,
+            class_names=tuple(facts["class_names"]),
+            image_size=facts["image_size"],
+            selected=document["selected"],
+            weights_sha256=checkpoint.state_sha256(tensors),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder.model_path}: its description lacks {error}", hint=TRAIN_AGAIN) from None
+
+
+def _rebuild(config: Config, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Classifier:
+    """The classifier whose state_dict is `tensors`.  Raises RunError if they do not fit its configuration."""
+    names, count = facts["class_names"], facts["num_classes"]
+    if config.data.labels == "class" and count != len(names):
+        raise RunError(f"{count} class vectors for {len(names)} class names", hint=TRAIN_AGAIN)
+    plain = parse.build({**parse.flatten(config), "backbone.pretrained": False})
+    classifier = model.from_config(
+        plain, class_names=names, num_classes=count, image_size=facts["image_size"], drawn=tensors.get("head.vectors")
+    )
+    try:
+        classifier.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"the weights do not fit the configuration ({reason})", hint=TRAIN_AGAIN) from None
+    return classifier
