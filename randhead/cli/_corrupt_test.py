@@ -10,7 +10,6 @@ import torch
 
 from randhead import corruptions, runs
 from randhead.cli import _robustness
-from randhead.cli._evaluation import load_like
 from randhead.cli.output import Output
 from randhead.cli.signals import GracefulStop
 from randhead.corruptions import frost
@@ -75,7 +74,7 @@ def run_corrupt_test(
     if baseline and [_place(run) for run in loaded] == [_place(reference)]:
         raise UsageError(f"--baseline is the run itself, {reference.run.name}", hint="name another run")
     with output.progress("reading images") as progress:
-        dataset = load_like(loaded[0], None, progress)
+        dataset = loaded[0].dataset(progress=progress)
     for other in (*loaded[1:], reference):
         check_comparable(output, loaded[0], other, dataset)
     split = dataset.splits[SPLIT]
@@ -131,7 +130,7 @@ def check_comparable(output: Output, first: LoadedRun, other: LoadedRun, dataset
     if other.config.data == first.config.data:
         return
     with output.progress(f"reading the images of {other.run.name}") as progress:
-        theirs = load_like(other, None, progress).splits[SPLIT]
+        theirs = other.dataset(progress=progress).splits[SPLIT]
     splits = dataset.splits[SPLIT], theirs
     marks = {corruption_grid.fingerprint(split, corruption_grid.subset(split.labels, None)) for split in splits}
     if len(marks) > 1:
