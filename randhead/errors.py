@@ -1,17 +1,24 @@
-"""The mistakes randhead reports: one line that says what is wrong and where, one that says what to do next.
+"""The errors of randhead: one line that says what is wrong and where, one that says what to do next.
 
-Each kind carries the exit code of the command line (2 usage or config, 3 data, 4 checkpoint or run folder, 5 diverged).
-Anything else that escapes is a bug of ours and exits with 1.
+Each class carries the exit code of the command line (2 usage or config, 3 data, 4 checkpoint or run folder,
+5 diverged), and is also the exception that Python itself would raise, so that `except ValueError` works as everywhere.
+Anything else that escapes is a bug in randhead and exits with 1.
 """
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 MOST_LISTED = 40  # names; timm has 1,300 models
 
 
 class RandheadError(Exception):
-    """A mistake that the reader can mend: `message` says what and where, `hint` what to do next."""
+    """An error that the user can fix.  Every subclass can be copied and pickled, whatever its constructor takes.
+
+    Args:
+        message: what is wrong, and where.
+        hint: what to do next.
+    """
 
     exit_code = 1
 
@@ -20,33 +27,47 @@ class RandheadError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way calls the constructor with `args`, which drops the hint and fails where it takes others.
+        return _restored, (type(self), self.args, self.__dict__)
 
-class UsageError(RandheadError):
-    """A command, option or configuration value that cannot be used."""
+
+class UsageError(RandheadError, ValueError):
+    """A command, argument or configuration value that cannot be used."""
 
     exit_code = 2
 
 
-class DataError(RandheadError):
+class DataError(RandheadError, ValueError):
     """Images, labels or a data folder that cannot be used."""
 
     exit_code = 3
 
 
+class DataFileError(DataError, OSError):
+    """A data file or folder that is missing, cannot be read or written, or cannot be downloaded."""
+
+    # ValueError's comes first in the order of the bases, and refuses to make an OSError.
+    __new__ = OSError.__new__  # type: ignore[assignment]
+
+
 class RunError(RandheadError):
-    """A run folder or checkpoint that is missing, damaged or of another kind."""
+    """A run folder or checkpoint that is missing, damaged or of another kind.
+
+    Neither a ValueError nor an OSError: only randhead knows what a run is, and each of the causes has another error.
+    """
 
     exit_code = 4
 
 
-class DivergedError(RandheadError):
-    """Training met a loss that is not a finite number."""
+class DivergedError(RandheadError, ArithmeticError):
+    """Training reached a loss, features or weights that are not finite numbers."""
 
     exit_code = 5
 
 
 class StopRequested(RandheadError):
-    """The caller's `stop` answered yes, between two batches."""
+    """The caller's `should_stop` returned True, between two batches."""
 
     exit_code = 130
 
@@ -60,6 +81,18 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def guess(name: str, known: Iterable[str], *, show: Callable[[str], str] = str) -> str:
-    """The beginning of a hint that names the nearest of `known`, as `show` writes it; nothing where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    """The beginning of a hint that names the nearest of `known`, as `show` writes it; nothing if none is near.
+
+    Of dotted names, one whose last part is `name` counts as near: 'lr' is near 'optim.lr'.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1) or [other for other in known if other.endswith(f".{name}")]
     return f"did you mean {show(near[0])!r}? " if near else ""
+
+
+def _restored(kind: type[RandheadError], args: tuple[Any, ...], state: Mapping[str, Any]) -> RandheadError:
+    """A copy of an error, made without its constructor."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead import registry
-from randhead.errors import UsageError
+from randhead.errors import RandheadError, UsageError
 
 
 def build(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
@@ -32,6 +32,8 @@ def _probe(backbone: nn.Module, name: str, image_size: int) -> Tensor:
     images = torch.linspace(-2, 2, 3 * 3 * image_size**2).reshape(3, 3, image_size, image_size)
     try:
         features = backbone.eval()(images)
+    except RandheadError:
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from randhead.errors import DataError, UsageError, unknown
+from randhead.errors import DataFileError, UsageError, unknown
 
 HINT = "train without --pretrained, or copy ~/.cache/huggingface from a machine that has fetched them"
 ATTEMPTS, TIMEOUT_S = 2, 5  # one lost answer is no missing network
@@ -27,7 +27,7 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
             return _create(timm, name, image_size, pretrained)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"the weights of timm:{name} cannot be fetched ({reason})", hint=HINT) from None
+        raise DataFileError(f"the weights of timm:{name} cannot be fetched ({reason})", hint=HINT) from None
 
 
 @contextlib.contextmanager

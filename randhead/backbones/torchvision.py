@@ -5,7 +5,7 @@ from urllib.error import URLError
 from torch import nn
 from torchvision import models
 
-from randhead.errors import DataError, UsageError, unknown
+from randhead.errors import DataFileError, UsageError, unknown
 
 
 def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
@@ -16,7 +16,7 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     try:
         model = models.get_model(name, weights="DEFAULT" if pretrained else None, **_quiet(name, pretrained))
     except URLError as error:
-        raise DataError(
+        raise DataFileError(
             f"the weights of torchvision:{name} cannot be fetched ({error.reason})",
             hint="train without --pretrained, or put the file into torch.hub.get_dir()/checkpoints",
         ) from None

@@ -10,7 +10,7 @@ import torch
 
 from randhead import datasets, runs
 from randhead.cli.output import Output, percent
-from randhead.errors import DataError, UsageError
+from randhead.errors import DataError, DataFileError, UsageError
 from randhead.evaluation import features
 from randhead.runs import LoadedRun
 
@@ -52,7 +52,7 @@ def find_images(path: Path) -> list[Path]:
             raise DataError(f"{path} has no images", hint="give image files, or a folder of them")
         return files
     if not path.exists():
-        raise DataError(f"{path}: no such file", hint="give image files, or folders of them")
+        raise DataFileError(f"{path}: no such file", hint="give image files, or folders of them")
     return [path]
 
 

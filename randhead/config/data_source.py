@@ -5,7 +5,7 @@ from pathlib import Path
 from stat import S_ISDIR
 
 from randhead import registry
-from randhead.errors import DataError, UsageError, guess
+from randhead.errors import DataFileError, UsageError, guess
 
 LAYOUT = "a folder of images holds one folder a class: train/CLASS/ and test/CLASS/ (or val/), or CLASS/ alone"
 
@@ -31,14 +31,14 @@ def folder(path: str | Path) -> Path:
         path = Path(path).expanduser()
         mode = path.stat().st_mode
     except RuntimeError:
-        raise DataError(f"{path}: no such user", hint="give the path of a folder of images") from None
+        raise DataFileError(f"{path}: no such user", hint="give the path of a folder of images") from None
     except (FileNotFoundError, NotADirectoryError):
         near = guess(path.name, _folders(path.parent), show=lambda name: str(path.parent / name))
-        raise DataError(f"{path}: no such folder", hint=near + LAYOUT) from None
+        raise DataFileError(f"{path}: no such folder", hint=near + LAYOUT) from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}", hint="give the path of a folder of images") from None
+        raise DataFileError(f"{path}: {error.strerror}", hint="give the path of a folder of images") from None
     if not S_ISDIR(mode):
-        raise DataError(f"{path}: a file, not a folder", hint=f"unpack archives first; {LAYOUT}")
+        raise DataFileError(f"{path}: a file, not a folder", hint=f"unpack archives first; {LAYOUT}")
     return path
 
 

@@ -4,7 +4,6 @@ An unknown key, a wrong type and a value out of bounds are errors that name the 
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import tomllib
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from randhead.config import Config
-from randhead.errors import UsageError
+from randhead.errors import UsageError, guess
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -40,9 +39,8 @@ def build(settings: Mapping[str, Any]) -> Config:
     top = {}
     for key, value in settings.items():
         if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, n=1) or [k for k in kinds if k.split(".")[-1] == key]
-            guess = f"did you mean {near[0]!r}?" if near else f"sections: {', '.join(_sections())}"
-            raise UsageError(f"unknown setting {key!r}", hint=guess)
+            hint = guess(key, kinds).strip() or f"sections: {', '.join(_sections())}"
+            raise UsageError(f"unknown setting {key!r}", hint=hint)
         section, _, name = key.rpartition(".")
         target = sections.setdefault(section, {}) if section else top
         target[name] = _convert(key, value, kinds[key])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from randhead.errors import DataError
+from randhead.errors import DataFileError
 from randhead.files import atomic_write
 
 TIMEOUT_S = 30
@@ -48,7 +48,7 @@ def fetch(sources: Sequence[Source], root: Path, progress: Progress = None) -> N
         raise cannot_write(root / missing[0].path, error) from error
     except Unreachable as error:
         by_hand = "; ".join(f"{source.urls[0]} to {root / source.path}" for source in missing)
-        raise DataError(str(error), hint=f"fetch by hand: {by_hand}") from error
+        raise DataFileError(str(error), hint=f"fetch by hand: {by_hand}") from error
 
 
 def _fetch_one(source: Source, target: Path, progress: Progress) -> None:
@@ -72,10 +72,10 @@ def unpack(archive: Path, folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def cannot_write(target: Path, error: OSError) -> DataError:
+def cannot_write(target: Path, error: OSError) -> DataFileError:
     """The error for a disk that is full, a folder without permission, and the like."""
     hint = "free some space, or choose another folder for downloads"
-    return DataError(f"{target}: {error.strerror or error}", hint=hint)
+    return DataFileError(f"{target}: {error.strerror or error}", hint=hint)
 
 
 def _save(url: str, md5: str, target: Path, progress: Progress) -> None:

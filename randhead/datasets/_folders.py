@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from randhead.datasets._decode import EXTENSIONS
-from randhead.errors import DataError
+from randhead.errors import DataFileError
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -28,4 +28,5 @@ def entries(folder: Path) -> list[os.DirEntry]:
         with os.scandir(folder) as found:
             return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: {error.strerror}", hint="give a folder of images; unpack archives first") from error
+        hint = "give a folder of images; unpack archives first"
+        raise DataFileError(f"{folder}: {error.strerror}", hint=hint) from error

@@ -30,10 +30,11 @@ def _listing(folder: Path) -> Listing:
     """Files of train/WNID/images/, and of val/images/ with the classes that val/val_annotations.txt gives them."""
     class_names = tuple(entry.name for entry in entries(folder / "train") if entry.is_dir())
     train = {path: name for name in class_names for path in image_files(folder / "train" / name)}
+    pictures = image_files(folder / "val" / "images")
     try:
         lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
         classes = dict(line.split("\t")[:2] for line in lines)
-        test = {path: classes[path.name] for path in image_files(folder / "val" / "images")}
+        test = {path: classes[path.name] for path in pictures}
         labels = [class_names.index(name) for name in (*train.values(), *test.values())]
     except (OSError, KeyError, ValueError) as error:
         hint = f"delete {folder} to have it unpacked again"

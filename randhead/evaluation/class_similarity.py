@@ -61,6 +61,8 @@ def read(path: Path, class_names: tuple[str, ...]) -> Tensor:
         else:
             paths = _paths(path, path.read_text(encoding="utf-8"))
             return similarity.common_ancestry([_of_class(path, paths, name) for name in class_names])
+    except UsageError:
+        raise
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint=LAYOUT) from None
     except (ValueError, TypeError, EOFError) as error:

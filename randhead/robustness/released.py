@@ -22,7 +22,7 @@ from torch import Tensor
 
 from randhead import corruptions
 from randhead.datasets import image_files
-from randhead.errors import DataError
+from randhead.errors import DataError, DataFileError
 from randhead.evaluation import features
 from randhead.files import sha256
 from randhead.robustness.grid import Corrupted
@@ -83,11 +83,11 @@ def open_set(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder", hint=f"give {LAYOUT}")
+        raise DataFileError(f"{folder}: no such folder", hint=f"give {LAYOUT}")
     if (folder / "labels.npy").exists():
         found = _open_arrays(folder, class_names, image_size)
     elif any(folder.glob("*.npy")):
-        raise DataError(f"{folder}: labels.npy is missing", hint="unpack the whole archive of the set")
+        raise DataFileError(f"{folder}: labels.npy is missing", hint="unpack the whole archive of the set")
     else:
         found = _open_folders(folder, class_names, image_size)
     labels, *rest = found

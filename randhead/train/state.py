@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead.config import parse
-from randhead.errors import DivergedError, RunError
+from randhead.errors import DivergedError, RandheadError, RunError
 from randhead.files import atomic_write
 from randhead.runs import Run, checkpoint
 
@@ -68,6 +68,8 @@ def restore(
         progress = Progress(**document["progress"])
         model.load_state_dict(checkpoint.select(tensors, "model/"))
         _restore_optimiser(optimizer, checkpoint.select(tensors, "optim/"))
+    except RandheadError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(f"{path}: does not fit this run ({' '.join(str(error).split())})") from None
     return progress, checkpoint.select(tensors, "best/")

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from randhead.errors import DataError
+from randhead.errors import DataError, DataFileError
 
 BY_ROW = False
 
@@ -34,11 +34,12 @@ def read(path: Path, dim: int, num_classes: int) -> Tensor:
             f"{path}: not a .safetensors or .npy file", hint="save the matrix with safetensors or numpy.save"
         )
     if not path.is_file():
-        raise DataError(f"{path}: no such file", hint="the path after file: is relative to the current folder")
+        raise DataFileError(f"{path}: no such file", hint="the path after file: is relative to the current folder")
     try:
         vectors = readers[path.suffix](path, (num_classes, dim))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})", hint="check its permissions") from error
+        reason = error.strerror or error
+        raise DataFileError(f"{path}: cannot be read ({reason})", hint="check its permissions") from error
     _check_numbers(vectors, path)
     return vectors
 
