@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import config, fit
 
 from randhead import cli, corruptions, datasets
-from randhead.robustness import grid, metrics
+from randhead.robustness import grid
 
 # torchvision's JPEG functions, which are a part of the benchmark, warn of their end in a future release.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
@@ -63,7 +63,7 @@ def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, fold
     done = call("eval", "first", "--corruptions", "--json")
     found = done.document
     assert {"run", "split", "accuracy", "nll", "ece"} <= found.keys()
-    assert list(found["corruptions"]) == list(metrics.BENCHMARK)
+    assert list(found["corruptions"]) == corruptions.names("benchmark")
     cells = [[row[str(severity)] for severity in range(1, 6)] for row in found["corruptions"].values()]
     assert found["mean_corruption_accuracy"] == pytest.approx(np.mean(cells), abs=1e-12)
     assert found["robustness"]["clean"]["accuracy"] == found["accuracy"]

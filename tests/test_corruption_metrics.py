@@ -7,7 +7,7 @@ from scipy import stats
 
 from randhead import corruptions
 from randhead.errors import UsageError
-from randhead.robustness import metrics as metrics
+from randhead.robustness import metrics
 
 # Accuracies of torchvision's ResNet-50 on 5,000 images of ImageNet-C, severities 1 to 5, and the average beside them:
 # RobustBench at 24ce20d, model_info/imagenet/corruptions/unaggregated_results_2d.csv, row Standard_R50.
@@ -30,22 +30,23 @@ RESNET50 = {
 }
 RESNET50_AVERAGE = 0.392304
 CLEAN_ERROR = 0.2328
+BENCHMARK = tuple(corruptions.names("benchmark"))
 
 
-def flat(error, names=metrics.BENCHMARK, severities=5):
+def flat(error, names=BENCHMARK, severities=5):
     return {name: [error] * severities for name in names}
 
 
 def test_the_benchmark_and_its_groups_are_those_of_the_corruptions():
-    assert list(metrics.BENCHMARK) == corruptions.names("benchmark")
-    assert {group: corruptions.names(group) for group in corruptions.GROUPS} == {
-        group: list(names) for group, names in metrics.GROUPS.items()
-    }
-    assert tuple(metrics.ALEXNET) == metrics.BENCHMARK
+    assert {group: corruptions.names(group) for group in corruptions.groups()} == corruptions.groups()
+    assert [name for group in ("noise", "blur", "weather", "digital") for name in corruptions.groups()[group]] == list(
+        BENCHMARK
+    )
+    assert tuple(metrics.ALEXNET) == BENCHMARK == tuple(metrics.benchmark())
 
 
 def test_alexnets_own_errors_make_an_mce_of_100():
-    figures = metrics.imagenet_figures(metrics.alexnet_errors(), metrics.ALEXNET_CLEAN / 100)
+    figures = metrics.imagenet_errors(metrics.alexnet_errors(), metrics.ALEXNET_CLEAN / 100)
     assert figures["mce"] == pytest.approx(100, abs=1e-10)
     assert figures["relative_mce"] == pytest.approx(100, abs=1e-10)
     assert np.mean(list(metrics.ALEXNET.values())) == pytest.approx(78.899, abs=5e-4)
@@ -54,7 +55,7 @@ def test_alexnets_own_errors_make_an_mce_of_100():
 def test_figures_of_a_published_resnet50_are_the_published_ones():
     errors = {name: [1 - accuracy for accuracy in row] for name, row in RESNET50.items()}
     assert 1 - metrics.mean_error(errors) == pytest.approx(RESNET50_AVERAGE, abs=1e-9)
-    figures = metrics.imagenet_figures(errors, CLEAN_ERROR)
+    figures = metrics.imagenet_errors(errors, CLEAN_ERROR)
     table = np.array([errors[name] for name in metrics.ALEXNET])
     alexnet = np.array(list(metrics.ALEXNET.values())) / 100
     assert figures["mce"] == pytest.approx(100 * (table.mean(axis=1) / alexnet).mean())
@@ -79,11 +80,11 @@ def test_a_relative_corruption_error_takes_the_clean_errors_off_first():
 
 def test_no_baseline_error_no_corruption_error():
     assert metrics.corruption_errors({"fog": [0.1]}, {"fog": [0.0]}) == {"fog": None}
-    assert metrics.mean_corruption_error({**dict.fromkeys(metrics.BENCHMARK, 1.0), "fog": None}) is None
+    assert metrics.mean_corruption_error({**dict.fromkeys(BENCHMARK, 1.0), "fog": None}) is None
 
 
 def test_extra_corruptions_never_enter_the_mean():
-    errors = {**flat(0.2), **flat(0.9, metrics.GROUPS["extra"])}
+    errors = {**flat(0.2), **flat(0.9, corruptions.names("extra"))}
     assert metrics.mean_error(errors) == pytest.approx(0.2)
     assert metrics.mean_corruption_error(metrics.corruption_errors(errors, flat(0.4) | errors)) == pytest.approx(100)
     assert metrics.group_errors(errors)["extra"] == (pytest.approx(0.9), "4 of 4")
@@ -94,9 +95,9 @@ def test_a_mean_over_14_of_15_has_to_be_asked_for():
     with pytest.raises(UsageError, match="missing: frost"):
         metrics.mean_error(errors)
     with pytest.raises(UsageError, match="missing: frost"):
-        metrics.imagenet_figures(errors, 0.1)
+        metrics.imagenet_errors(errors, 0.1)
     with pytest.raises(UsageError, match="missing"):
-        metrics.mean_error(flat(0.9, metrics.GROUPS["extra"]), partial=True)
+        metrics.mean_error(flat(0.9, corruptions.names("extra")), partial=True)
     assert metrics.mean_error(errors, partial=True) == pytest.approx(0.2)
     assert metrics.coverage(errors) == "14 of 15"
     assert metrics.group_errors(errors)["weather"][1] == "3 of 4"

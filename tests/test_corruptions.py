@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from randhead import registry, rng
-from randhead.corruptions import SETS, corrupt, corrupt_each, frost, names, parameters_for, sheet
+from randhead.corruptions import PARAMETER_SETS, corrupt, corrupt_each, frost, names, parameters_for, sheet
 from randhead.errors import DataError, UsageError
 
 BENCHMARK = [
@@ -69,13 +69,13 @@ def test_names_are_in_the_order_of_the_benchmark():
 @every
 def test_a_member_says_what_the_contract_asks(name):
     module = registry.load("corruptions", name)
-    assert set(module.LEVELS) == set(SETS)
-    assert all(len(levels) == 5 and len(set(map(str, levels))) == 5 for levels in module.LEVELS.values())
+    assert set(module.SEVERITY_PARAMETERS) == set(PARAMETER_SETS)
+    assert all(len(values) == 5 and len(set(map(str, values))) == 5 for values in module.SEVERITY_PARAMETERS.values())
     assert names()[module.ORDER - 1] == name
     assert name in names(module.GROUP)
-    field = module.sample(torch.tensor([4, 9]), (16, 24), seed=1, parameters="32")
-    assert all(len(value) == 2 for value in field.values())
-    assert bool(field) == (name in RANDOM)
+    noise = module.sample(torch.tensor([4, 9]), (16, 24), seed=1, parameter_set="32")
+    assert all(len(value) == 2 for value in noise.values())
+    assert bool(noise) == (name in RANDOM)
 
 
 @every
@@ -214,7 +214,7 @@ def test_higher_severities_move_images_further(name, side):
 
 
 def test_records_can_be_replayed_by_later_versions():
-    """Bytes that are exact in integers on every machine, so that a change of a field or an operator shows."""
+    """Bytes that are exact in integers on every machine, so that a change of random numbers or an operator shows."""
     images = rng.words(0, "test/replay", torch.arange(2), 3 * 32 * 32).view(2, 3, 32, 32).to(torch.uint8)
     found = {
         name: hashlib.sha256(corrupt(images, name, 3, seed=1).numpy().tobytes()).hexdigest()[:12]
@@ -228,7 +228,7 @@ def test_records_can_be_replayed_by_later_versions():
     }
 
 
-def test_a_contact_sheet_has_a_row_a_corruption_and_a_column_a_severity():
+def test_a_contact_sheet_has_a_row_per_corruption_and_a_column_per_severity():
     image = pictures(1)[0]
     grid = sheet(image, seed=2)
     assert grid.shape == (19, 5, 3, 32, 32)
@@ -290,45 +290,45 @@ def test_frost_takes_the_pictures_of_a_folder(tmp_path):
     for i in range(2):
         Image.fromarray(np.full((200, 300, 3), 50 + 100 * i, dtype=np.uint8)).save(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("not a picture")
-    textures = frost.textures(tmp_path)
-    assert textures.name == "folder" and len(textures.images) == 2
+    frost_images = frost.load_frost_images(tmp_path)
+    assert frost_images.name == "folder" and len(frost_images.images) == 2
     images = torch.full((30, 3, 32, 32), 100, dtype=torch.uint8)
-    out = corrupt(images, "frost", 1, textures=textures)
+    out = corrupt(images, "frost", 1, frost_images=frost_images)
     assert set(out.unique().tolist()) == {110, 130}
-    assert torch.equal(corrupt(images, "fog", 1, textures=textures), corrupt(images, "fog", 1))
+    assert torch.equal(corrupt(images, "fog", 1, frost_images=frost_images), corrupt(images, "fog", 1))
 
 
 def test_a_texture_smaller_than_the_image_is_enlarged(tmp_path):
     Image.fromarray(np.full((20, 30, 3), 50, dtype=np.uint8)).save(tmp_path / "small.jpg")
-    out = corrupt(pictures(1, 90, 150), "frost", 1, textures=frost.textures(tmp_path))
+    out = corrupt(pictures(1, 90, 150), "frost", 1, frost_images=frost.load_frost_images(tmp_path))
     assert out.shape == (1, 3, 90, 150)
 
 
 def test_without_a_folder_frost_is_procedural_and_says_so():
-    textures = frost.textures(None)
-    assert textures.name == "procedural" and len(textures.images) == 5
-    colours = torch.stack([t.float().mean(dim=(1, 2)) for t in textures.images]).mean(dim=0)
+    frost_images = frost.load_frost_images(None)
+    assert frost_images.name == "procedural" and len(frost_images.images) == 5
+    colours = torch.stack([t.float().mean(dim=(1, 2)) for t in frost_images.images]).mean(dim=0)
     # The mean colour of the reference's five pictures, and its order: blue above green above red.
     assert torch.allclose(colours, torch.tensor([145.9, 167.2, 178.9]), atol=4)
 
 
 def test_frost_folders_without_readable_pictures_are_refused(tmp_path):
     with pytest.raises(DataError, match="no pictures"):
-        frost.textures(tmp_path)
+        frost.load_frost_images(tmp_path)
     with pytest.raises(DataError, match="no pictures"):
-        frost.textures(tmp_path / "missing")
+        frost.load_frost_images(tmp_path / "missing")
     (tmp_path / "broken.png").write_bytes(b"not a png")
     with pytest.raises(DataError, match=r"broken\.png: not a readable picture"):
-        frost.textures(tmp_path)
+        frost.load_frost_images(tmp_path)
 
 
 @pytest.mark.gpu
 @every
-def test_a_gpu_draws_the_same_fields_and_gives_the_same_images(name):
+def test_a_gpu_draws_the_same_noise_and_gives_the_same_images(name):
     images, ids = pictures(40), torch.arange(40) + 11
     module = registry.load("corruptions", name)
-    here = module.sample(ids, (32, 32), seed=5, parameters="32")
-    there = module.sample(ids.cuda(), (32, 32), seed=5, parameters="32")
+    here = module.sample(ids, (32, 32), seed=5, parameter_set="32")
+    there = module.sample(ids.cuda(), (32, 32), seed=5, parameter_set="32")
     assert all(torch.equal(there[key].cpu(), value) for key, value in here.items())
     for severity in (1, 3, 5):
         a = corrupt(images, name, severity, seed=5, ids=ids)

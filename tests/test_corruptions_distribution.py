@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 import corruption_parity as parity  # noqa: E402
 
-LEVELS = (0, 40, 128, 200, 255)  # input values
+INPUTS = (0, 40, 128, 200, 255)  # input values
 CELLS = [(p, s) for p in ("32", "64", "224") for s in (1, 3, 5)]
 # Kolmogorov and Smirnov's distance at 1 percent, divided among all cells of a test.
-BOUND = math.sqrt(-math.log(0.01 / (len(CELLS) * len(LEVELS)) / 2) / 2)
+BOUND = math.sqrt(-math.log(0.01 / (len(CELLS) * len(INPUTS)) / 2) / 2)
 
 
 def reference(key):
@@ -42,27 +42,27 @@ def cdf_of_truncated(law, scale):
     return law.cdf(np.arange(1, 256) / scale)
 
 
-def law_of(name, value, level):
+def law_of(name, value, parameter):
     if name == "gaussian_noise":
-        return stats.norm(value, 255 * level), 1
+        return stats.norm(value, 255 * parameter), 1
     if name == "speckle_noise":
-        return stats.norm(value, max(value * level, 1e-9)), 1
+        return stats.norm(value, max(value * parameter, 1e-9)), 1
     # A count of k gives k / c * 255; k below (j + 1) c / 255, half open, in the reference's roundings.
-    return stats.poisson(value * level / 255), 255 / level
+    return stats.poisson(value * parameter / 255), 255 / parameter
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian_noise", "speckle_noise", "shot_noise"])
 @pytest.mark.parametrize(("parameters", "severity"), CELLS)
 def test_noise_follows_its_law(name, parameters, severity):
-    level = registry.load("corruptions", name).LEVELS[parameters][severity - 1]
-    for value in LEVELS:
+    parameter = registry.load("corruptions", name).SEVERITY_PARAMETERS[parameters][severity - 1]
+    for value in INPUTS:
         out = outputs(name, value, parameters, severity)
         found = np.searchsorted(np.sort(out), np.arange(255), side="right") / len(out)
-        law, scale = law_of(name, value, level)
+        law, scale = law_of(name, value, parameter)
         if name == "shot_noise":
             counts = np.arange(2000)
-            grey = (np.clip(counts / level, 0, 1) * 255).astype(int)
+            grey = (np.clip(counts / parameter, 0, 1) * 255).astype(int)
             expected = np.array([law.pmf(counts)[grey <= k].sum() for k in range(255)])
         elif value == 0 and name == "speckle_noise":
             expected = np.ones(255)
@@ -73,7 +73,7 @@ def test_noise_follows_its_law(name, parameters, severity):
 
 @pytest.mark.parametrize(("parameters", "severity"), CELLS)
 def test_impulses_hit_their_share_of_values_and_are_salt_as_often_as_pepper(parameters, severity):
-    share = registry.load("corruptions", "impulse_noise").LEVELS[parameters][severity - 1]
+    share = registry.load("corruptions", "impulse_noise").SEVERITY_PARAMETERS[parameters][severity - 1]
     out = outputs("impulse_noise", 128, parameters, severity)
     salt, pepper, count = (out == 255).sum(), (out == 0).sum(), len(out)
     assert abs(salt + pepper - share * count) < 4 * math.sqrt(count * share * (1 - share))
@@ -96,7 +96,7 @@ def test_fields_are_distributed_as_the_references(name):
 def test_angles_are_uniform_over_their_range():
     for name, low in (("motion_blur", -45), ("snow", -135)):
         module = registry.load("corruptions", name)
-        angles = module.sample(torch.arange(5000), (8, 8), seed=0, parameters="32")["angles"].numpy()
+        angles = module.sample(torch.arange(5000), (8, 8), seed=0, parameter_set="32")["angles"].numpy()
         assert angles.min() >= low and angles.max() < low + 90
         assert stats.kstest(angles, stats.uniform(low, 90).cdf).pvalue > 0.01
 
@@ -105,27 +105,29 @@ def test_frost_uses_every_texture_and_every_place_equally():
     from randhead.corruptions import frost
 
     marked = tuple(torch.arange(40 * 40).view(1, 40, 40).expand(3, -1, -1) % 251 for _ in range(5))
-    textures = frost.Textures("folder", tuple((m * 0 + 40 * i + m % 8).to(torch.uint8) for i, m in enumerate(marked)))
-    field = frost.sample(torch.arange(4000), (32, 32), seed=0, parameters="224", textures=textures)
-    which = field["overlay"][:, 0, 0, 0] // 40
+    frost_images = frost.FrostImages(
+        "folder", tuple((m * 0 + 40 * i + m % 8).to(torch.uint8) for i, m in enumerate(marked))
+    )
+    noise = frost.sample(torch.arange(4000), (32, 32), seed=0, parameter_set="224", frost_images=frost_images)
+    which = noise["overlay"][:, 0, 0, 0] // 40
     assert stats.chisquare(torch.bincount(which.int()).numpy()).pvalue > 0.01
-    places = field["overlay"][:, 0, 0, 0] % 40  # the crop's column modulo 8, as rows are multiples of 8 long
+    places = noise["overlay"][:, 0, 0, 0] % 40  # the crop's column modulo 8, as rows are multiples of 8 long
     assert stats.chisquare(torch.bincount(places.int()).numpy()).pvalue > 0.01
 
 
 @pytest.mark.parametrize(("size", "severity"), parity.GLASS)
 def test_glass_moves_pixels_as_far_as_the_reference(size, severity):
-    _, reach, passes = glass_blur.LEVELS[str(size)][severity - 1]
-    field = glass_blur.sample(torch.arange(200), (size, size), seed=0, parameters=str(size))["offsets"]
-    source = glass_blur.sources(field[:, 0], reach)
+    _, reach, passes = glass_blur.SEVERITY_PARAMETERS[str(size)][severity - 1]
+    noise = glass_blur.sample(torch.arange(200), (size, size), seed=0, parameter_set=str(size))["offsets"]
+    source = glass_blur.sources(noise[:, 0], reach)
     for i in range(1, passes):
-        source = source.gather(1, glass_blur.sources(field[:, i], reach))
+        source = source.gather(1, glass_blur.sources(noise[:, i], reach))
     ours, theirs = parity.displacements(source, size).double(), torch.from_numpy(reference(f"glass/{size}/{severity}"))
     assert (ours / ours.sum() - theirs / theirs.sum()).abs().sum() / 2 < 0.02
 
 
 def test_a_swap_instead_of_the_copy_would_be_noticed(size=32, severity=5):
-    _, reach, passes = glass_blur.LEVELS[str(size)][severity - 1]
+    _, reach, passes = glass_blur.SEVERITY_PARAMETERS[str(size)][severity - 1]
     generator = np.random.default_rng(0)
     place = np.tile(np.arange(size * size), (60, 1))
     for _ in range(passes):
@@ -145,18 +147,18 @@ def test_a_swap_instead_of_the_copy_would_be_noticed(size=32, severity=5):
 )
 def test_neighbouring_samples_and_channels_are_independent(name):
     module = registry.load("corruptions", name)
-    field = next(iter(module.sample(torch.arange(101), (32, 32), seed=0, parameters="32").values())).double()
-    first, second = field[:-1].flatten(), field[1:].flatten()
+    noise = next(iter(module.sample(torch.arange(101), (32, 32), seed=0, parameter_set="32").values())).double()
+    first, second = noise[:-1].flatten(), noise[1:].flatten()
     pairs = [(first, second)]
-    if field.ndim == 4:
-        pairs += [(field[:, 0].flatten(), field[:, 1].flatten()), (field[..., :-1].flatten(), field[..., 1:].flatten())]
+    if noise.ndim == 4:
+        pairs += [(noise[:, 0].flatten(), noise[:, 1].flatten()), (noise[..., :-1].flatten(), noise[..., 1:].flatten())]
     for a, b in pairs:
         assert abs(torch.corrcoef(torch.stack((a, b)))[0, 1]) < 4 / math.sqrt(len(a))
 
 
-def test_fields_of_different_corruptions_are_unrelated():
-    fields = [
-        registry.load("corruptions", name).sample(torch.arange(100), (32, 32), seed=0, parameters="32")["normals"]
+def test_the_noise_of_different_corruptions_is_unrelated():
+    drawn = [
+        registry.load("corruptions", name).sample(torch.arange(100), (32, 32), seed=0, parameter_set="32")["normals"]
         for name in ("gaussian_noise", "speckle_noise")
     ]
-    assert abs(torch.corrcoef(torch.stack([f.flatten() for f in fields]))[0, 1]) < 4 / math.sqrt(fields[0].numel())
+    assert abs(torch.corrcoef(torch.stack([f.flatten() for f in drawn]))[0, 1]) < 4 / math.sqrt(drawn[0].numel())

@@ -15,7 +15,6 @@ from randhead.preprocess import Preprocess
 from randhead.robustness import accumulator
 from randhead.robustness import documents as report
 from randhead.robustness import grid as corruption_grid
-from randhead.robustness import metrics as metrics
 from randhead.robustness.accumulator import Tally
 from randhead.robustness.grid import CLEAN, Corrupted, Recipe, RowDone
 
@@ -195,13 +194,13 @@ def test_a_users_corruption_must_give_back_images(model, preprocess):
 
 
 def test_corruptions_are_chosen_by_name_and_group_in_the_benchmarks_order():
-    assert list(corruption_grid.chosen(["benchmark"], (1, 2, 3, 4, 5))) == [CLEAN, *metrics.BENCHMARK]
+    assert list(corruption_grid.chosen(["benchmark"], (1, 2, 3, 4, 5))) == [CLEAN, *corruptions.names("benchmark")]
     assert list(corruption_grid.chosen(["all"], (1,))) == [CLEAN, *corruptions.names()]
     assert corruption_grid.chosen(["fog", "noise", "snow"], (5, 1), skip=["shot_noise"]) == {
         CLEAN: (0,),
         **dict.fromkeys(("gaussian_noise", "impulse_noise", "snow", "fog"), (1, 5)),
     }
-    assert list(corruption_grid.chosen(["extra"], (1,), own=["mine"])) == [CLEAN, *metrics.GROUPS["extra"], "mine"]
+    assert list(corruption_grid.chosen(["extra"], (1,), own=["mine"])) == [CLEAN, *corruptions.names("extra"), "mine"]
 
 
 @pytest.mark.parametrize(

@@ -114,14 +114,14 @@ def percent(errors: Tensor) -> float:
 
 def random(name: str) -> bool:
     """Whether a corruption has random numbers."""
-    return bool(registry.load("corruptions", name).sample(torch.arange(1), (SIZE, SIZE), seed=SEED, parameters="32"))
+    return bool(registry.load("corruptions", name).sample(torch.arange(1), (SIZE, SIZE), seed=SEED, parameter_set="32"))
 
 
-def prepared(folder: Path, textures: frost.Textures) -> ModuleType:
+def prepared(folder: Path, frost_images: frost.FrostImages) -> ModuleType:
     """The reference, drawing from a generator that is seeded, with pictures of frost that stay decoded."""
     script = peers.reference(folder, SIZE)
-    if textures.name == "procedural":
-        pictures = [t.permute(1, 2, 0).flip(2).contiguous().numpy() for t in textures.images]
+    if frost_images.name == "procedural":
+        pictures = [t.permute(1, 2, 0).flip(2).contiguous().numpy() for t in frost_images.images]
         script.cv2.imread = lambda path: pictures[int(Path(path).stem.removeprefix("frost")) - 1]
     else:
         script.cv2.imread = functools.cache(script.cv2.imread)
@@ -144,14 +144,14 @@ def row(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    textures: frost.Textures,
+    frost_images: frost.FrostImages,
     script: ModuleType | None,
     step: int,
 ) -> dict:
     """Errors of a corruption at severities 1 to 5 by arm, and how far ours are from the reference's."""
     found, errors = {}, {}
     for arm, parameters in ARMS.items():
-        cells = corrupt_each(images, name, seed=SEED, parameters=parameters, textures=textures)
+        cells = corrupt_each(images, name, seed=SEED, parameters=parameters, frost_images=frost_images)
         found[arm] = [wrong(model, cell, labels) for _, cell in cells]
         errors[arm] = [percent(cell) for cell in found[arm]]
     result = {"random": random(name), "errors": errors}
@@ -243,8 +243,8 @@ def main() -> None:
     data = datasets.load(options.data, validation=0.01)
     images, labels = pixels(data.splits["test"])
     model = classifier(data, options.weights)
-    textures = frost.textures(options.reference)
-    textures = textures if textures.name == "originals" else frost.procedural_textures()
+    frost_images = frost.load_frost_images(options.reference)
+    frost_images = frost_images if frost_images.name == "originals" else frost.procedural_frost_images()
     header = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES},
@@ -256,12 +256,12 @@ def main() -> None:
             "clean_error": percent(wrong(model, images, labels)),
         },
         "images": len(images),
-        "frost": textures.name,
+        "frost": frost_images.name,
     }
-    script = prepared(options.reference, textures) if options.reference else None
-    print(f"clean error {header['classifier']['clean_error']:.2f} %, frost: {textures.name}", flush=True)
+    script = prepared(options.reference, frost_images) if options.reference else None
+    print(f"clean error {header['classifier']['clean_error']:.2f} %, frost: {frost_images.name}", flush=True)
     for name in options.corruptions.split(",") if options.corruptions else names():
-        result = row(name, model, images, labels, textures, script, options.step)
+        result = row(name, model, images, labels, frost_images, script, options.step)
         whole = save(header, name, result)
         print(name, {arm: [round(e, 2) for e in errors] for arm, errors in result["errors"].items()}, flush=True)
     print(table(whole))

@@ -1,11 +1,11 @@
-"""Parity of the corruptions with the reference, cell by cell, with our random field put into the reference.
+"""Parity of the corruptions with the reference, cell by cell, with our random numbers put into the reference.
 
     python corruption_parity.py --reference FOLDER [--write tests/fixtures/corruptions] [--out results]
 
 FOLDER is ImageNet-C/create_c of hendrycks/robustness; its scripts need OpenCV, scikit-image, scipy, Pillow, and for
-motion blur and snow Wand with ImageMagick.  Prints one line a corruption and size, over severities and images: the
+motion blur and snow Wand with ImageMagick.  Prints one line per corruption and size, over severities and images: the
 largest and the mean difference in grey levels, and the share of values that differ.  --write makes the fixtures of
-the tests anew.
+the tests again.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from randhead import registry, rng
 from randhead.corruptions import frost, impulse_noise, names, shot_noise
 
 SIZES = (32, 64, 224)
-SEED = 3  # of the fields
+SEED = 3  # of the noise
 SEVERITIES = (1, 2, 3, 4, 5)
 STORED = (1, 3, 5)
 FIELDS = ("motion_blur", "snow", "frost", "fog", "elastic_transform", "spatter")
@@ -46,24 +46,24 @@ def inputs(size: int) -> Tensor:
     step = {32: 8, 64: 5, 224: 1}[size]
     crops = [p[:, top::step, left::step][:, :size, :size] for p in photos for top, left in ((40, 60), (100, 280))]
     noise = rng.words(0, "parity/noise", torch.arange(1), 3 * size * size).view(3, size, size) >> 24
-    flat = [torch.full((3, size, size), level) for level in (128, 0, 255)]
+    flat = [torch.full((3, size, size), grey) for grey in (128, 0, 255)]
     return torch.stack([*crops, flat[0], noise, *flat[1:]]).to(torch.uint8)
 
 
-def field(name: str, size: int) -> dict[str, Tensor]:
-    """Our random field for the inputs."""
+def noise(name: str, size: int) -> dict[str, Tensor]:
+    """Our random numbers for the inputs."""
     module = registry.load("corruptions", name)
-    return module.sample(torch.arange(8), (size, size), seed=SEED, parameters=str(size))
+    return module.sample(torch.arange(8), (size, size), seed=SEED, parameter_set=str(size))
 
 
 def ours(name: str, size: int, severity: int) -> Tensor:
     """Our result for the inputs."""
     module = registry.load("corruptions", name)
-    return module.apply(inputs(size), field(name, size), module.LEVELS[str(size)][severity - 1])
+    return module.apply(inputs(size), noise(name, size), module.SEVERITY_PARAMETERS[str(size)][severity - 1])
 
 
 def theirs(script: ModuleType, name: str, size: int, severity: int, row: int, values: dict[str, Tensor]) -> Tensor:
-    """The reference's result for one input, with one row of our field in place of its random numbers."""
+    """The reference's result for one input, with one row of ours in place of its random numbers."""
     picture = Image.fromarray(inputs(size)[row].permute(1, 2, 0).contiguous().numpy())
     own = {key: value[row].numpy() for key, value in values.items()}
     with injected(script, name, size, severity, own, row):
@@ -75,7 +75,7 @@ def theirs(script: ModuleType, name: str, size: int, severity: int, row: int, va
 def injected(
     script: ModuleType, name: str, size: int, severity: int, own: dict[str, np.ndarray], row: int
 ) -> Iterator[None]:
-    """Numpy's random functions, and scikit-image's and OpenCV's where needed, give our field within this block."""
+    """Numpy's random functions, and scikit-image's and OpenCV's where needed, give ours within this block."""
     replaced = replacements(script, name, size, severity, own, row)
     kept = [(owner, key, getattr(owner, key)) for owner, key, _ in replaced]
     for owner, key, function in replaced:
@@ -91,7 +91,7 @@ def replacements(
     script: ModuleType, name: str, size: int, severity: int, own: dict[str, np.ndarray], row: int
 ) -> list[tuple[object, str, object]]:
     random = np.random
-    level = registry.load("corruptions", name).LEVELS[str(size)][severity - 1]
+    parameters = registry.load("corruptions", name).SEVERITY_PARAMETERS[str(size)][severity - 1]
     found = []
     if "normals" in own:
         values = own["normals"].astype(np.float64)
@@ -103,7 +103,7 @@ def replacements(
         uniform = shot_noise.uniforms(torch.from_numpy(own["ranks"])).numpy().transpose(1, 2, 0)
         found.append((random, "poisson", lambda mean: poisson.ppf(uniform, mean)))
     if name == "impulse_noise":
-        masks = impulse_noise.masks(torch.from_numpy(own["ranks"]).permute(1, 2, 0), level)
+        masks = impulse_noise.masks(torch.from_numpy(own["ranks"]).permute(1, 2, 0), parameters)
         found.append((script.sk.util, "random_noise", lambda image, mode, amount: _salted(image, masks)))
     if name == "fog":
         found.append((random, "uniform", _in_turn(own["uniforms"].astype(np.float64))))
@@ -111,7 +111,7 @@ def replacements(
         parts = [own["jitter"], *(own["noise"] / 65536.0)]
         found.append((random, "uniform", lambda low, high, size: parts.pop(0) * high))
     if name == "glass_blur":
-        found.append((random, "randint", _glass_offsets(own["offsets"], size, level)))
+        found.append((random, "randint", _glass_offsets(own["offsets"], size, parameters)))
     if name == "frost":
         found += _frost(script, size, row)
     return found
@@ -134,10 +134,10 @@ def _in_turn(values: np.ndarray):
     return uniform
 
 
-def _glass_offsets(offsets: np.ndarray, size: int, level: tuple[float, int, int]):
-    reach = level[1]
+def _glass_offsets(offsets: np.ndarray, size: int, parameters: tuple[float, int, int]):
+    reach = parameters[1]
     visited = range(size - reach, reach, -1)
-    order = ((p, h, w) for p in range(level[2]) for h in visited for w in visited)
+    order = ((p, h, w) for p in range(parameters[2]) for h in visited for w in visited)
 
     def randint(low: int, high: int, size: tuple[int]) -> np.ndarray:
         p, h, w = next(order)
@@ -148,12 +148,12 @@ def _glass_offsets(offsets: np.ndarray, size: int, level: tuple[float, int, int]
 
 def _frost(script: ModuleType, size: int, row: int) -> list[tuple[object, str, object]]:
     """Our procedural texture in place of the photograph, and our choice of its crop."""
-    textures = frost.procedural_textures().images
+    frost_images = frost.procedural_frost_images().images
     words = rng.words(SEED, "corruptions/frost", torch.arange(8), 3)[row].tolist()
-    which = words[0] * len(textures) >> 32
-    side = round(textures[0].shape[1] * frost.SCALES[str(size)])
+    which = words[0] * len(frost_images) >> 32
+    side = round(frost_images[0].shape[1] * frost.SCALES[str(size)])
     answers = [which, *(word * (side - size) >> 32 for word in words[1:])]
-    picture = textures[which].permute(1, 2, 0).flip(2).contiguous().numpy()
+    picture = frost_images[which].permute(1, 2, 0).flip(2).contiguous().numpy()
     return [
         (np.random, "randint", lambda *_: answers.pop(0)),
         (script.cv2, "imread", lambda _: picture),
@@ -169,12 +169,12 @@ def crops(images: Tensor) -> Tensor:
 
 def cell(script: ModuleType, name: str, size: int, severity: int) -> Tensor:
     """The reference's results for all inputs."""
-    values = field(name, size)
+    values = noise(name, size)
     return torch.stack([theirs(script, name, size, severity, row, values) for row in range(8)])
 
 
 def statistics(images: Tensor, clean: Tensor) -> dict[str, Tensor]:
-    """What field-shaped corruptions are compared by: numbers an image of (N, 3, H, W) uint8, and its power spectrum."""
+    """How structured noise is compared: numbers per image of (N, 3, H, W) uint8, and its power spectrum."""
     values = images.double().flatten(1)
     return {
         "mean": values.mean(dim=1),
@@ -211,9 +211,9 @@ def distributions(folder: Path) -> dict[str, np.ndarray]:
     """Statistics of the reference with its own random numbers: 32 px, severity 3, one photograph many times."""
     script, clean = peers.reference(folder, 32), inputs(32)[0]
     picture = Image.fromarray(clean.permute(1, 2, 0).contiguous().numpy())
-    textures = [t.permute(1, 2, 0).flip(2).contiguous().numpy() for t in frost.procedural_textures().images]
+    frost_images = [t.permute(1, 2, 0).flip(2).contiguous().numpy() for t in frost.procedural_frost_images().images]
     order = [f"'{folder}/frost{i}.{'png' if i < 4 else 'jpg'}'".strip("'") for i in range(1, 7)]
-    script.cv2.imread = lambda name: textures[order.index(name)]
+    script.cv2.imread = lambda name: frost_images[order.index(name)]
     np.random.seed(0)
     stored = {}
     for name in FIELDS:

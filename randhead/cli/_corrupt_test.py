@@ -12,7 +12,6 @@ from randhead import corruptions, runs
 from randhead.cli import _robustness
 from randhead.cli.output import Output
 from randhead.cli.signals import GracefulStop
-from randhead.corruptions import frost
 from randhead.datasets import Dataset
 from randhead.errors import DataError, RunError, StopRequested, UsageError, unknown
 from randhead.files import write_json
@@ -99,8 +98,8 @@ def load(name: str | None, root: Path, device: str) -> LoadedRun:
 
 def resolve(choice: Choice) -> tuple[Recipe, Grid]:
     """The recipe and the grid of the options.  Raises UsageError or DataError for what cannot be used."""
-    if choice.parameters is not None and choice.parameters not in corruptions.SETS:
-        raise unknown("parameter set", choice.parameters, corruptions.SETS)
+    if choice.parameters is not None and choice.parameters not in corruptions.PARAMETER_SETS:
+        raise unknown("parameter set", choice.parameters, corruptions.PARAMETER_SETS)
     own, digest = {}, None
     if choice.corruption_file is not None:
         name, function, digest = plugin.load(choice.corruption_file)
@@ -114,8 +113,8 @@ def resolve(choice: Choice) -> tuple[Recipe, Grid]:
     grid = corruption_grid.chosen(
         _words(choice.corruptions), severities, skip=_words(choice.skip or ""), own=tuple(own)
     )
-    textures = frost.textures(choice.frost_images) if choice.frost_images else None
-    return Recipe(choice.seed, choice.parameters, textures, own, digest), grid
+    frost_images = corruptions.load_frost_images(choice.frost_images) if choice.frost_images else None
+    return Recipe(choice.seed, choice.parameters, frost_images, own, digest), grid
 
 
 def check_comparable(output: Output, first: LoadedRun, other: LoadedRun, dataset: Dataset) -> None:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from randhead import corruptions
 from randhead.cli.output import Output, percent
 from randhead.cli.signals import GracefulStop
 from randhead.datasets import Split
@@ -20,7 +21,6 @@ from randhead.robustness import documents as report
 from randhead.robustness import grid as corruption_grid
 from randhead.robustness.accumulator import Tally, open_tally
 from randhead.robustness.grid import CLEAN, Corrupted, Grid, Recipe
-from randhead.robustness.metrics import BENCHMARK, GROUPS
 from randhead.runs import LoadedRun
 
 WORST = 5  # classes shown; the report has them all
@@ -127,9 +127,9 @@ def _name(name: str, document: Mapping[str, Any]) -> str:
     label = name.replace("_", " ")
     if name == "frost" and document["frost"] == "procedural":
         return f"{label} (procedural)"
-    if name in GROUPS["extra"]:
-        return f"{label} (extra)"
-    return label if name in BENCHMARK else f"{label} (own)"
+    if name not in corruptions.names():
+        return f"{label} (custom)"
+    return label if name in corruptions.names("benchmark") else f"{label} (extra)"
 
 
 def _summary(document: Mapping[str, Any]) -> list[list[str]]:

@@ -1,47 +1,132 @@
-"""Image corruptions: one file, one corruption, two verbs.
+"""Image corruptions: one corruption per file.
 
 The 15 corruptions of the benchmark of Hendrycks and Dietterich (ICLR 2019) and its 4 extras, as batched tensor
-operations, with the parameters of the published 32, 64 and 224 px sets.  A corruption is a module with
-
-* `GROUP`: noise, blur, weather, digital or extra; `ORDER`: its place in the benchmark's tables;
-* `LEVELS`: for each parameter set, "32", "64" and "224", what `apply` needs at severities 1 to 5;
-* `sample(ids, size, *, seed, parameters)`: ids (B,) int64 and (H, W) -> the random field, a dict of tensors with a
-  row an image.  A row is a function of (seed, id, size, parameters): all severities share it;
-* `apply(images, field, level)`: images (B, 3, H, W) uint8, a field and an entry of LEVELS -> uint8 of the same shape.
-
-Both treat each image for itself, with the same bits in any batch, order, chunk and thread count.
+operations, with the parameters of the published 32, 64 and 224 px sets.  A corruption is a module with the members of
+`Corruption`; to add one, add a file with them.  Both functions treat every image on its own, with the same bits in any
+batch, order, chunk and thread count.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
-from types import ModuleType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from randhead import registry
-from randhead.corruptions.frost import Textures
+from randhead.corruptions.frost import FrostImages, load_frost_images
 from randhead.errors import UsageError, unknown
 
-GROUPS = ("noise", "blur", "weather", "digital", "extra")
+__all__ = [
+    "PARAMETER_SETS",
+    "SEVERITIES",
+    "Corruption",
+    "FrostImages",
+    "corrupt",
+    "corrupt_each",
+    "group_of",
+    "groups",
+    "load_frost_images",
+    "names",
+    "parameters_for",
+    "sheet",
+]
+
+EXTRA = "extra"  # the group of everything that is not part of the benchmark
 SEVERITIES = (1, 2, 3, 4, 5)
-SETS = {"32": 45, "64": 120, "224": None}  # the largest shorter side that takes a parameter set
+PARAMETER_SETS: dict[str, int | None] = {"32": 45, "64": 120, "224": None}  # with the largest shorter side they are for
 SMALLEST_SIDE = 8
-CHUNK_VALUES = 1 << 18  # values a chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
+CHUNK_VALUES = 1 << 18  # values per chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
+
+
+class Corruption(Protocol):
+    """What a module in this package defines to be a corruption."""
+
+    GROUP: str
+    """noise, blur, weather or digital: one of the benchmark's 15; "extra": every other corruption."""
+    ORDER: int
+    """Row in the tables of results: 1 to 15 are the benchmark's, 16 to 19 its extras."""
+    SEVERITY_PARAMETERS: Mapping[str, Sequence[Any]]
+    """For each parameter set ("32", "64", "224"), what `apply` needs at severities 1 to 5."""
+
+    def sample(self, ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
+        """Draw the random numbers of some images.
+
+        Args:
+            ids: int64 (B,), the numbers of the images.
+            size: height and width of the images.
+            seed: of the random numbers.
+            parameter_set: "32", "64" or "224".
+
+        Returns:
+            The noise: tensors with a row per image, which is a function of (seed, id, size, parameter set).  All
+            severities share it.  Empty if the corruption is not random.
+        """
+        ...
+
+    def apply(self, images: Tensor, noise: dict[str, Tensor], parameters: Any, /) -> Tensor:
+        """Corrupt images.
+
+        Args:
+            images: uint8 (B, 3, H, W), not to be written to.
+            noise: what `sample` has drawn for them.
+            parameters: the entry of SEVERITY_PARAMETERS for the severity.
+
+        Returns:
+            uint8 of the same shape.
+        """
+        ...
 
 
 def names(group: str | None = None) -> list[str]:
-    """Corruptions in the benchmark's order: all 19, "benchmark" (15), or noise, blur, weather, digital or extra (4).
+    """The names of the corruptions, in the order of the benchmark's tables.
 
-    Raises UsageError for an unknown group.
+    Args:
+        group: noise, blur, weather, digital, extra, or "benchmark" for the first four of them; None for all.
+
+    Raises:
+        UsageError: for an unknown group.
+
+    Example:
+        >>> names("weather")
+        ['snow', 'frost', 'fog', 'brightness']
+        >>> len(names("benchmark")), len(names())
+        (15, 19)
     """
-    members = sorted(registry.names("corruptions"), key=lambda name: _member(name).ORDER)
+    members = sorted(registry.names("corruptions"), key=lambda name: (_member(name).ORDER, name))
     if group is None:
         return members
-    if group != "benchmark" and group not in GROUPS:
-        raise unknown("group of corruptions", group, ("benchmark", *GROUPS))
-    groups = set(GROUPS) - {"extra"} if group == "benchmark" else {group}
-    return [name for name in members if _member(name).GROUP in groups]
+    if group == "benchmark":
+        return [name for name in members if group_of(name) != EXTRA]
+    chosen = [name for name in members if group_of(name) == group]
+    if not chosen:
+        raise unknown("group of corruptions", group, ("benchmark", *groups()))
+    return chosen
+
+
+def groups() -> dict[str, list[str]]:
+    """The names of the corruptions by group, both in the order of the benchmark's tables.
+
+    Example:
+        >>> list(groups())
+        ['noise', 'blur', 'weather', 'digital', 'extra']
+    """
+    found: dict[str, list[str]] = {}
+    for name in names():
+        found.setdefault(group_of(name), []).append(name)
+    return found
+
+
+def group_of(name: str) -> str:
+    """The group of a corruption; "extra" for one that is not part of this package, whatever its GROUP says.
+
+    So that nothing can enter a mean over the benchmark but its 15 corruptions.
+
+    Raises:
+        UsageError: for an unknown corruption.
+    """
+    module = _member(name)
+    return module.GROUP if getattr(module, "__package__", None) == __name__ else EXTRA
 
 
 def corrupt(
@@ -52,16 +137,37 @@ def corrupt(
     ids: Tensor | Iterable[int] | None = None,
     *,
     parameters: str | None = None,
-    textures: Textures | None = None,
+    frost_images: FrostImages | None = None,
 ) -> Tensor:
-    """Corrupt images: (B, 3, H, W) uint8 -> the same shape, contiguous, on the same device.
+    """Corrupt images.
 
-    The result for an image depends on (seed, name, severity, its id) and the image alone; ids default to 0..B-1.
-    Severity 0 gives the images back.  One channel, (B, 1, H, W), is run as three equal ones, of which the first is
-    returned: a mean would weaken the noise.  `parameters` names a published set, "32", "64" or "224"; by default the
-    shorter side chooses (up to 45, up to 120, beyond).  `textures` is for frost.  Raises UsageError for anything else.
+    The result for an image depends only on the seed, the name, the severity, its id and the image.
+
+    Args:
+        images: uint8 (B, 3, H, W), after resizing and before normalisation.  One channel, (B, 1, H, W), is run as
+            three equal ones, of which the first is returned: a mean would weaken the noise.
+        name: one of `names()`.
+        severity: 1 (weakest) to 5; 0 gives the images back.
+        seed: of the random numbers.
+        ids: (B,) integers, the numbers of the images; 0..B-1 by default.
+        parameters: which published set's parameters, "32", "64" or "224"; by default that of the nearest image size
+            (shorter side up to 45, up to 120, above).
+        frost_images: the pictures that frost overlays; by default made-up ones.
+
+    Returns:
+        uint8 of the shape of `images`, contiguous, on the same device.
+
+    Raises:
+        UsageError: for images, names, severities, ids and parameter sets that do not exist or fit.
+
+    Example:
+        >>> import torch
+        >>> images = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)
+        >>> out = corrupt(images, "gaussian_noise", severity=3)
+        >>> out.shape, bool((out[0] == out[1]).all())
+        (torch.Size([2, 3, 32, 32]), False)
     """
-    return next(corrupt_each(images, name, (severity,), seed, ids, parameters=parameters, textures=textures))[1]
+    return next(corrupt_each(images, name, (severity,), seed, ids, parameters=parameters, frost_images=frost_images))[1]
 
 
 def corrupt_each(
@@ -72,55 +178,63 @@ def corrupt_each(
     ids: Tensor | Iterable[int] | None = None,
     *,
     parameters: str | None = None,
-    textures: Textures | None = None,
+    frost_images: FrostImages | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Corrupt at several severities, drawing the random field once: yields (severity, images) in the order asked for.
+    """Corrupt images at several severities with random numbers that are drawn once.
 
     Arguments, results and errors are those of `corrupt`, to the bit.
+
+    Returns:
+        (severity, images) for each severity, in the order asked for.
     """
     severities = tuple(severities)
     module = _member(name)
     _check_images(images)
     ids = _checked_ids(ids, images)
-    parameters = parameters_for(images.shape[-2:]) if parameters is None else parameters
-    if parameters not in SETS:
-        raise unknown("parameter set", parameters, SETS)
+    parameter_set = parameters_for((images.shape[2], images.shape[3])) if parameters is None else parameters
+    if parameter_set not in PARAMETER_SETS:
+        raise unknown("parameter set", parameter_set, PARAMETER_SETS)
     for severity in severities:
         if severity not in range(6) or isinstance(severity, bool):
             raise UsageError(f"severity must be 0 to 5, got {severity!r}", hint="0 is the clean image, 5 the strongest")
     coloured = images.expand(-1, 3, -1, -1)
     out = [torch.empty(coloured.shape, dtype=torch.uint8, device=images.device) for _ in severities]
-    extra = {"textures": textures} if textures is not None and name == "frost" else {}
+    options = {"frost_images": frost_images} if frost_images is not None and name == "frost" else {}
     for rows in _chunks(coloured):
         chunk = coloured[rows].contiguous()
-        field = module.sample(ids[rows], tuple(images.shape[-2:]), seed=seed, parameters=parameters, **extra)
-        for severity, place in zip(severities, out, strict=True):
-            place[rows] = _at(module, chunk, field, severity, parameters)
+        size = (images.shape[2], images.shape[3])
+        noise = module.sample(ids[rows], size, seed=seed, parameter_set=parameter_set, **options)
+        for severity, target in zip(severities, out, strict=True):
+            target[rows] = _at(module, chunk, noise, severity, parameter_set)
     return ((s, o[:, : images.shape[1]].contiguous()) for s, o in zip(severities, out, strict=True))
 
 
 @functools.cache
-def _member(name: str) -> ModuleType:
+def _member(name: str) -> Corruption:
     """The module of a corruption; kept, as reading the folder each time costs more than a small batch."""
-    return registry.load("corruptions", name)
+    return cast(Corruption, registry.load("corruptions", name))
 
 
-def _at(module: ModuleType, chunk: Tensor, field: dict[str, Tensor], severity: int, parameters: str) -> Tensor:
-    return module.apply(chunk, field, module.LEVELS[parameters][severity - 1]) if severity else chunk
+def _at(module: Corruption, chunk: Tensor, noise: dict[str, Tensor], severity: int, parameter_set: str) -> Tensor:
+    return module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1]) if severity else chunk
 
 
 def parameters_for(size: tuple[int, int]) -> str:
-    """The parameter set of an image size (H, W): that of the nearest published side, by the shorter side."""
+    """The parameter set of an image size (H, W): that of the nearest published size, by the shorter side.
+
+    Example:
+        >>> parameters_for((32, 32)), parameters_for((240, 320))
+        ('32', '224')
+    """
     side = min(size)
-    return next(name for name, largest in SETS.items() if largest is None or side <= largest)
+    return next(name for name, largest in PARAMETER_SETS.items() if largest is None or side <= largest)
 
 
-def sheet(images: Tensor, *, seed: int = 0, textures: Textures | None = None) -> Tensor:
+def sheet(image: Tensor, *, seed: int = 0, frost_images: FrostImages | None = None) -> Tensor:
     """A contact sheet: one image (3, H, W) uint8 -> (19, 5, 3, H, W), corruptions in order by severities 1 to 5."""
-    batch = images[None]
-    return torch.stack(
-        [torch.cat([out for _, out in corrupt_each(batch, n, seed=seed, textures=textures)]) for n in names()]
-    )
+    batch = image[None]
+    rows = [corrupt_each(batch, name, seed=seed, frost_images=frost_images) for name in names()]
+    return torch.stack([torch.cat([out for _, out in row]) for row in rows])
 
 
 def _chunks(images: Tensor) -> Iterator[slice]:
@@ -153,7 +267,7 @@ def _checked_ids(ids: Tensor | Iterable[int] | None, images: Tensor) -> Tensor:
     ids = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids))
     if ids.shape != (len(images),) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise UsageError(
-            f"ids must be {len(images)} integers, one an image, got {ids.dtype} of shape {tuple(ids.shape)}"
+            f"ids must be {len(images)} integers, one per image, got {ids.dtype} of shape {tuple(ids.shape)}"
         )
     if len(ids) and int(ids.min()) < 0:
         raise UsageError(f"ids must not be negative, got {int(ids.min())}")

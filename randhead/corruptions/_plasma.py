@@ -2,7 +2,7 @@
 torus.
 
 Side by halved side, the points between known ones become their mean plus a uniform number.  The amplitude of that
-number starts from 100 and falls by a factor a level; the reference multiplies by it twice.
+number starts from 100 and falls by a factor per level; the reference multiplies by it twice.
 """
 
 from torch import Tensor

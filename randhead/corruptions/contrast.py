@@ -12,35 +12,35 @@ from torch import Tensor
 from randhead.corruptions._bytes import truncated
 
 GROUP, ORDER = "digital", 12
-LEVELS = {
+SEVERITY_PARAMETERS = {
     "32": (0.75, 0.5, 0.4, 0.3, 0.15),
     "64": (0.4, 0.3, 0.2, 0.1, 0.05),
     "224": (0.4, 0.3, 0.2, 0.1, 0.05),
 }
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Nothing: contrast is not random."""
     return {}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, with its contrast times `level`."""
+def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, with its contrast times `factor`."""
     values = images.flatten(2).to(torch.float64)
     total = values.sum(dim=2, keepdim=True)  # exact in any order
     count = values.shape[2]
-    twentieths = round(20 * level)
+    twentieths = round(20 * factor)
     tied = ((20 - twentieths) * total).remainder(count) == 0
-    out = truncated(values.mul_(level).add_(total * ((1 - level) / count)))
+    out = truncated(values.mul_(factor).add_(total * ((1 - factor) / count)))
     # A shortcut for the CPU, where a look at the data costs nothing: most batches have no such channel.
     if tied.any():
         rows = tied.flatten().nonzero().flatten()
-        out.view(-1, count)[rows] = _as_the_reference(images.reshape(-1, count)[rows], level)
+        out.view(-1, count)[rows] = _as_the_reference(images.reshape(-1, count)[rows], factor)
     return out.view(images.shape)
 
 
-def _as_the_reference(channels: Tensor, level: float) -> Tensor:
+def _as_the_reference(channels: Tensor, factor: float) -> Tensor:
     """(M, N) uint8 -> uint8, in float64 with every rounding of the reference: numpy adds pixel after pixel."""
     values = channels.to(torch.float64) / 255
     mean = values.cumsum(dim=1)[:, -1:] / values.shape[1]
-    return truncated(((values - mean) * level + mean).clamp_(0, 1) * 255)
+    return truncated(((values - mean) * factor + mean).clamp_(0, 1) * 255)

@@ -20,21 +20,21 @@ from randhead.corruptions._bytes import clipped
 GROUP, ORDER = "blur", 4
 # Radius and softening in pixels, and by how much the float32 weights of the reference's kernel miss 1: their rounding
 # decides whether a flat region keeps its grey level or loses one.
-LEVELS = {
+SEVERITY_PARAMETERS = {
     "32": ((0.3, 0.4, 1.4e-9), (0.4, 0.5, 1.9e-8), (0.5, 0.6, 4.5e-8), (1, 0.2, 1.8e-8), (1.5, 0.1, 7.5e-9)),
     "64": ((0.5, 0.6, 4.5e-8), (1, 0.1, 1.5e-8), (1.5, 0.1, 7.5e-9), (2.5, 0.01, 1.9e-8), (3, 0.1, -3.7e-9)),
     "224": ((3, 0.1, -3.7e-9), (4, 0.5, -3.4e-8), (6, 0.5, -6.4e-9), (8, 0.5, 0), (10, 0.5, 0)),
 }
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Nothing: defocus blur is not random."""
     return {}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float, float]) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, out of focus by `level` (radius, softening, excess)."""
-    radius, softening, excess = level
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, float, float]) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, out of focus by `parameters` (radius, softening, excess)."""
+    radius, softening, excess = parameters
     side = softener(radius, softening)
     margin = int(radius) + len(side) - 1
     wide = padded(images, margin)

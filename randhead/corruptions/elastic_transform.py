@@ -18,7 +18,7 @@ from randhead.corruptions._gaussian import kernel
 GROUP, ORDER = "digital", 13
 # Strength of the displacement, sigma of its Gaussian, and jitter of the affine map, in pixels.  Images of 224 px are
 # measured in units of 244 px: a slip of the reference that made the published images.
-LEVELS = {
+SEVERITY_PARAMETERS = {
     "32": tuple((32 * a, 32 * s, 32 * j) for a, s, j in (
         (0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))),
     "64": tuple((64 * a, 64 * s, 64 * j) for a, s, j in (
@@ -29,7 +29,7 @@ LEVELS = {
 TRUNCATE = 3.0  # the Gaussian ends at this many standard deviations
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Jitter (B, 3, 2) float64 in -1..1; noise (B, 2, H, W) int32, odd numbers over 2^16: along x, then along y."""
     jitter = rng.uniforms(seed, "corruptions/elastic_transform", ids, 6).to(torch.float64) * 2 - 1
     halves = rng.long_halves(seed, "corruptions/elastic_transform", ids, 2 * size[0] * size[1], stream=1)
@@ -37,16 +37,16 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) ->
     return {"jitter": jitter.view(-1, 3, 2), "noise": noise}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float, float]) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, distorted by `level` (strength, sigma, jitter)."""
-    strength, sigma, jitter = level
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, float, float]) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, distorted by `parameters` (strength, sigma, jitter)."""
+    strength, sigma, jitter = parameters
     height, width = images.shape[2:]
     y = torch.arange(height, dtype=torch.float64, device=images.device)[:, None]
     x = torch.arange(width, dtype=torch.float64, device=images.device)
-    (xx, xy, x0), (yx, yy, y0) = _affine(field["jitter"] * jitter, height, width)
+    (xx, xy, x0), (yx, yy, y0) = _affine(noise["jitter"] * jitter, height, width)
     values = bilinear(images.to(torch.float32), xx * x + xy * y + x0, yx * x + yy * y + y0, mirrored)
     if strength:
-        shift = smoothed(field["noise"], sigma).mul_(strength)
+        shift = smoothed(noise["noise"], sigma).mul_(strength)
         values = bilinear(values, x + shift[:, 0], y + shift[:, 1], mirrored_whole)
     return clipped(values)
 

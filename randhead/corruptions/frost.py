@@ -1,7 +1,7 @@
 """Frost: a x + b times a crop of a picture of frost.  Hendrycks and Dietterich, ICLR 2019.
 
-The reference's pictures have no known origin and are not part of this package.  `textures(folder)` reads them, or any
-others, from a folder; without one the textures are made up, and named "procedural".
+The reference's pictures have no known origin and are not part of this package.  `load_frost_images` reads them, or any
+others, from a folder; without one they are generated, and named "procedural".
 """
 
 import functools
@@ -16,11 +16,11 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from randhead import rng
 from randhead.corruptions._bytes import clipped
-from randhead.corruptions._texture import procedural
+from randhead.corruptions._frost_images import procedural
 from randhead.errors import DataError
 
 GROUP, ORDER = "weather", 9
-LEVELS = {  # a, b
+SEVERITY_PARAMETERS = {  # a, b
     "32": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
     "64": ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
     "224": ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
@@ -38,7 +38,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 @dataclass(frozen=True, eq=False)
-class Textures:
+class FrostImages:
     """Pictures of frost, uint8 (3, h, w) each, and where they are from: "originals", "folder" or "procedural"."""
 
     name: str
@@ -46,10 +46,10 @@ class Textures:
 
 
 def sample(
-    ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str, textures: Textures | None = None
+    ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str, frost_images: FrostImages | None = None
 ) -> dict[str, Tensor]:
-    """Overlay (B, 3, H, W) uint8: a crop of one of the textures, the procedural ones where none are given."""
-    pictures = _fitted(textures or procedural_textures(), SCALES[parameters], size)
+    """Overlay (B, 3, H, W) uint8: a crop of one of the frost images, of the procedural ones if none are given."""
+    pictures = _fitted(frost_images or procedural_frost_images(), SCALES[parameter_set], size)
     words = rng.words(seed, "corruptions/frost", ids, 3)
     heights, widths, offsets = (
         torch.tensor(values, device=ids.device)
@@ -68,34 +68,39 @@ def sample(
     return {"overlay": runs.index_select(0, start.flatten()).view(-1, 3, *size)}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, float]) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, times level[0], plus level[1] times the overlay."""
-    kept, added = level
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, float]) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, times parameters[0], plus parameters[1] times the overlay."""
+    kept, added = parameters
     # float64, as many results are integers or would be: the reference's rounding decides.
-    return clipped(images.to(torch.float64).mul_(kept).add_(field["overlay"].to(torch.float64).mul_(added)))
+    return clipped(images.to(torch.float64).mul_(kept).add_(noise["overlay"].to(torch.float64).mul_(added)))
 
 
-def textures(folder: str | Path | None) -> Textures:
-    """The textures of a folder: the five originals if all are there, else every picture; None: the procedural ones.
+def load_frost_images(folder: str | Path | None) -> FrostImages:
+    """Read the pictures of frost in a folder.
 
-    Raises DataError for a folder without pictures, and for a picture that cannot be read.
+    Args:
+        folder: with the five pictures of the reference, which are then used, or with any others; None for the
+            procedural ones.
+
+    Raises:
+        DataError: for a folder without pictures, and for a picture that cannot be read.
     """
     if folder is None:
-        return procedural_textures()
+        return procedural_frost_images()
     folder = Path(folder)
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not files:
         raise DataError(f"{folder}: no pictures of frost", hint=f"a folder of {', '.join(SUFFIXES)} files is needed")
     known = {hashlib.md5(f.read_bytes(), usedforsecurity=False).hexdigest(): f for f in files}
     if all(digest in known for digest in ORIGINALS):
-        return Textures("originals", tuple(_read(known[digest]) for digest in ORIGINALS))
-    return Textures("folder", tuple(_read(f) for f in files))
+        return FrostImages("originals", tuple(_read(known[digest]) for digest in ORIGINALS))
+    return FrostImages("folder", tuple(_read(f) for f in files))
 
 
 @functools.cache
-def procedural_textures() -> Textures:
-    """Five textures of 448 x 448 pixels that are made up, always the same."""
-    return Textures("procedural", procedural())
+def procedural_frost_images() -> FrostImages:
+    """Five generated pictures of 512 x 512 pixels, always the same."""
+    return FrostImages("procedural", procedural())
 
 
 def _read(file: Path) -> Tensor:
@@ -107,10 +112,10 @@ def _read(file: Path) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _fitted(textures: Textures, scale: float, size: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Textures at the scale of a parameter set; those that do not cover an image then are enlarged until they do."""
+def _fitted(frost_images: FrostImages, scale: float, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Pictures at the scale of a parameter set; those that are then smaller than an image are enlarged to it."""
     fitted = []
-    for picture in textures.images:
+    for picture in frost_images.images:
         height, width = (round(scale * side) for side in picture.shape[1:])
         more = max(1.0, size[0] / height, size[1] / width)
         if more > 1 or scale != 1:

@@ -16,29 +16,29 @@ from randhead.corruptions._bytes import shaped
 from randhead.corruptions._gaussian import blurred
 
 GROUP, ORDER = "blur", 5
-LEVELS = {  # sigma in pixels, largest offset in pixels, passes
+SEVERITY_PARAMETERS = {  # sigma in pixels, largest offset in pixels, passes
     "32": ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
     "64": ((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
     "224": ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
 }
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Offsets (B, passes, 2, H, W) int32 in 0..65535: dx, then dy, as fractions of their range."""
-    passes = max(level[2] for level in LEVELS[parameters])
+    passes = max(passes for _, _, passes in SEVERITY_PARAMETERS[parameter_set])
     pixels = 2 * size[0] * size[1]
     drawn = [rng.long_halves(seed, "corruptions/glass_blur", ids, pixels, stream=i) for i in range(passes)]
     return {"offsets": torch.stack([shaped(halves, size, channels=2) for halves in drawn], dim=1)}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, int, int]) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, seen through glass of `level` (sigma, offset, passes)."""
-    sigma, reach, passes = level
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, int, int]) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, seen through glass of `parameters` (sigma, offset, passes)."""
+    sigma, reach, passes = parameters
     images = blurred(images, sigma)
-    source = sources(field["offsets"][:, 0], reach)
+    source = sources(noise["offsets"][:, 0], reach)
     for i in range(1, passes):
         # What pass i takes from a pixel is what the passes before it had put there.
-        source = source.gather(1, sources(field["offsets"][:, i], reach))
+        source = source.gather(1, sources(noise["offsets"][:, i], reach))
     moved = images.flatten(2).gather(2, source[:, None].expand(-1, images.shape[1], -1))
     return blurred(moved.view(images.shape), sigma)
 

@@ -11,27 +11,27 @@ from randhead import rng
 from randhead.corruptions._bytes import shaped
 
 GROUP, ORDER = "noise", 3
-LEVELS = {  # the share of values that is hit
+SEVERITY_PARAMETERS = {  # the share of values that is hit
     "32": (0.01, 0.02, 0.03, 0.05, 0.07),
     "64": (0.01, 0.02, 0.05, 0.08, 0.14),
     "224": (0.03, 0.06, 0.09, 0.17, 0.27),
 }
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Ranks (B, 3, H, W) int32, uniform over all 32 bits."""
     count = 3 * size[0] * size[1]
     words = rng.long_words(seed, "corruptions/impulse_noise", ids, -(-count // 2))
     return {"ranks": shaped(words.view(torch.int32)[:, :count], size)}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, with a share `level` of its values replaced."""
-    pepper, salt = masks(field["ranks"], level)
+def apply(images: Tensor, noise: dict[str, Tensor], share: float) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, with `share` of its values replaced."""
+    pepper, salt = masks(noise["ranks"], share)
     return images.masked_fill(pepper, 0).masked_fill_(salt, 255)
 
 
-def masks(ranks: Tensor, level: float) -> tuple[Tensor, Tensor]:
+def masks(ranks: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Which values become 0, and which 255."""
-    hits = round(level / 2 * 2**32)
+    hits = round(share / 2 * 2**32)
     return ranks < hits - 2**31, ranks >= 2**31 - hits

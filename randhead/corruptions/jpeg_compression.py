@@ -15,7 +15,7 @@ from torch import Tensor
 from randhead.corruptions import _jpeg
 
 GROUP, ORDER = "digital", 15
-LEVELS = {  # quality
+SEVERITY_PARAMETERS = {  # quality
     "32": (80, 65, 58, 50, 40),
     "64": (65, 58, 50, 40, 25),
     "224": (25, 18, 15, 10, 7),
@@ -23,17 +23,17 @@ LEVELS = {  # quality
 SMALL = 48 * 48  # pixels up to which tensor operations are faster on a CPU
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Nothing: compression is not random."""
     return {}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: int) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, compressed with quality `level` and decoded."""
+def apply(images: Tensor, noise: dict[str, Tensor], quality: int) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, compressed with JPEG `quality` and decoded."""
     if images.device.type != "cpu" or images.shape[2] * images.shape[3] <= SMALL:
-        return _jpeg.there_and_back(images, level)
+        return _jpeg.there_and_back(images, quality)
     pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
-    out = np.stack([_by_pillow(picture, level) for picture in pictures])
+    out = np.stack([_by_pillow(picture, quality) for picture in pictures])
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 

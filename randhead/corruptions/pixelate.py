@@ -13,22 +13,22 @@ from torch import Tensor
 from randhead.corruptions._bytes import truncated
 
 GROUP, ORDER = "digital", 14
-LEVELS = {  # the factor of the side
+SEVERITY_PARAMETERS = {  # the factor of the side
     "32": (0.95, 0.9, 0.85, 0.75, 0.65),
     "64": (0.9, 0.8, 0.7, 0.6, 0.5),
     "224": (0.6, 0.5, 0.4, 0.3, 0.25),
 }
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Nothing: pixelation is not random."""
     return {}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, by way of images of `level` times the side."""
+def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, by way of images of `factor` times the side."""
     height, width = images.shape[2:]
-    small_height, small_width = int(height * level), int(width * level)
+    small_height, small_width = int(height * factor), int(width * factor)
     images = _resized(_resized(images, small_width, dim=3), small_height, dim=2)
     return _resized(_resized(images, width, dim=3), height, dim=2)
 

@@ -16,7 +16,7 @@ from randhead import rng
 from randhead.corruptions._bytes import shaped
 
 GROUP, ORDER = "noise", 2
-LEVELS = {  # photons of a white pixel
+SEVERITY_PARAMETERS = {  # photons of a white pixel
     "32": (500, 250, 100, 75, 50),
     "64": (250, 100, 50, 30, 15),
     "224": (60, 25, 12, 5, 3),
@@ -27,21 +27,21 @@ FIRST = (127 << FRACTION_BITS) - 1  # the exponent of 1 is 127; the bin before i
 BINS = (158 << FRACTION_BITS) - FIRST + 1  # distances end at 2^31, exponent 158
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Ranks (B, 3, H, W) int32: the distance from 0 (or, where negative, from 1) in 2^-32, counted from 0 (or -1)."""
     count = 3 * size[0] * size[1]
     words = rng.long_words(seed, "corruptions/shot_noise", ids, -(-count // 2))
     return {"ranks": shaped(words.view(torch.int32)[:, :count], size)}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, counted with `level` photons a white pixel."""
-    ranks = field["ranks"]
+def apply(images: Tensor, noise: dict[str, Tensor], photons: float) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, counted with `photons` per white pixel."""
+    ranks = noise["ranks"]
     upper = ranks < 0
     distance = ranks ^ (ranks >> 31)  # -1 becomes 0, -2 becomes 1
     bins = (distance.to(torch.float32).view(torch.int32) >> SHIFT).sub_(FIRST).clamp_min_(0)
     place = bins.add_(upper * BINS).add_(images.to(torch.int32).mul_(2 * BINS))
-    entry = _table(level, images.device).index_select(0, place.flatten()).view(images.shape)
+    entry = _table(photons, images.device).index_select(0, place.flatten()).view(images.shape)
     return torch.where(distance < (entry >> 16), entry >> 8, entry).to(torch.uint8)
 
 
@@ -51,11 +51,11 @@ def uniforms(ranks: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=6)
-def _table(level: float, device: torch.device) -> Tensor:
+def _table(photons: float, device: torch.device) -> Tensor:
     """(256 x 2 x BINS) int64: the distance of the step in a bin, the grey level before it, the grey level after it."""
-    most = int(level + 12 * level**0.5 + 20)
-    grey = torch.from_numpy((np.clip(np.arange(most + 2) / level, 0, 1) * 255).astype(np.uint8)).to(torch.int64)
-    mean = torch.arange(256, dtype=torch.float64)[:, None] * (level / 255)
+    most = int(photons + 12 * photons**0.5 + 20)
+    grey = torch.from_numpy((np.clip(np.arange(most + 2) / photons, 0, 1) * 255).astype(np.uint8)).to(torch.int64)
+    mean = torch.arange(256, dtype=torch.float64)[:, None] * (photons / 255)
     counts = torch.arange(1, most + 1, dtype=torch.float64)[None].expand(256, -1)
     # P(N < k) and P(N >= k), each with full relative precision in its own tail.
     below = torch.special.gammaincc(counts, mean) * 2**32

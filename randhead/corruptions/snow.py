@@ -15,7 +15,7 @@ from randhead.corruptions._zoom import clipped_zoom
 GROUP, ORDER = "weather", 8
 # Mean and standard deviation of the noise, its zoom, the threshold of a speck, radius and sigma of the trail in pixels,
 # and how much of the image stays.
-LEVELS = {
+SEVERITY_PARAMETERS = {
     "32": (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
         (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
@@ -40,21 +40,21 @@ LEVELS = {
 }
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Normals (B, H, W) float32 and angles (B,) float64, uniform in -135..-45 degrees."""
     normals = rng.long_normals(seed, "corruptions/snow", ids, size[0] * size[1])
     uniform = rng.uniforms(seed, "corruptions/snow", ids, 1, stream=1)[:, 0].to(torch.float64)
     return {"normals": shaped(normals, size, channels=None), "angles": uniform * 90 - 135}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: tuple[float, ...]) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, under snow of `level`."""
-    mean, deviation, zoom, threshold, radius, sigma, kept = level
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, ...]) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, under snow of `parameters`."""
+    mean, deviation, zoom, threshold, radius, sigma, kept = parameters
     # float64 as in the reference: rounding at the threshold would put out a speck, or light one.
-    specks = field["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean)
+    specks = noise["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean)
     specks = clipped_zoom(specks.transpose(2, 3).contiguous(), zoom) if zoom > 1 else specks
     specks = clipped(specks.masked_fill_(specks < threshold, 0).mul_(255))
-    flakes = moved(specks, field["angles"], radius=radius, sigma=sigma)
+    flakes = moved(specks, noise["angles"], radius=radius, sigma=sigma)
     flakes = flakes.to(torch.int16).add_(flakes.flip(2, 3))
     values = images.to(torch.float32)
     white = grey(values).mul_(1.5).add_(127.5)

@@ -18,7 +18,7 @@ from randhead.corruptions._gaussian import along_height, along_width, gaussian, 
 GROUP, ORDER = "extra", 18
 WATER, MUD = (175, 238, 238), (63, 42, 20)  # RGB
 # Mean and deviation of the noise, its blur, the threshold of a drop; the strength of water, the soft edge of mud.
-LEVELS = {
+SEVERITY_PARAMETERS = {
     "32": (
         (0.62, 0.1, 0.7, 0.7, 0.5, WATER),
         (0.65, 0.1, 0.8, 0.7, 0.5, WATER),
@@ -45,16 +45,16 @@ EMBOSS = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
 SOLID = 0.8  # mud thinner than this is left out
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Normals (B, H, W) float32."""
     normals = rng.long_normals(seed, "corruptions/spatter", ids, size[0] * size[1])
     return {"normals": shaped(normals, size, channels=None)}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: tuple) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, behind drops of `level`."""
-    mean, deviation, sigma, threshold, amount, colour = level
-    liquid = gaussian(field["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean), sigma)
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, behind drops of `parameters`."""
+    mean, deviation, sigma, threshold, amount, colour = parameters
+    liquid = gaussian(noise["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean), sigma)
     tint = torch.tensor(colour, dtype=torch.float32, device=images.device)[:, None, None]
     if colour is WATER:
         return clipped((_water(liquid, threshold) * amount * tint).add_(images))

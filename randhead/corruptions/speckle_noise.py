@@ -6,20 +6,20 @@ from randhead import rng
 from randhead.corruptions._bytes import clipped, shaped
 
 GROUP, ORDER = "extra", 16
-LEVELS = {  # sigma, relative to the pixel
+SEVERITY_PARAMETERS = {  # sigma, relative to the pixel
     "32": (0.06, 0.1, 0.12, 0.16, 0.2),
     "64": (0.15, 0.2, 0.25, 0.3, 0.35),
     "224": (0.15, 0.2, 0.35, 0.45, 0.6),
 }
 
 
-def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameters: str) -> dict[str, Tensor]:
+def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
     """Normals (B, 3, H, W) float32."""
     count = 3 * size[0] * size[1]
     return {"normals": shaped(rng.long_normals(seed, "corruptions/speckle_noise", ids, count), size)}
 
 
-def apply(images: Tensor, field: dict[str, Tensor], level: float) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `level` times the pixel."""
+def apply(images: Tensor, noise: dict[str, Tensor], sigma: float) -> Tensor:
+    """Images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `sigma` times the pixel."""
     # 1 is added in the units of the noise: x + x n loses nothing to it, as the product is rounded once either way.
-    return clipped((field["normals"] * level).add_(1).mul_(images))
+    return clipped((noise["normals"] * sigma).add_(1).mul_(images))

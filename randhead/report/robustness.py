@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from randhead.corruptions import groups, names
 from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, look, picture, png
-from randhead.robustness.metrics import BENCHMARK, GROUPS
 
-OWN = "own"
+CUSTOM = "custom"
 TILE_PX = 96  # about the side of an image on the contact sheet
 GAP_PX = 6
 
@@ -22,8 +22,8 @@ def curves(path: Path, document: Mapping[str, Any]) -> Path:
     panels = _panels(document["cells"])
     figure = Figure(figsize=(2.9 * len(panels) + 0.4, 4.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, (group, names) in zip(axes, panels.items(), strict=True):
-        for name, colour in zip(names, _cycle(len(names)), strict=True):
+    for ax, (group, members) in zip(axes, panels.items(), strict=True):
+        for name, colour in zip(members, _cycle(len(members)), strict=True):
             row = document["cells"][name]
             xs, ys = [int(s) for s in row], [100 * f["error"] for f in row.values()]
             bars = [100 * f["standard_error"] for f in row.values()]
@@ -31,7 +31,7 @@ def curves(path: Path, document: Mapping[str, Any]) -> Path:
                 xs, ys, bars, color=colour, marker="o", markersize=3, linewidth=1.5, label=_label(name, document)
             )
         ax.axhline(100 * document["clean"]["error"], color=INK, linestyle="--", linewidth=1, label="clean")
-        ax.set(title=group, xlabel="severity", xticks=sorted({int(s) for n in names for s in document["cells"][n]}))
+        ax.set(title=group, xlabel="severity", xticks=sorted({int(s) for n in members for s in document["cells"][n]}))
         ax.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     axes[0].set(ylabel="error (percent)", ylim=(0, None))
     figure.suptitle(_title(document), fontsize=10)
@@ -85,16 +85,16 @@ def differences(path: Path, document: Mapping[str, Any]) -> Path:
 def published(path: Path, document: Mapping[str, Any]) -> Path:
     """Mean error of each corruption on the released set beside that on our own corruptions."""
     theirs = document["published"]["corruptions"]
-    names = [name for name in document["corruptions"] if name in theirs]
-    with picture(path, 6.4, 1.5 + 0.3 * len(names)) as axes:
+    rows = [name for name in document["corruptions"] if name in theirs]
+    with picture(path, 6.4, 1.5 + 0.3 * len(rows)) as axes:
         for table, colour, label, mark in (
             (theirs, ORANGE, f"{document['published']['name']}, released", "s"),
             (document["corruptions"], BLUE, "randhead's own", "o"),
         ):
-            values = [100 - 100 * sum(table[name].values()) / len(table[name]) for name in names]
-            axes.plot(values, range(len(names)), mark, color=colour, label=label, markersize=5)
-        labels = [_label(name, document).replace("(procedural)", "(ours procedural)") for name in names]
-        axes.set_yticks(range(len(names)), labels, fontsize=8)
+            values = [100 - 100 * sum(table[name].values()) / len(table[name]) for name in rows]
+            axes.plot(values, range(len(rows)), mark, color=colour, label=label, markersize=5)
+        labels = [_label(name, document).replace("(procedural)", "(ours procedural)") for name in rows]
+        axes.set_yticks(range(len(rows)), labels, fontsize=8)
         axes.invert_yaxis()
         axes.grid(axis="y", linewidth=0.3)
         axes.set(xlabel="error, mean over severities (percent)")
@@ -129,15 +129,15 @@ def contact_sheet(path: Path, tiles: np.ndarray, rows: Sequence[str], columns: S
 
 
 def _panels(cells: Mapping[str, Any]) -> dict[str, list[str]]:
-    panels = {group: [name for name in names if name in cells] for group, names in GROUPS.items()}
-    panels[OWN] = [name for name in cells if not any(name in names for names in GROUPS.values())]
-    return {group: names for group, names in panels.items() if names}
+    panels = {group: [name for name in members if name in cells] for group, members in groups().items()}
+    panels[CUSTOM] = [name for name in cells if name not in names()]
+    return {group: members for group, members in panels.items() if members}
 
 
-def _separate_groups(axes: Axes, names: list[str]) -> None:
+def _separate_groups(axes: Axes, rows: list[str]) -> None:
     """A line below the last corruption of the benchmark: what follows is not in the mean."""
-    inside = sum(name in BENCHMARK for name in names)
-    if 0 < inside < len(names):
+    inside = sum(name in names("benchmark") for name in rows)
+    if 0 < inside < len(rows):
         axes.axhline(inside - 0.5, color=INK, linewidth=1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from randhead.corruptions import SEVERITIES
 from randhead.files import atomic_write
 from randhead.robustness import metrics as errors_of
 from randhead.robustness.accumulator import Tally
@@ -42,7 +43,7 @@ def cells_document(tally: Tally, grid: Grid, class_names: Sequence[str], *, clea
         "cells": cells,
     }
     if errors_of.is_imagenet(class_names) and is_complete(grid):
-        result["imagenet"] = {"denominators": "AlexNet", **errors_of.imagenet_figures(errors, clean_error)}
+        result["imagenet"] = {"denominators": "AlexNet", **errors_of.imagenet_errors(errors, clean_error)}
     return result
 
 
@@ -57,19 +58,19 @@ def error_table(tally: Tally, grid: Grid) -> dict[str, list[float]]:
 
 def is_complete(grid: Grid) -> bool:
     """Whether a grid has the benchmark's 15 corruptions at five severities."""
-    return all(len(grid.get(name, ())) == errors_of.SEVERITIES for name in errors_of.BENCHMARK)
+    return all(len(grid.get(name, ())) == len(SEVERITIES) for name in errors_of.benchmark())
 
 
 def coverage(grid: Grid) -> str:
     """What a mean over the benchmark is taken over: "14 of 15 corruptions, severities 1, 3, 5"."""
-    rows = [severities for name, severities in grid.items() if name in errors_of.BENCHMARK]
+    rows = [severities for name, severities in grid.items() if name in errors_of.benchmark()]
     levels = "all severities" if is_full(rows) else "severities " + ", ".join(map(str, rows[0] if rows else ()))
     return f"{errors_of.coverage(list(grid))} corruptions, {levels}"
 
 
 def is_full(rows: Sequence[Sequence[int]]) -> bool:
     """Whether rows have all five severities."""
-    return bool(rows) and all(len(row) == errors_of.SEVERITIES for row in rows)
+    return bool(rows) and all(len(row) == len(SEVERITIES) for row in rows)
 
 
 def per_class(tally: Tally, grid: Grid, labels: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def per_class(tally: Tally, grid: Grid, labels: Tensor, class_names: Sequence[st
     result = {}
     for k, (name, n) in enumerate(zip(class_names, counts.tolist(), strict=True)):
         values = {c: column[k] for c, column in means.items()} if n else {}
-        members = [values[c] for c in scores if c in errors_of.BENCHMARK] if values else []
+        members = [values[c] for c in scores if c in errors_of.benchmark()] if values else []
         result[name] = {
             "n": n,
             "accuracy": values.pop(CLEAN, None),
@@ -111,7 +112,7 @@ def comparison(tally: Tally, other: Tally, grid: Grid, name: str, *, seed: int =
     of errors over severities.
     """
     scores = [{CLEAN: t.correct(CLEAN, 0).double(), **image_scores(t, grid)} for t in (tally, other)]
-    members = [column for column in scores[0] if column in errors_of.BENCHMARK]
+    members = [column for column in scores[0] if column in errors_of.benchmark()]
     if members:
         for score in scores:
             score["mean"] = torch.stack([score[column] for column in members]).mean(dim=0)
@@ -161,7 +162,7 @@ def _by_cell(tally: Tally, grid: Grid) -> dict[str, dict[str, dict[str, float]]]
 
 def _means(tally: Tally, grid: Grid, errors: errors_of.Errors) -> dict[str, Any]:
     complete = is_complete(grid)
-    members = [score for name, score in image_scores(tally, grid).items() if name in errors_of.BENCHMARK]
+    members = [score for name, score in image_scores(tally, grid).items() if name in errors_of.benchmark()]
     mean = 1 - errors_of.mean_error(errors, partial=not complete) if members else None
     return {
         "mean_corruption_accuracy": mean if complete else None,

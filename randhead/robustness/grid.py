@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from randhead import corruptions, datasets, rng
-from randhead.corruptions.frost import Textures
+from randhead.corruptions import FrostImages
 from randhead.datasets import Split
 from randhead.errors import StopRequested, UsageError, unknown
 from randhead.evaluation import features
@@ -79,7 +79,7 @@ class Recipe:
 
     seed: int = 0
     parameters: str | None = None  # a published set; None takes the one of the image size
-    textures: Textures | None = None  # of frost; None takes the procedural ones
+    frost_images: FrostImages | None = None  # None takes the procedural ones
     own: Mapping[str, Own] = field(default_factory=dict)
     own_sha256: str | None = None
 
@@ -88,7 +88,7 @@ class Recipe:
         return {
             "seed": self.seed,
             "parameters": self.parameters or corruptions.parameters_for(size),
-            "frost": self.textures.name if self.textures else "procedural",
+            "frost": self.frost_images.name if self.frost_images else "procedural",
         }
 
 
@@ -116,13 +116,19 @@ class Corrupted:
                 yield severity, _checked(recipe.own[name](images.clone(), severity, ids, recipe.seed), images, name)
         else:
             yield from corruptions.corrupt_each(
-                images, name, severities, recipe.seed, ids, parameters=recipe.parameters, textures=recipe.textures
+                images,
+                name,
+                severities,
+                recipe.seed,
+                ids,
+                parameters=recipe.parameters,
+                frost_images=recipe.frost_images,
             )
 
     def identity(self) -> dict[str, Any]:
         """What its cells depend on, besides the model."""
-        recipe, textures = self.recipe, self.recipe.textures
-        pictures = {str(i): picture for i, picture in enumerate(textures.images)} if textures else {}
+        recipe, frost_images = self.recipe, self.recipe.frost_images
+        pictures = {str(i): picture for i, picture in enumerate(frost_images.images)} if frost_images else {}
         return {
             "images": fingerprint(self.split, self.ids),
             "ids": checkpoint.state_sha256({"ids": self.ids}),
@@ -193,7 +199,7 @@ def chosen(
     Raises UsageError for unknown names and for severities that are not 1 to 5.
     """
     known = [*corruptions.names(), *own]
-    groups = {"all": corruptions.names(), **{g: corruptions.names(g) for g in ("benchmark", *corruptions.GROUPS)}}
+    groups = {"all": corruptions.names(), **{g: corruptions.names(g) for g in ("benchmark", *corruptions.groups())}}
     for name in [*names, *skip]:
         if name not in known and (name not in groups or name in skip):
             raise unknown("corruption", name, known if name in skip else [*known, *groups])

@@ -21,11 +21,11 @@ COLOURS = (
     ((112, 123, 135), (44, 43, 42)),
 )
 NEEDLES = ((5, 1500, 40), (6, 4000, 14))  # directions, points in each, length in pixels
-FALL = 1.8  # of the cloud's amplitude a level
+FALL = 1.8  # of the cloud's amplitude per level
 
 
 def procedural() -> tuple[Tensor, ...]:
-    """Five textures, uint8 (3, SIDE, SIDE), always the same."""
+    """Five pictures, uint8 (3, SIDE, SIDE), always the same."""
     ids = torch.arange(len(COLOURS))
     halves = rng.long_halves(0, "corruptions/frost/cloud", ids, SIDE**2 - 1).to(torch.float32)
     cloud = _standardised(plasma(halves.add_(0.5).mul_(2.0**-15).sub_(1), FALL))
