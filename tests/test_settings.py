@@ -5,10 +5,11 @@ import math
 
 import pytest
 
-from randhead.config import Config, parse, recipes
+from randhead.config import Config, parse, recipes, settings
 from randhead.errors import UsageError
 
-NUMBERS = {key: kind for key, kind in parse._kinds(Config).items() if kind in (int, float, int | None, float | None)}
+KINDS = {key: about.kind | None if about.optional else about.kind for key, about in settings().items()}
+NUMBERS = {key: kind for key, kind in KINDS.items() if kind in (int, float, int | None, float | None)}
 
 
 def built(**changes):
@@ -196,7 +197,7 @@ def another(key, value):
     if key in WORDS:
         return WORDS[key]
     if value is None:
-        kind = next(kind for kind in parse._kinds(Config)[key].__args__ if kind in UNSET)
+        kind = next(kind for kind in KINDS[key].__args__ if kind in UNSET)
         return UNSET[kind]
     return {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2 + 0.01, str: lambda: "other"}[
         type(value)

@@ -170,7 +170,9 @@ def run(kills: int, start: str, seed: int) -> dict:
 def preload() -> None:
     """Import, once for all forks, what a training imports."""
     for name in (
-        "randhead.cli._training",
+        "randhead.cli.progress",
+        "randhead.report.card",
+        "randhead.train.loop",
         "randhead.datasets.digits",
         "randhead.backbones.small_resnet",
         "torch._dynamo",

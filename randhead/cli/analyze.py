@@ -40,7 +40,7 @@ def analyze(
 
     Several runs are set side by side, with differences paired by seed.
     """
-    from randhead.cli.choices import check
+    from randhead.cli.options import check
 
     if name not in NAMES:
         raise unknown("analysis", name, NAMES)

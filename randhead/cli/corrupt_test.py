@@ -70,7 +70,7 @@ def corrupt_test(
     json: JsonOption = False,
 ) -> None:
     """Test runs on corrupted images: 15 corruptions at 5 severities, or those you choose."""
-    from randhead.cli.choices import check
+    from randhead.cli.options import check
 
     check([*(names or [None]), *([baseline] if baseline else [])], runs, device=device)  # before torch is imported
 

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from randhead.cli.lines import wrapped
+from randhead.cli.hints import as_options
 from randhead.cli.signals import Ended, ending_at_once
 from randhead.errors import RandheadError, RunError
 
@@ -19,7 +19,7 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
     except RandheadError as error:
         if debug:
             traceback.print_exc()
-        _say(f"error: {error.message}", error.hint)
+        _say(f"error: {error.message}", as_options(error.hint) if error.hint else None)
         sys.exit(error.exit_code)
     except Ended as end:
         if sys.stderr.isatty():
@@ -44,7 +44,9 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
 
 
 def _say(message: str, hint: str | None) -> None:
-    """Print both on stderr; a terminal gets no line that breaks within a word, a program gets a line each."""
+    """Print both on stderr; a terminal gets no line that breaks within a word, a program gets one line of each."""
+    from randhead.cli.output import wrapped  # rich takes time, and most commands say nothing here
+
     for text, indent in ((message, ""), (hint, "  ")):
         if text and sys.stderr.isatty():
             print(wrapped(text, shutil.get_terminal_size().columns, indent=indent, hanging="  "), file=sys.stderr)

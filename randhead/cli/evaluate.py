@@ -19,7 +19,7 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Accuracy, NLL, calibration and confusion of a trained run; without RUN, of the latest."""
-    from randhead.cli.choices import check
+    from randhead.cli.options import check
 
     check([run], runs, device=device, split=split)  # before torch is imported: a typing error is told at once
 

@@ -1,19 +1,25 @@
 """Where things go: one JSON document or the tables of a person on stdout, everything else on stderr."""
 
 import json
-import math
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import table as rich_table
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from randhead.cli.lines import wrapped
+from randhead import tables
+from randhead.cli.hints import as_options
+from randhead.tables import Table, nats, percent
+
+__all__ = ["Output", "nats", "percent", "progress_bar", "shown", "wrapped"]
 
 KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
+NARROWEST = 20  # columns; a terminal that says less is wrong
 
 
 class Output:
@@ -36,60 +42,76 @@ class Output:
         console.print(wrapped(text, console.width) if console.is_terminal else text, style=style, markup=False)
 
     def warn(self, text: str) -> None:
-        """A warning, on stderr."""
-        self.note(f"warning: {text}", style="yellow")
+        """A warning, on stderr; Python arguments in it become options."""
+        self.note(f"warning: {as_options(text)}", style="yellow")
 
     def file(self, path: Path) -> None:
         """A file or folder that the command has left; its path stays in one piece, to be copied."""
         self.console.print(f"{KINDS.get(path.suffix, 'images'):<8} {shown(path)}", markup=False)
 
+    def tables(self, found: Iterable[Table]) -> None:
+        """The tables of a result, with an empty line between."""
+        for number, table in enumerate(found):
+            if number:
+                self.say()
+            self._table(table)
+
     def table(self, title: str, columns: list[str], rows: list[list[Any]]) -> None:
         """A table; numbers stand on the right."""
-        if title:
-            self.say(title, style="bold")
-        table = Table(box=None, pad_edge=False)
-        for i, column in enumerate(columns):
-            numeric = bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", header_style="dim", overflow="fold")
-        for row in rows:
-            table.add_row(*[_cell(value) for value in row])
-        self.console.print(table)
+        self._table(Table(title, tuple(columns), tables.rows(rows)))
+
+    def _table(self, table: Table) -> None:
+        if table.title:
+            self.say(table.title, style="bold")
+        grid = rich_table.Table(box=None, pad_edge=False)
+        for i, column in enumerate(table.columns):
+            justify = "right" if table.is_numeric(i) else "left"
+            grid.add_column(column, justify=justify, header_style="dim", overflow="fold")  # type: ignore[arg-type]  # a literal
+        for row in table.rows:
+            grid.add_row(*[escape(tables.shown(value)) for value in row])
+        self.console.print(grid)
+        for note in table.notes:
+            self.say(as_options(note))
 
     def result(self, document: dict[str, Any]) -> None:
-        """The JSON document, where one was asked for."""
+        """The JSON document, if one was asked for."""
         if self.as_json:
             print(json.dumps(document, indent=2, allow_nan=False))
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Any]:
         """A progress bar on stderr, on terminals only: yields a function of (done, total)."""
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        with Progress(*columns, console=self.log, transient=True, disable=not self.log.is_terminal) as bar:
+        with progress_bar(self.log) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def percent(share: float | None) -> str:
-    """0.9712 -> '97.12 %'; nothing for what does not exist."""
-    return "" if share is None or math.isnan(share) else f"{100 * share:.2f} %"
-
-
-def nats(loss: float | None) -> str:
-    """0.0209 -> '0.0209 nats'; nothing for what does not exist."""
-    return "" if loss is None else f"{loss:.4f} nats"
+def progress_bar(console: Console) -> Progress:
+    """A bar with a count and the time that remains, which leaves nothing behind; invisible unless on a terminal."""
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def shown(path: Path) -> str:
-    """A path as a person would type it: from here, where it is below here."""
+    """A path as a person would type it: relative to the current folder if it is below it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 
 
-def _cell(value: Any) -> str:
-    from rich.markup import escape
-
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+def wrapped(text: str, width: int, *, indent: str = "", hanging: str = "") -> str:
+    """The lines of a text, broken between words if they are wider; a word that is wider stays whole."""
+    lines = (
+        textwrap.wrap(
+            line,
+            max(width, NARROWEST),
+            initial_indent=indent,
+            subsequent_indent=hanging,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        or [""]
+        for line in text.split("\n")
+    )
+    return "\n".join(line for part in lines for line in part)

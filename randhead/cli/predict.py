@@ -19,7 +19,7 @@ def predict(
     device: DeviceOption = "auto",
 ) -> None:
     """The classes of images, with probability and cosine to the class vector."""
-    from randhead.cli.choices import check
+    from randhead.cli.options import check
 
     check([run], runs, device=device)  # before torch is imported: a typing error is told at once
 

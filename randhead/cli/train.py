@@ -1,157 +1,171 @@
 """randhead train: fit a classifier and keep it in a run folder."""
 
+import inspect
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from randhead import registry
+from randhead.cli.options import FLAG
+from randhead.config import Config, Setting, configure, settings
+from randhead.config.schema import PANELS, RUN
 
-GEOMETRIES = ", ".join(name for name in registry.names("vectors") if name != "file")
-DATA, HEAD, TRAINING, RUN = "Data and encoder", "Head", "Training", "Run"
+if TYPE_CHECKING:
+    from randhead.cli.output import Output
+    from randhead.runs import Run
 
 
 def train(
-    data: Annotated[
-        str | None, typer.Option(help="digits (the default), cifar10, ... or a folder of images.", rich_help_panel=DATA)
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file with settings.", rich_help_panel=RUN, metavar="FILE")
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(help="class (the default), or instance: every image its own class.", rich_help_panel=DATA),
-    ] = None,
-    skip_bad_images: Annotated[
-        bool | None, typer.Option("--skip-bad-images", help="Leave unreadable images out.", rich_help_panel=DATA)
-    ] = None,
-    hold_out_classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|NAMES", help="Leave classes out, for analyze transfer: how many, or a,b.", rich_help_panel=DATA
-        ),
-    ] = None,
-    backbone: Annotated[
-        str | None,
-        typer.Option(help="small_resnet (the default), resnet18, torchvision:NAME or timm:NAME.", rich_help_panel=DATA),
-    ] = None,
-    pretrained: Annotated[
-        bool | None, typer.Option("--pretrained", help="Start from published weights.", rich_help_panel=DATA)
-    ] = None,
-    scoring: Annotated[str | None, typer.Option(help="dot (the default) or cosine.", rich_help_panel=HEAD)] = None,
-    learned: Annotated[
-        bool | None,
-        typer.Option(
-            "--learned/--fixed", help="Learn the class vectors, or keep them fixed (the default).", rich_help_panel=HEAD
-        ),
-    ] = None,
-    vectors: Annotated[
-        str | None,
-        typer.Option(help=f"{GEOMETRIES} or file:PATH. The default is the paper's, uniform.", rich_help_panel=HEAD),
-    ] = None,
-    class_keys: Annotated[
-        str | None,
-        typer.Option(
-            help="What a vector belongs to: the class's index (the default) or its name.", rich_help_panel=HEAD
-        ),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            help="What multiplies the scores. By default 1 for dot, 16 or more for cosine.", rich_help_panel=HEAD
-        ),
-    ] = None,
-    neck: Annotated[
-        str | None,
-        typer.Option(
-            help="What comes before the scores: none (the default), linear or batchnorm.", rich_help_panel=HEAD
-        ),
-    ] = None,
-    normaliser: Annotated[
-        str | None,
-        typer.Option(
-            help="How the softmax is summed: auto (the default), dense, streaming or expected.", rich_help_panel=HEAD
-        ),
-    ] = None,
-    head_seed: Annotated[
-        int | None, typer.Option(help="Seed of the class vectors (default 0).", rich_help_panel=HEAD)
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="default, paper (the official code's settings) or fair (equal for all).", rich_help_panel=TRAINING
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="How often all images are seen (default 20).", rich_help_panel=TRAINING)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images a step (default 64).", rich_help_panel=TRAINING)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of everything else (default 0).", rich_help_panel=TRAINING)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto (the default), cpu or cuda.", rich_help_panel=TRAINING)
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="auto (bf16 where it is native), fp32 or bf16.", rich_help_panel=TRAINING)
-    ] = None,
-    compile_: Annotated[
-        bool | None, typer.Option("--compile", help="Compile the encoder.", rich_help_panel=TRAINING)
-    ] = None,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="RUN", help="A run to train on from, with new classes too.", rich_help_panel=RUN
-        ),
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.", rich_help_panel=RUN)] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting: optim.lr=0.1.", rich_help_panel=RUN),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set optim.lr=0.05.", rich_help_panel=RUN),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs.", rich_help_panel=RUN)] = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Name of the run folder.", rich_help_panel=RUN)] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start anew, or go on where the run stopped.", rich_help_panel=RUN)
+    show_settings: Annotated[
+        bool, typer.Option("--settings", help="List all settings and end.", rich_help_panel=RUN, metavar=FLAG)
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=RUN)] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.", rich_help_panel=RUN, metavar="FOLDER")] = Path(
+        "runs"
+    ),
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the run's folder.  By default, it is made of the settings.",
+            rich_help_panel=RUN,
+            metavar="NAME",
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh/--resume", help="Start over, or resume a run that stopped.", rich_help_panel=RUN, metavar=FLAG
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=RUN, metavar=FLAG)
+    ] = False,
+    **options: Any,
 ) -> None:
-    """Train a classifier.  Without arguments: fixed random class vectors on 1,797 handwritten digits.
+    """Train a classifier.  Without options: fixed random class vectors on 1,797 handwritten digits.
 
-    The same command started again goes on where it stopped, and shows the result of a finished run.
+    A network turns an image into a feature vector; the head scores it against
+    one class vector per class, and the highest score wins.  Class vectors are
+    drawn at random from a seed, and stay fixed unless you say --learned.
+
+    The same command again resumes a run that stopped, and shows the result of
+    a finished one.
     """
     from randhead import runs
-    from randhead.cli.choices import configuration
+    from randhead.cli.output import Output
     from randhead.config.parse import parse_assignment, read_toml
 
-    options: dict[str, Any] = {
-        "data.name": data,
-        "data.labels": labels,
-        "data.skip_bad_images": skip_bad_images,
-        "data.hold_out_classes": hold_out_classes,
-        "backbone.name": backbone,
-        "backbone.pretrained": pretrained,
-        "head.scoring": scoring,
-        "head.trainable": learned,
-        "head.vectors": vectors,
-        "head.class_keys": class_keys,
-        "head.scale": scale,
-        "head.neck": neck,
-        "head.normaliser": normaliser,
-        "train.head_seed": head_seed,
-        "recipe": recipe,
-        "train.epochs": epochs,
-        "train.batch_size": batch_size,
-        "train.seed": seed,
-        "train.start_from": None if from_ is None else str(runs.find(from_, root=out).path.resolve()),
-        "machine.device": device,
-        "train.precision": precision,
-        "machine.compile": compile_,
-    }
+    output = Output(as_json=json)
+    if show_settings:
+        list_settings(output)
+        return
     chosen = read_toml(config) if config else {}
-    chosen |= {key: value for key, value in options.items() if value is not None}
+    chosen |= {OPTIONS[key].key: value for key, value in options.items() if value is not None}
+    if options.get("train_start_from") is not None:
+        chosen["train.start_from"] = str(runs.find(options["train_start_from"], root=out).path.resolve())
     chosen |= dict(parse_assignment(text) for text in set_ or [])
-    configured = configuration(chosen)  # before torch is imported: a typing error is told at once
+    configured = configure(chosen)  # before torch is imported: a typing error is found at once
+    run = runs.open_run(out, runs.default_name(configured) if name is None else name, configured, fresh=fresh)
+    run_training(output, configured, run, fresh=fresh)
 
-    from randhead.cli._training import run_training
 
-    run_training(configured, out=out, name=name, fresh=fresh, as_json=json)
+OPTIONS = {about.key.replace(".", "_"): about for about in settings().values() if about.option}
+
+
+def _parameter(name: str, about: Setting) -> inspect.Parameter:
+    """A setting as an argument of the command.  Its text is converted and checked with all other settings."""
+    flag = about.kind is bool
+    word = about.shown(about.default)
+    default = about.option.split("/")[1].strip("-") if "/" in about.option else word
+    option = typer.Option(
+        about.option,
+        help=about.help if flag and "/" not in about.option else rf"{about.help} [dim]\[default: {default}][/dim]",
+        rich_help_panel=about.panel,
+        hidden=about.hidden,
+        metavar=FLAG if flag else about.metavar or about.kind.__name__.upper(),
+        show_default=False,
+    )
+    kind: Any = bool | None if flag else str | None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+
+
+def _signature() -> inspect.Signature:
+    """The arguments of the command: the settings that are options, panel by panel, and those of the command itself."""
+    built = [_parameter(name, about) for name, about in OPTIONS.items()]
+    built.sort(key=lambda item: PANELS.index(OPTIONS[item.name].panel))
+    own = [item for item in inspect.signature(train).parameters.values() if item.kind is not item.VAR_KEYWORD]
+    return inspect.Signature([*built, *(item.replace(kind=item.KEYWORD_ONLY) for item in own)])
+
+
+train.__signature__ = _signature()  # type: ignore[attr-defined]  # what Typer reads
+
+
+def list_settings(output: "Output") -> None:
+    """Every setting with its values, its default and what it does."""
+    from randhead.tables import Table
+
+    found = settings().values()
+    rows = tuple((about.key, about.domain(), about.shown(about.default), about.help) for about in found)
+    output.tables([Table("", ("setting", "values", "default", "what it is"), rows)])
+    columns = ("key", "values", "default", "help")
+    output.result({"settings": [dict(zip(columns, row, strict=True)) for row in rows]})
+
+
+def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -> None:
+    """Train, show how it goes, and exit with the code of what happened."""
+    from randhead import datasets, runs
+    from randhead.cli.output import shown
+    from randhead.cli.progress import TrainingDisplay
+    from randhead.cli.signals import GracefulStop
+    from randhead.device import resolve_device
+    from randhead.report import card
+    from randhead.train import loop
+
+    summary = None if fresh else run.summary()
+    if summary is not None:
+        output.note(f"{shown(run.path)} is finished; --fresh trains it again")
+        runs.set_last(run)
+        if not (run.path / "README.md").exists():  # it was killed just before
+            card.write(run, config, summary)
+        show_summary(output, run, summary)
+        return
+    should_stop = GracefulStop()
+    with output.progress("reading images") as progress:
+        dataset = datasets.from_config(config, device=resolve_device(config.machine.device), progress=progress)
+    with TrainingDisplay(output, config) as display:
+        events = loop.fit(config, dataset, run, fresh=fresh, stop=should_stop)
+        started = next(events)  # up to here there is nothing to save, and a signal ends the command at once
+        with should_stop:
+            for event in chain([started], events):
+                display.event(event)
+    if display.summary is None:
+        output.note(f"saved in {shown(run.path)}; the same command resumes it")
+        raise typer.Exit(should_stop.exit_code)
+    card.write(run, config, display.summary)
+    show_summary(output, run, display.summary)
+
+
+def show_summary(output: "Output", run: "Run", summary: dict[str, Any]) -> None:
+    """The result of a training, for a person or as JSON."""
+    from randhead.cli.output import nats, percent, shown
+
+    test, val = summary["test"], summary["val"]
+    error = f"+- {100 * test['accuracy_standard_error']:.2f}"
+    judges = ", by 20 nearest training images" if "knn_20" in test else ""
+    rows = [
+        ["test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}{judges}"],
+        ["test NLL", nats(test["nll"]), ""],
+        ["test ECE", percent(test["ece"]), "15 bins of equal width"],
+        ["val accuracy", percent(val["accuracy"]), f"selected epoch {summary['selected']['epoch']}"],
+        ["training", f"{summary['seconds']:.1f} s", f"{summary['images_per_second']:,.0f} images/s"],
+    ]
+    output.table("", ["metric", "value", ""], [row for row in rows if row[1]])
+    output.say(f"\nrun    {shown(run.path)}\nnext   randhead eval")
+    output.result({**summary, "path": str(run.path)})

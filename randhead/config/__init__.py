@@ -1,5 +1,9 @@
-"""The configuration of a run: fields with defaults and bounds, text to fields and back, recipes."""
+"""The configuration of a run: fields with defaults, bounds and help; text to fields and back; recipes.
 
+Needs no torch, so that the command line answers questions and refuses mistakes at once.
+"""
+
+from randhead.config.parse import configure
 from randhead.config.schema import (
     AUTO,
     DEVICES,
@@ -10,10 +14,10 @@ from randhead.config.schema import (
     MachineConfig,
     OptimConfig,
     TrainConfig,
-    finite,
-    one_of,
-    require,
+    check_value,
+    settings,
 )
+from randhead.config.setting import Setting, one_of
 
 __all__ = [
     "AUTO",
@@ -24,8 +28,10 @@ __all__ = [
     "HeadConfig",
     "MachineConfig",
     "OptimConfig",
+    "Setting",
     "TrainConfig",
-    "finite",
+    "check_value",
+    "configure",
     "one_of",
-    "require",
+    "settings",
 ]

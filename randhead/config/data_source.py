@@ -1,4 +1,4 @@
-"""What `--data` names: a set of randhead, or a folder of images.  Needs no torch: a typing error is told at once."""
+"""What `data.name` means: a dataset of randhead, or a folder of images.  Needs no torch: mistakes are found at once."""
 
 import os
 from pathlib import Path
@@ -7,28 +7,34 @@ from stat import S_ISDIR
 from randhead import registry
 from randhead.errors import DataFileError, UsageError, guess
 
-LAYOUT = "a folder of images holds one folder a class: train/CLASS/ and test/CLASS/ (or val/), or CLASS/ alone"
+LAYOUT = "a folder of images has one folder per class: train/CLASS/ and test/CLASS/ (or val/), or only CLASS/"
 
 
 def find(name: str | Path) -> str | Path:
-    """The name of a set, or the folder that exists.  A set wins over a folder of its name: write ./NAME for the folder.
+    """The name of a dataset, or a folder that exists.
 
-    Raises UsageError for a name that is neither, DataError for a path that leads to no folder.
+    Args:
+        name: a dataset, or a path.  A dataset has precedence over a folder of its name: write ./NAME for the folder.
+
+    Raises:
+        UsageError: for a name that is neither.
+        DataError: for a path that is not a folder.
     """
     text = str(name)
     if text in registry.names("datasets"):
         return text
     if text and (isinstance(name, Path) or "/" in text or os.sep in text or os.access(text, os.F_OK)):
         return folder(text)
-    sets = [known for known in registry.names("datasets") if known != "image_folder"]
-    hint = f"{guess(text, [*sets, *_folders(Path())])}known: {', '.join(sets)}; {LAYOUT}"
+    datasets = [known for known in registry.names("datasets") if known != "image_folder"]
+    hint = f"{guess(text, [*datasets, *_folders(Path())])}known: {', '.join(datasets)}; {LAYOUT}"
     raise UsageError(f"unknown dataset {text!r}, and no such folder", hint=hint)
 
 
-def folder(path: str | Path) -> Path:
-    """A folder that exists; its path may begin with ~ or ~USER.  Raises DataError where there is none."""
+def folder(name: str | Path) -> Path:
+    """A folder that exists; its path may begin with ~ or ~USER.  Raises DataError if it does not exist."""
+    path = Path(name)
     try:
-        path = Path(path).expanduser()
+        path = path.expanduser()
         mode = path.stat().st_mode
     except RuntimeError:
         raise DataFileError(f"{path}: no such user", hint="give the path of a folder of images") from None
@@ -43,7 +49,7 @@ def folder(path: str | Path) -> Path:
 
 
 def _folders(parent: Path) -> list[str]:
-    """The names of the folders in a folder, none where it cannot be read."""
+    """The names of the folders in a folder; none if it cannot be read."""
     try:
         with os.scandir(parent) as found:
             return sorted(entry.name for entry in found if not entry.name.startswith(".") and entry.is_dir())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from randhead.config.setting import TRUE
 from randhead.errors import unknown
 
 Settings = Mapping[str, Any]
@@ -20,7 +21,7 @@ def paper(chosen: Settings) -> Settings:
     the validation split.
     """
     dot = chosen.get("head.scoring", "dot") == "dot"
-    learned = str(chosen.get("head.trainable", False)).lower() in ("true", "yes", "1")
+    learned = str(chosen.get("head.trainable", False)).lower() in TRUE
     return {
         "backbone.name": "resnet18",
         "data.crop_padding": 10,

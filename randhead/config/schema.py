@@ -1,184 +1,360 @@
-"""The configuration of a run: every setting lives on a field here, with its default and its bounds.
+"""The configuration of a run: every setting is a field here, with its default, its bounds and its help text.
 
-A setting has one dotted name ("optim.lr"), which is what `--set`, a TOML file and an error message use.  The section
-`machine` holds what does not change the result; all the rest is the identity of a run.
+A setting has one dotted name ("optim.lr"), which `--set`, a TOML file and error messages use.  A field with an `option`
+is an option of `randhead train` too.  The section `machine` holds what does not change the result; everything else is
+the identity of a run.
 """
 
-import math
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-from randhead.errors import UsageError, guess
+from randhead import registry
+from randhead.config import recipes
+from randhead.config.setting import (
+    AT_LEAST_ONE,
+    BELOW_ONE,
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
+    WITHIN_ONE,
+    Interval,
+    Section,
+    Setting,
+    require,
+    setting,
+    settings_of,
+)
 
-DEVICES = ("auto", "cpu", "cuda")
+GEOMETRIES = [name for name in registry.names("vectors") if name != "file"]
 AUTO = None  # "chosen for you, and printed": the value of a setting that depends on the data or the device
-
-
-def require(condition: bool, key: str, rule: str, value: Any) -> None:
-    """Raise UsageError unless the condition holds: '<key> must <rule>, got <value>'."""
-    if not condition:
-        raise UsageError(f"{key} must {rule}, got {value!r}", hint=f"give another value: --set {key}=...")
-
-
-def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise UsageError unless `value` is among the choices."""
-    if value not in choices:
-        hint = f"{guess(str(value), choices)}known: {', '.join(choices)}"
-        raise UsageError(f"{key}: unknown value {value!r}", hint=hint)
-
-
-def finite(value: float) -> bool:
-    """Whether a number is neither infinite nor NaN."""
-    return math.isfinite(value)
+DEVICES = ("auto", "cpu", "cuda")
+DATA, HEAD, TRAINING, RUN = PANELS = ("Data and network", "Head", "Training", "Run")
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which images, how they are split, and how training varies them."""
+class DataConfig(Section, section="data"):
+    """Which images, how they are split, and how they are varied in training."""
 
-    name: str = "digits"  # a member of randhead.datasets, or a folder
-    image_size: int | None = AUTO  # pixels a side
-    validation: float = 0.1  # share of the training images that selects the model
-    split_seed: int = 0  # apart from train.seed, so that all runs share their splits
-    augment: str | None = AUTO  # "crop", or "views": resized windows, colours, grey; the latter for labels "instance"
-    crop_padding: int | None = AUTO  # pixels; an eighth of the side, as is usual for CIFAR
-    flip: bool | None = AUTO  # mirror half of the images; not for digits
-    normalise: str | None = AUTO  # by the training images' mean and deviation, or what pretrained weights expect
-    skip_bad_images: bool = False
-    labels: str = "class"  # or "instance": every training image is its own class
-    hold_out_classes: str | None = None  # left out of training: a number, drawn by split_seed, or names with commas
+    name: str = setting(
+        "digits",
+        "A dataset (digits, cifar10, cifar100, ...), or a folder of images with one subfolder per class.",
+        option="--data",
+        panel=DATA,
+        metavar="NAME|FOLDER",
+    )
+    image_size: int | None = setting(
+        AUTO,
+        "Width and height of the images in pixels. auto: the size of the dataset.",
+        bounds=Interval(8, 1024, unit="pixels"),
+        unset="auto",
+    )
+    validation: float = setting(
+        0.1, "Share of the training images that is kept apart to select the model.", bounds=WITHIN_ONE
+    )
+    split_seed: int = setting(  # apart from train.seed, so that all runs share their splits
+        0, "Seed of the splits.", bounds=SEED
+    )
+    augment: str | None = setting(
+        AUTO,
+        "Random changes of training images: crop (shifted and mirrored) or views (resized windows, colours, grey). "
+        "auto: crop, but views if every image is a class.",
+        choices=("crop", "views"),
+        unset="auto",
+    )
+    crop_padding: int | None = setting(  # an eighth is usual for CIFAR
+        AUTO,
+        "Pixels added on each side before a random crop. auto: an eighth of the image size.",
+        bounds=Interval(0, 256, unit="pixels"),
+        unset="auto",
+    )
+    flip: bool | None = setting(
+        AUTO, "Mirror half of the training images. auto: yes, but not for digits.", unset="auto"
+    )
+    normalise: str | None = setting(
+        AUTO,
+        "Mean and deviation that pixels are normalised by: those of the dataset, half (0.5 and 0.5) or imagenet. "
+        "auto: dataset, but imagenet for pretrained weights.",
+        choices=("dataset", "half", "imagenet"),
+        unset="auto",
+    )
+    skip_bad_images: bool = setting(
+        False,
+        "Leave out unreadable images instead of refusing them.",
+        option="--skip-bad-images",
+        panel=DATA,
+        hidden=True,
+    )
+    labels: str = setting(
+        "class",
+        "What is a class: class (the label of an image) or instance (every training image is a class of its own).",
+        choices=("class", "instance"),
+        option="--labels",
+        panel=DATA,
+        hidden=True,
+    )
+    hold_out_classes: str | None = setting(
+        None,
+        "Classes left out of training, for `randhead analyze transfer`: their number, drawn by data.split_seed, or "
+        "their names with commas between.",
+        option="--hold-out-classes",
+        panel=DATA,
+        hidden=True,
+        metavar="N|NAMES",
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require(bool(self.name), "data.name", "be a dataset or a folder", self.name)
-        size = self.image_size
-        require(size is None or 8 <= size <= 1024, "data.image_size", "be from 8 to 1024 pixels", size)
-        one_of("data.labels", self.labels, ("class", "instance"))
-        require(0 < self.validation < 1, "data.validation", "be between 0 and 1", self.validation)
-        require(0 <= self.split_seed < 2**63, "data.split_seed", "be from 0 to 2^63 - 1", self.split_seed)
-        padding = self.crop_padding
-        require(padding is None or 0 <= padding <= 256, "data.crop_padding", "be from 0 to 256 pixels", padding)
-        if self.augment is not None:
-            one_of("data.augment", self.augment, ("crop", "views"))
-            unused = self.augment == "views" and padding is not None
-            require(not unused, "data.crop_padding", "be auto with data.augment=views, which do not pad", padding)
-        if self.normalise is not None:
-            one_of("data.normalise", self.normalise, ("dataset", "half", "imagenet"))
+        unused = self.augment == "views" and self.crop_padding is not None
+        require(not unused, "data.crop_padding", "be auto with data.augment=views, which do not pad", self.crop_padding)
 
 
 @dataclass(frozen=True)
-class BackboneConfig:
-    """The encoder."""
+class BackboneConfig(Section, section="backbone"):
+    """The network that turns an image into a feature vector."""
 
-    name: str = "small_resnet"  # a member of randhead.backbones; torchvision:NAME and timm:NAME reach theirs
-    pretrained: bool = False
+    name: str = setting(
+        "small_resnet",
+        "Network from image to feature vector: small_resnet, resnet18, torchvision:NAME or timm:NAME.",
+        family="backbones",
+        option="--backbone",
+        panel=DATA,
+        metavar="NAME",
+    )
+    pretrained: bool = setting(
+        False, "Start from the published weights of that network.", option="--pretrained", panel=DATA
+    )
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(Section, section="head"):
     """The class vectors and how features are scored against them."""
 
-    vectors: str = "uniform"  # a geometry of randhead.vectors, or file:PATH
-    scoring: str = "dot"
-    trainable: bool = False
-    scale: float | None = AUTO
-    learn_scale: bool = False
-    bias: float | None = None  # the same constant for every class, or none
-    neck: str = "none"
-    class_keys: str = "index"  # what a class vector belongs to: the class's index or its name
-    normaliser: str = "auto"
-    normaliser_tolerance: float = 0.05  # nats: "expected" is refused where the loss may be off by more
-
-    def __post_init__(self):
-        one_of("head.scoring", self.scoring, ("dot", "cosine"))
-        one_of("head.neck", self.neck, ("none", "linear", "batchnorm"))
-        one_of("head.class_keys", self.class_keys, ("index", "name"))
-        scale = self.scale
-        require(scale is None or (finite(scale) and scale > 0), "head.scale", "be a positive number", scale)
-        tolerance = self.normaliser_tolerance
-        require(finite(tolerance) and tolerance > 0, "head.normaliser_tolerance", "be a positive number", tolerance)
-        require(self.bias is None or finite(self.bias), "head.bias", "be a finite number", self.bias)
+    vectors: str = setting(
+        "uniform",
+        "Geometry of the class vectors, that is how they are drawn: " + ", ".join(GEOMETRIES) + " or file:PATH. "
+        "uniform is the paper's.",
+        family="vectors",
+        option="--vectors",
+        panel=HEAD,
+        metavar="GEOMETRY",
+    )
+    scoring: str = setting(
+        "dot",
+        "Score of a class: the dot product (dot) or the cosine (cosine) of the feature vector and its class vector.",
+        choices=("dot", "cosine"),
+        option="--scoring",
+        panel=HEAD,
+        metavar="dot|cosine",
+    )
+    trainable: bool = setting(
+        False, "Train the class vectors too, or keep them as drawn.", option="--learned/--fixed", panel=HEAD
+    )
+    scale: float | None = setting(
+        AUTO,
+        "Logit scale (inverse temperature), which multiplies the scores. auto: 1 for dot, 16 or more for cosine.",
+        bounds=POSITIVE,
+        unset="auto",
+        option="--scale",
+        panel=HEAD,
+        metavar="NUMBER",
+    )
+    learn_scale: bool = setting(False, "Train the logit scale too.")
+    bias: float | None = setting(
+        None,
+        "Number that is added to every logit; with learned class vectors it is where training starts.",
+        bounds=FINITE,
+    )
+    neck: str = setting(
+        "none",
+        "Layer between network and class vectors: none, linear or batchnorm. Without one, features are never negative.",
+        choices=("none", "linear", "batchnorm"),
+        option="--neck",
+        panel=HEAD,
+        metavar="LAYER",
+    )
+    class_keys: str = setting(
+        "index",
+        "What a class vector is drawn for: the index of its class, or its name. With name, adding or reordering "
+        "classes changes no vector.",
+        choices=("index", "name"),
+        option="--class-keys",
+        panel=HEAD,
+        hidden=True,
+    )
+    normaliser: str = setting(
+        "auto",
+        "Softmax method, that is how the sum over all classes is made: dense (all at once), streaming (in tiles, for "
+        "many classes), expected (an approximation for very many) or auto (dense or streaming).",
+        family="losses",
+        option="--normaliser",
+        panel=HEAD,
+        hidden=True,
+        metavar="METHOD",
+    )
+    normaliser_tolerance: float = setting(
+        0.05, "Largest error of the loss, in nats, that the softmax method expected may have.", bounds=POSITIVE
+    )
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Section, section="optim"):
     """The optimiser and the schedule of its learning rate."""
 
-    name: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9  # Nesterov's; beta1 of AdamW
-    weight_decay: float = 5e-4
-    schedule: str = "onecycle"
-    plateau_factor: float = 0.2
-    plateau_patience: int = 3  # epochs
-    label_smoothing: float = 0.0
-    clip_norm: float | None = None
-    accumulate: int = 1  # batches a step
-
-    def __post_init__(self):
-        one_of("optim.name", self.name, ("sgd", "adamw"))
-        one_of("optim.schedule", self.schedule, ("cosine", "onecycle", "plateau", "constant"))
-        require(finite(self.lr) and self.lr > 0, "optim.lr", "be a positive number", self.lr)
-        require(0 <= self.momentum < 1, "optim.momentum", "be in [0, 1)", self.momentum)
-        decay = self.weight_decay
-        require(finite(decay) and decay >= 0, "optim.weight_decay", "be zero or a positive number", decay)
-        require(0 < self.plateau_factor < 1, "optim.plateau_factor", "be between 0 and 1", self.plateau_factor)
-        require(self.plateau_patience >= 0, "optim.plateau_patience", "be zero or more", self.plateau_patience)
-        require(0 <= self.label_smoothing < 1, "optim.label_smoothing", "be in [0, 1)", self.label_smoothing)
-        clip = self.clip_norm
-        require(clip is None or (finite(clip) and clip > 0), "optim.clip_norm", "be a positive number", clip)
-        require(self.accumulate >= 1, "optim.accumulate", "be at least 1", self.accumulate)
+    name: str = setting("sgd", "Optimiser: sgd or adamw.", choices=("sgd", "adamw"))
+    lr: float = setting(0.1, "Learning rate; the largest one of a schedule.", bounds=POSITIVE)
+    momentum: float = setting(0.9, "Nesterov momentum of sgd, beta1 of adamw.", bounds=BELOW_ONE)
+    weight_decay: float = setting(5e-4, "Weight decay.", bounds=NOT_NEGATIVE)
+    schedule: str = setting(
+        "onecycle",
+        "Learning rate over time: onecycle (rises, then falls), cosine (falls), plateau (falls when validation "
+        "accuracy stops rising) or constant.",
+        choices=("cosine", "onecycle", "plateau", "constant"),
+    )
+    plateau_factor: float = setting(0.2, "Schedule plateau: factor on the learning rate.", bounds=WITHIN_ONE)
+    plateau_patience: int = setting(
+        3, "Schedule plateau: epochs without a rise before the factor is applied.", bounds=NOT_NEGATIVE
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of the target probability that is spread over all classes.", bounds=BELOW_ONE
+    )
+    clip_norm: float | None = setting(
+        None, "Largest norm of the gradient; longer ones are scaled down.", bounds=POSITIVE
+    )
+    accumulate: int = setting(1, "Batches per optimiser step.", bounds=AT_LEAST_ONE)
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Section, section="train"):
     """How long, in which batches, from which seeds, with which arithmetic."""
 
-    epochs: int = 20
-    batch_size: int = 64
-    seed: int = 0  # initial weights, order of the images, crops
-    head_seed: int = 0  # class vectors
-    precision: str = "auto"
-    start_from: str | None = None  # folder of a run whose encoder is trained on, with other classes for example
-
-    def __post_init__(self):
-        require(1 <= self.epochs <= 100_000, "train.epochs", "be from 1 to 100000", self.epochs)
-        require(2 <= self.batch_size <= 1_000_000, "train.batch_size", "be from 2 to 1000000", self.batch_size)
-        for key in ("seed", "head_seed"):
-            seed = getattr(self, key)
-            require(0 <= seed < 2**63, f"train.{key}", "be from 0 to 2^63 - 1", seed)
-        one_of("train.precision", self.precision, ("auto", "fp32", "bf16"))
+    epochs: int = setting(
+        20, "Number of training epochs.", bounds=Interval(1, 100_000), option="--epochs", panel=TRAINING, metavar="N"
+    )
+    batch_size: int = setting(
+        64,
+        "Number of images per batch.",
+        bounds=Interval(2, 1_000_000),
+        option="--batch-size",
+        panel=TRAINING,
+        metavar="N",
+    )
+    seed: int = setting(
+        0,
+        "Seed of everything else: initial weights, order of the images, random crops.",
+        bounds=SEED,
+        option="--seed",
+        panel=TRAINING,
+        metavar="N",
+    )
+    head_seed: int = setting(
+        0, "Seed of the class vectors.", bounds=SEED, option="--head-seed", panel=HEAD, metavar="N"
+    )
+    precision: str = setting(
+        "auto",
+        "Arithmetic: fp32, bf16, or auto (bf16 if the processor is fast at it).",
+        choices=("auto", "fp32", "bf16"),
+        option="--precision",
+        panel=TRAINING,
+        hidden=True,
+    )
+    start_from: str | None = setting(
+        None,
+        "Start from the trained network of another run, whose classes may differ.",
+        option="--from",
+        panel=RUN,
+        metavar="RUN",
+    )
 
 
 @dataclass(frozen=True)
-class MachineConfig:
+class MachineConfig(Section, section="machine"):
     """What a run needs from the machine.  None of it changes the result, so none of it is part of a run's identity."""
 
-    device: str = "auto"
-    compile: bool = False
-    data_root: str = "~/.cache/randhead"  # where downloaded sets are kept
-    memory_budget_mb: int = 2048  # images that fit are decoded once and stay in memory
-    workers: int = 2  # threads that decode images
-    checkpoint_minutes: float = 10.0  # at most this much work is lost; every epoch's end is saved as well
-    keep_checkpoints: int = 2
-
-    def __post_init__(self):
-        one_of("machine.device", self.device, DEVICES)
-        budget = self.memory_budget_mb
-        require(budget >= 0, "machine.memory_budget_mb", "be zero or more", budget)
-        require(1 <= self.workers <= 256, "machine.workers", "be from 1 to 256", self.workers)
-        minutes = self.checkpoint_minutes
-        require(finite(minutes) and minutes >= 0, "machine.checkpoint_minutes", "be zero or more", minutes)
-        require(self.keep_checkpoints >= 1, "machine.keep_checkpoints", "be at least 1", self.keep_checkpoints)
+    device: str = setting(
+        "auto",
+        "Where to compute: cpu, cuda, or auto (cuda if there is a GPU).",
+        choices=DEVICES,
+        option="--device",
+        panel=TRAINING,
+        metavar="DEVICE",
+    )
+    compile: bool = setting(
+        False, "Compile the network with torch.compile.", option="--compile", panel=TRAINING, hidden=True
+    )
+    data_root: str = setting("~/.cache/randhead", "Folder in which downloaded datasets are kept.")
+    memory_budget_mb: int = setting(
+        2048, "Memory for decoded images, in MiB; more images than fit are decoded every epoch.", bounds=NOT_NEGATIVE
+    )
+    workers: int = setting(2, "Threads that decode images.", bounds=Interval(1, 256))
+    checkpoint_minutes: float = setting(
+        10.0, "Minutes between checkpoints; the end of every epoch is saved as well.", bounds=NOT_NEGATIVE
+    )
+    keep_checkpoints: int = setting(2, "Number of checkpoints that are kept, the newest.", bounds=AT_LEAST_ONE)
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that decides a run."""
+class Config(Section):
+    """Everything that decides a run.
 
-    recipe: str = "default"
+    Args:
+        recipe: name of a set of settings that belong together; its values are in the other fields.
+        data: which images, how they are split and varied.
+        backbone: the network that turns an image into a feature vector.
+        head: the class vectors and how features are scored against them.
+        optim: the optimiser and its learning rate.
+        train: epochs, batches, seeds.
+        machine: what does not change the result.
+
+    Example:
+        >>> from randhead.config import Config, HeadConfig
+        >>> Config(head=HeadConfig(scoring="cosine", scale=20.0)).head.scale
+        20.0
+    """
+
+    recipe: str = setting(
+        "default",
+        "Settings that belong together: default, paper (those of the paper's code) or fair (equal for all kinds of "
+        "heads). What you set yourself has precedence.",
+        choices=tuple(recipes.RECIPES),
+        option="--recipe",
+        panel=TRAINING,
+        metavar="NAME",
+    )
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
+
+
+SECTIONS = (DataConfig, BackboneConfig, HeadConfig, OptimConfig, TrainConfig, MachineConfig)
+
+
+@functools.cache
+def settings() -> dict[str, Setting]:
+    """All settings by their dotted names, in the order of the configuration."""
+    return {about.key: about for part in (Config, *SECTIONS) for about in settings_of(part)}
+
+
+def check_value(key: str, value: Any, name: str | None = None) -> None:
+    """Check one value as the configuration does, for other parts of the library that take the same argument.
+
+    Args:
+        key: the dotted name of the setting.
+        value: the value, of the right type.
+        name: what the message calls it; the key without it.
+
+    Raises:
+        UsageError: if the value is out of bounds or none of the choices.
+
+    Example:
+        >>> check_value("head.scoring", "cosine")
+        >>> check_value("head.scale", -1.0, "scale")
+        Traceback (most recent call last):
+        randhead.errors.UsageError: scale must be a positive number, got -1.0
+    """
+    settings()[key].check(value, name)

@@ -1,0 +1,72 @@
+"""Hints of the library name Python arguments in backticks; the command line shows what its user types instead.
+
+"use `class_keys="name"` and the same `vectors`"  ->  "use --class-keys name and the same --vectors"
+"start over with `fresh=True`"                    ->  "start over with --fresh"
+"try a lower `optim.lr`"                          ->  "try a lower --set optim.lr=..."
+"""
+
+import functools
+import re
+import shlex
+
+from randhead.config import Setting, settings
+
+BACKTICKED = re.compile(r"`([^`]*)`")
+ARGUMENT = re.compile(r"(?P<name>[a-z_][a-z_0-9.]*)(?:=(?P<value>.+))?")
+# Arguments of the library whose option has another name.
+ALIASES = {"root": "runs"}
+
+
+def as_options(text: str) -> str:
+    """A text whose backticked Python arguments are options; whatever else has backticks only loses them."""
+    return BACKTICKED.sub(lambda found: _typed(found[1]), text)
+
+
+def _typed(code: str) -> str:
+    """One argument as it is typed, or the code as it is if it names no option and no setting."""
+    found = ARGUMENT.fullmatch(code)
+    if not found:
+        return code
+    name, value = found["name"], found["value"]
+    about, option = _by_name().get(name), _of_commands().get(ALIASES.get(name, name))
+    if about is not None and about.option:
+        option = tuple(about.option.split("/"))
+    elif about is not None:
+        return f"--set {about.key}={'...' if value is None else _word(value)}"
+    return code if option is None else _option(option, value) or code
+
+
+def _option(option: tuple[str, ...], value: str | None) -> str | None:
+    """An option ("--scale",) or ("--learned", "--fixed") with its value; None for a flag that cannot be negated."""
+    if value == "True" or value is None:
+        return option[0]
+    if value == "False":
+        return option[1] if len(option) > 1 else None
+    return f"{option[0]} {_word(value)}"
+
+
+def _word(value: str) -> str:
+    """A Python literal as a word of a shell."""
+    text = value[1:-1] if value[:1] == value[-1:] in ("'", '"') and len(value) > 1 else value
+    return text if text == "..." or text.isupper() else shlex.quote(text)
+
+
+@functools.cache
+def _by_name() -> dict[str, Setting]:
+    """Settings by what the library calls them: the dotted key, the field, the name of the option."""
+    fields = [about.name for about in settings().values()]
+    found = {about.name: about for about in settings().values() if fields.count(about.name) == 1}
+    found |= {about.option.strip("-").replace("-", "_"): about for about in settings().values() if about.option}
+    return found | settings()
+
+
+@functools.cache
+def _of_commands() -> dict[str, tuple[str, ...]]:
+    """The options of all commands by the names of their arguments."""
+    from typer.main import get_command
+
+    from randhead.cli import app
+
+    parameters = [item for command in get_command(app).commands.values() for item in command.params]  # type: ignore[attr-defined]  # of a group
+    options = [item for item in parameters if item.param_type_name == "option"]
+    return {item.name: (item.opts[0], *item.secondary_opts[:1]) for item in reversed(options)}

@@ -1,0 +1,245 @@
+"""What one setting of a run is: its help text, its bounds or choices, and how the command line names it.
+
+Everything about a setting is said once, on its field in `randhead.config.schema`:
+
+    epochs: int = setting(20, "Number of training epochs.", bounds=Interval(1, 100_000), option="--epochs")
+
+From there come the checks, the options of `randhead train`, and the table of `randhead train --settings`.
+"""
+
+import dataclasses
+import functools
+import math
+import types
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from randhead.errors import UsageError, guess
+
+T = TypeVar("T")
+SETTING = "setting"  # the key of a field's metadata
+UNSET_WORDS = ("none", "auto")  # what `--set KEY=` and TOML, which has no null, call None
+TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Finite numbers from `low` to `high`, without the ends that are open.
+
+    Example:
+        >>> 1.0 in Interval(0, 1, open_high=True), str(Interval(8, 1024, unit="pixels"))
+        (False, 'from 8 to 1024 pixels')
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    unit: str = ""
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        """The interval in words, as it follows "must be"."""
+        if math.isinf(self.high):
+            at_least = {-math.inf: "a finite number", 0: "a positive number" if self.open_low else "zero or more"}
+            return at_least.get(self.low, f"at least {self.low}")
+        if self.open_low:
+            return f"between {self.low} and {self.high}"
+        if self.open_high:
+            return f"in [{self.low}, {self.high})"
+        high = "2^63 - 1" if self.high == 2**63 - 1 else self.high
+        return f"from {self.low} to {high} {self.unit}".rstrip()
+
+
+FINITE = Interval()
+POSITIVE = Interval(0, open_low=True)
+NOT_NEGATIVE = Interval(0)
+AT_LEAST_ONE = Interval(1)
+BELOW_ONE = Interval(0, 1, open_high=True)
+WITHIN_ONE = Interval(0, 1, open_low=True, open_high=True)
+SEED = Interval(0, 2**63 - 1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a run, with everything that is known about it.
+
+    Args:
+        help: one sentence for the reader of `--help`.
+        bounds: the numbers that are allowed, or None for words.
+        choices: the words that are allowed; empty if any text is.
+        family: the family whose members are the values ("uniform", or "file:PATH" with a part of its own), if any.
+        unset: what a value of None is called: "auto" if a value is then chosen, "none" if the feature is off.
+        option: the option of `randhead train` as Typer declares it, "" if there is only `--set`.
+        panel: the group of options that it belongs to.
+        hidden: whether the option is left out of `--help`.
+        metavar: how `--help` shows a value; "" for the type of the field.
+        key: the dotted name, such as "head.scoring".
+        kind: the type of a value that is not None.
+        optional: whether None is allowed.
+        default: the default value.
+    """
+
+    help: str
+    bounds: Interval | None = None
+    choices: tuple[str, ...] = ()
+    family: str = ""
+    unset: str = "none"
+    option: str = ""
+    panel: str = ""
+    hidden: bool = False
+    metavar: str = ""
+    key: str = ""
+    kind: type = str
+    optional: bool = False
+    default: Any = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the key, which is the name of the field."""
+        return self.key.rpartition(".")[2]
+
+    def check(self, value: Any, name: str | None = None) -> None:
+        """Check a value of the right type.
+
+        Args:
+            value: the value.
+            name: what the message calls the setting; its key without it.
+
+        Raises:
+            UsageError: if the value is out of bounds or none of the choices.
+        """
+        if value is None and self.optional:
+            return
+        name = name or self.key
+        if self.bounds is not None:
+            require(value in self.bounds, name, f"be {self.bounds}", value)
+        if self.choices:
+            one_of(name, value, self.choices)
+
+    def convert(self, value: Any) -> Any:
+        """A value, or the text of one, as the type of the field; its bounds are not checked.
+
+        Raises:
+            UsageError: if it is of another type.
+        """
+        if self.optional and (value is None or value in UNSET_WORDS):
+            return None
+        try:
+            return _CONVERTERS[self.kind][0](value)
+        except (ValueError, TypeError, OverflowError):
+            word = _CONVERTERS[self.kind][1]
+            raise UsageError(f"{self.key} must be {word}, got {value!r}", hint=_another(self.key)) from None
+
+    def shown(self, value: Any) -> str:
+        """A value as the command line and TOML write it."""
+        if value is None:
+            return self.unset
+        return str(value).lower() if self.kind is bool else f"{value:g}" if self.kind is float else str(value)
+
+    def domain(self) -> str:
+        """The values that are allowed, in a few words."""
+        words = " | ".join(self.choices) if self.choices else str(self.bounds or _CONVERTERS[self.kind][1])
+        return f"{words}, or {self.unset}" if self.optional else words
+
+
+def setting(
+    default: T,
+    help: str,
+    *,
+    bounds: Interval | None = None,
+    choices: tuple[str, ...] = (),
+    family: str = "",
+    unset: str = "none",
+    option: str = "",
+    panel: str = "",
+    hidden: bool = False,
+    metavar: str = "",
+) -> T:
+    """A field of a configuration that knows its bounds, its help text and its option.  Arguments as for `Setting`.
+
+    Returns:
+        What `dataclasses.field` returns; typed as the default, so that the annotation of the field is checked.
+    """
+    about = Setting(help, bounds, choices, family, unset, option, panel, hidden, metavar)
+    return dataclasses.field(default=default, metadata={SETTING: about})
+
+
+class Section:
+    """Base of the parts of a configuration: checks each field against its bounds and choices."""
+
+    section = ""
+
+    def __init_subclass__(cls, section: str = "") -> None:
+        cls.section = section
+
+    def __post_init__(self) -> None:
+        for about in settings_of(type(self)):
+            about.check(getattr(self, about.name))
+
+
+@functools.cache
+def settings_of(part: type) -> tuple[Setting, ...]:
+    """The settings of a part of the configuration, each complete with its key, type and default."""
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(part)
+    return tuple(_complete(field, part.section) for field in fields if SETTING in field.metadata)
+
+
+def _complete(field: "dataclasses.Field[Any]", section: str) -> Setting:
+    kinds: list[Any] = [kind for kind in getattr(field.type, "__args__", (field.type,)) if kind is not types.NoneType]
+    key = f"{section}.{field.name}" if section else field.name
+    optional = isinstance(field.type, types.UnionType)
+    about: Setting = field.metadata[SETTING]
+    return dataclasses.replace(about, key=key, kind=kinds[0], optional=optional, default=field.default)
+
+
+def require(condition: bool, key: str, rule: str, value: Any) -> None:
+    """Raise UsageError unless the condition holds: "<key> must <rule>, got <value>"."""
+    if not condition:
+        raise UsageError(f"{key} must {rule}, got {value!r}", hint=_another(key))
+
+
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise UsageError, with the nearest choice, unless `value` is one of the choices."""
+    if value not in choices:
+        hint = f"{guess(str(value), choices)}known: {', '.join(choices)}"
+        raise UsageError(f"{name}: unknown value {value!r}", hint=hint)
+
+
+def _another(key: str) -> str:
+    return f"give another value: `{key}=...`"
+
+
+def _boolean(value: Any) -> bool:
+    text = str(value).lower()
+    return text in TRUE if text in (*TRUE, *FALSE) else _refuse()
+
+
+def _whole(value: Any) -> int:
+    fractional = isinstance(value, float) and not value.is_integer()
+    return _refuse() if isinstance(value, bool) or fractional else int(value)
+
+
+def _number(value: Any) -> float:
+    return _refuse() if isinstance(value, bool) else float(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _refuse()
+
+
+def _refuse() -> Any:
+    raise ValueError
+
+
+_CONVERTERS: dict[type, Any] = {
+    bool: (_boolean, "true or false"),
+    int: (_whole, "a whole number"),
+    float: (_number, "a number"),
+    str: (_text, "text"),
+}
