@@ -24,7 +24,6 @@ from randhead.config.setting import (
     Setting,
     require,
     setting,
-    settings_of,
 )
 
 GEOMETRIES = [name for name in registry.names("vectors") if name != "file"]
@@ -337,7 +336,7 @@ SECTIONS = (DataConfig, BackboneConfig, HeadConfig, OptimConfig, TrainConfig, Ma
 @functools.cache
 def settings() -> dict[str, Setting]:
     """All settings by their dotted names, in the order of the configuration."""
-    return {about.key: about for part in (Config, *SECTIONS) for about in settings_of(part)}
+    return {about.key: about for part in (Config, *SECTIONS) for about in part.settings()}
 
 
 def check_value(key: str, value: Any, name: str | None = None) -> None:

@@ -179,15 +179,15 @@ class Section:
         cls.section = section
 
     def __post_init__(self) -> None:
-        for about in settings_of(type(self)):
+        for about in self.settings():
             about.check(getattr(self, about.name))
 
-
-@functools.cache
-def settings_of(part: type) -> tuple[Setting, ...]:
-    """The settings of a part of the configuration, each complete with its key, type and default."""
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(part)
-    return tuple(_complete(field, part.section) for field in fields if SETTING in field.metadata)
+    @classmethod
+    @functools.cache
+    def settings(cls) -> tuple[Setting, ...]:
+        """The settings of this part of the configuration, each complete with its key, type and default."""
+        fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)  # type: ignore[arg-type]  # a dataclass
+        return tuple(_complete(field, cls.section) for field in fields if SETTING in field.metadata)
 
 
 def _complete(field: "dataclasses.Field[Any]", section: str) -> Setting:
