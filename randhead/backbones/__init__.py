@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead import registry
+from randhead.backbones._strided import avoid_broken_kernel
 from randhead.errors import RandheadError, UsageError
 
 
@@ -20,6 +21,7 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
     member, _, model = name.partition(":")
     module = registry.load("backbones", member)
     backbone = module.build(name=model, image_size=image_size, pretrained=pretrained)
+    avoid_broken_kernel(backbone)
     features = _probe(backbone, name, image_size)
     backbone.dim, backbone.nonnegative = features.shape[1], bool((features >= 0).all())
     return backbone

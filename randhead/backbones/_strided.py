@@ -1,0 +1,34 @@
+"""A 1x1 convolution with a stride, without the kernel of torch 2.14's CPU that writes past the end of its buffer.
+
+The gradient of the input of a channels-last 1x1 convolution with a stride of 2 corrupts memory if there are fewer input
+channels than fp32 numbers in a vector register: 16 with AVX-512, 8 with AVX2 (oneDNN's brgconv_strided, in fp32 and
+bf16; found with a page that cannot be written behind each buffer).  Such a convolution reads every second pixel only,
+so the same convolution of those pixels with a stride of 1 is equal and takes another kernel.
+"""
+
+from torch import Tensor, nn
+
+SAFE_CHANNELS = 16  # with at least as many, the kernel is right, and our own networks keep their bits
+
+
+def avoid_broken_kernel(network: nn.Module) -> None:
+    """Let each convolution of `network` that needs it drop the pixels itself.  Weights and their names stay."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and _is_affected(module):
+            module.register_forward_pre_hook(_Every(*module.stride))
+            module.stride = (1, 1)
+
+
+def _is_affected(conv: nn.Conv2d) -> bool:
+    small = conv.in_channels < SAFE_CHANNELS and conv.kernel_size == (1, 1) and conv.groups == 1
+    return small and max(conv.stride) > 1 and conv.padding == (0, 0)
+
+
+class _Every:
+    """A hook: every `rows`-th row and every `columns`-th column of (B, C, H, W).  It can be pickled."""
+
+    def __init__(self, rows: int, columns: int):
+        self.rows, self.columns = rows, columns
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        return (args[0][..., :: self.rows, :: self.columns],)
