@@ -1,6 +1,7 @@
 """Imports point down, and asking for help does not wait for torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,44 @@ def test_only_the_command_line_knows_of_a_terminal():
         assert "click" not in {target[0] for target in imported(path)}, path
 
 
+# Files whose hints still name options.  Nothing is to be added here: hints of the library name Python arguments.
+NAME_OPTIONS: set[str] = {
+    "analyses/seeds.py",
+    "backbones/__init__.py",
+    "backbones/_residual.py",
+    "backbones/timm.py",
+    "backbones/torchvision.py",
+    "datasets/_decode.py",
+    "datasets/image_folder.py",
+    "device.py",
+    "evaluation/inputs.py",
+    "evaluation/training_log.py",
+    "head/head.py",
+    "losses/expected.py",
+    "robustness/export.py",
+    "runs/checkpoint.py",
+    "runs/folder.py",
+    "train/loop.py",
+    "train/state.py",
+    "train/tasks.py",
+    "train/warm_start.py",
+}
+DECLARE_OPTIONS = {"config/schema.py", "config/setting.py"}
+
+
+def test_no_module_but_the_command_line_names_an_option():
+    """Hints of the library name arguments, `fresh=True`; cli/hints.py makes options of them."""
+    option = re.compile(r"(?<![\w(-])--[a-z]")
+    found = {
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if unit(path) != "cli"
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and option.search(node.value)
+    }
+    assert found <= NAME_OPTIONS | DECLARE_OPTIONS
+
+
 def test_nothing_is_pickled_unpickled_or_evaluated():
     for path in FILES:
         assert not {target[0] for target in imported(path)} & {"pickle", "dill", "joblib", "shelve"}, path
@@ -128,6 +167,7 @@ QUESTIONS = {
     "help": "main('--help')",
     "the help of train": "main('train', '--help')",
     "the help of every command": "[main(c, '--help') for c in ('evaluate', 'vectors', 'predict', 'list', 'doctor')]",
+    "all settings": "main('train', '--settings')",
     "the version": "main('--version')",
     "an unknown command": "main('tarin')",
     "a folder that is not there": "main('train', '--data', 'nowhere'); main('train', '--data', './nowhere')",

@@ -33,15 +33,15 @@ def _typed(code: str) -> str:
         option = tuple(about.option.split("/"))
     elif about is not None:
         return f"--set {about.key}={'...' if value is None else _word(value)}"
-    return code if option is None else _option(option, value) or code
+    return code if option is None else _option(option, value)
 
 
-def _option(option: tuple[str, ...], value: str | None) -> str | None:
-    """An option ("--scale",) or ("--learned", "--fixed") with its value; None for a flag that cannot be negated."""
+def _option(option: tuple[str, ...], value: str | None) -> str:
+    """An option, ("--scale",) or ("--learned", "--fixed"), with its value."""
     if value == "True" or value is None:
         return option[0]
     if value == "False":
-        return option[1] if len(option) > 1 else None
+        return option[1] if len(option) > 1 else f"no {option[0]}"
     return f"{option[0]} {_word(value)}"
 
 

@@ -108,14 +108,16 @@ train.__signature__ = _signature()  # type: ignore[attr-defined]  # what Typer r
 
 
 def list_settings(output: "Output") -> None:
-    """Every setting with its values, its default and what it does."""
-    from randhead.tables import Table
+    """Every setting with its default, the values that it may have and what it does."""
+    from randhead.cli.output import wrapped
 
-    found = settings().values()
-    rows = tuple((about.key, about.domain(), about.shown(about.default), about.help) for about in found)
-    output.tables([Table("", ("setting", "values", "default", "what it is"), rows)])
-    columns = ("key", "values", "default", "help")
-    output.result({"settings": [dict(zip(columns, row, strict=True)) for row in rows]})
+    document = {}
+    for key, about in settings().items():
+        default, values = about.shown(about.default), about.domain()
+        document[key] = {"default": about.default, "values": values, "help": about.help}
+        output.say(f"{key} = {default}  ({values})")
+        output.say(wrapped(about.help, output.console.width, indent="    ", hanging="    "))
+    output.result(document)
 
 
 def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -> None:

@@ -46,7 +46,7 @@ def build(values: Mapping[str, Any]) -> Config:
     """A configuration from dotted keys; settings that are not named keep their default.
 
     Args:
-        values: dotted names with values; strings ("0.1") are converted, as they come from `--set`.
+        values: dotted names with values; strings ("0.1") are converted, as they come from the command line.
 
     Raises:
         UsageError: for an unknown key, a value of another type or out of bounds.

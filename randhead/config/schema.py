@@ -95,7 +95,7 @@ class DataConfig(Section, section="data"):
     )
     hold_out_classes: str | None = setting(
         None,
-        "Classes left out of training, for `randhead analyze transfer`: their number, drawn by data.split_seed, or "
+        "Classes left out of training, for randhead analyze transfer: their number, drawn by data.split_seed, or "
         "their names with commas between.",
         option="--hold-out-classes",
         panel=DATA,
@@ -168,7 +168,7 @@ class HeadConfig(Section, section="head"):
     )
     neck: str = setting(
         "none",
-        "Layer between network and class vectors: none, linear or batchnorm. Without one, features are never negative.",
+        "Layer between network and class vectors: none, linear or batchnorm. With one, features can be negative.",
         choices=("none", "linear", "batchnorm"),
         option="--neck",
         panel=HEAD,

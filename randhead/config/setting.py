@@ -144,8 +144,11 @@ class Setting:
 
     def domain(self) -> str:
         """The values that are allowed, in a few words."""
-        words = " | ".join(self.choices) if self.choices else str(self.bounds or _CONVERTERS[self.kind][1])
-        return f"{words}, or {self.unset}" if self.optional else words
+        words = ("true", "false") if self.kind is bool else self.choices
+        last = (self.unset,) if self.optional else ()
+        if words:
+            return " | ".join((*words, *last))
+        return ", or ".join((str(self.bounds or self.metavar or _CONVERTERS[self.kind][1]), *last))
 
 
 def setting(

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from randhead import registry
-from randhead.config import Config, data_source
+from randhead.config import Config, check_value, data_source
 from randhead.datasets import _decode
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fingerprint import fingerprint
 from randhead.datasets._folders import image_files
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
-from randhead.errors import UsageError
 
 __all__ = [
     "Dataset",
@@ -41,6 +40,13 @@ __all__ = [
 ]
 
 GIBIBYTE = 1 << 30
+CHECKED = {  # settings of the configuration with the bounds of these options
+    "data.image_size": "image_size",
+    "data.validation": "validation",
+    "data.split_seed": "split_seed",
+    "machine.memory_budget_mb": "memory_budget",
+    "machine.workers": "workers",
+}
 
 
 def _download_folder() -> Path:
@@ -68,15 +74,9 @@ class Options:
     progress: Callable[[int, int], None] | None = None  # called with (done, total): bytes, then images
     device: str | torch.device = "cpu"
 
-    def __post_init__(self):
-        if self.image_size is not None and self.image_size < 1:
-            raise UsageError(f"image_size must be at least 1 pixel, got {self.image_size}")
-        if not 0 < self.validation < 1:
-            raise UsageError(f"validation must be a share between 0 and 1, got {self.validation}")
-        if self.memory_budget < 0:
-            raise UsageError(f"memory_budget must not be negative, got {self.memory_budget}")
-        if self.workers < 1:
-            raise UsageError(f"workers must be at least 1, got {self.workers}")
+    def __post_init__(self) -> None:
+        for key, name in CHECKED.items():
+            check_value(key, getattr(self, name), name)
 
 
 def load(name_or_folder: str | Path, **options) -> Dataset:

@@ -1,0 +1,159 @@
+"""A setting is said once, on its field: the options of train, --settings and the hints of the command line follow."""
+
+import json
+import sys
+
+import pytest
+from typer.main import get_command
+
+from randhead import cli
+from randhead.cli import train
+from randhead.cli.hints import as_options
+from randhead.config import Config, check_value, configure, parse, recipes, settings
+from randhead.config.schema import PANELS
+from randhead.errors import UsageError
+
+PARAMETERS = {
+    word: item for item in get_command(cli.app).commands["train"].params for word in (*item.opts, *item.secondary_opts)
+}
+# Command lines that were written for the first version.
+WORDS = """
+data labels skip-bad-images hold-out-classes backbone pretrained scoring learned fixed vectors class-keys scale neck
+normaliser head-seed recipe epochs batch-size seed device precision compile from config set out name fresh resume json
+"""
+
+
+@pytest.fixture
+def chosen(monkeypatch, tmp_path):
+    """The configuration that a command line comes to; nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        found = []
+        monkeypatch.setattr(train, "run_training", lambda output, config, run, *, fresh: found.append(config))
+        monkeypatch.setattr(sys, "argv", ["randhead", "train", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return found[0]
+
+    return run
+
+
+@pytest.mark.parametrize("key", settings())
+def test_a_setting_says_what_it_is_and_its_default_is_allowed(key):
+    about = settings()[key]
+    assert about.help[0].isupper() and about.help.endswith("."), about.help
+    assert about.convert(about.shown(about.default)) == about.default
+    about.check(about.default)
+    assert about.domain()
+    assert not about.option or about.panel in PANELS
+
+
+def test_every_field_of_the_configuration_is_a_setting():
+    assert list(settings()) == list(parse.flatten(Config()))
+
+
+def test_a_recipe_is_one_of_its_choices():
+    assert settings()["recipe"].choices == tuple(recipes.RECIPES)
+
+
+@pytest.mark.parametrize("word", WORDS.split())
+def test_an_option_of_the_first_version_is_still_one(word):
+    assert f"--{word}" in PARAMETERS
+
+
+def test_help_shows_about_twenty_options():
+    shown = {item.name for item in PARAMETERS.values() if not item.hidden} - {"help"}
+    assert 20 <= len(shown) <= 23
+
+
+@pytest.mark.parametrize("about", [about for about in settings().values() if about.option], ids=lambda about: about.key)
+def test_an_option_sets_its_setting(chosen, tmp_path, about):
+    if about.key == "train.start_from":
+        (tmp_path / "runs" / "other").mkdir(parents=True)
+        (tmp_path / "runs" / "other" / "config.json").write_text("{}")
+        given, meant = "other", str((tmp_path / "runs" / "other").resolve())
+    else:
+        meant = {"data.name": "cifar10", "backbone.name": "resnet18", "head.vectors": "simplex", "recipe": "fair"}.get(
+            about.key, {bool: True, int: 7, float: 2.5, str: "4"}[about.kind]
+        )
+        meant = "streaming" if about.key == "head.normaliser" else about.choices[-1] if about.choices else meant
+        given = str(meant)
+    words = [about.option.split("/")[0]] if about.kind is bool else [about.option, given]
+    assert parse.flatten(chosen(*words))[about.key] == meant
+
+
+def test_options_win_over_a_file_and_set_over_options(chosen, tmp_path):
+    (tmp_path / "run.toml").write_text("[train]\nepochs = 3\nseed = 4\n[head]\nscale = 2\n")
+    words = ("--config", "run.toml", "--epochs", "5", "--seed", "6", "--set", "train.seed=7")
+    found = chosen(*words)
+    assert (found.train.epochs, found.train.seed, found.head.scale) == (5, 7, 2.0)
+
+
+def test_fixed_undoes_a_file(chosen, tmp_path):
+    (tmp_path / "run.toml").write_text("head.trainable = true\n")
+    assert chosen("--config", "run.toml").head.trainable
+    assert not chosen("--config", "run.toml", "--fixed").head.trainable
+
+
+def test_the_command_makes_the_configuration_that_the_library_makes(chosen):
+    given = {"recipe": "paper", "head.scoring": "cosine", "train.epochs": "9"}
+    assert chosen("--recipe", "paper", "--scoring", "cosine", "--epochs", "9") == configure(given)
+
+
+def test_the_list_of_settings_has_them_all_in_words_and_in_json(monkeypatch, capsys):
+    printed = []
+    for words in ((), ("--json",)):
+        monkeypatch.setattr(sys, "argv", ["randhead", "train", "--settings", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        printed.append(capsys.readouterr().out)
+    assert [line.split()[0] for line in printed[0].splitlines() if line[0] != " "] == list(settings())
+    assert {key: about["default"] for key, about in json.loads(printed[1]).items()} == parse.flatten(Config())
+
+
+@pytest.mark.parametrize(
+    ("hint", "typed"),
+    [
+        ('use `class_keys="name"` and the same `vectors`', "use --class-keys name and the same --vectors"),
+        ("give another `head_seed` or `seed=3`", "give another --head-seed or --seed 3"),
+        ("start over with `fresh=True`", "start over with --fresh"),
+        ("`fresh=False`", "--resume"),
+        ("`trainable=True` or `trainable=False`", "--learned or --fixed"),
+        ("`trainable`", "--learned"),
+        ("without `pretrained`", "without --pretrained"),
+        ("`pretrained=False`", "no --pretrained"),
+        ("`optim.lr=0.05`", "--set optim.lr=0.05"),
+        ("`optim.lr=...`", "--set optim.lr=..."),
+        ("a lower `optim.lr`, `clip_norm=1`", "a lower --set optim.lr=..., --set optim.clip_norm=1"),
+        ('`head.neck="linear"`', "--neck linear"),
+        ("`data='my photos'` or `backbone=...`", "--data 'my photos' or --backbone ..."),
+        ('`split="test"` of the run, `reference=RUN`', "--split test of the run, --reference RUN"),
+        ("another `root`, see `randhead list`", "another --runs, see randhead list"),
+        ("`torch.hub.get_dir()` and `my_function`", "torch.hub.get_dir() and my_function"),
+        ("nothing to change", "nothing to change"),
+    ],
+)
+def test_python_arguments_in_a_hint_become_options(hint, typed):
+    assert as_options(hint) == typed
+
+
+def test_the_user_sees_the_option(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for words, hint in ((("--set", "optim.lr=fast"), "--set optim.lr=..."), (("--epochs", "0"), "--epochs ...")):
+        monkeypatch.setattr(sys, "argv", ["randhead", "train", *words])
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert capsys.readouterr().err.splitlines()[-1] == f"  give another value: {hint}"
+
+
+def test_others_check_a_value_as_the_configuration_does():
+    check_value("head.scoring", "cosine")
+    check_value("head.scale", None)
+    with pytest.raises(UsageError, match=r"^scoring: unknown value 'dots'") as caught:
+        check_value("head.scoring", "dots", "scoring")
+    assert "did you mean 'dot'" in caught.value.hint
+    with pytest.raises(UsageError, match=r"^head.scale must be a positive number, got -1"):
+        check_value("head.scale", -1)
