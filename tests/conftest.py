@@ -12,10 +12,6 @@ from PIL import Image
 # What is tested is small: a second thread costs more than it brings, above all on a busy machine.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-# The networks of the tests start with 8 channels.  With AVX-512, oneDNN writes past the gradient of a strided 1x1
-# convolution from 8 channels, channels last (brgconv_strided:avx512_core, torch 2.14.1): the process crashes.
-# From 16 channels on, as in every backbone of ours, it does not.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
 def write_images(folder: Path, counts: dict[str, int], *, size: int = 16, seed: int = 0) -> Path:
