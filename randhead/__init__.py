@@ -4,25 +4,77 @@ The public names load on first use (PEP 562), so `import randhead` does not impo
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; `_HOMES` says the same at run time
+    from randhead.config import Config
+    from randhead.corruptions import corrupt
+    from randhead.errors import DataError, DivergedError, RandheadError, RunError, StopRequested, UsageError
+    from randhead.head import ClassVectorHead
+    from randhead.model import build_model
+    from randhead.registry import (
+        register_analysis,
+        register_backbone,
+        register_corruption,
+        register_dataset,
+        register_geometry,
+        register_loss,
+    )
+    from randhead.runs import load as load_run
+    from randhead.vectors import draw
+
+__all__ = [
+    "ClassVectorHead",
+    "Config",
+    "DataError",
+    "DivergedError",
+    "RandheadError",
+    "RunError",
+    "StopRequested",
+    "UsageError",
+    "__version__",
+    "build_model",
+    "corrupt",
+    "draw",
+    "load_run",
+    "register_analysis",
+    "register_backbone",
+    "register_corruption",
+    "register_dataset",
+    "register_geometry",
+    "register_loss",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ClassVectorHead": "randhead.head",
-    "build_model": "randhead.model",
-    "draw": "randhead.vectors",
-    "load_run": "randhead.runs.loaded:load",
+    "Config": "randhead.config",
+    "DataError": "randhead.errors",
+    "DivergedError": "randhead.errors",
     "RandheadError": "randhead.errors",
+    "RunError": "randhead.errors",
+    "StopRequested": "randhead.errors",
+    "UsageError": "randhead.errors",
+    "build_model": "randhead.model",
+    "corrupt": "randhead.corruptions",
+    "draw": "randhead.vectors",
+    "load_run": "randhead.runs:load",
+    "register_analysis": "randhead.registry",
+    "register_backbone": "randhead.registry",
+    "register_corruption": "randhead.registry",
+    "register_dataset": "randhead.registry",
+    "register_geometry": "randhead.registry",
+    "register_loss": "randhead.registry",
 }
-__all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'randhead' has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
-    return getattr(importlib.import_module(module), attribute or name)
+    module, _, original = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), original or name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -1,39 +1,296 @@
-"""The folder is the registry: a family is a subpackage of randhead, a member is a file in it.
+"""The families and their members: a family is a subpackage of randhead, a member is a module with its contract.
 
-To add a member, add a file.  Names that start with an underscore are helpers, not members.
+Built-in members are the files of the subpackage; names that start with an underscore are helpers.  Members may also
+come from outside:
+
+* from an installed package, which declares an entry point in the group `randhead.FAMILY`;
+* from the user, who registers a module or a Python file in this process: `randhead.register_geometry("mine.py")`.
+
+A name never makes randhead execute a file, because names are read from files: from a `config.json`, from a checkpoint.
+Only `register` executes one, and it is only called with a path that the user has given in this process.
 """
 
 import functools
 import importlib
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from randhead.errors import unknown
+from randhead.errors import UsageError, unknown
+from randhead.files import sha256
+from randhead.user_files import execute, guarded
 
-KINDS = {
-    "vectors": "geometry of class vectors",
-    "losses": "normaliser",
-    "backbones": "backbone",
-    "datasets": "dataset",
-    "corruptions": "corruption",
-    "analyses": "analysis",
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+@dataclass(frozen=True)
+class Family:
+    """What there is to say about all members of a family."""
+
+    kind: str  # what messages call a member
+    verb: str  # the function of randhead that registers one
+    argument: str  # the option that takes the path of a user's file, as Python's arguments are written; "" for none
+    contract: tuple[str, ...]  # what a member has to define
+    reserved: tuple[str, ...] = ()  # names that have another meaning where that of a member is expected
+
+
+FAMILIES = {
+    "vectors": Family("geometry of class vectors", "register_geometry", "vectors", ("BY_ROW", "rows", "limit")),
+    "losses": Family("normaliser", "register_loss", "", ("scores",), ("auto",)),
+    "backbones": Family("backbone", "register_backbone", "", ("build",)),
+    "datasets": Family("dataset", "register_dataset", "data", ("load",)),
+    "corruptions": Family(
+        "corruption",
+        "register_corruption",
+        "corruptions",
+        ("SEVERITY_PARAMETERS", "sample", "apply"),
+        ("all", "benchmark", "clean", "mean", "noise", "blur", "weather", "digital", "extra"),
+    ),
+    "analyses": Family("analysis", "register_analysis", "name", ("SUBJECT", "measure"), ("all",)),
 }
 
 
+@dataclass(frozen=True)
+class _Registered:
+    module: ModuleType
+    path: Path | None = None  # of the file that the user has named
+
+    @property
+    def origin(self) -> str:
+        return str(self.path or self.module.__name__)
+
+
+_registered: dict[str, dict[str, _Registered]] = {family: {} for family in FAMILIES}
+
+
 def names(family: str) -> list[str]:
-    """The members of a family, sorted.  Reads the folder only: nothing is imported."""
-    folder = Path(__file__).parent / family
-    return sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    """All members of a family, sorted: built-in, installed and registered ones.  Imports none of them."""
+    return sorted({*builtin_names(family), *_entry_points(family), *_registered[family]})
+
+
+def builtin_names(family: str) -> list[str]:
+    """The members that come with randhead, sorted.  Reads the folder only: nothing is imported."""
+    return list(_files(Path(__file__).parent / family))
+
+
+def is_builtin(family: str, name: str) -> bool:
+    """Whether a member comes with randhead."""
+    return name in _files(Path(__file__).parent / family)
 
 
 def check(family: str, name: str) -> None:
-    """Raise UsageError, with the nearest name, where a family has no such member.  Imports nothing."""
-    if name not in names(family):
-        raise unknown(KINDS[family], name, names(family))
+    """Check that a family has a member of this name.  Imports nothing.
+
+    Raises:
+        UsageError: if it has none, with the nearest name; if the name is the path of a file that is not registered.
+    """
+    name = _registered_name(family, name)
+    if not is_builtin(family, name) and name not in names(family):
+        raise unknown(FAMILIES[family].kind, name, names(family))
+
+
+def load(family: str, name: str) -> ModuleType:
+    """The module of a member.
+
+    Args:
+        family: name of a subpackage, for example "vectors".
+        name: name of a member, or the path of a file that is registered.
+
+    Raises:
+        UsageError: as `check` does.
+    """
+    name = _registered_name(family, name)
+    found = _registered[family].get(name)
+    return found.module if found else _installed(family, name)
+
+
+def split(name: str) -> tuple[str, str]:
+    """A member and its argument: "timm:resnet50" -> ("timm", "resnet50"), "uniform" -> ("uniform", "").
+
+    The path of a Python file is a member, whatever colons are in it.
+    """
+    if is_file(name):
+        return name, ""
+    member, _, rest = name.partition(":")
+    return member, rest
+
+
+def label(name: str) -> str:
+    """A short name for people: "mine" for "/home/me/mine.py", "file" for "file:w.npy", the name itself otherwise."""
+    return Path(name).stem if is_file(name) else split(name)[0]
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is the path of a Python file, not the name of a member."""
+    return name.endswith(".py")
+
+
+def absolute(name: str) -> str:
+    """A name as a configuration keeps it: the path of a file becomes absolute, any other name stays as it is."""
+    return str(_absolute(name)) if is_file(name) else name
+
+
+def source_sha256(family: str, name: str) -> str | None:
+    """Hash of the source of a member from outside, to tell one version from another; None for a built-in one."""
+    name = _registered_name(family, name)
+    if is_builtin(family, name):
+        return None
+    file = inspect.getsourcefile(load(family, name))
+    return sha256(Path(file)) if file else None
+
+
+def use(family: str, name: str) -> str:
+    """The name of a member that the user has named; if it is the path of a Python file, the file is registered first.
+
+    Only for what the user has typed in this process, never for a name that is read from a file.
+    """
+    return register(family, name) if is_file(name) else name
+
+
+def register(family: str, member: ModuleType | str | Path, *, name: str | None = None) -> str:
+    """Make a member of a family known in this process.
+
+    Args:
+        family: name of a subpackage, for example "vectors".
+        member: a module with the contract of the family, or the path of a Python file, which is executed.
+        name: name of the member; by default that of the module or of the file.
+
+    Returns:
+        The name.  The path of a file is a second name of its member.
+
+    Raises:
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name cannot be used:
+            because a built-in member or another registered one has it, for example.
+    """
+    if isinstance(member, ModuleType):
+        name = name or member.__name__.rpartition(".")[2]
+        _check_name(family, name, member.__name__)
+        _check_contract(family, member, where=member.__name__)
+        _registered[family][name] = _Registered(member)
+        return name
+    path = _absolute(member)
+    name = name or path.stem
+    _check_name(family, name, str(path))
+    module = execute(path, hint=_hint(family))
+    _check_contract(family, module, where=str(path))
+    for part in FAMILIES[family].contract:
+        if callable(function := getattr(module, part)):
+            setattr(module, part, guarded(path, function))
+    _registered[family][name] = _Registered(module, path)
+    return name
 
 
 @functools.cache
-def load(family: str, name: str) -> ModuleType:
-    """The module of one member.  Raises UsageError, with the nearest name, where there is none."""
+def _files(folder: Path) -> tuple[str, ...]:
+    """The members in a folder; kept, as reading the folder costs more than a small batch of corrupted images."""
+    return tuple(sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_")))
+
+
+@functools.cache
+def _installed(family: str, name: str) -> ModuleType:
+    """A built-in member, or one of an installed package."""
     check(family, name)
-    return importlib.import_module(f"randhead.{family}.{name}")
+    if is_builtin(family, name):
+        return importlib.import_module(f"randhead.{family}.{name}")
+    point = _entry_points(family)[name]
+    module = point.load()
+    _check_contract(family, module, where=f"the entry point {point.value}")
+    return module
+
+
+@functools.cache
+def _entry_points(family: str) -> dict[str, "EntryPoint"]:
+    """The members of installed packages.  A built-in member of the same name wins."""
+    from importlib.metadata import entry_points  # 20 ms, which a built-in name does not need to wait for
+
+    return {point.name: point for point in entry_points(group=f"randhead.{family}")}
+
+
+def _registered_name(family: str, name: str) -> str:
+    """A name itself; for the path of a file, the name under which it is registered."""
+    if not is_file(name):
+        return name
+    path = _absolute(name)
+    for registered, found in _registered[family].items():
+        if found.path == path:
+            return registered
+    about = FAMILIES[family]
+    again = f'name it again: `{about.argument}="{path}"`' if about.argument else "install it as an entry point"
+    raise UsageError(
+        f"{path}: a Python file is only executed if you name it, not because a configuration does",
+        hint=f'in Python, call `randhead.{about.verb}("{path}")` first; on the command line, {again}',
+    )
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(path).expanduser().resolve()
+
+
+def _check_name(family: str, name: str, origin: str) -> None:
+    """Raise UsageError for a name that a member from `origin` cannot have."""
+    kind, reserved = FAMILIES[family].kind, FAMILIES[family].reserved
+    hint = "give another name: the `name` of the member, or of its file"
+    if not name.isidentifier() or name.startswith("_"):
+        raise UsageError(f"a {kind} cannot be named {name!r}: letters, digits and _ only", hint=hint)
+    if name in reserved or is_builtin(family, name):
+        raise UsageError(f"a {kind} cannot be named {name!r}: the name is taken", hint=hint)
+    other = _registered[family].get(name)
+    if other and other.origin != origin:
+        raise UsageError(f"a {kind} cannot be named {name!r}: {other.origin} has the name", hint=hint)
+
+
+def _check_contract(family: str, module: object, *, where: str) -> None:
+    missing = [part for part in FAMILIES[family].contract if not hasattr(module, part)]
+    if missing:
+        message = f"{where}: not a {FAMILIES[family].kind}: {', '.join(missing)} not defined"
+        raise UsageError(message, hint=_hint(family))
+
+
+def _hint(family: str) -> str:
+    parts = FAMILIES[family].contract
+    return f"a {FAMILIES[family].kind} defines {', '.join(parts)}: see the docstring of randhead.{family}"
+
+
+def register_geometry(member: ModuleType | str | Path, *, name: str | None = None) -> str:
+    """Make a geometry of class vectors known in this process: `register` of the family `randhead.vectors`.
+
+    Example:
+        >>> import types, torch
+        >>> mine = types.ModuleType("axes")
+        >>> mine.BY_ROW, mine.limit = False, lambda dim: dim
+        >>> mine.rows = lambda ids, dim, *, seed, num_classes: torch.eye(dim)[ids]
+        >>> register_geometry(mine)
+        'axes'
+        >>> import randhead
+        >>> randhead.draw("axes", [1], dim=3, num_classes=2)
+        tensor([[0., 1., 0.]])
+    """
+    return register("vectors", member, name=name)
+
+
+def register_dataset(member: ModuleType | str | Path, *, name: str | None = None) -> str:
+    """Make a dataset known in this process: `register` of the family `randhead.datasets`."""
+    return register("datasets", member, name=name)
+
+
+def register_corruption(member: ModuleType | str | Path, *, name: str | None = None) -> str:
+    """Make an image corruption known in this process: `register` of the family `randhead.corruptions`."""
+    return register("corruptions", member, name=name)
+
+
+def register_analysis(member: ModuleType | str | Path, *, name: str | None = None) -> str:
+    """Make an analysis known in this process: `register` of the family `randhead.analyses`."""
+    return register("analyses", member, name=name)
+
+
+def register_backbone(member: ModuleType | str | Path, *, name: str | None = None) -> str:
+    """Make an encoder known in this process: `register` of the family `randhead.backbones`."""
+    return register("backbones", member, name=name)
+
+
+def register_loss(member: ModuleType | str | Path, *, name: str | None = None) -> str:
+    """Make a way to compute the softmax known in this process: `register` of the family `randhead.losses`."""
+    return register("losses", member, name=name)

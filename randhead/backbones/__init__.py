@@ -18,7 +18,7 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
     Initial weights come from torch's global generator: seed it first.  Raises UsageError for an unknown name, and for
     images that the backbone cannot take.
     """
-    member, _, model = name.partition(":")
+    member, model = registry.split(name)
     module = registry.load("backbones", member)
     backbone = module.build(name=model, image_size=image_size, pretrained=pretrained)
     avoid_broken_kernel(backbone)

@@ -60,17 +60,17 @@ def train(
     """
     from randhead import runs
     from randhead.cli.output import Output
-    from randhead.config.parse import parse_assignment, read_toml
+    from randhead.config.parse import parse_assignment, read_toml, use_files
 
     output = Output(as_json=json)
     if show_settings:
         list_settings(output)
         return
     chosen = read_toml(config) if config else {}
-    chosen |= {OPTIONS[key].key: value for key, value in options.items() if value is not None}
+    typed = {OPTIONS[key].key: value for key, value in options.items() if value is not None}
     if options.get("train_start_from") is not None:
-        chosen["train.start_from"] = str(runs.find(options["train_start_from"], root=out).path.resolve())
-    chosen |= dict(parse_assignment(text) for text in set_ or [])
+        typed["train.start_from"] = str(runs.find(options["train_start_from"], root=out).path.resolve())
+    chosen |= use_files(typed | dict(parse_assignment(text) for text in set_ or []))
     configured = configure(chosen)  # before torch is imported: a typing error is found at once
     run = runs.open_run(out, runs.default_name(configured) if name is None else name, configured, fresh=fresh)
     run_training(output, configured, run, fresh=fresh)

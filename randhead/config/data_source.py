@@ -15,13 +15,17 @@ def find(name: str | Path) -> str | Path:
 
     Args:
         name: a dataset, or a path.  A dataset has precedence over a folder of its name: write ./NAME for the folder.
+            The path of a Python file is a dataset too, once it is registered.
 
     Raises:
         UsageError: for a name that is neither.
         DataError: for a path that is not a folder.
     """
     text = str(name)
-    if text in registry.names("datasets"):
+    if registry.is_file(text):
+        registry.check("datasets", text)
+        return text
+    if text.isidentifier() and (registry.is_builtin("datasets", text) or text in registry.names("datasets")):
         return text
     if text and (isinstance(name, Path) or "/" in text or os.sep in text or os.access(text, os.F_OK)):
         return folder(text)

@@ -16,6 +16,8 @@ from randhead.config import data_source, recipes
 from randhead.config.schema import SECTIONS, Config, settings
 from randhead.errors import UsageError, guess
 
+OF_FILES = {"data.name": "datasets", "head.vectors": "vectors"}  # settings that may be the path of a Python file
+
 
 def configure(chosen: Mapping[str, Any]) -> Config:
     """The configuration that `randhead train` makes of the same settings.
@@ -38,8 +40,25 @@ def configure(chosen: Mapping[str, Any]) -> Config:
     flat = flatten(config)
     for key, about in settings().items():
         if about.family and flat[key] != about.default:
-            registry.check(about.family, flat[key].partition(":")[0])
+            registry.check(about.family, registry.split(flat[key])[0])
     return config
+
+
+def use_files(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that the user has typed; of a Python file among them, the member is registered.
+
+    Args:
+        typed: dotted names with values.  Not for settings from a file: they must not execute another file.
+
+    Returns:
+        The settings, with absolute paths of Python files.
+    """
+    used = dict(typed)
+    for key, family in OF_FILES.items():
+        if registry.is_file(str(typed.get(key, ""))):
+            registry.use(family, typed[key])
+            used[key] = registry.absolute(typed[key])
+    return used
 
 
 def build(values: Mapping[str, Any]) -> Config:

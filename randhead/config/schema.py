@@ -26,7 +26,7 @@ from randhead.config.setting import (
     setting,
 )
 
-GEOMETRIES = [name for name in registry.names("vectors") if name != "file"]
+GEOMETRIES = [name for name in registry.builtin_names("vectors") if name != "file"]
 AUTO = None  # "chosen for you, and printed": the value of a setting that depends on the data or the device
 DEVICES = ("auto", "cpu", "cuda")
 DATA, HEAD, TRAINING, RUN = PANELS = ("Data and network", "Head", "Training", "Run")
@@ -38,7 +38,7 @@ class DataConfig(Section, section="data"):
 
     name: str = setting(
         "digits",
-        "A dataset (digits, cifar10, cifar100, ...), or a folder of images with one subfolder per class.",
+        "A dataset (digits, cifar10, cifar100, ...), a folder of images (one subfolder per class) or a Python file.",
         option="--data",
         panel=DATA,
         metavar="NAME|FOLDER",
@@ -133,7 +133,9 @@ class HeadConfig(Section, section="head"):
 
     vectors: str = setting(
         "uniform",
-        "Geometry of the class vectors, that is how they are drawn: " + ", ".join(GEOMETRIES) + " or file:PATH. "
+        "Geometry of the class vectors, that is how they are drawn: "
+        + ", ".join(GEOMETRIES)
+        + ", file:PATH or a Python file. "
         "uniform is the paper's.",
         family="vectors",
         option="--vectors",

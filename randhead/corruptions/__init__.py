@@ -6,7 +6,7 @@ operations, with the parameters of the published 32, 64 and 224 px sets.  A corr
 batch, order, chunk and thread count.
 """
 
-import functools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -43,7 +43,10 @@ class Corruption(Protocol):
     """What a module in this package defines to be a corruption."""
 
     GROUP: str
-    """noise, blur, weather or digital: one of the benchmark's 15; "extra": every other corruption."""
+    """noise, blur, weather or digital: one of the benchmark's 15; "extra": every other corruption.
+
+    A corruption from outside this package is always extra; neither GROUP nor ORDER is needed there.
+    """
     ORDER: int
     """Row in the tables of results: 1 to 15 are the benchmark's, 16 to 19 its extras."""
     SEVERITY_PARAMETERS: Mapping[str, Sequence[Any]]
@@ -93,7 +96,7 @@ def names(group: str | None = None) -> list[str]:
         >>> len(names("benchmark")), len(names())
         (15, 19)
     """
-    members = sorted(registry.names("corruptions"), key=lambda name: (_member(name).ORDER, name))
+    members = sorted(registry.names("corruptions"), key=lambda name: (_order(name), name))
     if group is None:
         return members
     if group == "benchmark":
@@ -126,7 +129,7 @@ def group_of(name: str) -> str:
         UsageError: for an unknown corruption.
     """
     module = _member(name)
-    return module.GROUP if getattr(module, "__package__", None) == __name__ else EXTRA
+    return module.GROUP if registry.is_builtin("corruptions", name) else EXTRA
 
 
 def corrupt(
@@ -209,10 +212,14 @@ def corrupt_each(
     return ((s, o[:, : images.shape[1]].contiguous()) for s, o in zip(severities, out, strict=True))
 
 
-@functools.cache
 def _member(name: str) -> Corruption:
-    """The module of a corruption; kept, as reading the folder each time costs more than a small batch."""
+    """The module of a corruption."""
     return cast(Corruption, registry.load("corruptions", name))
+
+
+def _order(name: str) -> float:
+    """The row of a corruption in tables; those from outside this package come last."""
+    return _member(name).ORDER if registry.is_builtin("corruptions", name) else math.inf
 
 
 def _at(module: Corruption, chunk: Tensor, noise: dict[str, Tensor], severity: int, parameter_set: str) -> Tensor:

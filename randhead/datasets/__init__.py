@@ -105,7 +105,8 @@ def from_config(
 
     Args:
         config: its sections `data` and `machine` are used.
-        data: name of a dataset or folder of images; None for that of the configuration.
+        data: name of a dataset, a folder of images, or a Python file, which is executed; None for that of the
+            configuration.
         device: where resident images and labels are kept.
         image_size: side of the images in pixels; None for that of the configuration.
         held_out: of the configuration's own images, those of `data.hold_out_classes` instead of the others.
@@ -115,8 +116,9 @@ def from_config(
         DataError: if images are missing or cannot be used.
     """
     options, machine = config.data, config.machine
+    name = registry.use("datasets", str(data)) if data and registry.is_file(str(data)) else data or options.name
     dataset = load(
-        data or options.name,
+        name,
         root=Path(machine.data_root).expanduser(),
         image_size=image_size or options.image_size,
         validation=options.validation,

@@ -211,6 +211,8 @@ class ClassVectorHead(nn.Module):
         self.last_error_bound = 0.0
         if name == "dense":
             return dense.scores(queries, labels, rows, self.bias)
+        if not registry.is_builtin("losses", name):
+            return registry.load("losses", name).scores(queries, labels, rows, self.bias)
         if name == "streaming":
             precision = torch.bfloat16 if dtype == torch.bfloat16 else queries.dtype
             return streaming.scores(queries, labels, rows, self.bias, precision=precision)
@@ -235,7 +237,7 @@ class ClassVectorHead(nn.Module):
 
     def _source(self, drawn: Tensor | None) -> Rows:
         """The class vectors before training."""
-        if drawn is None and vectors.is_by_row(self.geometry):
+        if drawn is None and not vectors.is_stored(self.geometry):
             vectors.check(self.geometry, dim=self.dim, num_classes=self.num_classes)
             ids = None if self.class_names is None else self._name_ids()
             draw = partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
@@ -268,7 +270,7 @@ class ClassVectorHead(nn.Module):
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "spec"] = pack_spec(self.spec)
-        if not self.trainable and not vectors.is_by_row(self.geometry):
+        if not self.trainable and vectors.is_stored(self.geometry):
             destination[prefix + "vectors"] = self._rows.stored
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:

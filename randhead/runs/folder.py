@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from randhead import registry
 from randhead.config import Config, parse
 from randhead.errors import RandheadError, RunError, UsageError
 from randhead.files import atomic_write, write_json
@@ -87,9 +88,10 @@ class Run:
 def default_name(config: Config) -> str:
     """<dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest>: equal config, equal names."""
     head = config.head
-    data = Path(config.data.name).name if "/" in config.data.name else config.data.name
+    data = config.data.name
+    data = Path(data).name if "/" in data and not registry.is_file(data) else registry.label(data)
     kind = "learned" if head.trainable else "fixed"
-    parts = [data, config.backbone.name, head.scoring, kind, head.vectors.partition(":")[0]]
+    parts = [data, config.backbone.name, head.scoring, kind, registry.label(head.vectors)]
     return "-".join([*map(slug, parts), f"seed{config.train.seed}", parse.digest(config)])
 
 

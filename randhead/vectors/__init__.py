@@ -82,13 +82,21 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
 
 
 def is_by_row(geometry: str) -> bool:
-    """Whether a row of this geometry is a function of (seed, id, dim) alone, so that it need not be stored."""
-    return registry.load("vectors", geometry.partition(":")[0]).BY_ROW
+    """Whether a row of this geometry depends only on (seed, id, dim)."""
+    return registry.load("vectors", registry.split(geometry)[0]).BY_ROW
+
+
+def is_stored(geometry: str) -> bool:
+    """Whether a checkpoint stores class vectors of this geometry, because they cannot always be drawn again.
+
+    Of a geometry from outside the package, all are stored: a checkpoint is read without the code that drew them.
+    """
+    return not registry.is_builtin("vectors", registry.split(geometry)[0]) or not is_by_row(geometry)
 
 
 def _resolve(geometry: str) -> tuple[ModuleType, str]:
     """The module of a geometry, and the path of its file where it is one."""
-    name, _, source = geometry.partition(":")
+    name, source = registry.split(geometry)
     module = registry.load("vectors", name)
     if (name == "file") != bool(source):
         raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint="write file:PATH")
