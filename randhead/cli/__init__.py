@@ -1,4 +1,4 @@
-"""The command line: one file, one command.  Only this package prints, and only it exits.
+"""The command line: one file per command.  Only this package prints, and only it exits.
 
 Commands import what they need when they run: `randhead --help` must not wait for torch.
 """
@@ -12,7 +12,7 @@ import typer
 from randhead.cli import analyze, corrupt_test, doctor, evaluate, predict, runs, train, vectors
 
 app = typer.Typer(
-    help="Train, test and look into image classifiers whose class vectors are drawn at random and fixed.",
+    help="Train, evaluate and analyze image classifiers whose class vectors are drawn at random and fixed.",
     epilog="Add --debug to any command to see the traceback of an error.",
     no_args_is_help=True,
     add_completion=False,
@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train)
+app.command("train", epilog="All settings, for --set and --config: randhead train --settings")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("eval", short_help="The same as evaluate.")(evaluate.evaluate)
 app.command("corrupt-test")(corrupt_test.corrupt_test)
@@ -32,7 +32,7 @@ app.command("doctor")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
-def _options(version: bool = typer.Option(False, "--version", help="Print the version and end.")) -> None:
+def _options(version: bool = typer.Option(False, "--version", help="Print the version and end.", metavar="")) -> None:
     if version:
         from randhead import __version__
 

@@ -1,4 +1,4 @@
-"""randhead analyze: the geometry of what a run learned, in figures, pictures and one page."""
+"""randhead analyze: the geometry of what a run has learned, in numbers, pictures and one page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,39 +6,50 @@ from typing import Annotated
 import typer
 
 from randhead import registry
-from randhead.cli.options import DeviceOption, JsonOption, RunsOption
+from randhead.cli.options import IMAGES, DeviceOption, JsonOption, RunsOption, SplitOption
 from randhead.errors import unknown
 
 NAMES = (*registry.names("analyses"), "all")
 
 
 def analyze(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(NAMES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(NAMES[:-1])}, or all of them in one page.")],
     run: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="Runs, by name or folder; the latest without any. Several are compared."),
+        typer.Argument(
+            metavar="RUN", help="Runs, by name or folder; several are compared.  Without one: the latest run."
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
+    split: SplitOption = "test",
     data: Annotated[
-        str | None, typer.Option(help="Other images: with the same classes, or for transfer any classes.")
+        str | None,
+        typer.Option(help="Other images with the same classes; for transfer, with any classes.", metavar=IMAGES),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="RUN", help="For similarity: a run that says which classes look alike.")
+        str | None,
+        typer.Option(metavar="RUN", help="For similarity: another run, which decides what classes look alike."),
     ] = None,
     taxonomy: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="For similarity: a K x K matrix (.npy, .csv), or lines 'class: a/b/c'."),
+        typer.Option(
+            metavar="FILE",
+            help="For similarity: similarities of classes as a K x K matrix (.npy, .csv), or a tree as "
+            "lines 'class: a/b/c'.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of samples, permutations and episodes.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of random samples, permutation tests and few-shot episodes.", min=0, metavar="N")
+    ] = 0,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Look into what runs learned: how far apart and how tight their classes are, what looks alike, and more.
+    """Analyze what runs have learned: how far apart and how tight classes are, which look alike, and more.
 
-    The name all stands for everything that applies, and writes one page, report.html.
+    With the name all, every analysis that applies is made, and one page is
+    written, report.html.
 
-    Several runs are set side by side, with differences paired by seed.
+    Several runs are shown side by side; their differences are paired by seed.
     """
     from randhead.cli.options import check
 

@@ -1,11 +1,11 @@
-"""randhead corrupt-test: how trained runs bear corrupted images."""
+"""randhead corrupt-test: accuracy of trained runs under image corruptions."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from randhead.cli.options import DeviceOption, JsonOption, RunsOption
+from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption
 
 WHAT, IMAGES, COMPARE, RUN = "Corruptions", "Images", "Comparison", "Run"
 
@@ -13,63 +13,93 @@ WHAT, IMAGES, COMPARE, RUN = "Corruptions", "Images", "Comparison", "Run"
 def corrupt_test(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="Runs: names or folders; the latest without it.", show_default=False),
+        typer.Argument(
+            metavar="RUN", help="Runs, by name or folder.  Without one: the latest run.", show_default=False
+        ),
     ] = None,
     chosen: Annotated[
         str,
         typer.Option(
             "--corruptions",
-            help="Names, or benchmark (15), extra (4), all, noise, blur, weather, digital; with commas between.",
+            help="Corruptions or groups of them, with commas between: benchmark (15), extra (4), all, "
+            "noise, blur, weather, digital.",
+            metavar="NAMES",
             rich_help_panel=WHAT,
         ),
     ] = "benchmark",
     severities: Annotated[
-        str, typer.Option(help="Of 1 to 5, with commas between.", rich_help_panel=WHAT)
+        str, typer.Option(help="From 1 to 5, with commas between.", rich_help_panel=WHAT, metavar="NUMBERS")
     ] = "1,2,3,4,5",
-    skip: Annotated[str | None, typer.Option(help="Corruptions to leave out.", rich_help_panel=WHAT)] = None,
+    skip: Annotated[
+        str | None,
+        typer.Option(help="Corruptions to leave out, with commas between.", rich_help_panel=WHAT, metavar="NAMES"),
+    ] = None,
     parameters: Annotated[
         str | None,
-        typer.Option(help="32, 64 or 224: a published set. By default the image size chooses.", rich_help_panel=WHAT),
+        typer.Option(
+            help="Published severity parameters for images of 32, 64 or 224 pixels.  By default, the size of the "
+            "images decides.",
+            rich_help_panel=WHAT,
+            metavar="PIXELS",
+        ),
     ] = None,
     frost_images: Annotated[
         Path | None,
-        typer.Option(help="Folder of pictures of frost. Without it they are procedural.", rich_help_panel=WHAT),
+        typer.Option(
+            help="Folder of photographs of frost.  Without it, frost is a procedural texture.",
+            rich_help_panel=WHAT,
+            metavar="FOLDER",
+        ),
     ] = None,
     corruption_file: Annotated[
         Path | None,
         typer.Option(
-            help="Your own, a Python file that is executed: corrupt(images, severity, ids, seed) -> images.",
+            help="Your own corruption, a Python file that is executed: corrupt(images, severity, ids, seed) -> images.",
+            metavar="FILE",
             rich_help_panel=WHAT,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random fields.", min=0, rich_help_panel=WHAT)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the corruptions.", min=0, rich_help_panel=WHAT, metavar="N")] = 0,
     limit: Annotated[
-        int | None, typer.Option(help="Take N test images, stratified by class.", rich_help_panel=IMAGES)
+        int | None,
+        typer.Option(
+            help="Number of test images to use, stratified by class.  Without it: all.",
+            rich_help_panel=IMAGES,
+            metavar="N",
+        ),
     ] = None,
     published: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a released set (CIFAR-10-C, ImageNet-C, ...) to test beside.", rich_help_panel=IMAGES
+            help="Folder of a published corrupted dataset (CIFAR-10-C, ImageNet-C, ...), tested too.",
+            rich_help_panel=IMAGES,
+            metavar="FOLDER",
         ),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Write the corrupted images to this folder.", rich_help_panel=IMAGES)
+        Path | None,
+        typer.Option(help="Folder to write the corrupted images to.", rich_help_panel=IMAGES, metavar="FOLDER"),
     ] = None,
     show: Annotated[
         bool,
-        typer.Option("--show", help="Draw a contact sheet: 19 corruptions of a test image.", rich_help_panel=IMAGES),
+        typer.Option(
+            "--show",
+            help="Draw a test image under all corruptions, as a picture.",
+            rich_help_panel=IMAGES,
+            metavar=FLAG,
+        ),
     ] = False,
     baseline: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Compare with this run.", rich_help_panel=COMPARE)
+        str | None, typer.Option(metavar="RUN", help="Run to compare with.", rich_help_panel=COMPARE)
     ] = None,
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="Accuracy of each class.", rich_help_panel=COMPARE)
+        bool, typer.Option("--per-class", help="Add the accuracy per class.", rich_help_panel=COMPARE, metavar=FLAG)
     ] = False,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Test runs on corrupted images: 15 corruptions at 5 severities, or those you choose."""
+    """Accuracy of runs under image corruptions: 15 of them at 5 severities, or those you choose."""
     from randhead.cli.options import check
 
     check([*(names or [None]), *([baseline] if baseline else [])], runs, device=device)  # before torch is imported

@@ -1,4 +1,4 @@
-"""randhead doctor: can this machine, and can this folder of images, be worked with?"""
+"""randhead doctor: check this machine, and a folder of images."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,15 @@ from randhead.cli.options import JsonOption
 
 
 def doctor(
-    data: Annotated[Path | None, typer.Option(help="A folder of images to scan for unreadable ones.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs, which has to be writable.")] = Path("runs"),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of images to search for unreadable ones.", metavar="FOLDER")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs, which has to be writable.", metavar="FOLDER")] = Path(
+        "runs"
+    ),
     json: JsonOption = False,
 ) -> None:
-    """Versions, devices, write access and a self-test; with --data, the unreadable images of a folder."""
+    """Check this machine: versions, devices, write access, a self-test; with --data, a folder of images."""
     from randhead.cli._checkup import run_checkup
 
     run_checkup(data, out=out, as_json=json)

@@ -5,20 +5,27 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli.options import DeviceOption, JsonOption, RunArgument, RunsOption
+from randhead.cli.options import FLAG, IMAGES, DeviceOption, JsonOption, RunArgument, RunsOption, SplitOption
 
 
 def evaluate(
     run: RunArgument = None,
-    split: Annotated[str, typer.Option(help="test, val or train.")] = "test",
-    data: Annotated[str | None, typer.Option(help="Other images with the same classes.")] = None,
-    ood: Annotated[str | None, typer.Option(help="Images of other classes: can the run tell them apart?")] = None,
-    corruptions: Annotated[bool, typer.Option("--corruptions", help="Also on 15 corruptions at 5 severities.")] = False,
+    split: SplitOption = "test",
+    data: Annotated[str | None, typer.Option(help="Other images with the same classes.", metavar=IMAGES)] = None,
+    ood: Annotated[
+        str | None, typer.Option(help="Images of other classes: does the run tell them from its own?", metavar=IMAGES)
+    ] = None,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions", help="Add the accuracy under 15 image corruptions at 5 severities.", metavar=FLAG
+        ),
+    ] = False,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Accuracy, NLL, calibration and confusion of a trained run; without RUN, of the latest."""
+    """Evaluate a run: accuracy, negative log-likelihood, calibration error, confusion of classes."""
     from randhead.cli.options import check
 
     check([run], runs, device=device, split=split)  # before torch is imported: a typing error is told at once

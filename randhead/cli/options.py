@@ -6,22 +6,32 @@ from typing import Annotated
 
 import typer
 
+from randhead.config import DEVICES, Setting, one_of, settings
+
 FLAG = ""  # the metavar of an option without a value
+IMAGES = "NAME|FOLDER"  # a dataset, or a folder of images
+SPLITS = ("test", "val", "train")
+
+
+def option(key: str, *, show_default: bool = True) -> typer.models.OptionInfo:
+    """The option of a setting, as the field of the configuration describes it."""
+    about: Setting = settings()[key]
+    metavar = FLAG if about.kind is bool else about.metavar or about.kind.__name__.upper()
+    return typer.Option(about.option, help=about.help, metavar=metavar, show_default=show_default)
+
+
 RunArgument = Annotated[
     str | None, typer.Argument(metavar="RUN", help="A run: its name or its folder.  Without it: the latest run.")
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the runs.", metavar="FOLDER")]
-DeviceOption = Annotated[
-    str, typer.Option(help="Where to compute: cpu, cuda, or auto (cuda if there is a GPU).", metavar="DEVICE")
-]
+SplitOption = Annotated[str, typer.Option(help="Images of the run: test, val or train.", metavar="SPLIT")]
+DeviceOption = Annotated[str, option("machine.device")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", metavar=FLAG)]
-SPLITS = ("test", "val", "train")
 
 
 def check(names: Iterable[str | None], root: Path, *, device: str, split: str = "test") -> None:
     """Raise UsageError for a device or split that does not exist, RunError for a run; before torch is imported."""
     from randhead import runs
-    from randhead.config import DEVICES, one_of
 
     one_of("--split", split, SPLITS)
     one_of("--device", device, DEVICES)

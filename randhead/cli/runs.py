@@ -1,4 +1,4 @@
-"""randhead list: the runs of a folder with their figures."""
+"""randhead list: the runs of a folder with their accuracies."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from randhead.cli.options import JsonOption, RunsOption
 
 
 def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None:
-    """The runs and their figures; the latest is marked."""
+    """List the runs with their accuracies; a star marks the latest."""
     from randhead import runs as folder
     from randhead.cli.output import Output, percent
     from randhead.errors import RunError

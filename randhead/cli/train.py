@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from randhead.cli.options import FLAG
+from randhead.cli.options import FLAG, option
 from randhead.config import Config, Setting, configure, settings
 from randhead.config.schema import PANELS, RUN
 
@@ -33,7 +33,7 @@ def train(
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name of the run's folder.  By default, it is made of the settings.",
+            help="Name of the run's folder.  By default, the settings make it.",
             rich_help_panel=RUN,
             metavar="NAME",
         ),
@@ -81,19 +81,14 @@ OPTIONS = {about.key.replace(".", "_"): about for about in settings().values() i
 
 def _parameter(name: str, about: Setting) -> inspect.Parameter:
     """A setting as an argument of the command.  Its text is converted and checked with all other settings."""
-    flag = about.kind is bool
-    word = about.shown(about.default)
-    default = about.option.split("/")[1].strip("-") if "/" in about.option else word
-    option = typer.Option(
-        about.option,
-        help=about.help if flag and "/" not in about.option else rf"{about.help} [dim]\[default: {default}][/dim]",
-        rich_help_panel=about.panel,
-        hidden=about.hidden,
-        metavar=FLAG if flag else about.metavar or about.kind.__name__.upper(),
-        show_default=False,
-    )
-    kind: Any = bool | None if flag else str | None
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+    info = option(about.key, show_default=False)
+    info.rich_help_panel, info.hidden = about.panel, about.hidden
+    words = about.option.split("/")
+    if len(words) == 2 or about.kind is not bool:
+        default = words[1].strip("-") if len(words) == 2 else about.shown(about.default)
+        info.help = rf"{about.help} [dim]\[default: {default}][/dim]"
+    kind: Any = bool | None if about.kind is bool else str | None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
 
 
 def _signature() -> inspect.Signature:

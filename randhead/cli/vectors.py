@@ -5,21 +5,27 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli.options import JsonOption
+from randhead.cli.options import JsonOption, option
+from randhead.config import settings
 
 
 def vectors(
-    geometry: Annotated[str, typer.Argument(metavar="GEOMETRY", help="A geometry, or file:PATH.")] = "uniform",
-    classes: Annotated[int, typer.Option(help="Number of classes, K.", min=2)] = 10,
-    dim: Annotated[int, typer.Option(help="Width of the features, D.", min=1)] = 128,
-    scoring: Annotated[str, typer.Option(help="dot or cosine.")] = "dot",
-    scale: Annotated[float | None, typer.Option(help="What multiplies the scores; as in training without it.")] = None,
-    neck: Annotated[str, typer.Option(help="none, linear or batchnorm: none leaves features non-negative.")] = "none",
-    seed: Annotated[int, typer.Option(help="Seed of the class vectors.", min=0)] = 0,
-    picture: Annotated[Path | None, typer.Option(help="Where the angle histogram goes.")] = None,
+    geometry: Annotated[str, typer.Argument(metavar="GEOMETRY", help=settings()["head.vectors"].help)] = "uniform",
+    classes: Annotated[int, typer.Option(help="Number of classes, K.", min=2, metavar="K")] = 10,
+    dim: Annotated[
+        int, typer.Option(help="Number of features, D, the length of a class vector.", min=1, metavar="D")
+    ] = 128,
+    scoring: Annotated[str, option("head.scoring")] = "dot",
+    scale: Annotated[float | None, option("head.scale")] = None,
+    neck: Annotated[str, option("head.neck")] = "none",
+    seed: Annotated[int, typer.Option(help=settings()["train.head_seed"].help, min=0, metavar="N")] = 0,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="File for a histogram of the angles.  By default, one in this folder.", metavar="FILE"),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw class vectors and check them: angles, duplicates, reachable cosines and probabilities."""
+    """Draw class vectors and check them before training: what angles, cosines and probabilities they allow."""
     from randhead.cli._preflight import run_check
 
     picture = picture or Path(f"vectors-{geometry.partition(':')[0]}-{classes}x{dim}.png")
