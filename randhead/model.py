@@ -1,6 +1,5 @@
 """A classifier: a backbone that makes features, and a head that scores them against class vectors."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from randhead import backbones, rng
 from randhead.config import Config
+from randhead.config.resolved import ResolvedSettings
 from randhead.head import ClassVectorHead
 
 
@@ -51,28 +51,24 @@ def build_model(
         return Classifier(encoder, ClassVectorHead(num_classes, encoder.dim, seed=head_seed, **head))
 
 
-def from_config(
-    config: Config, *, class_names: Sequence[str], num_classes: int, image_size: int, drawn: Tensor | None = None
-) -> Classifier:
+def from_config(config: Config, settings: ResolvedSettings, *, drawn: Tensor | None = None) -> Classifier:
     """The classifier of a configuration before training.
 
     Args:
         config: its sections `backbone` and `head`, and its seeds, are used.
-        class_names: names of the classes of the dataset.
-        num_classes: number of class vectors; with instance labels, the number of training images.
-        image_size: side of the images in pixels.
+        settings: what it comes to on its images; the names and number of the classes and the image size are used.
         drawn: class vectors (K, D) that a checkpoint holds, instead of drawing them again.
     """
     head = asdict(config.head)
     keys = head.pop("class_keys")
     return build_model(
         config.backbone.name,
-        num_classes=num_classes,
-        image_size=image_size,
+        num_classes=settings.num_classes,
+        image_size=settings.image_size,
         seed=config.train.seed,
         head_seed=config.train.head_seed,
         pretrained=config.backbone.pretrained,
-        class_names=list(class_names) if keys == "name" else None,
+        class_names=list(settings.class_names) if keys == "name" else None,
         drawn=drawn,
         **head,
     )

@@ -481,7 +481,7 @@ def home(tmp_path_factory):
             )
             asked = iter([False] * steps)
             dataset = datasets.from_config(settings)
-            tiny.fit(world / "runs" / name, settings, dataset, stop=lambda asked=asked: next(asked, True))
+            tiny.fit(world / "runs" / name, settings, dataset, should_stop=lambda asked=asked: next(asked, True))
     world.rename(root / "template")
     HOME.world, HOME.template = world, root / "template"
     return HOME

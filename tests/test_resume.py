@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from randhead import cli
-from randhead.cli import _training
+from randhead.cli.progress import TrainingDisplay
 from randhead.datasets import _files
 from randhead.runs import Run, checkpoint
 
@@ -32,7 +32,7 @@ def world(tmp_path, monkeypatch):
 
 def train(monkeypatch, name, *options, signals=()):
     """The exit code of a training in this process that is sent `signals`: pairs of an event's number and a signal."""
-    show, count = _training._Display.event, 0
+    show, count = TrainingDisplay.event, 0
 
     def event(self, what):
         nonlocal count
@@ -43,7 +43,7 @@ def train(monkeypatch, name, *options, signals=()):
                 os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_training._Display, "event", event)
+        patch.setattr(TrainingDisplay, "event", event)
         patch.setattr(sys, "argv", ["randhead", *TRAIN, "--name", name, *options])
         try:
             cli.main()
@@ -64,7 +64,7 @@ def test_a_signal_saves_the_step_and_the_same_command_goes_on(world, monkeypatch
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert train(monkeypatch, "stopped", signals=[(moment, number)]) == code
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command resumes it" in capsys.readouterr().err
     run = Run(world / "runs" / "stopped")
     assert run.summary() is None
     steps = {1: 0, 3: 1, 4: 2, 5: 3, 6: 3, 9: 6}[moment]
@@ -109,7 +109,7 @@ def test_a_signal_while_images_are_decoded_ends_at_once_and_leaves_nothing(
 
 def test_a_second_ctrl_c_ends_at_once(world, monkeypatch, capsys):
     assert train(monkeypatch, "stopped", signals=[(4, signal.SIGINT), (4, signal.SIGINT)]) == 130
-    assert "the same command goes on" not in capsys.readouterr().err
+    assert "the same command resumes" not in capsys.readouterr().err
     assert checkpoint.saved_steps(Run(world / "runs" / "stopped").checkpoints) == []  # nothing was saved for it
     assert train(monkeypatch, "stopped") == 0
 
@@ -162,7 +162,7 @@ def test_a_process_that_is_told_to_end_does_so_with_its_code(world):
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
-        assert "the same command goes on from there" in errors
+        assert "the same command resumes it" in errors
         assert "Traceback" not in errors
 
 

@@ -14,7 +14,8 @@ from randhead import runs
 from randhead.config import parse
 from randhead.errors import DataError, RunError, UsageError
 from randhead.runs import Run, checkpoint, folder
-from randhead.train import state
+from randhead.train import log
+from randhead.train.state import delete_training
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +77,7 @@ def test_another_configuration_is_refused_and_the_difference_named(trained):
     other = config(train__epochs=1, optim__lr=0.7, head__scoring="cosine")
     error = refused(lambda: runs.open_run(trained, "run", other), "optim.lr: 0.05 there, 0.7 here")
     assert "head.scoring: 'dot' there, 'cosine' here" in error.message
-    assert "--fresh" in error.hint
+    assert "fresh=True" in error.hint
 
 
 def test_other_settings_of_the_machine_are_no_other_configuration(trained):
@@ -102,7 +103,7 @@ def test_starting_anew_leaves_nothing_of_the_old_training(trained):
     (run.reports / "deep").mkdir(parents=True)
     (run.reports / "deep" / "evaluate.json").touch()
     (run.path / "README.md").touch()
-    state.start_anew(run)
+    delete_training(run)
     assert list(tree(trained)) == ["last", "run/.lock"]
 
 
@@ -117,7 +118,7 @@ def test_starting_anew_cut_short_still_leaves_a_run(trained, monkeypatch):
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", watched)
-    state.start_anew(run)
+    delete_training(run)
     assert gone[-1] == "config.json"
     assert len(gone) == 5  # a checkpoint, the summary, the model and the log before it
 
@@ -174,9 +175,9 @@ def test_a_damaged_summary_is_refused_by_name(trained, content):
 def test_the_log_is_cut_to_the_finished_epochs_whatever_is_in_it(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"epoch": 1}\n{"epoch": 2}\n{"epoch": 3}\n\xff\n[1]\n{"epo')
-    state.truncate_log(path, 2)
+    log.truncate(path, 2)
     assert path.read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
-    state.truncate_log(tmp_path / "nothing", 2)
+    log.truncate(tmp_path / "nothing", 2)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -197,15 +198,15 @@ def test_the_log_is_cut_to_the_finished_epochs_whatever_is_in_it(tmp_path):
 def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
     summary = fit(tmp_path / "run", config(train__epochs=1, **head), images)[-1].summary
     loaded = runs.load("run", root=tmp_path, device="cpu")
-    assert loaded.weights_sha256 == summary["weights_sha256"]
-    assert checkpoint.state_sha256(loaded.model.state_dict()) == summary["weights_sha256"]
+    assert loaded.weights_sha256 == summary.weights_sha256
+    assert checkpoint.state_sha256(loaded.model.state_dict()) == summary.weights_sha256
     assert not loaded.model.training
     batch = next(images.splits["test"].images.batches(torch.arange(4), 4))
     assert loaded.model(loaded.preprocess.prepare(batch)).shape == (4, 10)
 
 
 def test_a_run_that_is_not_finished_has_no_model_to_load(tmp_path, images):
-    fit(tmp_path / "run", config(), images, stop=lambda: True)
+    fit(tmp_path / "run", config(), images, should_stop=lambda: True)
     assert "resumes" in refused(lambda: runs.load("run", root=tmp_path), "no trained model yet").hint
 
 

@@ -7,10 +7,11 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from randhead import model as models
 from randhead import runs
+from randhead.config.resolved import ResolvedSettings
 from randhead.errors import RunError, UsageError
 from randhead.evaluation import features
 from randhead.train import tasks
-from randhead.train.warm_start import take_over
+from randhead.train.warm_start import init_from_run
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_instance_runs_are_judged_by_scikit_learns_nearest_neighbours(instance_r
     judge = KNeighborsClassifier(1).fit(embedded["train"], labels["train"])
     assert found["knn_1"] == pytest.approx(judge.score(embedded["test"], labels["test"]))
     assert (found["n"], found["nll"], found["ece"]) == (20, None, None)
-    assert found == runs.Run(instance_run).summary()["test"]
+    assert found == runs.Run(instance_run).summary().test
 
 
 def test_labels_never_seen_in_training_decide_nothing_but_the_judgement(tmp_path, instance_run):
@@ -64,7 +65,8 @@ def test_instance_labels_cannot_be_keyed_by_name():
 
 def initial(names, **changes):
     """A model before training, for these classes."""
-    return models.from_config(tiny.config(**changes), class_names=names, num_classes=len(names), image_size=8)
+    settings = ResolvedSettings(tuple(names), len(names), 8, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return models.from_config(tiny.config(**changes), settings)
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -74,7 +76,7 @@ def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(tmp_path,
     old = runs.load(str(tmp_path / "old"))
     names = ("new", *reversed(images.class_names))
     model = initial(names, head__class_keys="name", head__trainable=learned)
-    take_over(model, names, old)
+    init_from_run(model, names, old)
     moved = model.head.class_vectors()[1:].flip(0)
     assert moved.equal(old.model.head.class_vectors())
     ours, theirs = model.backbone.state_dict(), old.model.backbone.state_dict()
@@ -88,10 +90,10 @@ def test_training_on_is_refused_where_a_vector_would_move(tmp_path):
     names = tuple(reversed(images.class_names))
     model = initial(names)
     with pytest.raises(UsageError, match="would get another vector"):
-        take_over(model, names, old)
+        init_from_run(model, names, old)
     other = initial(names, backbone__name="resnet18")
     with pytest.raises(RunError, match="encoder"):
-        take_over(other, names, old)
+        init_from_run(other, names, old)
 
 
 def test_training_on_starts_from_what_was_learned(tmp_path):

@@ -14,7 +14,10 @@ from randhead.datasets import Dataset, Split, TensorImages
 from randhead.errors import DivergedError, RunError, UsageError
 from randhead.evaluation import classification
 from randhead.runs import Run, checkpoint
-from randhead.train import events, loop, resolve
+from randhead.train import events, fit_events
+from randhead.train.loop import Trainer
+from randhead.train.resolve import resolve_settings
+from randhead.train.step import Stepper
 
 PATH = "run"
 
@@ -71,19 +74,19 @@ def test_events_come_in_order_and_count_every_step_and_epoch(tmp_path, images):
 
 def test_training_learns_what_it_is_shown(tmp_path):
     happened = fit(tmp_path / PATH, config(train__epochs=8), digits(train=160, val=60, test=60))
-    assert happened[-1].summary["test"]["accuracy"] > 0.5  # chance is 0.1
+    assert happened[-1].summary.test["accuracy"] > 0.5  # chance is 0.1
 
 
 def test_what_a_run_leaves_agrees_with_itself(tmp_path, images):
     summary = fit(tmp_path / PATH, config(), images)[-1].summary
     run = Run(tmp_path / PATH)
-    assert json.loads(run.summary_path.read_text()) == summary
+    assert json.loads(run.summary_path.read_text()) == summary.to_json()
     loaded = runs.load(PATH, root=tmp_path, device="cpu")
-    assert loaded.weights_sha256 == summary["weights_sha256"]
+    assert loaded.weights_sha256 == summary.weights_sha256
     again = classification.evaluate(loaded.model, images.splits["test"], loaded.preprocess)
-    assert again == summary["test"]
+    assert again == summary.test
     val = classification.quick_figures(loaded.model, images.splits["val"], loaded.preprocess)
-    assert {key: val[key] for key in ("accuracy", "nll")} == summary["val"]
+    assert {key: val[key] for key in ("accuracy", "nll")} == summary.val
     assert loaded.class_names == images.class_names
     assert run.config() == config()
 
@@ -123,11 +126,11 @@ def test_class_vectors_move_only_where_they_are_learned(tmp_path, images, learne
 
 
 def test_every_image_is_seen_once_an_epoch_in_another_order_each_time(tmp_path, images):
-    trainer = loop._Trainer(config(data__crop_padding=0), images, Run(tmp_path / PATH), lambda: False)
+    trainer = Trainer(config(data__crop_padding=0), images, Run(tmp_path / PATH), lambda: False)
     split, orders = images.splits["train"], []
     pixels = next(split.images.batches(torch.arange(40), 40)).flatten(1)
     for epoch in (0, 1):
-        batches = list(trainer._batches(epoch, 0))
+        batches = list(trainer.batches(epoch, 0))
         assert [len(labels) for _, labels in batches] == [16, 16, 8]
         seen = torch.cat([batch for batch, _ in batches]).flatten(1)
         order = [int((pixels == row).all(dim=1).nonzero()[0]) for row in seen]
@@ -138,10 +141,10 @@ def test_every_image_is_seen_once_an_epoch_in_another_order_each_time(tmp_path, 
 
 
 def test_an_epoch_can_begin_at_any_batch(tmp_path, images):
-    trainer = loop._Trainer(config(), images, Run(tmp_path / PATH), lambda: False)
-    whole = list(trainer._batches(1, 0))
+    trainer = Trainer(config(), images, Run(tmp_path / PATH), lambda: False)
+    whole = list(trainer.batches(1, 0))
     for done in range(4):
-        rest = list(trainer._batches(1, done))
+        rest = list(trainer.batches(1, done))
         assert len(rest) == 3 - done
         for (ours, our_labels), (theirs, labels) in zip(rest, whole[done:], strict=True):
             assert ours.equal(theirs)
@@ -150,9 +153,9 @@ def test_an_epoch_can_begin_at_any_batch(tmp_path, images):
 
 @pytest.mark.parametrize(("count", "sizes"), [(32, [16, 16]), (33, [16, 16]), (34, [16, 16, 2]), (5, [5])])
 def test_only_a_last_batch_of_one_image_is_left_out(tmp_path, count, sizes):
-    trainer = loop._Trainer(config(), digits(train=count), Run(tmp_path / PATH), lambda: False)
-    assert [len(labels) for _, labels in trainer._batches(0, 0)] == sizes
-    assert trainer.batches_an_epoch == len(sizes)
+    trainer = Trainer(config(), digits(train=count), Run(tmp_path / PATH), lambda: False)
+    assert [len(labels) for _, labels in trainer.batches(0, 0)] == sizes
+    assert trainer.batches_per_epoch == len(sizes)
 
 
 def test_files_that_are_streamed_train_the_same_weights_as_files_in_memory(tmp_path):
@@ -183,11 +186,11 @@ def test_two_accumulated_batches_are_one_batch_of_twice_the_size(tmp_path, image
 
 @pytest.mark.usefixtures("plain")
 def test_label_smoothing_is_torchs(tmp_path, images):
-    trainer = loop._Trainer(config(optim__label_smoothing=0.2), images, Run(tmp_path / PATH), lambda: False)
-    batch, labels = next(trainer._batches(0, 0))
+    trainer = Trainer(config(optim__label_smoothing=0.2), images, Run(tmp_path / PATH), lambda: False)
+    batch, labels = next(trainer.batches(0, 0))
     logits = trainer.model(trainer.preprocess.prepare(batch))
     expected = F.cross_entropy(logits, labels, label_smoothing=0.2)
-    assert trainer._loss(batch, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert trainer.stepper.loss(batch, labels).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.usefixtures("plain")
@@ -197,11 +200,11 @@ def test_clipping_bounds_the_gradient_and_leaves_a_small_one_alone(tmp_path, ima
     settings = config(
         optim__clip_norm=clip, optim__lr=lr, optim__momentum=0, optim__weight_decay=0, optim__schedule="constant"
     )
-    trainer = loop._Trainer(settings, images, Run(tmp_path / PATH), lambda: False)
-    batch = next(trainer._batches(0, 0))
+    trainer = Trainer(settings, images, Run(tmp_path / PATH), lambda: False)
+    batch = next(trainer.batches(0, 0))
     gain = trainer.model.backbone.gain
     before = gain.detach().clone()
-    (whole,) = torch.autograd.grad(trainer._loss(*batch), [gain])
+    (whole,) = torch.autograd.grad(trainer.stepper.loss(*batch), [gain])
     trainer._step([batch])
     moved = (before - gain.detach()).norm().item() / lr
     assert moved == pytest.approx(min(clip, whole.norm().item()), rel=2e-3)
@@ -237,8 +240,8 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path, images, monkeypatch, f
     monkeypatch.setattr(classification, "quick_figures", quick_figures)
     happened = fit(tmp_path / PATH, config(train__epochs=3), images)
     summary = happened[-1].summary
-    assert summary["selected"]["epoch"] == selected
-    assert summary["weights_sha256"] == states[selected]
+    assert summary.selected.epoch == selected
+    assert summary.weights_sha256 == states[selected]
     assert len(set(states.values())) == 3
     assert [event.epoch for event in of(events.EpochDone, happened) if event.best][-1] == selected
 
@@ -262,16 +265,16 @@ def test_the_test_split_is_read_once_at_the_end(tmp_path, images, monkeypatch):
 def test_a_loss_that_is_no_number_stops_before_its_step_and_the_last_checkpoint_is_finite(
     tmp_path, images, monkeypatch
 ):
-    right = loop._Trainer._loss
+    right = Stepper.backward
 
-    def poisoned(self, batch, labels):
-        loss = right(self, batch, labels)
-        return loss * float("nan") if self.progress.step == 4 else loss
+    def poisoned(self, batches, step):
+        loss = right(self, batches, step)
+        return loss * float("nan") if step == 4 else loss
 
     settings = config(machine__checkpoint_minutes=0)
     words = "the loss is nan in step 5 of 6; the last checkpoint is of step 4"
     with monkeypatch.context() as patch, pytest.raises(DivergedError, match=words) as caught:
-        patch.setattr(loop._Trainer, "_loss", poisoned)
+        patch.setattr(Stepper, "backward", poisoned)
         fit(tmp_path / PATH, settings, images)
     assert caught.value.exit_code == 5
     assert "optim.lr" in caught.value.hint
@@ -296,7 +299,7 @@ def test_a_learning_rate_that_is_far_too_high_ends_as_diverged_and_saves_nothing
 def test_validation_figures_that_are_not_finite_end_as_diverged_and_are_not_logged(tmp_path, images, monkeypatch):
     bad = {"accuracy": 0.1, "nll": float("nan")}
     monkeypatch.setattr(classification, "quick_figures", lambda *args, **options: bad)
-    with pytest.raises(DivergedError, match="validation figures are not finite after step 3"):
+    with pytest.raises(DivergedError, match="validation metrics are not finite after step 3"):
         fit(tmp_path / PATH, config(), images)
     assert not (tmp_path / PATH / "metrics.jsonl").exists()
 
@@ -308,7 +311,7 @@ def interrupted(folder, settings, images, every):
     """Train with a stop after every `every` steps, each time begun again as by a new process."""
     for _ in range(100):
         asked = iter([False] * every)
-        happened = fit(folder, settings, images, stop=lambda asked=asked: next(asked, True))
+        happened = fit(folder, settings, images, should_stop=lambda asked=asked: next(asked, True))
         if isinstance(happened[-1], events.Finished):
             return happened[-1].summary
         assert isinstance(happened[-1], events.Stopped)
@@ -329,8 +332,8 @@ def test_a_run_stopped_again_and_again_equals_one_that_was_not(tmp_path, images,
     settings = config(**VARIANTS[variant])
     whole = fit(tmp_path / "whole", settings, images)[-1].summary
     parts = interrupted(tmp_path / "parts", settings, images, every)
-    assert parts["weights_sha256"] == whole["weights_sha256"]
-    assert parts["test"] == whole["test"]
+    assert parts.weights_sha256 == whole.weights_sha256
+    assert parts.test == whole.test
     assert log(tmp_path / "parts") == log(tmp_path / "whole")
 
 
@@ -345,7 +348,7 @@ def test_dropout_too_is_the_same_after_a_resume(tmp_path, images, monkeypatch):
     monkeypatch.setattr("randhead.backbones.build", lambda name, image_size, pretrained: Dropping())
     whole = fit(tmp_path / "whole", config(optim__lr=0.001), images)[-1].summary
     parts = interrupted(tmp_path / "parts", config(optim__lr=0.001), images, 1)
-    assert parts["weights_sha256"] == whole["weights_sha256"]
+    assert parts.weights_sha256 == whole.weights_sha256
 
 
 def test_an_end_after_any_event_leaves_what_a_new_start_needs(tmp_path, images):
@@ -354,12 +357,12 @@ def test_an_end_after_any_event_leaves_what_a_new_start_needs(tmp_path, images):
     happened = fit(tmp_path / "whole", settings, images)
     for moment in range(1, len(happened)):
         folder = tmp_path / str(moment)
-        steps = loop.fit(settings, images, Run(folder))
+        steps = fit_events(settings, images, Run(folder))
         for _ in range(moment):
             next(steps)
         steps.close()
         again = fit(folder, settings, images)[-1].summary
-        assert again["weights_sha256"] == happened[-1].summary["weights_sha256"]
+        assert again.weights_sha256 == happened[-1].summary.weights_sha256
         assert log(folder) == log(tmp_path / "whole")
 
 
@@ -378,7 +381,7 @@ def damage(path):
 
 def stopped(folder, settings, images, after):
     asked = iter([False] * after)
-    return fit(folder, settings, images, stop=lambda: next(asked, True))
+    return fit(folder, settings, images, should_stop=lambda: next(asked, True))
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, images):
@@ -391,7 +394,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, ima
     happened = fit(tmp_path / PATH, settings, images)
     assert any("step-00000004" in event.message and "damaged" in event.message for event in of(events.Warned, happened))
     assert of(events.Started, happened)[0].step == 3
-    assert happened[-1].summary["weights_sha256"] == whole["weights_sha256"]
+    assert happened[-1].summary.weights_sha256 == whole.weights_sha256
     assert log(tmp_path / PATH) == log(tmp_path / "whole")
 
 
@@ -415,7 +418,7 @@ def test_without_any_sound_checkpoint_nothing_is_trained_over_them(tmp_path, ima
     before = tree(folder)
     with pytest.raises(RunError, match="no checkpoint can be used") as caught:
         fit(tmp_path / PATH, settings, images)
-    assert "--fresh" in caught.value.hint
+    assert "fresh=True" in caught.value.hint
     assert tree(folder) == before
 
 
@@ -431,7 +434,7 @@ def test_a_checkpoint_of_images_that_have_changed_is_refused(tmp_path, images):
     stopped(tmp_path / PATH, config(), images, 3)
     happened = []
     with pytest.raises(RunError, match="no checkpoint can be used"):
-        for event in loop.fit(config(), digits(train=41), Run(tmp_path / PATH)):
+        for event in fit_events(config(), digits(train=41), Run(tmp_path / PATH)):
             happened.append(event)
     assert "other images" in of(events.Warned, happened)[0].message
 
@@ -457,7 +460,7 @@ def test_a_stop_before_the_first_step_and_in_the_last_evaluation_are_stops_too(t
 
 
 def test_a_folder_can_be_trained_by_one_process_at_a_time(tmp_path, images):
-    first = loop.fit(config(), images, Run(tmp_path / PATH))
+    first = fit_events(config(), images, Run(tmp_path / PATH))
     next(first)
     with pytest.raises(RunError, match="being trained by another process"):
         fit(tmp_path / PATH, config(), images)
@@ -479,7 +482,7 @@ def test_a_full_disk_ends_the_training_and_the_older_checkpoint_goes_on(tmp_path
         patch.setattr(checkpoint, "save_file", full)
         fit(tmp_path / PATH, settings, images)
     assert checkpoint.saved_steps(Run(tmp_path / PATH).checkpoints) == [2, 3]
-    assert fit(tmp_path / PATH, settings, images)[-1].summary["weights_sha256"] == whole["weights_sha256"]
+    assert fit(tmp_path / PATH, settings, images)[-1].summary.weights_sha256 == whole.weights_sha256
 
 
 def test_what_cannot_be_built_leaves_no_folder(tmp_path, images):
@@ -493,30 +496,30 @@ def test_what_cannot_be_built_leaves_no_folder(tmp_path, images):
 
 
 def test_sizes_and_variation_follow_the_images_unless_they_are_set(images):
-    found = resolve.resolve(config(), images)
-    assert (found["image_size"], found["crop_padding"], found["flip"]) == (8, 1, False)
-    assert found["images"] == {"train": 40, "val": 20, "test": 20}
-    found = resolve.resolve(config(data__crop_padding=3, data__flip=True), images)
-    assert (found["crop_padding"], found["flip"]) == (3, True)
+    found = resolve_settings(config(), images)
+    assert (found.image_size, found.crop_padding, found.flip) == (8, 1, False)
+    assert found.images == {"train": 40, "val": 20, "test": 20}
+    found = resolve_settings(config(data__crop_padding=3, data__flip=True), images)
+    assert (found.crop_padding, found.flip) == (3, True)
 
 
 def test_normalisation_is_of_the_training_images_of_pretrained_weights_or_half(images):
     pixels = next(images.splits["train"].images.batches(torch.arange(40), 40)).double() / 255
-    found = resolve.resolve(config(), images)
-    assert found["mean"] == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist(), rel=1e-6)
-    assert found["std"] == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-6)
-    assert resolve.resolve(config(data__normalise="half"), images)["mean"] == [0.5] * 3
-    assert resolve.resolve(config(backbone__pretrained=True), images)["mean"][0] == 0.485
+    found = resolve_settings(config(), images)
+    assert found.mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist(), rel=1e-6)
+    assert found.std == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-6)
+    assert resolve_settings(config(data__normalise="half"), images).mean == (0.5,) * 3
+    assert resolve_settings(config(backbone__pretrained=True), images).mean[0] == 0.485
 
 
 def test_one_class_is_refused(images):
     alone = Dataset("alone", ("cat",), images.splits, 8)
     with pytest.raises(UsageError, match="1 class"):
-        resolve.resolve(config(), alone)
+        resolve_settings(config(), alone)
 
 
 def test_images_of_one_value_can_be_normalised():
     split = Split(TensorImages(torch.full((4, 3, 8, 8), 7, dtype=torch.uint8), torch.arange(4)), torch.arange(4) % 2)
     flat = Dataset("flat", ("a", "b"), {"train": split, "val": split, "test": split}, 8)
-    assert all(value > 0 for value in resolve.resolve(config(), flat)["std"])
+    assert all(value > 0 for value in resolve_settings(config(), flat).std)
     assert datasets.channel_statistics(split.images)[0].tolist() == pytest.approx([7 / 255] * 3)

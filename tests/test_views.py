@@ -15,7 +15,8 @@ from randhead import rng, runs
 from randhead.augment import views
 from randhead.config import parse
 from randhead.errors import UsageError
-from randhead.train import batches, resolve
+from randhead.train import batches
+from randhead.train.resolve import resolve_settings
 
 IDS = torch.arange(300)
 PLAIN = (1.0, 1.0, 1.0, 0.0)
@@ -176,7 +177,7 @@ def test_colours_flips_and_greys_are_drawn_as_often_as_they_should():
     ],
 )
 def test_instances_are_seen_in_views_and_classes_in_crops_unless_told_otherwise(chosen, found):
-    assert resolve.resolve(parse.build(chosen), tiny.digits())["augment"] == found
+    assert resolve_settings(parse.build(chosen), tiny.digits()).augment == found
 
 
 def test_padding_is_refused_for_views():
@@ -190,7 +191,7 @@ def seen(size, first=0):
     found = batches.of_epoch(
         dataset.splits["train"],
         torch.arange(40),
-        resolve.resolve(config, dataset),
+        resolve_settings(config, dataset),
         config.train,
         epoch=1,
         first=first,
@@ -212,9 +213,9 @@ def test_a_stopped_training_on_views_ends_with_the_same_weights(tmp_path):
     config = tiny.config(data__labels="instance", head__scoring="cosine", head__neck="linear")
     tiny.fit(tmp_path / "whole", config, tiny.digits())
     asked = iter([False] * 4 + [True] * 100)
-    tiny.fit(tmp_path / "parts", config, tiny.digits(), stop=lambda: next(asked))
+    tiny.fit(tmp_path / "parts", config, tiny.digits(), should_stop=lambda: next(asked))
     tiny.fit(tmp_path / "parts", config, tiny.digits())
-    ends = [runs.Run(tmp_path / name).summary()["weights_sha256"] for name in ("whole", "parts")]
+    ends = [runs.Run(tmp_path / name).summary().weights_sha256 for name in ("whole", "parts")]
     assert ends[0] == ends[1]
 
 

@@ -9,7 +9,7 @@ from randhead import datasets
 from randhead.config import parse
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.runs import Run
-from randhead.train import loop
+from randhead.train import fit_events
 
 SETTINGS = {
     "train.epochs": 2,
@@ -38,7 +38,7 @@ def digits(train=40, val=20, test=20):
 
 def fit(folder, configuration, dataset, **options):
     """All events of a training in a folder."""
-    return list(loop.fit(configuration, dataset, Run(folder), **options))
+    return list(fit_events(configuration, dataset, Run(folder), **options))
 
 
 def log(folder):

@@ -9,7 +9,7 @@ from tiny import config, image_folder
 from randhead import cli, datasets
 from randhead.analyses import similarity
 from randhead.runs import Run
-from randhead.train import loop
+from randhead.train import fit_events
 
 PERMUTATIONS = 19  # of Mantel's test, for which 999 take most of a test's time
 NAMES = ("cat", "dog", "eel", "fox")
@@ -27,7 +27,7 @@ def quick():
 def train(root, name, data, **changes):
     """A run folder in `root`, trained for two epochs on a folder of images."""
     settings = config(data__name=str(data), data__validation=0.2, **changes)
-    list(loop.fit(settings, datasets.from_config(settings), Run(root / name)))
+    list(fit_events(settings, datasets.from_config(settings), Run(root / name)))
     return root / name
 
 

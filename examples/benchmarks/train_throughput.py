@@ -35,7 +35,7 @@ from randhead.config import parse
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.device import device_name, resolve_dtype, versions
 from randhead.runs import Run
-from randhead.train import loop
+from randhead.train.loop import Trainer
 
 CLASSES = 10
 WARM_UP = 1  # steps
@@ -102,9 +102,9 @@ def ours(size: int, batch: int, steps: int, device: torch.device, folder: Path, 
             "machine.compile": compiled,
         }
     )
-    trainer = loop._Trainer(config, dataset, Run(folder), lambda: False)
+    trainer = Trainer(config, dataset, Run(folder), lambda: False)
     trainer.saved_at = time.monotonic() + 1e9  # no checkpoints: they are measured elsewhere
-    for _ in trainer._steps():
+    for _ in trainer.steps():
         yield
 
 

@@ -23,8 +23,8 @@ def list_runs(runs: RunsOption = Path("runs"), json: JsonOption = False) -> None
             continue
         saved = steps.saved_steps(run.checkpoints)
         state = "finished" if summary else f"stopped after step {saved[-1]}" if saved else "not begun"
-        test = summary["test"]["accuracy"] if summary else None
-        val = summary["val"]["accuracy"] if summary else None
+        test = summary.test["accuracy"] if summary else None
+        val = summary.val["accuracy"] if summary else None
         lines.append({"run": run.name, "state": state, "test": {"accuracy": test}, "val": {"accuracy": val}})
         figures = [percent(value).removesuffix(" %") for value in (test, val)]
         rows.append([f"{'*' if run.name == latest else ' '} {run.name}", state, *figures])

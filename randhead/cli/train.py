@@ -1,7 +1,7 @@
 """randhead train: fit a classifier and keep it in a run folder."""
 
 import inspect
-from itertools import chain
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,52 +117,38 @@ def list_settings(output: "Output") -> None:
 
 def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -> None:
     """Train, show how it goes, and exit with the code of what happened."""
-    from randhead import datasets, runs
+    from randhead import train
     from randhead.cli.output import shown
     from randhead.cli.progress import TrainingDisplay
     from randhead.cli.signals import GracefulStop
-    from randhead.device import resolve_device
-    from randhead.report import card
-    from randhead.train import loop
+    from randhead.errors import StopRequested
+    from randhead.train import events
 
-    summary = None if fresh else run.summary()
-    if summary is not None:
+    stop, display = GracefulStop(), TrainingDisplay(output, config)
+    with ExitStack() as signals:
+
+        def on_event(event: events.Event) -> None:
+            if isinstance(event, events.Started):  # before it there is nothing to save: a signal ends the command
+                signals.enter_context(stop)
+            display.event(event)
+
+        try:
+            with display:
+                summary = train.fit(
+                    config,
+                    root=run.path.parent,
+                    name=run.name,
+                    fresh=fresh,
+                    on_event=on_event,
+                    should_stop=stop,
+                    warn=output.warn,
+                    progress=display.reading,
+                )
+        except StopRequested:
+            output.note(f"saved in {shown(run.path)}; the same command resumes it")
+            raise typer.Exit(stop.exit_code) from None
+    if not display.started:
         output.note(f"{shown(run.path)} is finished; --fresh trains it again")
-        runs.set_last(run)
-        if not (run.path / "README.md").exists():  # it was killed just before
-            card.write(run, config, summary)
-        show_summary(output, run, summary)
-        return
-    should_stop = GracefulStop()
-    with output.progress("reading images") as progress:
-        dataset = datasets.from_config(config, device=resolve_device(config.machine.device), progress=progress)
-    with TrainingDisplay(output, config) as display:
-        events = loop.fit(config, dataset, run, fresh=fresh, stop=should_stop)
-        started = next(events)  # up to here there is nothing to save, and a signal ends the command at once
-        with should_stop:
-            for event in chain([started], events):
-                display.event(event)
-    if display.summary is None:
-        output.note(f"saved in {shown(run.path)}; the same command resumes it")
-        raise typer.Exit(should_stop.exit_code)
-    card.write(run, config, display.summary)
-    show_summary(output, run, display.summary)
-
-
-def show_summary(output: "Output", run: "Run", summary: dict[str, Any]) -> None:
-    """The result of a training, for a person or as JSON."""
-    from randhead.cli.output import nats, percent, shown
-
-    test, val = summary["test"], summary["val"]
-    error = f"+- {100 * test['accuracy_standard_error']:.2f}"
-    judges = ", by 20 nearest training images" if "knn_20" in test else ""
-    rows = [
-        ["test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}{judges}"],
-        ["test NLL", nats(test["nll"]), ""],
-        ["test ECE", percent(test["ece"]), "15 bins of equal width"],
-        ["val accuracy", percent(val["accuracy"]), f"selected epoch {summary['selected']['epoch']}"],
-        ["training", f"{summary['seconds']:.1f} s", f"{summary['images_per_second']:,.0f} images/s"],
-    ]
-    output.table("", ["metric", "value", ""], [row for row in rows if row[1]])
+    output.tables(summary.tables())
     output.say(f"\nrun    {shown(run.path)}\nnext   randhead eval")
-    output.result({**summary, "path": str(run.path)})
+    output.result({**summary.to_json(), "path": str(run.path)})

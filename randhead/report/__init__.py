@@ -1,1 +1,1 @@
-"""Pictures, pages and cards made from figures."""
+"""Pictures and pages made from results."""

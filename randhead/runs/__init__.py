@@ -10,6 +10,7 @@ from randhead.runs.folder import (
     Run,
     all_runs,
     default_name,
+    describe,
     find,
     last,
     locked,
@@ -18,6 +19,7 @@ from randhead.runs.folder import (
     slug,
     write_config,
 )
+from randhead.runs.summary import SelectedEpoch, TrainingSummary
 
 if TYPE_CHECKING:
     from randhead.runs.loaded import LoadedRun, load
@@ -26,8 +28,11 @@ __all__ = [
     "ROOT",
     "LoadedRun",
     "Run",
+    "SelectedEpoch",
+    "TrainingSummary",
     "all_runs",
     "default_name",
+    "describe",
     "find",
     "last",
     "load",

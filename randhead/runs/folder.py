@@ -5,18 +5,21 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from randhead import registry
 from randhead.config import Config, parse
+from randhead.config.resolved import ResolvedSettings
 from randhead.errors import RandheadError, RunError, UsageError
 from randhead.files import atomic_write, write_json
+from randhead.runs.summary import TrainingSummary
 
 ROOT = Path("runs")
 LAST = "last"  # a file in the root that holds the name of the latest run
+TRAIN_AGAIN = "train it again with `fresh=True`"
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 
 
@@ -57,6 +60,11 @@ class Run:
         return self.path / "summary.json"
 
     @property
+    def card_path(self) -> Path:
+        """The model card, for people."""
+        return self.path / "README.md"
+
+    @property
     def reports(self) -> Path:
         """What evaluate, corrupt-test and analyze leave."""
         return self.path / "reports"
@@ -73,16 +81,20 @@ class Run:
             return parse.build(parse.unnest(content["config"]))
         except (KeyError, AttributeError, TypeError, RandheadError) as error:
             reason = error.message if isinstance(error, RandheadError) else "no configuration in it"
-            raise RunError(f"{self.config_path}: {reason}", hint="train again with --fresh") from None
+            raise RunError(f"{self.config_path}: {reason}", hint=TRAIN_AGAIN) from None
 
-    def summary(self) -> dict[str, Any] | None:
-        """The final figures, or None where the run is not finished.  Raises RunError where they cannot be read."""
+    def summary(self) -> TrainingSummary | None:
+        """The result of the training, or None if it is not finished.
+
+        Raises:
+            RunError: if it cannot be read.
+        """
         if not self.summary_path.exists():
             return None
-        content = _read_json(self.summary_path)
-        if not all(isinstance(content.get(key), dict) for key in ("test", "val", "selected")):
-            raise RunError(f"{self.summary_path}: not what randhead writes", hint="train again with --fresh")
-        return content
+        try:
+            return TrainingSummary.from_json(_read_json(self.summary_path), self.path)
+        except (KeyError, TypeError, AttributeError):
+            raise RunError(f"{self.summary_path}: not what randhead writes", hint=TRAIN_AGAIN) from None
 
 
 def default_name(config: Config) -> str:
@@ -109,10 +121,10 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
         if different:
             raise RunError(
                 f"{run.path} holds a run with another configuration: {'; '.join(different)}",
-                hint="use another --name, or --fresh to replace that run",
+                hint="use another `name`, or `fresh=True` to replace that run",
             )
     elif run.path.exists() and any(not file.name.startswith(".") for file in run.path.iterdir()):
-        raise RunError(f"{run.path} exists and is not a run", hint="use another --name or --out")
+        raise RunError(f"{run.path} exists and is not a run", hint="use another `name` or `root`")
     return run
 
 
@@ -179,14 +191,16 @@ def locked(run: Run) -> Iterator[None]:
         yield
 
 
-def write_config(run: Run, config: Config, resolved: Mapping[str, Any]) -> None:
-    """Write config.json: the configuration, what it came to on this data, and the versions."""
+def describe(config: Config, settings: ResolvedSettings) -> dict[str, Any]:
+    """What config.json and every checkpoint say: the configuration, what it came to on its images, the versions."""
     from randhead.device import versions  # imports torch, which reading and listing runs need not wait for
 
-    write_json(
-        run.config_path,
-        {"config": parse.nest(config), "resolved": dict(resolved), "versions": versions()},
-    )
+    return {"config": parse.nest(config), "resolved": settings.to_json(), "versions": versions()}
+
+
+def write_config(run: Run, config: Config, settings: ResolvedSettings) -> None:
+    """Write config.json."""
+    write_json(run.config_path, describe(config, settings))
 
 
 def slug(text: str) -> str:
@@ -203,7 +217,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error})", hint="train again with --fresh") from None
+        raise RunError(f"{path}: cannot be read ({error})", hint=TRAIN_AGAIN) from None
     if not isinstance(content, dict):
-        raise RunError(f"{path}: not what randhead writes", hint="train again with --fresh")
+        raise RunError(f"{path}: not what randhead writes", hint=TRAIN_AGAIN)
     return content

@@ -3,22 +3,21 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from randhead import datasets, model
 from randhead.config import Config, parse
+from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Dataset
 from randhead.device import resolve_device
 from randhead.errors import DataError, RunError, UsageError
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import checkpoint
-from randhead.runs.folder import ROOT, Run, find
-
-TRAIN_AGAIN = "train it again with `fresh=True`"
+from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, find
+from randhead.runs.summary import SelectedEpoch
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class LoadedRun:
     preprocess: Preprocess
     class_names: tuple[str, ...]
     image_size: int
-    selected: dict[str, Any]  # epoch, val accuracy and NLL of the weights
+    selected: SelectedEpoch
     weights_sha256: str
 
     def dataset(
@@ -105,35 +104,33 @@ def load(
         hint = "let it finish: the same `randhead train` resumes it"
         raise RunError(f"{folder.path} has no trained model yet", hint=hint)
     tensors, document = checkpoint.load(folder.model_path)
-    place = resolve_device(device)
+    where = resolve_device(device)
     try:
         config = parse.build(parse.unnest(document["config"]))
-        facts = document["resolved"]
-        classifier = _rebuild(config, facts, tensors)
-        preprocess = Preprocess.of(facts["mean"], facts["std"], precision=config.train.precision, device=place)
+        settings = ResolvedSettings.from_json(document["resolved"])
+        classifier = _rebuild(config, settings, tensors)
+        preprocess = Preprocess.of(settings.mean, settings.std, precision=config.train.precision, device=where)
         return LoadedRun(
             run=folder,
             config=config,
-            model=classifier.to(place).to(memory_format=torch.channels_last).eval(),
+            model=classifier.to(where).to(memory_format=torch.channels_last).eval(),
             preprocess=preprocess,
-            class_names=tuple(facts["class_names"]),
-            image_size=facts["image_size"],
-            selected=document["selected"],
+            class_names=settings.class_names,
+            image_size=settings.image_size,
+            selected=SelectedEpoch.from_json(document["selected"]),
             weights_sha256=checkpoint.state_sha256(tensors),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.model_path}: its description lacks {error}", hint=TRAIN_AGAIN) from None
 
 
-def _rebuild(config: Config, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Classifier:
+def _rebuild(config: Config, settings: ResolvedSettings, tensors: Mapping[str, Tensor]) -> Classifier:
     """The classifier whose state_dict is `tensors`.  Raises RunError if they do not fit its configuration."""
-    names, count = facts["class_names"], facts["num_classes"]
+    names, count = settings.class_names, settings.num_classes
     if config.data.labels == "class" and count != len(names):
         raise RunError(f"{count} class vectors for {len(names)} class names", hint=TRAIN_AGAIN)
     plain = parse.build({**parse.flatten(config), "backbone.pretrained": False})
-    classifier = model.from_config(
-        plain, class_names=names, num_classes=count, image_size=facts["image_size"], drawn=tensors.get("head.vectors")
-    )
+    classifier = model.from_config(plain, settings, drawn=tensors.get("head.vectors"))
     try:
         classifier.load_state_dict(dict(tensors))
     except RuntimeError as error:

@@ -1,15 +1,16 @@
 """What a training reports while it runs."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from randhead.config.resolved import ResolvedSettings
 from randhead.head.preflight_check import Preflight
-from randhead.runs import Run
+from randhead.runs import Run, TrainingSummary
+from randhead.train.log import EpochMetrics
 
 
 @dataclass(frozen=True)
 class Started:
-    """Training begins, or goes on after `step`."""
+    """Training starts, or resumes from `step`."""
 
     run: Run
     step: int
@@ -17,12 +18,12 @@ class Started:
     parameters: int
     device: str
     check: Preflight
-    facts: dict[str, Any]
+    settings: ResolvedSettings
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something the user should know; training goes on."""
+    """Something the user should know; training continues."""
 
     message: str
 
@@ -38,26 +39,26 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """One epoch, with its validation.  `figures` is the line that goes into metrics.jsonl."""
+    """One epoch, with its validation.  `best`: its weights are the selected ones so far."""
 
     epoch: int
     epochs: int
-    figures: dict[str, Any]
+    metrics: EpochMetrics
     best: bool
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """`stop` answered yes: everything up to `step` is saved."""
+    """`should_stop` returned True: everything up to `step` is saved."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The final figures, as summary.json holds them."""
+    """The result of the training, which is also in summary.json."""
 
-    summary: dict[str, Any]
+    summary: TrainingSummary
 
 
 Event = Started | Warned | StepDone | EpochDone | Stopped | Finished

@@ -1,111 +1,140 @@
-"""What a checkpoint of a training holds, and how it is taken up again."""
+"""The state of a training: what a checkpoint holds, and how it is restored."""
 
-import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from randhead.config import parse
-from randhead.errors import DivergedError, RandheadError, RunError
-from randhead.files import atomic_write
-from randhead.runs import Run, checkpoint
+from randhead import runs
+from randhead.config import Config, parse
+from randhead.config.resolved import ResolvedSettings
+from randhead.errors import DivergedError, RunError
+from randhead.runs import Run, SelectedEpoch, checkpoint
+from randhead.runs.folder import TRAIN_AGAIN
+from randhead.train.log import StepMetrics
 
-DATA_FACTS = ("class_names", "image_size", "images")  # what a training on a folder that has changed would meet
+OF_THE_DATA = ("class_names", "image_size", "images")  # what a training on a folder that has changed would not find
 
 
 @dataclass
-class Progress:
-    """How far a training is: with the weights and the optimiser's state, all that a checkpoint keeps."""
+class TrainState:
+    """How far a training is.  With the weights and the optimiser's state, it is all that a checkpoint keeps."""
 
     step: int = 0
     epoch: int = 0  # epochs that are finished and validated
-    loss_sum: float = 0.0  # of the running epoch, over images
-    images: int = 0  # of the running epoch
-    last_step: dict[str, float] = field(default_factory=dict)  # rate and gradients of the last step of an epoch
+    loss_sum: float = 0.0  # of the current epoch, over images
+    images: int = 0  # of the current epoch
+    last_step: StepMetrics | None = None  # of the current epoch, when it was made
     seconds: float = 0.0  # in steps, over all starts of this run
-    best: dict[str, Any] = field(default_factory=dict)  # epoch, accuracy and nll of the selected weights
+    best: SelectedEpoch | None = None
     schedule: dict[str, Any] = field(default_factory=dict)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # of the model after the best epoch, on the CPU
+
+    def selected(self) -> SelectedEpoch:
+        """The best epoch.  Raises RunError for the state of a checkpoint that names none."""
+        if self.best is None:
+            raise RunError("the checkpoint has no best epoch", hint=TRAIN_AGAIN)
+        return self.best
+
+    def end_of_epoch(self) -> StepMetrics:
+        """The metrics of the last step of the epoch.  Raises RunError for the state of a checkpoint without them."""
+        if self.last_step is None:
+            raise RunError("the checkpoint lacks the metrics of its last step", hint=TRAIN_AGAIN)
+        return self.last_step
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, without the weights."""
+        numbers = {name: value for name, value in vars(self).items() if name != "best_weights"}
+        nested = {name: part.to_json() if part else {} for name, part in self._parts().items()}
+        return {**numbers, **nested}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], best_weights: dict[str, Tensor]) -> "TrainState":
+        """The inverse of `to_json`.  Raises KeyError or TypeError for other content."""
+        best, last_step = content["best"], content["last_step"]
+        nested = {
+            "best": SelectedEpoch.from_json(best) if best else None,
+            "last_step": StepMetrics(**last_step) if last_step else None,
+        }
+        return cls(**{**content, **nested}, best_weights=best_weights)
+
+    def _parts(self) -> dict[str, StepMetrics | SelectedEpoch | None]:
+        return {"last_step": self.last_step, "best": self.best}
 
 
-def save(
+def save_state(
     path: Path,
+    state: TrainState,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    best_weights: dict[str, Tensor],
-    progress: Progress,
-    description: dict[str, Any],
+    config: Config,
+    settings: ResolvedSettings,
 ) -> None:
-    """Write a checkpoint.  Raises DivergedError, and writes nothing, where a weight is not a finite number."""
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    if not all(tensor.isfinite().all() for tensor in state.values()):
+    """Write a checkpoint.
+
+    Raises:
+        DivergedError: if a weight is not a finite number; then nothing is written.
+        RunError: if the file cannot be written.
+    """
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise DivergedError(
-            f"the weights are not finite after step {progress.step}",
-            hint="start again with a lower learning rate: --set optim.lr=..., --fresh",
+            f"the weights are not finite after step {state.step}",
+            hint="set `optim.lr` lower and start over with `fresh=True`",
         )
     tensors = {
-        **checkpoint.prefixed(state, "model/"),
-        **checkpoint.prefixed(best_weights, "best/"),
+        **checkpoint.prefixed(weights, "model/"),
+        **checkpoint.prefixed(state.best_weights, "best/"),
         **checkpoint.prefixed(_optimiser_tensors(optimizer), "optim/"),
     }
-    checkpoint.save(path, tensors, {**description, "progress": asdict(progress)})
+    checkpoint.save(path, tensors, {**runs.describe(config, settings), "progress": state.to_json()})
 
 
-def restore(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, description: dict[str, Any]
-) -> tuple[Progress, dict[str, Tensor]]:
-    """Take a checkpoint up into a model and its optimiser; returns the progress and the best weights so far.
+def restore_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: Config, settings: ResolvedSettings
+) -> TrainState:
+    """Restore a model and its optimiser from a checkpoint.
 
-    Raises RunError for a file that is damaged, or was saved under another description: other settings, other images.
+    Returns:
+        The state of the training.
+
+    Raises:
+        RunError: if the file is damaged, or of another training: other settings, other images.
     """
     tensors, document = checkpoint.load(path)
     try:
-        different = _differences(document, description)
+        different = _differences(document, config, settings)
         if different:
             raise RunError(f"{path}: is of another training ({'; '.join(different)})")
-        progress = Progress(**document["progress"])
+        state = TrainState.from_json(document["progress"], checkpoint.select(tensors, "best/"))
         model.load_state_dict(checkpoint.select(tensors, "model/"))
         _restore_optimiser(optimizer, checkpoint.select(tensors, "optim/"))
-    except RandheadError:
-        raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(f"{path}: does not fit this run ({' '.join(str(error).split())})") from None
-    return progress, checkpoint.select(tensors, "best/")
+    return state
 
 
-def truncate_log(path: Path, epochs: int) -> None:
-    """Keep the lines of the epochs that are finished: a kill can leave a later one, or half of one."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            if json.loads(line)["epoch"] <= epochs:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    atomic_write(path, "".join(kept))
+def delete_training(run: Run) -> None:
+    """Delete what a training left in a run folder (`fresh=True`), with the reports and features of its weights.
 
-
-def start_anew(run: Run) -> None:
-    """Delete what a training left in a run folder (`--fresh`).  Reports and features of the old weights go as well.
-
-    The configuration goes last: a folder in which this was cut short is still known as a run.
+    The configuration goes last: a folder in which this was cut short is still recognised as a run.
     """
     for folder in (run.checkpoints, run.reports, run.features):
         for file in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
             file.rmdir() if file.is_dir() else file.unlink()
-    for file in [run.summary_path, run.model_path, run.metrics_path, run.path / "README.md", run.config_path]:
+    for file in [run.summary_path, run.model_path, run.metrics_path, run.card_path, run.config_path]:
         file.unlink(missing_ok=True)
 
 
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """In what two descriptions of a training differ, but for what the machine decides."""
-    left, right = parse.build(parse.unnest(theirs["config"])), parse.build(parse.unnest(ours["config"]))
-    facts = [key for key in DATA_FACTS if theirs["resolved"][key] != ours["resolved"][key]]
-    return [*parse.differences(right, left), *(f"other {key.replace('_', ' ')}" for key in facts)]
+def _differences(document: Mapping[str, Any], config: Config, settings: ResolvedSettings) -> list[str]:
+    """The settings and properties of the data in which a checkpoint differs; those of the machine do not count."""
+    saved_config = parse.build(parse.unnest(document["config"]))
+    saved = ResolvedSettings.from_json(document["resolved"])
+    other = [name for name in OF_THE_DATA if getattr(saved, name) != getattr(settings, name)]
+    return [*parse.differences(config, saved_config), *(f"other {name.replace('_', ' ')}" for name in other)]
 
 
 def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

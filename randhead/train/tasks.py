@@ -14,6 +14,7 @@ from randhead.errors import UsageError
 from randhead.evaluation import classification
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
+from randhead.runs import SelectedEpoch
 
 Stop = Callable[[], bool]
 
@@ -74,6 +75,6 @@ def usual_augmentation(config: Config) -> str:
     return "views" if config.data.labels == "instance" and config.data.crop_padding is None else "crop"
 
 
-def rank(figures: dict[str, float]) -> tuple[float, float]:
-    """What makes one epoch better than another: accuracy, then a lower NLL where there is one."""
-    return figures["accuracy"], -figures.get("nll", 0.0)
+def rank(epoch: SelectedEpoch) -> tuple[float, float]:
+    """The order in which epochs are selected: higher accuracy, then lower NLL if there is one."""
+    return epoch.accuracy, -(epoch.nll or 0.0)

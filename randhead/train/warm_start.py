@@ -1,4 +1,4 @@
-"""Training on from another run: its encoder, and, class by class, its class vectors."""
+"""Warm start: training that begins with the encoder of another run and, per class, with its class vectors."""
 
 from collections.abc import Sequence
 
@@ -14,38 +14,47 @@ COMPARED_AT_ONCE = 4096  # class vectors
 
 
 @torch.no_grad()
-def take_over(model: Classifier, class_names: Sequence[str], source: LoadedRun) -> None:
-    """Start a model with the encoder, the neck and the learned scale of a trained run.
+def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedRun) -> None:
+    """Initialise a model with the encoder, the neck and the learned scale of a trained run.
 
     A class that both know keeps its vector: learned ones are copied by class name, fixed ones have to be equal already.
-    Raises RunError for another encoder, UsageError where a fixed vector would move.
+
+    Args:
+        model: the model to initialise.
+        class_names: names of its classes.
+        source: the trained run.
+
+    Raises:
+        RunError: if the encoder of the run is another one.
+        UsageError: if a fixed vector would change.
     """
-    own = model.state_dict()
+    initial = model.state_dict()
     kept = {name: tensor for name, tensor in source.model.state_dict().items() if name not in OF_CLASSES}
-    if any(name not in own or own[name].shape != tensor.shape for name, tensor in kept.items()):
+    if any(name not in initial or initial[name].shape != tensor.shape for name, tensor in kept.items()):
         message = f"the encoder of {source.run.name} is not the one to train"
-        raise RunError(message, hint="use the --backbone, the --neck and the image size of that run")
+        raise RunError(message, hint="use the `backbone`, the `neck` and the `image_size` of that run")
     known = {name: k for k, name in enumerate(source.class_names)}
-    here = [k for k, name in enumerate(class_names) if name in known]
-    ours, theirs = (torch.tensor(ids, dtype=torch.int64) for ids in (here, [known[class_names[k]] for k in here]))
+    shared = [k for k, name in enumerate(class_names) if name in known]
+    ids = torch.tensor(shared, dtype=torch.int64)
+    source_ids = torch.tensor([known[class_names[k]] for k in shared], dtype=torch.int64)
     if model.head.trainable:
-        model.head.vectors[ours] = source.model.head.rows().take(theirs)
+        model.head.vectors[ids] = source.model.head.rows().take(source_ids)
     else:
-        _refuse([class_names[k] for k in _moved(ours, model, theirs, source)], source)
-    model.load_state_dict({**own, **kept})
+        _refuse([class_names[k] for k in _changed(model, ids, source, source_ids)], source)
+    model.load_state_dict({**initial, **kept})
 
 
-def _moved(ours: Tensor, model: Classifier, theirs: Tensor, source: LoadedRun) -> list[int]:
-    """Which of the classes `ours` (N,) have another vector than `theirs` (N,) have in a run."""
-    rows, others, moved = model.head.rows(), source.model.head.rows(), []
-    for mine, other in zip(ours.split(COMPARED_AT_ONCE), theirs.split(COMPARED_AT_ONCE), strict=True):
-        moved += mine[(rows.take(mine) != others.take(other)).any(dim=1)].tolist()
-    return moved
+def _changed(model: Classifier, ids: Tensor, source: LoadedRun, source_ids: Tensor) -> list[int]:
+    """Which of the classes `ids` (N,) of the model have another vector than `source_ids` (N,) of the run."""
+    rows, source_rows, changed = model.head.rows(), source.model.head.rows(), []
+    for part, source_part in zip(ids.split(COMPARED_AT_ONCE), source_ids.split(COMPARED_AT_ONCE), strict=True):
+        changed += part[(rows.take(part) != source_rows.take(source_part)).any(dim=1)].tolist()
+    return changed
 
 
-def _refuse(moved: list[str], source: LoadedRun) -> None:
-    if moved:
+def _refuse(changed: list[str], source: LoadedRun) -> None:
+    if changed:
         raise UsageError(
-            f"{len(moved)} classes of {source.run.name} would get another vector ({', '.join(moved[:5])})",
-            hint="train both runs with --class-keys name and the same --vectors and --head-seed",
+            f"{len(changed)} classes of {source.run.name} would get another vector ({', '.join(changed[:5])})",
+            hint='train both runs with `class_keys="name"` and the same `vectors` and `head_seed`',
         )

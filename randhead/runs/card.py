@@ -1,35 +1,34 @@
 """The model card: what a run is, how it was made and what came out, as README.md of the run folder."""
 
-from typing import Any
-
 from randhead.config import Config, recipes
 from randhead.files import atomic_write
-from randhead.runs import Run
+from randhead.runs.folder import Run
+from randhead.runs.summary import TrainingSummary
 
 
-def write(run: Run, config: Config, summary: dict[str, Any]) -> None:
+def write(run: Run, config: Config, summary: TrainingSummary) -> None:
     """Write the card of a finished run."""
-    atomic_write(run.path / "README.md", text(run, config, summary))
+    atomic_write(run.card_path, text(run, config, summary))
 
 
-def text(run: Run, config: Config, summary: dict[str, Any]) -> str:
+def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     """The card as Markdown."""
-    head, test, val = config.head, summary["test"], summary["val"]
+    head, test, val = config.head, summary.test, summary.val
     kind = "learned" if head.trainable else "fixed"
-    selected = summary["selected"]["epoch"]
+    selected = summary.selected.epoch
     lines = [
         f"# {run.name}",
         "",
         f"A {config.backbone.name} trained on {config.data.name} with {kind} {head.vectors} class vectors "
-        f"({head.scoring} scoring), by randhead {summary['versions']['randhead']}.",
+        f"({head.scoring} scoring), by randhead {summary.versions['randhead']}.",
         "",
         "| figure | value |",
         "|---|---|",
         f"| test accuracy | {test['accuracy']:.4f} +- {test['accuracy_standard_error']:.4f} (n = {test['n']}) |",
         *([f"| test NLL | {test['nll']:.4f} nats |"] if test["nll"] is not None else []),
         *([f"| test ECE, 15 bins of equal width | {test['ece']:.4f} |"] if test["ece"] is not None else []),
-        f"| validation accuracy | {val['accuracy']:.4f} (selected: epoch {selected} of {summary['epochs']}) |",
-        f"| training | {summary['seconds']:.1f} s, {summary['images_per_second']:.0f} images/s, {summary['device']} |",
+        f"| validation accuracy | {val['accuracy']:.4f} (selected: epoch {selected} of {summary.epochs}) |",
+        f"| training | {summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s, {summary.device} |",
         "",
         "The weights were selected on the validation split; the test split was read once, at the end.",
     ]
@@ -37,8 +36,8 @@ def text(run: Run, config: Config, summary: dict[str, Any]) -> str:
         lines += ["", "Every training image was its own class; accuracy is that of the 20 nearest training images."]
     if config.recipe in recipes.NOTES:
         lines += ["", f"Recipe `{config.recipe}`. {recipes.NOTES[config.recipe]}"]
-    if summary["bad_images"]:
-        lines += ["", f"{len(summary['bad_images'])} unreadable images were left out:", ""]
-        lines += [f"- {name}" for name in summary["bad_images"]]
+    if summary.bad_images:
+        lines += ["", f"{len(summary.bad_images)} unreadable images were left out:", ""]
+        lines += [f"- {name}" for name in summary.bad_images]
     lines += ["", "`config.json` has every setting and the versions; `model.safetensors` the weights.", ""]
     return "\n".join(lines)

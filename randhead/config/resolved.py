@@ -1,0 +1,38 @@
+"""What a configuration comes to on its images: the values that were "auto", and the sizes and names of the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """Everything about the images, and the settings chosen for them, that a model and its training depend on."""
+
+    class_names: tuple[str, ...]
+    num_classes: int  # class vectors: of the classes, or of the training images with instance labels
+    image_size: int  # pixels
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
+    std: tuple[float, ...]
+    augment: str = "crop"
+    crop_padding: int = 0  # pixels
+    flip: bool = False
+    images: Mapping[str, int] = field(default_factory=dict)  # number of images per split
+    dim: int | None = None  # of the features; known when the model is built
+    scale: float | None = None  # of the logits; likewise
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry `resolved` of config.json and of checkpoints."""
+        lists = {"class_names": list(self.class_names), "mean": list(self.mean), "std": list(self.std)}
+        return {**vars(self), **lists, "images": dict(self.images)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "ResolvedSettings":
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError: if a value is missing that a model cannot be built without.
+        """
+        values = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        lists = {name: tuple(content[name]) for name in ("class_names", "mean", "std")}
+        return cls(**{**values, **lists, "num_classes": content["num_classes"], "image_size": content["image_size"]})

@@ -1,0 +1,103 @@
+"""The result of a training: the metrics of the selected weights, and what they took."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from randhead.files import write_json
+from randhead.tables import Result, Table, nats, percent, rows
+
+if TYPE_CHECKING:
+    from randhead.runs.folder import Run
+
+
+@dataclass(frozen=True)
+class SelectedEpoch:
+    """The epoch whose weights were selected, by its metrics on the validation split."""
+
+    epoch: int
+    accuracy: float
+    nll: float | None = None  # instance labels have none
+
+    def to_json(self) -> dict[str, Any]:
+        """As checkpoints and summary.json keep it."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "SelectedEpoch":
+        """The inverse of `to_json`."""
+        return cls(content["epoch"], content["accuracy"], content.get("nll"))
+
+
+@dataclass(frozen=True)
+class TrainingSummary(Result):
+    """The result of a finished training, as summary.json in the run folder keeps it.
+
+    Attributes:
+        path: the run folder.
+        run: name of the run.
+        epochs: number of epochs trained.
+        selected: the epoch whose weights were selected on the validation split.
+        val: accuracy and NLL of the selected weights on the validation split.
+        test: the document of the evaluation on the test split, which was read once, at the end.
+        seconds: time spent in training steps, over all starts of the run.
+        images_per_second: training images per second of these.
+        device: what it was trained on, in words.
+        bad_images: image files that could not be used and were left out.
+        weights_sha256: hash of the selected weights.
+        versions: versions of randhead, torch, torchvision and Python.
+    """
+
+    path: Path
+    run: str
+    epochs: int
+    selected: SelectedEpoch
+    val: Mapping[str, float | None]
+    test: Mapping[str, Any]
+    seconds: float
+    images_per_second: float
+    device: str
+    bad_images: tuple[str, ...]
+    weights_sha256: str
+    versions: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of summary.json."""
+        content = {name: value for name, value in vars(self).items() if name != "path"}
+        content |= {name: dict(content[name]) for name in ("val", "test", "versions")}
+        return {**content, "selected": self.selected.to_json(), "bad_images": list(self.bad_images)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], path: Path) -> "TrainingSummary":
+        """The inverse of `to_json`, for the run folder `path`.
+
+        Raises:
+            KeyError: if an entry is missing.
+            TypeError: if an entry is of another kind.
+        """
+        names = [name for name in cls.__dataclass_fields__ if name not in ("path", "selected", "bad_images")]
+        selected = SelectedEpoch.from_json(content["selected"])
+        for name in ("val", "test"):
+            _ = content[name]["accuracy"]
+        bad_images = tuple(content["bad_images"])
+        return cls(path=path, selected=selected, bad_images=bad_images, **{name: content[name] for name in names})
+
+    def save(self, run: "Run") -> Path:
+        """Write summary.json, which marks the run as finished."""
+        write_json(run.summary_path, self.to_json())
+        return run.summary_path
+
+    def tables(self) -> Iterator[Table]:
+        """The metrics on both splits, and the time that training took."""
+        test = self.test
+        error = f"+- {100 * test['accuracy_standard_error']:.2f}"
+        neighbours = ", by 20 nearest training images" if "knn_20" in test else ""
+        lines = [
+            ("test accuracy", f"{percent(test['accuracy'])} {error}", f"n = {test['n']}{neighbours}"),
+            ("test NLL", nats(test["nll"]), ""),
+            ("test ECE", percent(test["ece"]), "15 bins of equal width"),
+            ("val accuracy", percent(self.val["accuracy"]), f"selected epoch {self.selected.epoch}"),
+            ("training", f"{self.seconds:.1f} s", f"{self.images_per_second:,.0f} images/s"),
+        ]
+        yield Table("", ("metric", "value", ""), rows(line for line in lines if line[1]))

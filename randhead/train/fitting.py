@@ -1,0 +1,92 @@
+"""The verb of this package: train a classifier into a run folder, and return its result."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from randhead import datasets, runs
+from randhead.config import Config
+from randhead.datasets import Dataset
+from randhead.device import resolve_device
+from randhead.errors import StopRequested
+from randhead.runs import ROOT, TrainingSummary, card
+from randhead.train.events import Event, Finished, Stopped, Warned
+from randhead.train.loop import fit_events
+
+
+def fit(
+    config: Config | None = None,
+    *,
+    root: str | Path = ROOT,
+    name: str | None = None,
+    dataset: Dataset | None = None,
+    fresh: bool = False,
+    on_event: Callable[[Event], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = warnings.warn,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingSummary:
+    """Train a classifier into a run folder, or resume a training; a finished run gives its result again.
+
+    Args:
+        config: the configuration; by default the digits with fixed random class vectors.
+        root: folder of the runs.
+        name: name of the run folder in it; by default made from the configuration, so that the same one finds its run.
+        dataset: the images; by default those of the configuration.
+        fresh: delete what a training left in that folder, and start over.
+        on_event: called with each event of the training (see `randhead.train.events`).
+        should_stop: called between batches; if it returns True, the training is saved and ends.
+        warn: called with each warning.
+        progress: called with (done, total) while images are read.
+
+    Returns:
+        The result, which is also in the run folder as summary.json.
+
+    Raises:
+        UsageError: if a setting cannot be used, or does not fit the images.
+        DataError: if images are missing or cannot be used.
+        RunError: if the folder holds something else, is in use, or has no readable checkpoint left.
+        DivergedError: if the loss is not a finite number.
+        StopRequested: if `should_stop` returned True; the same call resumes the training.
+
+    Example:
+        >>> from randhead import train
+        >>> from randhead.config import parse
+        >>> config = parse.build({"train.epochs": 1, "machine.device": "cpu"})
+        >>> summary = train.fit(config, warn=print)  # doctest: +SKIP
+        >>> summary.test["accuracy"]  # doctest: +SKIP
+        0.48
+    """
+    config = config or Config()
+    run = runs.open_run(Path(root), runs.default_name(config) if name is None else name, config, fresh=fresh)
+    finished = None if fresh else run.summary()
+    if finished is None:
+        if dataset is None:
+            device = resolve_device(config.machine.device)
+            dataset = datasets.from_config(config, device=device, progress=progress)
+        events = fit_events(config, dataset, run, fresh=fresh, should_stop=should_stop)
+        summary = _last(events, on_event or _ignore, warn)
+    else:
+        summary = finished
+        runs.set_last(run)
+    if finished is None or not run.card_path.exists():  # a kill can prevent it
+        card.write(run, config, summary)
+    return summary
+
+
+def _last(events: Iterator[Event], on_event: Callable[[Event], None], warn: Callable[[str], None]) -> TrainingSummary:
+    """The result of a training, whose events go to the callbacks.  Raises StopRequested if it was stopped."""
+    for event in events:
+        on_event(event)
+        match event:
+            case Warned(message):
+                warn(message)
+            case Stopped(step):
+                raise StopRequested(f"stopped after step {step}, which is saved", hint="the same call resumes it")
+            case Finished(summary):
+                return summary
+    raise RuntimeError("the last event is Stopped or Finished")
+
+
+def _ignore(event: Event) -> None:
+    """What happens to events that nobody wants."""

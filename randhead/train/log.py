@@ -1,0 +1,74 @@
+"""metrics.jsonl: one line per epoch."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from randhead.files import atomic_write
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """The learning rate and the gradient norms of the last step of an epoch."""
+
+    lr: float
+    grad_norm_backbone: float
+    grad_norm_vectors: float | None = None  # of learned class vectors
+    normaliser_error_bound: float | None = None  # nats; of the softmax method "expected"
+
+    def to_json(self) -> dict[str, float]:
+        """The values that exist."""
+        return _existing(self)
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """The metrics of one epoch.  None for those that do not exist for its head or labels."""
+
+    epoch: int
+    step: int
+    train_loss: float  # nats, mean over images
+    val_accuracy: float
+    val_nll: float | None
+    val_knn_1: float | None
+    val_logit_min: float | None
+    val_logit_max: float | None
+    lr: float  # of the last step, as the next three
+    grad_norm_backbone: float
+    grad_norm_vectors: float | None
+    normaliser_error_bound: float | None
+    scale: float
+    vector_drift_deg: float | None  # mean angle between learned class vectors and their start
+    seconds: float  # spent in steps so far
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of metrics.jsonl."""
+        return _existing(self)
+
+
+def append(path: Path, metrics: EpochMetrics) -> None:
+    """Add the line of an epoch, and wait until it is on the disk."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(metrics.to_json()) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # the checkpoint that follows must not outlive it
+
+
+def truncate(path: Path, epochs: int) -> None:
+    """Keep the lines of the epochs that are finished: a kill can leave a later one, or half of one."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            if json.loads(line)["epoch"] <= epochs:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    atomic_write(path, "".join(kept))
+
+
+def _existing(metrics: StepMetrics | EpochMetrics) -> dict[str, Any]:
+    return {name: value for name, value in vars(metrics).items() if value is not None}
