@@ -36,6 +36,7 @@ def rows(example):
     return {arm: example.run(arm, 0, split, judged, moments, 1) for arm in example.ARMS}
 
 
+@pytest.mark.slow
 def test_every_arm_of_instance_discrimination_trains(example, rows):
     for arm in example.UNTRAINED:
         assert rows[arm]["loss"] is None
@@ -43,11 +44,13 @@ def test_every_arm_of_instance_discrimination_trains(example, rows):
         assert 0.5 < rows[arm]["loss"] / torch.tensor(float(IMAGES)).log() < 1.5
 
 
+@pytest.mark.slow
 def test_neighbours_are_those_of_the_real_labels(rows):
     # Every judged image is among the training images, under the other label.
     assert {row["knn_1"] for row in rows.values()} == {0.0}
 
 
+@pytest.mark.slow
 def test_the_exact_normalisers_agree_and_the_expected_one_keeps_its_bound(rows):
     assert rows["streaming"]["loss"] == pytest.approx(rows["dense"]["loss"], abs=1e-3)
     assert 0 < rows["hard"]["error_bound"] < rows["expected"]["error_bound"] < 0.05

@@ -50,6 +50,7 @@ def test_the_moment_on_the_sphere_is_a_bessel_function(dim, norm):
     assert found == pytest.approx(wanted, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dim", "norm"), [(16, 6.0), (64, 8.0), (256, 16.0)])
 def test_the_moment_of_uniform_integers_is_within_its_error_of_the_mean_over_draws(dim, norm):
     rows = torch.cat([vectors.draw("uniform", range(i, i + 40_000), dim=dim) for i in range(0, 200_000, 40_000)])
@@ -76,8 +77,8 @@ SETTINGS = [(4.0, 0.0), (8.0, 4.0), (12.0, 12.0), (16.0, 0.0), (0.0, 10.0)]
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-@pytest.mark.parametrize("dim", [64, 512])
-@pytest.mark.parametrize("k", [100, 2000])
+@pytest.mark.parametrize("dim", [64, pytest.param(512, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("k", [100, pytest.param(2000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("b", [1, 8])  # one sample alone has no others to average its error with
 def test_the_true_error_lies_inside_the_reported_bound_in_95_percent_of_draws(b, geometry, dim, k):
     inside = total = 0
