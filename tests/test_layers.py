@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 from randhead import registry
 
 ROOT = Path(registry.__file__).parent
