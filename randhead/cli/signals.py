@@ -1,4 +1,4 @@
-"""What SIGINT (Ctrl-C) and SIGTERM do: they end a command at once or, where there is something to save, after that."""
+"""What SIGINT (Ctrl-C) and SIGTERM do: end a command at once or, if there is something to save, after saving it."""
 
 import signal
 import sys

@@ -6,7 +6,6 @@ An unknown key, a wrong type and a value out of bounds are errors that name the 
 import dataclasses
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +100,8 @@ def unnest(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The dotted settings of a TOML file.  Raises UsageError if it cannot be read."""
+    import tomllib  # takes 3 ms, and few commands read a file
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

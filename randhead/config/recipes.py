@@ -1,4 +1,4 @@
-"""Named sets of settings that belong together.  A setting named by the user always wins over its recipe."""
+"""Named sets of settings that belong together.  What the user sets has precedence over the recipe."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,14 +10,14 @@ Settings = Mapping[str, Any]
 
 
 def default(chosen: Settings) -> Settings:
-    """Works at once on small sets: the defaults of the fields themselves."""
+    """The defaults of the fields, which suit small datasets."""
     return {}
 
 
 def paper(chosen: Settings) -> Settings:
     """The official code of arXiv 2011.08704 (STL-10), with its unequal settings for the four arms.
 
-    One thing is changed: the official code follows the plateau and selects the model on the test split, this recipe on
+    One difference: the official code detects the plateau and selects the model on the test split, this recipe does so on
     the validation split.
     """
     dot = chosen.get("head.scoring", "dot") == "dot"
