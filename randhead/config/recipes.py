@@ -17,8 +17,8 @@ def default(chosen: Settings) -> Settings:
 def paper(chosen: Settings) -> Settings:
     """The official code of arXiv 2011.08704 (STL-10), with its unequal settings for the four arms.
 
-    One difference: the official code detects the plateau and selects the model on the test split, this recipe does so on
-    the validation split.
+    One difference: the official code detects the plateau and selects the model on the test split; this recipe does so
+    on the validation split.
     """
     dot = chosen.get("head.scoring", "dot") == "dot"
     learned = str(chosen.get("head.trainable", False)).lower() in TRUE
