@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torchvision.transforms.functional import center_crop, resize
 
-from randhead.corruptions import SEVERITIES, names, sheet
+from randhead import robustness
 from randhead.report.robustness import contact_sheet
 
 
@@ -21,15 +21,7 @@ def main(target: Path) -> None:
     """Draw the sheet and write it as a JPEG file 700 pixels wide."""
     photograph = torch.from_numpy(load_sample_image("flower.jpg").copy()).permute(2, 0, 1)
     image = resize(center_crop(photograph, [400, 400]), [224, 224], antialias=True)
-    tiles = sheet(image)
-    drawn = target.with_suffix(".png")
-    contact_sheet(
-        drawn,
-        tiles.numpy(),
-        [name.replace("_", " ") for name in names()],
-        [f"severity {severity}" for severity in SEVERITIES],
-        title="parameters of 224 px, procedural frost",
-    )
+    drawn = contact_sheet(target.with_suffix(".png"), robustness.contact_sheet(image))
     picture = Image.open(drawn).convert("RGB")
     picture.thumbnail((700, 4000))
     picture.save(target, quality=80)

@@ -4,6 +4,7 @@ A result of the library (an evaluation, a corruption report, ...) is a frozen da
 which tables a reader wants to see.  Cells are numbers, which are shown with four digits, or words.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -11,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 Cell = str | int | float | None
+NUMBER = re.compile(r"([+-]?[\d,]+(\.\d+)?( %)?)?")  # or nothing
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def is_numeric(self, column: int) -> bool:
-        """Whether a column holds numbers only, which are aligned on the right.
+        """Whether a column holds only numbers, also as text ("97.12 %"), which are aligned on the right.
 
         Args:
             column: index of the column.
         """
-        return bool(self.rows) and all(isinstance(row[column], int | float | None) for row in self.rows)
+        return bool(self.rows) and all(_is_number(row[column]) for row in self.rows)
 
     def to_html(self) -> str:
         """The table as an HTML fragment; every text is escaped."""
@@ -62,6 +64,10 @@ class Result:
 def rows(values: Iterable[Iterable[Cell]]) -> tuple[tuple[Cell, ...], ...]:
     """Rows as a `Table` holds them."""
     return tuple(tuple(row) for row in values)
+
+
+def _is_number(value: Cell) -> bool:
+    return NUMBER.fullmatch(value) is not None if isinstance(value, str) else True
 
 
 def shown(value: Cell) -> str:

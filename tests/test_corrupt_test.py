@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import config, fit
 
 from randhead import cli, corruptions, datasets
-from randhead.robustness import grid
+from randhead.robustness.images import CorruptedImages
 
 # torchvision's JPEG functions, which are a part of the benchmark, warn of their end in a future release.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding")
@@ -77,9 +77,9 @@ def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, fold
 
 def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call):
     shown = call("corrupt-test", "first", "--severities", "3", "--corruptions", "frost,fog,saturate").out
-    assert "parameters of 32 px; seed 0; frost: procedural texture" in shown
+    assert "parameters of 32 px; seed 0; frost: procedural pictures" in shown
     assert "frost (procedural)" in shown and "saturate (extra)" in shown
-    assert "2 of 15 corruptions" in " ".join(shown.split())
+    assert "2 of 15, severities 3" in " ".join(shown.split())
     assert "partial mean" in shown and "mean over corruptions" not in shown
 
 
@@ -131,10 +131,12 @@ def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, f
         patch.setattr("randhead.cli.signals.GracefulStop.__call__", lambda self: next(polls) >= 2)
         patch.setattr("randhead.cli.signals.GracefulStop.exit_code", 143)
         stopped = call(*words)
-    assert stopped.code == 143 and "the same command goes on" in stopped.err
+    assert stopped.code == 143 and "the same command resumes" in stopped.err
     cells = []
-    run = grid.Corrupted.cells
-    monkeypatch.setattr(grid.Corrupted, "cells", lambda self, name, *rest: cells.append(name) or run(self, name, *rest))
+    run = CorruptedImages.cells
+    monkeypatch.setattr(
+        CorruptedImages, "cells", lambda self, name, *rest: cells.append(name) or run(self, name, *rest)
+    )
     assert call(*words).code == 0
     assert cells == ["pixelate"]
     done = json.loads((folder / "second" / "reports" / "corrupt-test.json").read_text())
@@ -144,14 +146,14 @@ def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, f
     assert {**done, "others": []} == again
 
 
-def test_a_released_set_is_shown_beside_our_own(call, folder, tmp_path):
+def test_a_released_set_is_shown_beside_the_generated_one(call, folder, tmp_path):
     saved = call("corrupt-test", "first", *FAST, "--save", tmp_path / "set", "--json")
     found = call("corrupt-test", "first", *FAST, "--published", tmp_path / "set", "--json").document["published"]
     assert found["n"] == 40 and found["name"] == "set"
     assert found["corruptions"] == saved.document["corruptions"]
     assert found["same_images"] is False  # folders go by class, the digits' test split does not
     shown = call("corrupt-test", "first", *FAST, "--published", tmp_path / "set").out
-    assert "released" in shown and "our own" in shown
+    assert "released" in shown and "generated" in shown
     assert (folder / "first" / "reports" / "corrupt-test-published.png").exists()
 
 
@@ -176,7 +178,7 @@ def test_pictures_of_frost_are_taken_from_a_folder_and_named(call, tmp_path):
     Image.new("RGB", (200, 200), (90, 140, 160)).save(tmp_path / "a.png")
     words = ("corrupt-test", "first", "--corruptions", "frost", "--limit", "20", "--frost-images", tmp_path)
     assert call(*words, "--json").document["frost"] == "folder"
-    assert "frost: folder texture" in call(*words).out
+    assert "frost: folder pictures" in call(*words).out
 
 
 OWN = "def corrupt(images, severity, ids, seed):\n    return images[:, :1]\n"
@@ -192,7 +194,7 @@ RAISES = "def corrupt(images, severity, ids, seed):\n    x = 1\n    return image
         (["--severities", "high"], 2, "--severities must be numbers, got 'high'"),
         (["--parameters", "128"], 2, "unknown parameter set '128'"),
         (["--limit", "0"], 2, "at least 1 image"),
-        (["--baseline", "first"], 2, "--baseline is the run itself"),
+        (["--baseline", "first"], 2, "the baseline is the run itself"),
         (["--baseline", "nobody"], 4, "is not a run"),
         (["--baseline", "foreign"], 4, "run foreign has other test images than run first"),
         (["--published", "nowhere"], 3, "nowhere: no such folder"),

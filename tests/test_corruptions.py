@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from randhead import registry, rng
-from randhead.corruptions import PARAMETER_SETS, corrupt, corrupt_each, frost, names, parameters_for, sheet
+from randhead.corruptions import PARAMETER_SETS, corrupt, corrupt_each, frost, names, parameters_for
 from randhead.errors import DataError, UsageError
 
 BENCHMARK = [
@@ -226,13 +226,6 @@ def test_records_can_be_replayed_by_later_versions():
         "pixelate": "49e2ee8db6a5",
         "jpeg_compression": "17ddd36895a5",
     }
-
-
-def test_a_contact_sheet_has_a_row_per_corruption_and_a_column_per_severity():
-    image = pictures(1)[0]
-    grid = sheet(image, seed=2)
-    assert grid.shape == (19, 5, 3, 32, 32)
-    assert torch.equal(grid[9, 2], corrupt(image[None], "fog", 3, seed=2)[0])
 
 
 def test_long_words_are_numpys_philox_and_the_same_bits_in_tensor_operations():

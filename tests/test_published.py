@@ -11,9 +11,9 @@ from PIL import Image
 from randhead import corruptions
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, UsageError
-from randhead.robustness import export, released
-from randhead.robustness import grid as corruption_grid
-from randhead.robustness.grid import Corrupted, Recipe
+from randhead.robustness import CorruptionSettings, export, released
+from randhead.robustness.images import CorruptedImages
+from randhead.robustness.settings import choose_grid
 
 N, CLASSES = 6, ("cat", "dog", "eel")
 NAMES = ("gaussian_noise", "frost", "fog")
@@ -189,12 +189,12 @@ def source(side, n=N, seed=0):
     random = np.random.default_rng(seed)
     pixels = torch.from_numpy(random.integers(0, 256, (n, 3, side, side), dtype=np.uint8))
     split = Split(TensorImages(pixels, torch.arange(n)), torch.arange(n) % 3)
-    return Corrupted(split, Recipe(seed=seed), ids=torch.tensor([0, 2, 3, 5]))
+    return CorruptedImages(split, CorruptionSettings(seed=seed), ids=torch.tensor([0, 2, 3, 5]))
 
 
 @pytest.mark.parametrize("side", [32, 16])
 def test_what_is_written_reads_as_what_was_corrupted(tmp_path, side):
-    images, grid = source(side), corruption_grid.chosen(["fog", "gaussian_noise"], (1, 2, 3, 4, 5))
+    images, grid = source(side), choose_grid(["fog", "gaussian_noise"], (1, 2, 3, 4, 5))
     steps = list(export.write(tmp_path / "set", images, grid, CLASSES))
     assert steps[-1][0] == steps[-1][1]
     assert (tmp_path / "set" / "labels.npy").exists() == (side == 32)
@@ -210,7 +210,7 @@ def test_what_is_written_reads_as_what_was_corrupted(tmp_path, side):
 
 
 def test_images_and_not_labels_tell_whether_a_set_is_of_the_same_images(tmp_path):
-    grid = corruption_grid.chosen(["pixelate", "fog"], (1, 2, 3, 4, 5))
+    grid = choose_grid(["pixelate", "fog"], (1, 2, 3, 4, 5))
     for seed in (0, 1):
         list(export.write(tmp_path / str(seed), source(32, seed=seed), grid, CLASSES))
     ours = source(32)
@@ -224,7 +224,7 @@ def test_images_and_not_labels_tell_whether_a_set_is_of_the_same_images(tmp_path
 
 
 def test_the_same_images_may_be_written_again_and_others_are_refused(tmp_path):
-    grid = corruption_grid.chosen(["fog"], (1, 2))
+    grid = choose_grid(["fog"], (1, 2))
     list(export.write(tmp_path / "set", source(16), grid, CLASSES))
     before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")}
     assert len(before) == 8
@@ -239,12 +239,12 @@ def test_the_same_images_may_be_written_again_and_others_are_refused(tmp_path):
 def test_a_folder_of_the_users_is_not_written_into(tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds something else"):
-        export.write(tmp_path, source(16), corruption_grid.chosen(["fog"], (1,)), CLASSES)
+        export.write(tmp_path, source(16), choose_grid(["fog"], (1,)), CLASSES)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
     with pytest.raises(UsageError, match="not a folder"):
-        export.write(tmp_path / "letter.txt", source(16), corruption_grid.chosen(["fog"], (1,)), CLASSES)
+        export.write(tmp_path / "letter.txt", source(16), choose_grid(["fog"], (1,)), CLASSES)
 
 
 def test_cifars_layout_needs_all_severities(tmp_path):
     with pytest.raises(UsageError, match="all five severities"):
-        export.write(tmp_path / "set", source(32), corruption_grid.chosen(["fog"], (1, 3)), CLASSES)
+        export.write(tmp_path / "set", source(32), choose_grid(["fog"], (1, 3)), CLASSES)

@@ -1,5 +1,7 @@
 """The corruption grid: figures over it, what it keeps, resuming, subsets, and what tells two runs apart."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -12,11 +14,19 @@ from randhead.evaluation import classification, features
 from randhead.head import ClassVectorHead
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
-from randhead.robustness import accumulator
-from randhead.robustness import documents as report
-from randhead.robustness import grid as corruption_grid
-from randhead.robustness.accumulator import Tally
-from randhead.robustness.grid import CLEAN, Corrupted, Recipe, RowDone
+from randhead.robustness import (
+    CLEAN,
+    CorruptionSettings,
+    RowDone,
+    accumulator,
+    contact_sheet,
+    grid,
+    images,
+    settings,
+    summaries,
+)
+from randhead.robustness.accumulator import Accumulator
+from randhead.robustness.images import CorruptedImages
 
 N, K, SIZE = 50, 5, 8
 GRID = {CLEAN: (0,), "gaussian_noise": (1, 5), "glass_blur": (3,), "pixelate": (2, 4)}
@@ -45,7 +55,7 @@ def model():
 def small_batches(monkeypatch):
     """Seven images a batch, fourteen a block: the 50 images take four blocks, the last of them short."""
     monkeypatch.setattr(features, "batch_size", lambda side: 7)
-    monkeypatch.setattr(corruption_grid, "BLOCK_BYTES", 14 * 3 * SIZE * SIZE)
+    monkeypatch.setattr(images, "BLOCK_BYTES", 14 * 3 * SIZE * SIZE)
 
 
 def split(n=N, seed=0):
@@ -56,11 +66,11 @@ def split(n=N, seed=0):
     return Split(TensorImages(pixels, torch.arange(n)), labels)
 
 
-def filled(model, source, preprocess, grid=GRID, path=None, **options):
-    cells = Tally(len(source.labels), source.identity(), path)
-    for _ in corruption_grid.run(model, source, grid, preprocess, cells, **options):
+def filled(model, source, preprocess, cells=GRID, path=None, **options):
+    found = Accumulator(len(source.labels), source.identity(), path)
+    for _ in grid.run(model, source, cells, preprocess, found, **options):
         pass
-    return cells
+    return found
 
 
 # The grid --------------------------------------------------------------------------------------------------------
@@ -68,7 +78,7 @@ def filled(model, source, preprocess, grid=GRID, path=None, **options):
 
 def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preprocess, small_batches):
     part = split()
-    cells = filled(model, Corrupted(part, Recipe(seed=4)), preprocess)
+    cells = filled(model, CorruptedImages(part, CorruptionSettings(seed=4)), preprocess)
     rows = model.head.class_vectors()
     for name, severity in [(name, s) for name, severities in GRID.items() for s in severities]:
         clean = part.images.pixels
@@ -88,12 +98,15 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preproce
             "cosine": own.mean().item(),
             "margin": (own - others).mean().item(),
         }
-        assert cells.figures(name, severity) == pytest.approx(expected, rel=1e-5), (name, severity)
+        assert asdict(cells.metrics(name, severity)) == pytest.approx(expected, rel=1e-5), (name, severity)
 
 
 def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_fields(model, preprocess):
     part = split()
-    whole, some = Corrupted(part, Recipe()), Corrupted(part, Recipe(), ids=torch.tensor([3, 20, 41]))
+    whole, some = (
+        CorruptedImages(part, CorruptionSettings()),
+        CorruptedImages(part, CorruptionSettings(), ids=torch.tensor([3, 20, 41])),
+    )
     everything = filled(model, whole, preprocess).correct("gaussian_noise", 5)
     assert filled(model, some, preprocess).correct("gaussian_noise", 5).tolist() == everything[[3, 20, 41]].tolist()
     (_, images), *_ = some.cells("gaussian_noise", (5,), 0, 3)
@@ -102,15 +115,13 @@ def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_fields(model
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 9, 17, 24])
 def test_a_grid_that_was_stopped_goes_on_to_the_same_bits(model, preprocess, small_batches, tmp_path, batches):
-    source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
+    source, path = CorruptedImages(split(), CorruptionSettings()), tmp_path / "cells.safetensors"
     whole = filled(model, source, preprocess)
     asked = iter(range(1000))
     with pytest.raises(StopRequested):
-        filled(model, source, preprocess, path=path, stop=lambda: next(asked) == batches)
-    again = Tally(N, source.identity(), path)
-    done = [
-        event for event in corruption_grid.run(model, source, GRID, preprocess, again) if not isinstance(event, RowDone)
-    ]
+        filled(model, source, preprocess, path=path, should_stop=lambda: next(asked) == batches)
+    again = Accumulator(N, source.identity(), path)
+    done = [event for event in grid.run(model, source, GRID, preprocess, again) if not isinstance(event, RowDone)]
     assert len(done) == 8 * len(GRID) - batches  # four blocks of 14, 14, 14 and 8 images are eight batches
     assert done[-1].done == done[-1].total == N * 6
     for cell in whole.cells:
@@ -119,56 +130,57 @@ def test_a_grid_that_was_stopped_goes_on_to_the_same_bits(model, preprocess, sma
 
 
 def test_a_finished_grid_is_read_and_a_larger_one_computes_what_it_lacks(model, preprocess, tmp_path, monkeypatch):
-    source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
+    source, path = CorruptedImages(split(), CorruptionSettings()), tmp_path / "cells.safetensors"
     filled(model, source, preprocess, path=path)
     asked = []
     cells = source.cells
     monkeypatch.setattr(source, "cells", lambda name, s, *rest: asked.append((name, tuple(s))) or cells(name, s, *rest))
-    filled(model, source, preprocess, grid={**GRID, "gaussian_noise": (1, 2, 5), "fog": (1,)}, path=path)
+    filled(model, source, preprocess, cells={**GRID, "gaussian_noise": (1, 2, 5), "fog": (1,)}, path=path)
     assert asked == [("gaussian_noise", (2,)), ("fog", (1,))]
 
 
 @pytest.mark.parametrize("change", ["seed", "parameters", "ids", "images", "labels", "code"])
 def test_cells_of_another_identity_are_never_mixed_in(model, preprocess, tmp_path, monkeypatch, change):
-    first = Corrupted(split(), Recipe())
+    first = CorruptedImages(split(), CorruptionSettings())
     filled(model, first, preprocess, path=(path := tmp_path / "cells.safetensors"))
     other = {
-        "seed": lambda: Corrupted(split(), Recipe(seed=1)),
-        "parameters": lambda: Corrupted(split(), Recipe(parameters="224")),
-        "ids": lambda: Corrupted(split(), Recipe(), ids=torch.arange(1, N + 1) % N),
-        "images": lambda: Corrupted(split(seed=1), Recipe()),
-        "labels": lambda: Corrupted(Split(split().images, split().labels.flip(0)), Recipe()),
-        "code": lambda: Corrupted(split(), Recipe()),
+        "seed": lambda: CorruptedImages(split(), CorruptionSettings(seed=1)),
+        "parameters": lambda: CorruptedImages(split(), CorruptionSettings(parameters="224")),
+        "ids": lambda: CorruptedImages(split(), CorruptionSettings(), ids=torch.arange(1, N + 1) % N),
+        "images": lambda: CorruptedImages(split(seed=1), CorruptionSettings()),
+        "labels": lambda: CorruptedImages(Split(split().images, split().labels.flip(0)), CorruptionSettings()),
+        "code": lambda: CorruptedImages(split(), CorruptionSettings()),
     }[change]()
     before = first.identity()
     if change == "code":
-        monkeypatch.setattr(corruption_grid, "_code", lambda: "a newer version")
+        monkeypatch.setattr(images, "_code", lambda: "a newer version")
     assert other.identity() != before
-    assert Tally(N, other.identity(), path).cells == {}
+    assert Accumulator(N, other.identity(), path).cells == {}
     assert (
-        accumulator.open_tally(tmp_path, N, before).path != accumulator.open_tally(tmp_path, N, other.identity()).path
+        accumulator.open_accumulator(tmp_path, N, before).path
+        != accumulator.open_accumulator(tmp_path, N, other.identity()).path
     )
 
 
-def test_a_damaged_file_starts_the_grid_anew_and_says_so(model, preprocess, tmp_path):
-    source, path = Corrupted(split(), Recipe()), tmp_path / "cells.safetensors"
+def test_a_damaged_file_starts_the_grid_again_and_says_so(model, preprocess, tmp_path):
+    source, path = CorruptedImages(split(), CorruptionSettings()), tmp_path / "cells.safetensors"
     filled(model, source, preprocess, path=path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    again = Tally(N, source.identity(), path)
+    again = Accumulator(N, source.identity(), path)
     assert again.cells == {}
-    assert "starts anew" in again.note
+    assert "starts again" in again.note
 
 
 def test_the_identity_of_files_follows_their_content(tmp_path, make_images):
     folder = make_images(tmp_path / "flat", {"a": 3}, size=SIZE)
     files = sorted(folder.rglob("*.png"))
     part = Split(FileImages(files, SIZE, workers=1, device="cpu"), torch.tensor([0, 1, 0]))
-    before = corruption_grid.fingerprint(part, torch.arange(3))
-    assert corruption_grid.fingerprint(part, torch.arange(3)) == before
+    before = images.fingerprint(part, torch.arange(3))
+    assert images.fingerprint(part, torch.arange(3)) == before
     files[1].write_bytes(files[0].read_bytes())
-    assert corruption_grid.fingerprint(part, torch.arange(3)) != before
+    assert images.fingerprint(part, torch.arange(3)) != before
 
 
 def test_streamed_images_are_decoded_once(model, preprocess, small_batches, tmp_path, make_images, monkeypatch):
@@ -177,16 +189,16 @@ def test_streamed_images_are_decoded_once(model, preprocess, small_batches, tmp_
     decoded = []
     batches = images.batches
     monkeypatch.setattr(images, "batches", lambda ids, size: decoded.extend(ids.tolist()) or batches(ids, size))
-    filled(model, Corrupted(Split(images, torch.arange(N) % K), Recipe()), preprocess)
+    filled(model, CorruptedImages(Split(images, torch.arange(N) % K), CorruptionSettings()), preprocess)
     assert decoded == list(range(N))
 
 
 def test_a_users_corruption_must_give_back_images(model, preprocess):
-    broken = Recipe(own={"mine": lambda images, severity, ids, seed: images.float()})
+    broken = CorruptionSettings(custom={"mine": lambda images, severity, ids, seed: images.float()})
     with pytest.raises(UsageError, match=r"mine made torch.float32 \(50, 3, 8, 8\)"):
-        filled(model, Corrupted(split(), broken), preprocess, grid={"mine": (1,)})
-    inverted = Recipe(own={"mine": lambda images, severity, ids, seed: 255 - images})
-    (_, images), *_ = Corrupted(split(), inverted).cells("mine", (1,), 0, N)
+        filled(model, CorruptedImages(split(), broken), preprocess, cells={"mine": (1,)})
+    inverted = CorruptionSettings(custom={"mine": lambda images, severity, ids, seed: 255 - images})
+    (_, images), *_ = CorruptedImages(split(), inverted).cells("mine", (1,), 0, N)
     assert torch.equal(images, 255 - split().images.pixels)
 
 
@@ -194,13 +206,13 @@ def test_a_users_corruption_must_give_back_images(model, preprocess):
 
 
 def test_corruptions_are_chosen_by_name_and_group_in_the_benchmarks_order():
-    assert list(corruption_grid.chosen(["benchmark"], (1, 2, 3, 4, 5))) == [CLEAN, *corruptions.names("benchmark")]
-    assert list(corruption_grid.chosen(["all"], (1,))) == [CLEAN, *corruptions.names()]
-    assert corruption_grid.chosen(["fog", "noise", "snow"], (5, 1), skip=["shot_noise"]) == {
+    assert list(settings.choose_grid(["benchmark"], (1, 2, 3, 4, 5))) == [CLEAN, *corruptions.names("benchmark")]
+    assert list(settings.choose_grid(["all"], (1,))) == [CLEAN, *corruptions.names()]
+    assert settings.choose_grid(["fog", "noise", "snow"], (5, 1), skip=["shot_noise"]) == {
         CLEAN: (0,),
         **dict.fromkeys(("gaussian_noise", "impulse_noise", "snow", "fog"), (1, 5)),
     }
-    assert list(corruption_grid.chosen(["extra"], (1,), own=["mine"])) == [CLEAN, *corruptions.names("extra"), "mine"]
+    assert list(settings.choose_grid(["extra"], (1,), custom=["mine"])) == [CLEAN, *corruptions.names("extra"), "mine"]
 
 
 @pytest.mark.parametrize(
@@ -215,29 +227,29 @@ def test_corruptions_are_chosen_by_name_and_group_in_the_benchmarks_order():
 )
 def test_cells_that_do_not_exist_are_refused(options, message):
     with pytest.raises(UsageError, match=message):
-        corruption_grid.chosen(**{"names": ["benchmark"], "severities": (1,), **options})
+        settings.choose_grid(**{"names": ["benchmark"], "severities": (1,), **options})
 
 
 def test_a_subset_is_stratified_seeded_and_nested():
     labels = torch.cat([torch.full((count,), k) for k, count in enumerate((40, 20, 20, 0, 20))])
     labels = labels[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
-    some = corruption_grid.subset(labels, 25, seed=1)
+    some = images.subset(labels, 25, seed=1)
     assert torch.bincount(labels[some], minlength=5).tolist() == [10, 5, 5, 0, 5]
     assert some.tolist() == sorted(set(some.tolist()))
-    assert set(corruption_grid.subset(labels, 10, seed=1).tolist()) < set(some.tolist())
-    assert corruption_grid.subset(labels, 25, seed=2).tolist() != some.tolist()
-    assert corruption_grid.subset(labels, 1000).tolist() == list(range(100))
+    assert set(images.subset(labels, 10, seed=1).tolist()) < set(some.tolist())
+    assert images.subset(labels, 25, seed=2).tolist() != some.tolist()
+    assert images.subset(labels, 1000).tolist() == list(range(100))
     with pytest.raises(UsageError, match="at least 1 image"):
-        corruption_grid.subset(labels, 0)
+        images.subset(labels, 0)
 
 
 # Documents -------------------------------------------------------------------------------------------------------
 
 
 def test_a_document_marks_a_partial_mean(model, preprocess):
-    cells = filled(model, Corrupted(split(), Recipe()), preprocess)
-    document = report.document(cells, GRID, [str(k) for k in range(K)])
-    errors = [[cells.figures(name, s)["error"] for s in GRID[name]] for name in list(GRID)[1:]]
+    cells = filled(model, CorruptedImages(split(), CorruptionSettings()), preprocess)
+    document = summaries.grid_metrics(cells, GRID, [str(k) for k in range(K)], clean_error=0.5).to_json()
+    errors = [[cells.metrics(name, s).error for s in GRID[name]] for name in list(GRID)[1:]]
     assert document["mean_corruption_accuracy"] is None
     assert document["partial_mean_corruption_accuracy"] == pytest.approx(1 - np.mean([np.mean(row) for row in errors]))
     assert document["mean_over"].startswith("3 of 15 corruptions")
@@ -248,14 +260,14 @@ def test_a_document_marks_a_partial_mean(model, preprocess):
 def test_a_comparison_is_paired_by_image(model, preprocess):
     part = split()
     other = Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=0.3, seed=1))
-    ours, theirs = (filled(m, Corrupted(part, Recipe()), preprocess) for m in (model, other))
-    found = report.comparison(ours, theirs, GRID, "other")
+    ours, theirs = (filled(m, CorruptedImages(part, CorruptionSettings()), preprocess) for m in (model, other))
+    found = asdict(summaries.compare(ours, theirs, GRID, "other"))
     for name in list(GRID)[1:]:
-        rows = [[cells.figures(name, s)["error"] for s in GRID[name]] for cells in (ours, theirs)]
+        rows = [[cells.metrics(name, s).error for s in GRID[name]] for cells in (ours, theirs)]
         assert found["corruptions"][name]["difference"] == pytest.approx(np.mean(rows[1]) - np.mean(rows[0]))
         assert found["corruptions"][name]["ce"] == pytest.approx(sum(rows[0]) / sum(rows[1]))
     gaps = np.mean(
-        [report.image_scores(ours, GRID)[n] - report.image_scores(theirs, GRID)[n] for n in list(GRID)[1:]], 0
+        [summaries.image_scores(ours, GRID)[n] - summaries.image_scores(theirs, GRID)[n] for n in list(GRID)[1:]], 0
     )
     mean = found["mean_corruption_accuracy"]
     assert mean["difference"] == pytest.approx(gaps.mean())
@@ -264,18 +276,25 @@ def test_a_comparison_is_paired_by_image(model, preprocess):
 
 def test_accuracy_by_class_is_that_of_its_images(model, preprocess):
     part = split()
-    cells = filled(model, Corrupted(part, Recipe()), preprocess)
-    found = report.per_class(cells, GRID, part.labels, ["a", "b", "c", "d", "e"])
+    cells = filled(model, CorruptedImages(part, CorruptionSettings()), preprocess)
+    found = summaries.class_accuracies(cells, GRID, part.labels, ["a", "b", "c", "d", "e"])
     mine = part.labels == 2
-    assert found["c"]["n"] == int(mine.sum())
-    assert found["c"]["accuracy"] == pytest.approx(cells.correct(CLEAN, 0)[mine].double().mean().item())
+    assert found["c"].n == int(mine.sum())
+    assert found["c"].accuracy == pytest.approx(cells.correct(CLEAN, 0)[mine].double().mean().item())
     right = torch.stack([cells.correct("gaussian_noise", s)[mine].double() for s in (1, 5)])
-    assert found["c"]["corruptions"]["gaussian_noise"] == pytest.approx(right.mean().item())
+    assert found["c"].corruptions["gaussian_noise"] == pytest.approx(right.mean().item())
 
 
 def test_what_is_kept_does_not_grow_with_features(model, preprocess):
     """Per cell: a bit an image in a byte, and nineteen numbers."""
-    cells = filled(model, Corrupted(split(), Recipe()), preprocess)
+    cells = filled(model, CorruptedImages(split(), CorruptionSettings()), preprocess)
     for cell in cells.cells.values():
         assert cell.correct.dtype == torch.bool and cell.correct.shape == (N,)
         assert cell.sums.shape == (len(accumulator.MEANS) + accumulator.BINS,)
+
+
+def test_a_contact_sheet_has_a_row_per_corruption_and_a_column_per_severity():
+    image = split(n=1).images.pixels[0]
+    sheet = contact_sheet(image, CorruptionSettings(seed=2), image_id=7)
+    assert sheet.tiles.shape == (19, 5, 3, SIZE, SIZE)
+    assert torch.equal(sheet.tiles[9, 2], corruptions.corrupt(image[None], "fog", 3, seed=2, ids=[7])[0])

@@ -4,8 +4,8 @@ import heapq
 from pathlib import Path
 from typing import Any
 
-from randhead import runs
-from randhead.cli import _robustness
+from randhead import robustness, runs
+from randhead.cli import grid_display
 from randhead.cli.output import Output, nats, percent
 from randhead.evaluation import classification
 from randhead.files import write_json
@@ -32,7 +32,7 @@ def run_evaluation(
     loaded = runs.load(name, root=root, device=device)
     if ood or corruptions:
         loaded.require_classes()
-    document = measure(output, loaded, split=split, data=data, ood=ood, corruptions=corruptions)
+    document, benchmarked = measure(output, loaded, split=split, data=data, ood=ood, corruptions=corruptions)
     stem = "-".join(["evaluate", *([runs.slug(data)] if data else []), split])
     report = loaded.run.reports / f"{stem}.json"
     write_json(report, document)
@@ -43,9 +43,10 @@ def run_evaluation(
     if "confused_pairs" in document:
         limit, count = classification.CONFUSION_CLASSES, len(document["confused_pairs"])
         output.say(f"\nno confusion matrix of more than {limit:,} classes: the report lists {count:,} confused pairs")
-    if corruptions:
-        _robustness.show(output, document["robustness"])
-        files += _robustness.keep(document["robustness"], report.with_name(f"{stem}-corruptions"))
+    if benchmarked:
+        output.say()
+        output.tables(benchmarked.tables())
+        files += grid_display.keep(benchmarked, f"{stem}-corruptions")
     output.say()
     for file in (report, *files):
         output.file(file)
@@ -60,8 +61,9 @@ def measure(
     data: str | None,
     ood: str | None,
     corruptions: bool,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], robustness.CorruptionReport | None]:
     """All figures, as the JSON document."""
+    benchmarked = None
     with output.progress("reading images") as progress:
         dataset = loaded.dataset(data, progress=progress)
     loaded.check_classes(dataset)
@@ -80,10 +82,12 @@ def measure(
         )
         document["ood"] = {"data": strange.name, "split": "test", "n": len(strange.splits["test"]), **scores}
     if corruptions:
-        grid = _robustness.benchmark(output, loaded, dataset.name, split, dataset.splits[split])
-        document |= {key: grid[key] for key in ("corruptions", "mean_corruption_accuracy")}
-        document["robustness"] = grid
-    return document
+        with grid_display.saving(output) as should_stop, grid_display.GridDisplay(output) as display:
+            benchmarked = robustness.benchmark(
+                loaded, split=split, data=dataset, should_stop=should_stop, warn=output.warn, on_event=display.event
+            )
+        document |= benchmarked.for_evaluation()
+    return document, benchmarked
 
 
 def show(output: Output, loaded: LoadedRun, document: dict[str, Any]) -> None:

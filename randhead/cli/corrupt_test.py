@@ -7,7 +7,7 @@ import typer
 
 from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption
 
-WHAT, IMAGES, COMPARE, RUN = "Corruptions", "Images", "Comparison", "Run"
+WHAT, IMAGES, COMPARE = "Corruptions", "Images", "Comparison"
 
 
 def corrupt_test(
@@ -17,10 +17,9 @@ def corrupt_test(
             metavar="RUN", help="Runs, by name or folder.  Without one: the latest run.", show_default=False
         ),
     ] = None,
-    chosen: Annotated[
+    corruptions: Annotated[
         str,
         typer.Option(
-            "--corruptions",
             help="Corruptions or groups of them, with commas between: benchmark (15), extra (4), all, "
             "noise, blur, weather, digital.",
             metavar="NAMES",
@@ -31,9 +30,9 @@ def corrupt_test(
         str, typer.Option(help="From 1 to 5, with commas between.", rich_help_panel=WHAT, metavar="NUMBERS")
     ] = "1,2,3,4,5",
     skip: Annotated[
-        str | None,
+        str,
         typer.Option(help="Corruptions to leave out, with commas between.", rich_help_panel=WHAT, metavar="NAMES"),
-    ] = None,
+    ] = "",
     parameters: Annotated[
         str | None,
         typer.Option(
@@ -99,25 +98,60 @@ def corrupt_test(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Accuracy of runs under image corruptions: 15 of them at 5 severities, or those you choose."""
+    """Accuracy under image corruptions: 15 kinds (noise, blur, weather, ...) at 5 severities, or those you choose."""
     from randhead.cli.options import check
 
-    check([*(names or [None]), *([baseline] if baseline else [])], runs, device=device)  # before torch is imported
+    tested: list[str | None] = [*names] if names else [None]
+    check([*tested, *([baseline] if baseline else [])], runs, device=device)  # before torch is imported
 
-    from randhead.cli._corrupt_test import Choice, run_corrupt_test
+    from randhead import robustness
+    from randhead.cli import grid_display
+    from randhead.cli.output import Output
+    from randhead.report import robustness as pictures
 
-    choice = Choice(
-        corruptions=chosen,
-        severities=severities,
-        skip=skip,
-        parameters=parameters,
-        frost_images=frost_images,
-        corruption_file=corruption_file,
-        seed=seed,
-        limit=limit,
-        published=published,
-        save=save,
-        show=show,
-        per_class=per_class,
-    )
-    run_corrupt_test(names or [None], choice, baseline=baseline, root=runs, device=device, as_json=json)
+    output = Output(as_json=json)
+    first, *others = tested
+    with grid_display.saving(output) as should_stop, grid_display.GridDisplay(output) as display:
+        report = robustness.benchmark(
+            first,
+            corruptions=corruptions,
+            severities=_numbers(severities),
+            skip=skip,
+            parameters=parameters,
+            frost_images=frost_images,
+            corruption_file=corruption_file,
+            seed=seed,
+            limit=limit,
+            others=others,
+            baseline=baseline,
+            published=published,
+            per_class=per_class,
+            contact_sheet=show,
+            save_images=save,
+            root=runs,
+            device=device,
+            should_stop=should_stop,
+            warn=output.warn,
+            progress=display.progress,
+            on_event=display.event,
+        )
+    files = [] if save is None else [save]
+    if report.contact_sheet:
+        files.append(pictures.contact_sheet(report.folder / "reports" / "corruptions.png", report.contact_sheet))
+    for each in (report, *report.others):
+        files += [each.save(), *grid_display.keep(each)]
+    output.tables(report.tables())
+    output.say()
+    for file in files:
+        output.file(file)
+    output.result(report.to_json())
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of a list with commas."""
+    from randhead.errors import UsageError
+
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise UsageError(f"--severities must be numbers, got {text!r}", hint="for example --severities 1,3,5") from None

@@ -29,7 +29,6 @@ __all__ = [
     "load_frost_images",
     "names",
     "parameters_for",
-    "sheet",
 ]
 
 EXTRA = "extra"  # the group of everything that is not part of the benchmark
@@ -235,13 +234,6 @@ def parameters_for(size: tuple[int, int]) -> str:
     """
     side = min(size)
     return next(name for name, largest in PARAMETER_SETS.items() if largest is None or side <= largest)
-
-
-def sheet(image: Tensor, *, seed: int = 0, frost_images: FrostImages | None = None) -> Tensor:
-    """A contact sheet: one image (3, H, W) uint8 -> (19, 5, 3, H, W), corruptions in order by severities 1 to 5."""
-    batch = image[None]
-    rows = [corrupt_each(batch, name, seed=seed, frost_images=frost_images) for name in names()]
-    return torch.stack([torch.cat([out for _, out in row]) for row in rows])
 
 
 def _chunks(images: Tensor) -> Iterator[slice]:

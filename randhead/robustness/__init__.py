@@ -1,1 +1,41 @@
-"""Accuracy under image corruptions: the grid, its accumulator, its metrics, released sets."""
+"""Accuracy under image corruptions: the benchmark of Hendrycks and Dietterich, on the images of a run.
+
+report = benchmark("my-run", limit=1000)
+report.mean_corruption_accuracy
+"""
+
+from randhead.robustness.accumulator import CellMetrics
+from randhead.robustness.benchmarking import benchmark
+from randhead.robustness.contact import contact_sheet
+from randhead.robustness.grid import Advanced, GridEvent, GridStarted, RowDone
+from randhead.robustness.results import (
+    ClassAccuracy,
+    Comparison,
+    ContactSheet,
+    CorruptionDifference,
+    CorruptionReport,
+    Difference,
+    GridMetrics,
+    ReleasedMetrics,
+)
+from randhead.robustness.settings import CLEAN, CorruptionSettings
+
+__all__ = [
+    "CLEAN",
+    "Advanced",
+    "CellMetrics",
+    "ClassAccuracy",
+    "Comparison",
+    "ContactSheet",
+    "CorruptionDifference",
+    "CorruptionReport",
+    "CorruptionSettings",
+    "Difference",
+    "GridEvent",
+    "GridMetrics",
+    "GridStarted",
+    "ReleasedMetrics",
+    "RowDone",
+    "benchmark",
+    "contact_sheet",
+]

@@ -1,14 +1,15 @@
-"""What is kept of a grid of corruptions: sums and one bit an image for each cell, and a file to go on from.
+"""What is kept of a grid of corruptions: for each cell, sums and one bit per image, in a file to resume from.
 
-A cell is a corruption at a severity.  Means come from sums; the calibration error too, whose bins of equal width are
-sums; which images were right tells two models apart on the same images (paired bootstrap).  The file belongs to one
-identity: the weights, the images, the seed and whatever else a cell depends on.  Another identity has another file.
+A cell is a corruption at a severity.  Means are made from sums; so is the calibration error, whose bins have equal
+width; which images were classified correctly compares two models image by image (paired bootstrap).  A file belongs
+to one identity: the weights, the images, the seed and whatever else a cell depends on.  Another identity has another
+file.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,59 +25,100 @@ from randhead.runs import checkpoint
 MEANS = ("nll", "feature_norm", "cosine", "margin")
 
 
+@dataclass(frozen=True)
+class CellMetrics:
+    """Metrics of one cell.
+
+    Attributes:
+        accuracy: share of images that are classified correctly.
+        error: 1 - accuracy.
+        standard_error: of both, binomial.
+        nll: mean negative log-likelihood of the label, in nats.
+        feature_norm: mean norm of the features.
+        cosine: mean cosine of the features to the class vector of the label.
+        margin: mean of that cosine minus the largest cosine to another class vector.
+        ece: expected calibration error, 15 bins of equal width.
+    """
+
+    accuracy: float
+    error: float
+    standard_error: float
+    nll: float
+    feature_norm: float
+    cosine: float
+    margin: float
+    ece: float
+
+
 @dataclass
 class Cell:
-    """One cell: images seen so far, which of them were right (N,) bool, and sums: MEANS, then the gaps of the bins."""
+    """One cell.
+
+    Attributes:
+        seen: number of images added so far.
+        correct: bool (N,), which images were classified correctly.
+        sums: float64 (19,): MEANS, then the gaps of the calibration bins.
+    """
 
     seen: int
     correct: Tensor
     sums: Tensor
 
 
-class Tally:
-    """The cells of one model on `n` images, in order.  With a `path` they are read from there and saved there."""
+class Accumulator:
+    """The cells of one model on a number of images, which are added in order.
 
-    def __init__(self, n: int, identity: dict[str, Any], path: Path | None = None):
+    Args:
+        n: number of images.
+        identity: what the cells depend on, ready for JSON.
+        path: file to read the cells from, if it has the same identity, and to save them to.
+
+    Attributes:
+        cells: by corruption and severity.
+        note: why the file could not be used, or None.
+    """
+
+    def __init__(self, n: int, identity: Mapping[str, object], path: Path | None = None):
         self.n, self.path = n, path
         self.identity = {**identity, "n": n, "randhead": randhead.__version__}
         self.cells: dict[tuple[str, int], Cell] = {}
-        self.note: str | None = None  # what was wrong with the file
+        self.note: str | None = None
         if path is not None and path.exists():
-            self._load()
+            self._load(path)
 
     def seen(self, name: str, severity: int) -> int:
-        """How many images the cell has seen."""
+        """How many images of a cell were added."""
         cell = self.cells.get((name, severity))
         return cell.seen if cell else 0
 
     def add(self, name: str, severity: int, start: int, correct: Tensor, sums: Tensor) -> None:
-        """Add images start..start+b-1: what `measure` says of them."""
+        """Add images start..start+B-1, as `measure` returns them: correct (B,) bool, sums float64."""
         cell = self.cells.get((name, severity))
         if cell is None:
             cell = Cell(0, torch.zeros(self.n, dtype=torch.bool), torch.zeros(len(MEANS) + BINS, dtype=torch.float64))
             self.cells[name, severity] = cell
         if start != cell.seen:
-            raise ValueError(f"cell {name} {severity} has seen {cell.seen} images and cannot go on at {start}")
+            raise ValueError(f"cell {name} {severity} has seen {cell.seen} images and cannot resume at {start}")
         cell.correct[start : start + len(correct)] = correct.cpu()
         cell.sums += sums.cpu()
         cell.seen += len(correct)
 
     def correct(self, name: str, severity: int) -> Tensor:
-        """Which images were right: (N,) bool."""
+        """Which images were classified correctly: (N,) bool."""
         return self.cells[name, severity].correct
 
-    def figures(self, name: str, severity: int) -> dict[str, float]:
-        """The figures of a cell, of the images seen so far."""
+    def metrics(self, name: str, severity: int) -> CellMetrics:
+        """The metrics of a cell, over the images added so far."""
         cell = self.cells[name, severity]
         accuracy = cell.correct.sum().item() / cell.seen
         means = (cell.sums[: len(MEANS)] / cell.seen).tolist()
-        return {
-            "accuracy": accuracy,
-            "error": 1 - accuracy,
-            "standard_error": metrics.binomial_error(accuracy, cell.seen),
+        return CellMetrics(
+            accuracy=accuracy,
+            error=1 - accuracy,
+            standard_error=metrics.binomial_error(accuracy, cell.seen),
             **dict(zip(MEANS, means, strict=True)),
-            "ece": (cell.sums[len(MEANS) :].abs().sum() / cell.seen).item(),
-        }
+            ece=(cell.sums[len(MEANS) :].abs().sum() / cell.seen).item(),
+        )
 
     def save(self) -> None:
         """Write the cells to the file, if there is one."""
@@ -89,9 +131,9 @@ class Tally:
             seen[key] = cell.seen
         checkpoint.save(self.path, tensors, {"identity": self.identity, "seen": seen})
 
-    def _load(self) -> None:
+    def _load(self, path: Path) -> None:
         try:
-            tensors, document = checkpoint.load(self.path)
+            tensors, document = checkpoint.load(path)
             if document["identity"] != self.identity:
                 return
             for key, seen in document["seen"].items():
@@ -100,20 +142,26 @@ class Tally:
                 self.cells[name, int(severity)] = cell
         except (RunError, KeyError, TypeError, AttributeError) as error:
             self.cells = {}
-            self.note = f"{self.path} cannot be used ({error}): the grid starts anew"
+            self.note = f"{path} cannot be used ({error}): the grid starts again"
 
 
-def open_tally(folder: Path, n: int, identity: dict[str, Any]) -> Tally:
-    """The tally of an identity, with what a folder already has of it."""
+def open_accumulator(folder: Path, n: int, identity: Mapping[str, object]) -> Accumulator:
+    """The accumulator of an identity, with the cells that a folder already has of it."""
     digest = sha256(json.dumps(identity, sort_keys=True).encode())[:12]
-    return Tally(n, identity, folder / f"corruption-cells-{digest}.safetensors")
+    return Accumulator(n, identity, folder / f"corruption-cells-{digest}.safetensors")
 
 
 def measure(features: Tensor, answers: Answers, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """What a batch adds to a cell: right answers (B,) bool and sums (4 + BINS,) float64.
+    """What a batch adds to a cell.
 
-    features (B, D), what the head says of them, labels (B,).  The margin is the cosine to the own class vector minus
-    the largest cosine to another: it has no scale, unlike a margin of logits.
+    Args:
+        features: (B, D).
+        answers: the head's scores of them.
+        labels: (B,) int64.
+
+    Returns:
+        Which images are classified correctly, bool (B,), and sums, float64 (19,).  The margin is one of cosines: unlike
+        a margin of logits it does not depend on the scale.
     """
     correct = answers.predictions == labels
     margins = answers.own_cosine - answers.other_cosine

@@ -1,14 +1,14 @@
-"""Corrupted images as files, in the layouts of the released sets, which `published` reads.
+"""Corrupted images as files, in the layouts of the released sets, which `released` reads.
 
-Sets of 32 px become NAME.npy and labels.npy as CIFAR-10-C has them, others NAME/SEVERITY/CLASS/ID.png, without loss.
-corruptions.json says what was written; the same command goes on in its own folder, another one is refused.
+Sets of 32 px become NAME.npy and labels.npy as in CIFAR-10-C, others NAME/SEVERITY/CLASS/ID.png, without loss.
+corruptions.json says what was written; the same call resumes in its own folder, another one is refused.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,28 +17,39 @@ from PIL import Image
 from randhead import corruptions
 from randhead.errors import UsageError
 from randhead.files import atomic_write, write_json
-from randhead.robustness.grid import CLEAN, Corrupted, Grid
+from randhead.robustness.images import CorruptedImages
+from randhead.robustness.settings import CLEAN, Grid
 
 CIFAR_SIDE = 32
 MARKER = "corruptions.json"
 WORKERS = 8
 
 
-def write(folder: Path, source: Corrupted, grid: Grid, class_names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Write the corruptions of a grid, without the clean images; yields (done, total) of its corruptions.
+def write(folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Write the corruptions of a grid, without the clean images.
 
-    Raises UsageError for a folder that holds something else, and for 32 px sets without all five severities.
+    Args:
+        folder: new, empty, or begun by the same call.
+        source: the images.
+        grid: corruptions and severities.
+        class_names: of the labels.
+
+    Returns:
+        An iterator that writes: it yields (done, total) after each corruption.
+
+    Raises:
+        UsageError: for a folder that holds something else, and for 32 px sets without all five severities.
     """
     grid = {name: tuple(severities) for name, severities in grid.items() if name != CLEAN}
     arrays = source.split.images.shape[1:] == (CIFAR_SIDE, CIFAR_SIDE)
     if arrays and any(severities != corruptions.SEVERITIES for severities in grid.values()):
-        raise UsageError("the layout of CIFAR-10-C has all five severities", hint="leave --severities out")
+        raise UsageError("the layout of CIFAR-10-C has all five severities", hint="leave `severities` out")
     cells = {name: list(severities) for name, severities in grid.items()}
     _claim(Path(folder), {"cells": cells, "classes": list(class_names), **source.identity()})
     return (_write_arrays if arrays else _write_folders)(Path(folder), source, grid, class_names)
 
 
-def _claim(folder: Path, content: dict[str, Any]) -> None:
+def _claim(folder: Path, content: dict[str, object]) -> None:
     marker = folder / MARKER
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="give a new folder")
@@ -52,11 +63,14 @@ def _claim(folder: Path, content: dict[str, Any]) -> None:
     write_json(marker, content)
 
 
-def _write_arrays(folder: Path, source: Corrupted, grid: Grid, class_names: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _write_arrays(
+    folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequence[str]
+) -> Iterator[tuple[int, int]]:
     labels = source.labels.cpu().repeat(len(corruptions.SEVERITIES)).numpy()
     atomic_write(folder / "labels.npy", lambda fragment: _save(fragment, labels))
     for done, (name, severities) in enumerate(grid.items(), start=1):
-        atomic_write(folder / f"{name}.npy", lambda f, name=name, s=severities: _fill(f, source, name, s))
+        write_rows = functools.partial(_fill, source=source, name=name, severities=severities)
+        atomic_write(folder / f"{name}.npy", write_rows)
         yield done, len(grid)
 
 
@@ -65,7 +79,7 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def _fill(path: Path, source: Corrupted, name: str, severities: Sequence[int]) -> None:
+def _fill(path: Path, source: CorruptedImages, name: str, severities: Sequence[int]) -> None:
     n, side = len(source.labels), CIFAR_SIDE
     shape = (len(severities) * n, side, side, 3)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
@@ -78,7 +92,7 @@ def _fill(path: Path, source: Corrupted, name: str, severities: Sequence[int]) -
 
 
 def _write_folders(
-    folder: Path, source: Corrupted, grid: Grid, class_names: Sequence[str]
+    folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequence[str]
 ) -> Iterator[tuple[int, int]]:
     labels, n = source.labels.tolist(), len(source.labels)
     blocks = range(0, n, source.block)
@@ -92,10 +106,10 @@ def _write_folders(
             for name, severities in grid.items():
                 for start in range(block, min(n, block + source.block), source.batch):
                     stop = min(start + source.batch, n)
-                    places = [(class_names[labels[i]], int(source.ids[i])) for i in range(start, stop)]
+                    named = [(class_names[labels[i]], int(source.ids[i])) for i in range(start, stop)]
                     for severity, images in source.cells(name, severities, start, stop):
                         root = folder / name / str(severity)
-                        paths = [root / label / f"{i:08}.png" for label, i in places]
+                        paths = [root / label / f"{i:08}.png" for label, i in named]
                         list(pool.map(_save_image, paths, images.cpu()))
                 done += 1
                 yield done, len(grid) * len(blocks)

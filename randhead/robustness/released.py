@@ -9,11 +9,11 @@ Known defects are looked for: the frost folder of one copy of Tiny-ImageNet-C ho
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,65 +21,94 @@ from PIL import Image
 from torch import Tensor
 
 from randhead import corruptions
+from randhead.corruptions import SEVERITIES
 from randhead.datasets import image_files
 from randhead.errors import DataError, DataFileError
 from randhead.evaluation import features
 from randhead.files import sha256
-from randhead.robustness.grid import Corrupted
+from randhead.robustness.images import CorruptedImages
 
-SEVERITIES = len(corruptions.SEVERITIES)
 # A larger image is cropped up to this: 256 px to 224, the usual central crop.  Beyond, it is another set.
 LARGEST_CROP = 256 / 224
 WORKERS = 8
-# Corruptions without chance: on the same image theirs and ours differ by rounding, or by how the set was stored.
-WITHOUT_CHANCE = ("jpeg_compression", "pixelate", "brightness", "contrast", "zoom_blur", "defocus_blur")
+# Corruptions that are not random: on the same image the released one and ours differ only by rounding and storage.
+NOT_RANDOM = ("jpeg_compression", "pixelate", "brightness", "contrast", "zoom_blur", "defocus_blur")
 CLOSE = 12.0  # grey levels, mean difference; unrelated photographs differ by 60
 LAYOUT = "a folder with labels.npy and NAME.npy files, or with folders NAME/SEVERITY/CLASS of images"
 
 
-@dataclass(frozen=True)
-class PublishedSet:
-    """A corrupted set on disk, as a source of a grid (`grid.Source`).
+Read = Callable[[str, int, Tensor], Tensor]
+"""Corruption, severity and indices (B,) -> uint8 images (B, 3, H, W)."""
 
-    `grid` has the corruptions and severities that are there, `notes` what was found odd.  `labels` (n,) count the
-    classes of the run.
+
+class _Content(NamedTuple):
+    """What is found in a folder: see `ReleasedSet`."""
+
+    labels: Tensor
+    grid: dict[str, tuple[int, ...]]
+    notes: tuple[str, ...]
+    key: dict[str, object]
+    read: Read
+
+
+@dataclass(frozen=True)
+class ReleasedSet:
+    """A corrupted set on disk, as the source of a grid (`images.Source`).
+
+    Attributes:
+        name: of its folder.
+        labels: (N,) int64, indices of the classes of the run.
+        grid: the corruptions and severities that it has.
+        notes: its defects.
+        key: tells its content from another's, ready for JSON.
+        read: corruption, severity and indices (B,) -> uint8 images (B, 3, H, W).
+        device: where its images go.
+        batch: images per batch.
+        ids: (N,) int64, the images that are used.
     """
 
     name: str
     labels: Tensor
     grid: dict[str, tuple[int, ...]]
     notes: tuple[str, ...]
-    key: dict[str, Any]  # tells its content from another's
-    read: Callable[[str, int, Tensor], Tensor]  # corruption, severity, indices -> uint8 (b, 3, H, W)
+    key: dict[str, object]
+    read: Read
     device: torch.device
     batch: int
     ids: Tensor
 
     @property
     def block(self) -> int:
-        """Nothing is shared between cells: one after the other."""
+        """All images: its cells have nothing in common, so that they come one after the other."""
         return -(-len(self.labels) // self.batch) * self.batch
 
     def cells(self, name: str, severities: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
-        """As in `grid.Source`."""
+        """As in `images.Source`."""
         for severity in severities:
             yield severity, self.read(name, severity, self.ids[start:stop]).to(self.device)
 
-    def take(self, ids: Tensor) -> "PublishedSet":
-        """The set of the images `ids` alone."""
+    def take(self, ids: Tensor) -> "ReleasedSet":
+        """Only the images with these indices."""
         return replace(self, ids=self.ids[ids], labels=self.labels[ids.to(self.labels.device)])
 
-    def identity(self) -> dict[str, Any]:
-        """What its cells depend on, besides the model."""
+    def identity(self) -> dict[str, object]:
+        """As in `images.Source`."""
         return {**self.key, "ids": sha256(self.ids.numpy().tobytes())}
 
 
 def open_set(
     folder: Path, class_names: Sequence[str], image_size: int, *, device: str | torch.device = "cpu"
-) -> PublishedSet:
-    """The set in a folder, for a run with these classes and this image size.
+) -> ReleasedSet:
+    """Open the set in a folder.
 
-    Raises DataError for a folder that is no such set, and for one whose sizes, shapes or labels do not fit.
+    Args:
+        folder: in one of the two layouts.
+        class_names: of the run.
+        image_size: of the run, in pixels.
+        device: where images go.
+
+    Raises:
+        DataError: for a folder that is no such set, and for one whose sizes, shapes or labels do not fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -90,28 +119,35 @@ def open_set(
         raise DataFileError(f"{folder}: labels.npy is missing", hint="unpack the whole archive of the set")
     else:
         found = _open_folders(folder, class_names, image_size)
-    labels, *rest = found
-    place = torch.device(device)
-    ids = torch.arange(len(labels))
-    return PublishedSet(folder.name, labels.to(place), *rest, place, features.batch_size(image_size), ids)
+    return ReleasedSet(
+        name=folder.name,
+        labels=found.labels.to(torch.device(device)),
+        grid=found.grid,
+        notes=found.notes,
+        key=found.key,
+        read=found.read,
+        device=torch.device(device),
+        batch=features.batch_size(image_size),
+        ids=torch.arange(len(found.labels)),
+    )
 
 
-def same_images(found: PublishedSet, source: Corrupted) -> bool | None:
-    """Whether a set was made from the images of `source`, in order; None where no corruption can tell.
+def same_images(found: ReleasedSet, source: CorruptedImages) -> bool | None:
+    """Whether a released set was made from the images of `source`, in order; None if no corruption can tell.
 
-    Equal labels say little where images are sorted by class, so the first batch of a corruption without chance decides.
+    Equal labels say little if images are sorted by class: the first batch of a corruption that is not random decides.
     """
     if found.labels.tolist() != source.labels.tolist():
         return False
-    name = next((name for name in WITHOUT_CHANCE if name in found.grid), None)
+    name = next((name for name in NOT_RANDOM if name in found.grid), None)
     if name is None:
         return None
     severity, stop = found.grid[name][0], min(len(found.labels), found.batch)
-    (_, theirs), (_, ours) = (next(cells.cells(name, (severity,), 0, stop)) for cells in (found, source))
-    return (theirs.float() - ours.float()).abs().mean().item() < CLOSE
+    (_, images), (_, generated) = (next(cells.cells(name, (severity,), 0, stop)) for cells in (found, source))
+    return (images.float() - generated.float()).abs().mean().item() < CLOSE
 
 
-def _open_arrays(folder: Path, class_names: Sequence[str], image_size: int) -> tuple:
+def _open_arrays(folder: Path, class_names: Sequence[str], image_size: int) -> _Content:
     arrays = {
         name: _mapped(folder / f"{name}.npy") for name in corruptions.names() if (folder / f"{name}.npy").is_file()
     }
@@ -120,7 +156,7 @@ def _open_arrays(folder: Path, class_names: Sequence[str], image_size: int) -> t
     first = next(iter(arrays.values()))
     for name, array in arrays.items():
         _check_array(folder / f"{name}.npy", array, first, image_size)
-    n = len(first) // SEVERITIES
+    n = len(first) // len(SEVERITIES)
     labels = _labels(folder / "labels.npy", n, len(class_names))
 
     def read(name: str, severity: int, ids: Tensor) -> Tensor:
@@ -128,12 +164,18 @@ def _open_arrays(folder: Path, class_names: Sequence[str], image_size: int) -> t
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
     files = [folder / f"{name}.npy" for name in arrays]
-    grid = dict.fromkeys(arrays, corruptions.SEVERITIES)
-    return labels, grid, (), {"set": [_state(file) for file in files]}, read
+    grid: dict[str, tuple[int, ...]] = dict.fromkeys(arrays, SEVERITIES)
+    return _Content(labels, grid, (), {"set": [_state(file) for file in files]}, read)
 
 
 def _check_array(file: Path, array: np.ndarray, first: np.ndarray, image_size: int) -> None:
-    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or len(array) % SEVERITIES or not len(array):
+    if (
+        array.ndim != 4
+        or array.shape[3] != 3
+        or array.dtype != np.uint8
+        or len(array) % len(SEVERITIES)
+        or not len(array)
+    ):
         raise DataError(
             f"{file}: {array.dtype} {array.shape} is not uint8 (5 N, H, W, 3)", hint="download the set again"
         )
@@ -144,12 +186,12 @@ def _check_array(file: Path, array: np.ndarray, first: np.ndarray, image_size: i
 
 
 def _labels(file: Path, n: int, num_classes: int) -> Tensor:
-    """One label an image, (N,): labels.npy has them once, or again for each severity."""
+    """One label per image, (N,): labels.npy has them once, or again for each severity."""
     labels = _mapped(file)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) not in (n, n * SEVERITIES):
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) not in (n, n * len(SEVERITIES)):
         raise DataError(
-            f"{file}: {labels.dtype} {labels.shape} does not fit {n} images at {SEVERITIES} severities",
-            hint="labels are integers, one an image, or one an image and severity",
+            f"{file}: {labels.dtype} {labels.shape} does not fit {n} images at {len(SEVERITIES)} severities",
+            hint="labels are integers, one per image, or one per image and severity",
         )
     blocks = torch.from_numpy(labels.astype(np.int64)).view(-1, n)
     if not (blocks == blocks[0]).all():
@@ -170,27 +212,11 @@ def _mapped(file: Path) -> np.ndarray:
         raise DataError(f"{file}: not a readable array ({error})", hint="download the set again") from None
 
 
-def _open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> tuple:
+def _open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> _Content:
     roots = {name: root for name in corruptions.names() if (root := _root(folder, name)) is not None}
     if not roots:
         raise DataError(f"{folder}: no folder of a corruption", hint=f"give {LAYOUT}")
-    grid, notes = {}, []
-    files: list[str] | None = None
-    for name, root in roots.items():
-        severities = tuple(s for s in corruptions.SEVERITIES if (root / str(s)).is_dir())
-        if not severities:
-            raise DataError(f"{root}: no folder of a severity, 1 to 5", hint=f"give {LAYOUT}")
-        listings = [_listing(root / str(severity), class_names) for severity in severities]
-        extra = max(more for _, more in listings)
-        if extra:
-            notes.append(f"{name} holds {len(class_names) + extra} classes; only the run's {len(class_names)} are read")
-        files = listings[0][0] if files is None and not extra else files
-        if files is None or any(listed != files for listed, _ in listings):
-            notes.append(f"{name} is left out: its files are not those of the other corruptions")
-        else:
-            grid[name] = severities
-    if not grid:
-        raise DataError(f"{folder}: no corruption has severities 1 to 5 of the same files", hint=f"give {LAYOUT}")
+    grid, files, notes = _common_files(folder, roots, class_names)
     name, (severity, *_) = next(iter(grid.items()))
     _cropped(roots[name] / str(severity) / files[0], size=image_size)  # another size is an error now, not hours later
     index = {name: i for i, name in enumerate(class_names)}
@@ -201,12 +227,40 @@ def _open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> 
         paths = [roots[name] / str(severity) / files[i] for i in ids.tolist()]
         return torch.from_numpy(np.stack(list(pool.map(functools.partial(_cropped, size=image_size), paths))))
 
-    key = {"set": [str(folder.resolve()), sha256("\n".join(files).encode()), [_state(root) for root in roots.values()]]}
-    return labels, grid, tuple(notes), key, read
+    key: dict[str, object] = {
+        "set": [str(folder.resolve()), sha256("\n".join(files).encode()), [_state(root) for root in roots.values()]]
+    }
+    return _Content(labels, grid, tuple(notes), key, read)
+
+
+def _common_files(
+    folder: Path, roots: Mapping[str, Path], class_names: Sequence[str]
+) -> tuple[dict[str, tuple[int, ...]], list[str], list[str]]:
+    """The corruptions that have the same files at each severity, with their severities; the files; and notes."""
+    grid: dict[str, tuple[int, ...]] = {}
+    files: list[str] = []
+    notes: list[str] = []
+    for name, root in roots.items():
+        severities = tuple(s for s in SEVERITIES if (root / str(s)).is_dir())
+        if not severities:
+            raise DataError(f"{root}: no folder of a severity, 1 to 5", hint=f"give {LAYOUT}")
+        listings = [_listing(root / str(severity), class_names) for severity in severities]
+        other_classes = max(count for _, count in listings)
+        if other_classes:
+            count = len(class_names) + other_classes
+            notes.append(f"{name} holds {count} classes; only the run's {len(class_names)} are read")
+        files = files or (listings[0][0] if not other_classes else [])
+        if not files or any(listed != files for listed, _ in listings):
+            notes.append(f"{name} is left out: its files are not those of the other corruptions")
+        else:
+            grid[name] = severities
+    if not grid:
+        raise DataError(f"{folder}: no corruption has severities 1 to 5 of the same files", hint=f"give {LAYOUT}")
+    return grid, files, notes
 
 
 def _root(folder: Path, name: str) -> Path | None:
-    """The folder of a corruption: at the top, or in that of a group, as the archives have it."""
+    """The folder of a corruption: at the top, or in the folder of a group, as in the archives."""
     found = [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_dir()]
     return found[0] if found else None
 
@@ -252,6 +306,6 @@ def _other_size(file: Path, width: int, height: int, size: int) -> DataError:
     )
 
 
-def _state(path: Path) -> list[Any]:
+def _state(path: Path) -> list[str | int]:
     state = path.stat()
     return [str(path.resolve()), state.st_size, state.st_mtime_ns]

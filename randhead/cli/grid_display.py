@@ -1,0 +1,132 @@
+"""What a person sees of a grid of corruptions: a table that fills up while it runs, then tables and pictures."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from randhead.cli.output import Output, progress_bar
+from randhead.cli.signals import GracefulStop
+from randhead.errors import StopRequested
+from randhead.report import robustness as pictures
+from randhead.robustness import CLEAN, Advanced, CorruptionReport, GridEvent, GridStarted, RowDone
+
+
+@contextmanager
+def saving(output: Output) -> Iterator[GracefulStop]:
+    """A context in which a signal ends the command once what was measured is saved."""
+    with GracefulStop() as should_stop:
+        try:
+            yield should_stop
+        except StopRequested:
+            output.note("saved; the same command resumes from there")
+            raise typer.Exit(should_stop.exit_code) from None
+
+
+def keep(report: CorruptionReport, stem: str = "corrupt-test") -> list[Path]:
+    """Write the CSV file and the pictures of a report into the folder of its run: reports/STEM.csv, ..."""
+    base = report.folder / "reports" / stem
+    return [report.write_csv(base.with_name(f"{stem}.csv")), *pictures.draw(report, base)]
+
+
+class GridDisplay:
+    """A context that shows grids filling up, with the time left, on stderr and only on a terminal."""
+
+    def __init__(self, output: Output):
+        self.console = output.log
+        self.images: ImageBar | None = None
+        self.grid: LiveGrid | None = None
+
+    def __enter__(self) -> "GridDisplay":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop()
+
+    def progress(self, done: int, total: int) -> None:
+        """Show that images are read or written."""
+        if self.images is None:
+            self._stop()
+            self.images = ImageBar(self.console)
+        self.images.update(done, total)
+
+    def event(self, event: GridEvent) -> None:
+        """Show one event of a grid."""
+        if isinstance(event, GridStarted):
+            self._stop()
+            self.grid = LiveGrid(self.console, event)
+        elif self.grid:
+            self.grid.update(event)
+
+    def _stop(self) -> None:
+        """Take down what is shown."""
+        for shown in (self.images, self.grid):
+            if shown:
+                shown.stop()
+        self.images = self.grid = None
+
+
+class ImageBar:
+    """A bar of images that are read or written."""
+
+    def __init__(self, console: Console):
+        self.bar = progress_bar(console)
+        self.task = self.bar.add_task("images", total=None)
+        self.bar.start()
+
+    def update(self, done: int, total: int) -> None:
+        """Show how many are done."""
+        self.bar.update(self.task, completed=done, total=total)
+
+    def stop(self) -> None:
+        """Take it down."""
+        self.bar.stop()
+
+
+class LiveGrid:
+    """A table of errors that fills up row by row, above a bar with the time left."""
+
+    def __init__(self, console: Console, started: GridStarted):
+        self.started = started
+        self.rows: dict[str, RowDone] = {}
+        columns = [BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn()]
+        self.bar = Progress(*columns, console=console)
+        self.task = self.bar.add_task("", total=None)
+        self.live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
+        if self.live:
+            self.live.start()
+
+    def update(self, event: Advanced | RowDone) -> None:
+        """Show one event."""
+        match event:
+            case Advanced(done, total):
+                self.bar.update(self.task, completed=done, total=total)
+            case RowDone(name):
+                self.rows[name] = event
+        if self.live:
+            self.live.update(self._view())
+
+    def stop(self) -> None:
+        """Take it down."""
+        if self.live:
+            self.live.stop()
+
+    def _view(self) -> Group:
+        grid = self.started.grid
+        severities = sorted({severity for row in grid.values() for severity in row if severity})
+        title = f"{self.started.run}: {self.started.title}"
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+        table.add_column("error in percent, by severity")
+        for severity in severities:
+            table.add_column(str(severity), justify="right", min_width=5)
+        for name in grid:
+            metrics = self.rows[name].metrics if name in self.rows else {}
+            shown = [0] if name == CLEAN else severities
+            cells = [f"{100 * metrics[s].error:.1f}" if s in metrics else "" for s in shown]
+            table.add_row(name.replace("_", " "), *cells)
+        return Group(table, self.bar)

@@ -1,0 +1,275 @@
+"""The verb of this package: test a run under image corruptions."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from randhead import corruptions as corruption_family
+from randhead import runs
+from randhead.corruptions import SEVERITIES
+from randhead.datasets import Dataset
+from randhead.errors import DataError, RunError, StopRequested, UsageError
+from randhead.robustness import custom, export, grid, released
+from randhead.robustness.accumulator import Accumulator, open_accumulator
+from randhead.robustness.contact import contact_sheet as make_contact_sheet
+from randhead.robustness.grid import GridEvent, GridStarted
+from randhead.robustness.images import CorruptedImages, Source, fingerprint, subset
+from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
+from randhead.robustness.settings import CLEAN, CorruptionSettings, Grid, choose_grid
+from randhead.robustness.summaries import class_accuracies, compare, grid_metrics
+from randhead.runs import LoadedRun, Run
+
+AnyRun = str | Path | Run | LoadedRun | None
+ProgressCallback = Callable[[int, int], None]
+
+
+def benchmark(
+    run: AnyRun = None,
+    *,
+    corruptions: str | Sequence[str] = "benchmark",
+    severities: Sequence[int] = SEVERITIES,
+    skip: str | Sequence[str] = (),
+    parameters: str | None = None,
+    frost_images: str | Path | None = None,
+    corruption_file: str | Path | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    split: str = "test",
+    data: str | Path | Dataset | None = None,
+    others: Sequence[AnyRun] = (),
+    baseline: AnyRun = None,
+    published: str | Path | None = None,
+    per_class: bool = False,
+    contact_sheet: bool = False,
+    save_images: str | Path | None = None,
+    root: str | Path = runs.ROOT,
+    device: str = "auto",
+    should_stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = warnings.warn,
+    progress: ProgressCallback | None = None,
+    on_event: Callable[[GridEvent], None] = lambda event: None,
+) -> CorruptionReport:
+    """Test a run under image corruptions: 15 corruptions at 5 severities, or those you choose.
+
+    What was measured is kept in the folder of the run, so that the same call resumes or returns at once.
+
+    Args:
+        run: name or folder of a run, or a run; None for the latest.
+        corruptions: names of corruptions, or of groups: "benchmark" (15), "extra" (4), "all", "noise", "blur",
+            "weather", "digital".
+        severities: of 1 (weakest) to 5.
+        skip: corruptions to leave out.
+        parameters: "32", "64" or "224": which published set's parameters; None for those of the image size.
+        frost_images: folder of pictures of frost; None for generated ones.
+        corruption_file: a Python file of yours that is executed and tested too: it defines
+            `corrupt(images, severity, ids, seed)`, uint8 tensors (B, 3, H, W) to the same.
+        seed: of the noise, of `limit` and of the intervals.
+        limit: number of images to use, stratified by class; None for all.
+        split: "test", "val" or "train".
+        data: other images of the same classes: the name of a dataset, a folder or a dataset; None for the run's own.
+        others: further runs to test on the same images.
+        baseline: run to compare with; None compares `others` with `run`.
+        published: folder of a released set (CIFAR-10-C, Tiny-ImageNet-C, ImageNet-C, ...) to test too.
+        per_class: also accuracies by class.
+        contact_sheet: also the first image under all corruptions.
+        save_images: folder to write the corrupted images to.
+        root: folder of the runs.
+        device: "auto", "cpu" or "cuda".
+        should_stop: asked before each batch; True saves what was measured and stops.
+        warn: called with warnings.
+        progress: called with (done, total) while images are read or written.
+        on_event: called with each event of the grids: `GridStarted`, `Advanced`, `RowDone`.
+
+    Returns:
+        The report: `report.mean_corruption_accuracy`, `report.corruptions["fog"][3]`, `report.to_json()`,
+        `report.save()`.
+
+    Raises:
+        UsageError: for options that cannot be used.
+        DataError: for images, a released set or pictures of frost that cannot be used.
+        RunError: for a run that cannot be loaded, and for runs that cannot be compared.
+        StopRequested: if `should_stop` returns True.
+    """
+    settings = _settings(parameters, frost_images, corruption_file, seed)
+    cells = choose_grid(_names(corruptions), severities, skip=_names(skip), custom=tuple(settings.custom))
+    tested = _unique([runs.load(each, root=root, device=device).require_classes() for each in (run, *others)])
+    reference = tested[0] if baseline is None else runs.load(baseline, root=root, device=device).require_classes()
+    if baseline is not None and [_path(each) for each in tested] == [_path(reference)]:
+        raise UsageError(f"the baseline is the run itself, {reference.run.name}", hint="name another run")
+    callbacks = _Callbacks(should_stop, warn, progress or (lambda done, total: None), on_event)
+    dataset = data if isinstance(data, Dataset) else tested[0].dataset(data, progress=callbacks.reading)
+    tested[0].check_classes(dataset)
+    for each in _unique([*tested[1:], reference]):
+        _check_comparable(tested[0], each, dataset, split, callbacks, own_images=data is None)
+    images = dataset.splits[split]
+    source = CorruptedImages(images, settings, ids=subset(images.labels, limit, seed=seed))
+    bench = _Bench(dataset.name, split, source, cells, limit, callbacks)
+    if save_images is not None:
+        bench.write(Path(save_images), tested[0].class_names)
+    # A released set that does not fit is an error now, not after the grid.
+    sets = [None if published is None else _open_released(each, Path(published)) for each in tested]
+    reports = bench.reports(tested, reference, per_class=per_class)
+    reports = [bench.with_released(*each, folder=str(published)) for each in zip(reports, tested, sets, strict=True)]
+    sheet = bench.contact_sheet(tested[0].class_names) if contact_sheet else None
+    return replace(reports[0], others=tuple(reports[1:]), contact_sheet=sheet)
+
+
+@dataclass(frozen=True)
+class _Callbacks:
+    should_stop: Callable[[], bool]
+    warn: Callable[[str], None]
+    progress: ProgressCallback
+    on_event: Callable[[GridEvent], None]
+
+    def reading(self, done: int, total: int) -> None:
+        """Report that images are read or written, and stop there if asked to."""
+        if self.should_stop():
+            raise StopRequested("stopped while reading or writing images")
+        self.progress(done, total)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The images and cells that all runs are tested on."""
+
+    data: str
+    split: str
+    source: CorruptedImages
+    grid: Grid
+    limit: int | None
+    callbacks: _Callbacks
+
+    def write(self, folder: Path, class_names: Sequence[str]) -> None:
+        """Write the corrupted images."""
+        for done, total in export.write(folder, self.source, self.grid, class_names):
+            self.callbacks.reading(done, total)
+
+    def contact_sheet(self, class_names: Sequence[str]) -> ContactSheet:
+        """The first image under all corruptions."""
+        ((_, images),) = self.source.cells(CLEAN, (0,), 0, 1)
+        number, label = int(self.source.ids[0]), class_names[int(self.source.labels[0])]
+        name = f"{self.split} image {number}, class {label}"
+        return make_contact_sheet(images[0], self.source.settings, image_id=number, name=name)
+
+    def reports(self, tested: Sequence[LoadedRun], reference: LoadedRun, *, per_class: bool) -> list[CorruptionReport]:
+        """Test the runs; each but the reference is compared with it."""
+        title = f"{len(self.grid) - 1} corruptions of {len(self.source.ids)} images"
+        filled = {_path(each): self.fill(each, self.source, self.grid, title) for each in _unique([*tested, reference])}
+        reports = []
+        for each in tested:
+            accumulator, base = filled[_path(each)], filled[_path(reference)]
+            report = self.report(each, accumulator)
+            if accumulator is not base:
+                seed = self.source.settings.seed
+                compared = compare(accumulator, base, self.grid, reference.run.name, seed=seed)
+                report = replace(report, compared_with=compared)
+            if per_class:
+                by_class = class_accuracies(accumulator, self.grid, self.source.labels, each.class_names)
+                report = replace(report, per_class=by_class)
+            reports.append(report)
+        return reports
+
+    def report(self, loaded: LoadedRun, accumulator: Accumulator) -> CorruptionReport:
+        """The report of a run whose cells are measured."""
+        clean = accumulator.metrics(CLEAN, 0)
+        settings = self.source.settings
+        return CorruptionReport(
+            run=loaded.run.name,
+            data=self.data,
+            split=self.split,
+            n=len(self.source.ids),
+            images=self.source.description,
+            seed=settings.seed,
+            parameters=settings.parameter_set(self.source.size),
+            frost=settings.frost if "frost" in self.grid else None,
+            clean=clean,
+            grid=grid_metrics(accumulator, self.grid, loaded.class_names, clean_error=clean.error),
+            folder=loaded.run.path,
+        )
+
+    def with_released(
+        self, report: CorruptionReport, loaded: LoadedRun, found: released.ReleasedSet | None, *, folder: str
+    ) -> CorruptionReport:
+        """The report with the metrics of a released set, for the cells of the grid that the set has."""
+        if found is None:
+            return report
+        cells = {name: tuple(s for s in self.grid.get(name, ()) if s in there) for name, there in found.grid.items()}
+        cells = {name: severities for name, severities in cells.items() if severities}
+        if not cells:
+            raise DataError(
+                f"{found.name} has none of the corruptions asked for", hint=f"it has: {', '.join(found.grid)}"
+            )
+        chosen = found.take(subset(found.labels, self.limit, seed=report.seed))
+        same = released.same_images(chosen, self.source)
+        accumulator = self.fill(loaded, chosen, cells, f"{len(cells)} corruptions of {found.name}")
+        metrics = grid_metrics(accumulator, cells, loaded.class_names, clean_error=report.clean.error)
+        return replace(
+            report, released=ReleasedMetrics(found.name, folder, len(chosen.labels), same, found.notes, metrics)
+        )
+
+    def fill(self, loaded: LoadedRun, source: Source, cells: Grid, title: str) -> Accumulator:
+        """Run a grid, or what is left of it."""
+        identity = {
+            "weights": loaded.weights_sha256,
+            "device": loaded.preprocess.device.type,
+            "precision": str(loaded.preprocess.precision),
+            **source.identity(),
+        }
+        accumulator = open_accumulator(loaded.run.reports, len(source.labels), identity)
+        if accumulator.note:
+            self.callbacks.warn(accumulator.note)
+        self.callbacks.on_event(GridStarted(loaded.run.name, title, cells))
+        stop = self.callbacks.should_stop
+        for event in grid.run(loaded.model, source, cells, loaded.preprocess, accumulator, should_stop=stop):
+            self.callbacks.on_event(event)
+        return accumulator
+
+
+def _settings(
+    parameters: str | None, frost_images: str | Path | None, corruption_file: str | Path | None, seed: int
+) -> CorruptionSettings:
+    pictures = corruption_family.load_frost_images(frost_images) if frost_images is not None else None
+    if corruption_file is None:
+        return CorruptionSettings(seed, parameters, pictures)
+    name, function, digest = custom.load(Path(corruption_file))
+    return CorruptionSettings(seed, parameters, pictures, {name: function}, digest)
+
+
+def _open_released(loaded: LoadedRun, folder: Path) -> released.ReleasedSet:
+    return released.open_set(folder, loaded.class_names, loaded.image_size, device=loaded.preprocess.device)
+
+
+def _check_comparable(
+    first: LoadedRun, other: LoadedRun, dataset: Dataset, split: str, callbacks: _Callbacks, *, own_images: bool
+) -> None:
+    """Raise RunError for a run with other classes, another image size or other images than the first."""
+    names = f"run {other.run.name}", f"run {first.run.name}"
+    hint = "compare runs on the same data and image size; test others one by one"
+    if other.class_names != first.class_names:
+        raise RunError(f"{names[0]} has other classes than {names[1]}", hint=hint)
+    if other.image_size != first.image_size:
+        sizes = f"{other.image_size} px", f"{first.image_size} px"
+        raise RunError(f"{names[0]} takes images of {sizes[0]}, {names[1]} of {sizes[1]}", hint=hint)
+    if other.config.data == first.config.data or not own_images:
+        return
+    splits = dataset.splits[split], other.dataset(progress=callbacks.reading).splits[split]
+    if len({fingerprint(each, subset(each.labels, None)) for each in splits}) > 1:
+        raise RunError(
+            f"{names[0]} has other {split} images than {names[1]}, and may have been trained on these",
+            hint="compare runs with the same `data` and `data.split_seed`",
+        )
+
+
+def _unique(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:
+    return list({_path(each): each for each in loaded}.values())
+
+
+def _path(loaded: LoadedRun) -> Path:
+    return loaded.run.path.resolve()
+
+
+def _names(text: str | Sequence[str]) -> list[str]:
+    """Names, given one by one or with commas between them."""
+    parts = text.split(",") if isinstance(text, str) else text
+    return [part.strip() for part in parts if part.strip()]

@@ -1,0 +1,34 @@
+"""Contact sheets: one image under all corruptions at all severities."""
+
+import torch
+from torch import Tensor
+
+from randhead import corruptions
+from randhead.robustness.results import ContactSheet
+from randhead.robustness.settings import CorruptionSettings
+
+
+def contact_sheet(
+    image: Tensor, settings: CorruptionSettings | None = None, *, image_id: int = 0, name: str = ""
+) -> ContactSheet:
+    """One image under all corruptions, custom ones last, at severities 1 to 5.
+
+    Args:
+        image: uint8 (3, H, W).
+        settings: how it is corrupted.
+        image_id: its number, which the noise depends on.
+        name: of the image, for the title.
+
+    Example:
+        >>> sheet = contact_sheet(torch.full((3, 32, 32), 128, dtype=torch.uint8))
+        >>> sheet.tiles.shape
+        torch.Size([19, 5, 3, 32, 32])
+    """
+    settings = settings or CorruptionSettings()
+    batch, ids = image[None], torch.tensor([image_id])
+    names = (*corruptions.names(), *settings.custom)
+    rows = [settings.apply(batch, each, corruptions.SEVERITIES, ids) for each in names]
+    tiles = torch.stack([torch.cat([out for _, out in row]) for row in rows]).cpu()
+    parameters = settings.parameter_set((image.shape[1], image.shape[2]))
+    described = f"parameters of {parameters} px; frost: {settings.frost} pictures"
+    return ContactSheet(tiles, names, f"{name}; {described}" if name else described)

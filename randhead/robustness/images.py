@@ -1,0 +1,157 @@
+"""The images of a grid: those of a split, corrupted when they are needed."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from randhead import corruptions, datasets, rng
+from randhead.datasets import Split
+from randhead.errors import UsageError
+from randhead.evaluation import features
+from randhead.files import sha256
+from randhead.robustness.settings import CLEAN, CorruptionSettings
+from randhead.runs import checkpoint
+
+BLOCK_BYTES = 64 << 20  # of clean images in memory at a time
+
+
+class Source(Protocol):
+    """The images of a grid's cells.
+
+    All cells of a block come before the next block, so that a source can keep what its cells have in common.
+    """
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, on the model's device."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Images per batch."""
+        ...
+
+    @property
+    def block(self) -> int:
+        """Images per block, a multiple of `batch`."""
+        ...
+
+    def cells(self, name: str, severities: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
+        """Images start..stop-1 at each severity: yields (severity, uint8 (B, 3, H, W))."""
+        ...
+
+    def identity(self) -> dict[str, object]:
+        """What the cells depend on besides the model, ready for JSON."""
+        ...
+
+
+class CorruptedImages:
+    """The images of a split, corrupted when they are needed.
+
+    The id of an image is its index in the split, so that its noise does not depend on which others are used.
+
+    Args:
+        split: images and labels.
+        settings: how they are corrupted.
+        ids: (N,) int64, ascending: which images to use; all by default.
+    """
+
+    def __init__(self, split: Split, settings: CorruptionSettings, *, ids: Tensor | None = None):
+        self.split, self.settings = split, settings
+        self.ids = torch.arange(len(split)) if ids is None else ids.cpu()
+        self.labels = split.labels[self.ids.to(split.labels.device)]
+        self.batch = features.batch_size(split.images.shape[-1])
+        self.block = self.batch * max(1, BLOCK_BYTES // (self.batch * prod(split.images.shape)))
+        self._kept: tuple[int, Tensor] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        _, height, width = self.split.images.shape
+        return height, width
+
+    @property
+    def description(self) -> str:
+        """Which images these are, in words."""
+        n, of = len(self.ids), len(self.split)
+        return f"all {of} images" if n == of else f"{n} of {of} images, stratified by class, seed {self.settings.seed}"
+
+    def cells(self, name: str, severities: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
+        """As in `Source`."""
+        images = self._clean(start, stop)
+        if name == CLEAN:
+            yield 0, images
+        else:
+            yield from self.settings.apply(images, name, severities, self.ids[start:stop])
+
+    def identity(self) -> dict[str, object]:
+        """As in `Source`.  The keys are those of the files on disk."""
+        settings, frost_images = self.settings, self.settings.frost_images
+        pictures = {str(i): picture for i, picture in enumerate(frost_images.images)} if frost_images else {}
+        return {
+            "images": fingerprint(self.split, self.ids),
+            "ids": checkpoint.state_sha256({"ids": self.ids}),
+            "textures": checkpoint.state_sha256(pictures),
+            "own": settings.custom_sha256,
+            "code": _code(),
+            "seed": settings.seed,
+            "parameters": settings.parameter_set(self.size),
+            "frost": settings.frost,
+        }
+
+    def _clean(self, start: int, stop: int) -> Tensor:
+        first = start // self.block * self.block
+        if self._kept is None or self._kept[0] != first:
+            self._kept = None  # frees the old block before the new one is read
+            order = self.ids[first : first + self.block]
+            self._kept = first, torch.cat(list(self.split.images.batches(order, self.batch)))
+        return self._kept[1][start - first : stop - first]
+
+
+def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
+    """Choose images, stratified by class.
+
+    Which images of a class are chosen depends only on the seed, and a smaller subset is a part of a larger one: images
+    go in the order of (rank within their class + 1/2) / size of the class.
+
+    Args:
+        labels: (N,) int64.
+        limit: number of images; None for all.
+        seed: of the choice.
+
+    Returns:
+        Ascending indices, int64 (min(limit, N),).
+
+    Raises:
+        UsageError: if the limit is below 1.
+    """
+    n = len(labels)
+    if limit is None or limit >= n:
+        return torch.arange(n)
+    if limit < 1:
+        raise UsageError(f"a limit must be at least 1 image, got {limit}")
+    order = rng.permutation(seed, "robustness/subset", n)
+    order = order[torch.argsort(labels.cpu()[order], stable=True)]  # by class, at random within it
+    counts = torch.bincount(labels.cpu())
+    sizes = counts.repeat_interleave(counts)
+    rank = torch.arange(n) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    share = (rank.double() + 0.5) / sizes
+    return order[torch.argsort(share, stable=True)[:limit]].sort().values
+
+
+def fingerprint(split: Split, ids: Tensor) -> str:
+    """A hash of the chosen images and their labels."""
+    labels = split.labels.cpu()[ids].numpy().tobytes()
+    return sha256(labels + datasets.fingerprint(split.images, ids).encode())
+
+
+@functools.cache
+def _code() -> str:
+    """A hash of the code that corrupts: another version of it may make other images."""
+    files = [*sorted(Path(corruptions.__file__).parent.glob("*.py")), Path(rng.__file__)]
+    return sha256("".join(sha256(file) for file in files).encode())

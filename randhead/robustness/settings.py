@@ -1,0 +1,112 @@
+"""How images are corrupted, and which corruptions and severities a benchmark runs.
+
+A *cell* is a corruption at a severity; a *grid* is a set of cells: corruptions with their severities.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from randhead import corruptions
+from randhead.corruptions import SEVERITIES, FrostImages
+from randhead.errors import UsageError, unknown
+
+CLEAN = "clean"  # the row of a grid that has the images as they are, at severity 0
+
+Grid = Mapping[str, Sequence[int]]
+CorruptionFunction = Callable[[Tensor, int, Tensor, int], Tensor]
+"""A custom corruption: uint8 images (B, 3, H, W), severity, ids (B,) and seed -> uint8 images of the same shape."""
+
+
+@dataclass(frozen=True)
+class CorruptionSettings:
+    """How images are corrupted: the same settings, image and image id always give the same corrupted image.
+
+    Attributes:
+        seed: of the random numbers.
+        parameters: which published set's severity parameters, "32", "64" or "224"; None for those of the image size.
+        frost_images: the pictures that frost overlays; None for generated ones.
+        custom: corruptions that are functions of the user's, by name.
+        custom_sha256: tells one version of them from another.
+    """
+
+    seed: int = 0
+    parameters: str | None = None
+    frost_images: FrostImages | None = None
+    custom: Mapping[str, CorruptionFunction] = field(default_factory=dict)
+    custom_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.parameters is not None and self.parameters not in corruptions.PARAMETER_SETS:
+            raise unknown("parameter set", self.parameters, corruptions.PARAMETER_SETS)
+
+    @property
+    def frost(self) -> str:
+        """Where the frost images are from: procedural, originals or folder."""
+        return self.frost_images.name if self.frost_images else "procedural"
+
+    def parameter_set(self, size: tuple[int, int]) -> str:
+        """The parameter set for images of height and width `size`."""
+        return self.parameters or corruptions.parameters_for(size)
+
+    def apply(self, images: Tensor, name: str, severities: Sequence[int], ids: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Corrupt images (B, 3, H, W) with ids (B,) at each severity: yields (severity, uint8 (B, 3, H, W)).
+
+        Raises:
+            UsageError: if a custom corruption returns something else.
+        """
+        if name in self.custom:
+            for severity in severities:
+                out = self.custom[name](images.clone(), severity, ids, self.seed)
+                yield severity, _checked(out, images, name)
+        else:
+            yield from corruptions.corrupt_each(
+                images, name, severities, self.seed, ids, parameters=self.parameters, frost_images=self.frost_images
+            )
+
+
+def choose_grid(
+    names: Sequence[str],
+    severities: Sequence[int] = SEVERITIES,
+    *,
+    skip: Sequence[str] = (),
+    custom: Sequence[str] = (),
+) -> dict[str, tuple[int, ...]]:
+    """The grid of some corruptions, clean images first, then in the order of the benchmark's tables.
+
+    Args:
+        names: names of corruptions, of groups of them, "benchmark" (15) or "all".
+        severities: of 1 to 5.
+        skip: corruptions to leave out.
+        custom: names of custom corruptions, which always run.
+
+    Raises:
+        UsageError: for unknown names, for severities that are not 1 to 5, and if no corruption is left.
+    """
+    members = corruptions.names()
+    known = [*members, *custom]
+    groups = {"all": members, "benchmark": corruptions.names("benchmark"), **corruptions.groups()}
+    for name in [*names, *skip]:
+        if name not in known and (name not in groups or name in skip):
+            raise unknown("corruption", name, known if name in skip else [*known, *groups])
+    wanted = {member for name in names for member in groups.get(name, [name])} | set(custom)
+    if not severities or not set(severities) <= set(SEVERITIES):
+        given = ", ".join(map(str, severities)) or "none"
+        raise UsageError(f"severities must be 1 to 5, got {given}", hint="5 is the strongest; clean images always run")
+    rows = [name for name in known if name in wanted and name not in skip]
+    if not rows:
+        raise UsageError("no corruption is left", hint="skip fewer of them")
+    return {CLEAN: (0,), **dict.fromkeys(rows, tuple(sorted(set(severities))))}
+
+
+def _checked(out: object, images: Tensor, name: str) -> Tensor:
+    """What a custom corruption returned, if the model can take it."""
+    if not isinstance(out, Tensor) or out.dtype != torch.uint8 or out.shape != images.shape:
+        got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+        raise UsageError(
+            f"corruption {name} made {got} of torch.uint8 {tuple(images.shape)}",
+            hint="return a uint8 tensor of the shape of the images",
+        )
+    return out.to(images.device)

@@ -1,0 +1,151 @@
+"""The tables that a corruption report is shown as."""
+
+from collections.abc import Iterator, Mapping
+
+from randhead.robustness.metrics import benchmark
+from randhead.robustness.results import (
+    ClassAccuracy,
+    Comparison,
+    CorruptionReport,
+    Difference,
+    GridMetrics,
+    ReleasedMetrics,
+    display_name,
+)
+from randhead.tables import Cell, Table, percent, rows
+
+WORST = 5  # classes shown; the report has them all
+
+
+def of_report(report: CorruptionReport) -> Iterator[Table]:
+    """The tables of one run."""
+    yield errors(report)
+    yield means(report)
+    if report.compared_with:
+        yield comparison(report.compared_with, report.frost)
+    if report.released:
+        yield released(report.released, report)
+    if report.per_class:
+        yield hardest_classes(report.per_class)
+
+
+def errors(report: CorruptionReport) -> Table:
+    """Errors by corruption and severity."""
+    severities = report.grid.severities
+    frost = f"; frost: {report.frost} pictures" if report.frost else ""
+    body: list[list[Cell]] = [["clean", *[None] * len(severities), _points(report.clean.error)]]
+    for name, row in report.grid.cells.items():
+        cells = [_points(row[s].error) if s in row else None for s in severities]
+        body.append([display_name(name, report.frost), *cells, _points(_mean(report.grid.errors[name]))])
+    largest = max(cell.standard_error for row in report.grid.cells.values() for cell in row.values())
+    return Table(
+        f"{report.run}: {report.split} split of {report.data}",
+        ("error in percent, by severity", *map(str, severities), "mean"),
+        rows(body),
+        (
+            f"{report.images}; parameters of {report.parameters} px; seed {report.seed}{frost}",
+            f"standard error of each number (binomial): at most {100 * largest:.2f}",
+        ),
+    )
+
+
+def means(report: CorruptionReport) -> Table:
+    """Accuracy on clean images, by group, and in the mean over the benchmark."""
+    grid, clean = report.grid, report.clean
+    body: list[list[Cell]] = [["clean images", percent(clean.accuracy), f"{100 * clean.standard_error:.2f}", ""]]
+    body += [[group, percent(accuracy), "", there] for group, (accuracy, there) in grid.groups.items()]
+    label = "mean over corruptions" if grid.is_complete else "partial mean"
+    if grid.mean_accuracy is not None and grid.mean_standard_error is not None:
+        body.append(
+            [
+                label,
+                percent(grid.mean_accuracy),
+                f"{100 * grid.mean_standard_error:.2f}",
+                grid.mean_over.replace(" corruptions", ""),
+            ]
+        )
+    for key, title in (("mce", "mCE"), ("relative_mce", "relative mCE")):
+        if grid.imagenet:
+            body.append([title, f"{grid.imagenet[key]:.2f}", "", "percent of AlexNet's errors"])
+    return Table("accuracy", ("", "accuracy", "std. error", "corruptions"), rows(body), tuple(_notes(grid)))
+
+
+def _notes(grid: GridMetrics) -> Iterator[str]:
+    if grid.mean_accuracy is not None and any(name not in benchmark() for name in grid.cells):
+        yield "only the benchmark's 15 corruptions enter the mean: none that is marked (extra) or (custom)"
+
+
+def comparison(found: Comparison, frost: str | None) -> Table:
+    """Differences to the baseline."""
+    body = [_difference("clean images", found.accuracy)]
+    if found.mean_corruption_accuracy:
+        over = found.mean_over.partition(" corruptions")[0]
+        mean = _difference(f"mean over {over}", found.mean_corruption_accuracy)
+        body.append([*mean[:3], _percents(_share(found.mean_ce)), _percents(_share(found.mean_relative_ce))])
+    for name, row in found.corruptions.items():
+        label = display_name(name, frost)
+        body.append([*_difference(label, row)[:3], _percents(row.ce), _percents(row.relative_ce)])
+    return Table(
+        f"difference to {found.run}",
+        ("accuracy in percentage points", "difference", "95 % interval", "CE", "relative CE"),
+        rows(body),
+        (
+            f"interval: {found.interval}, {found.draws} draws",
+            f"CE: error in percent of that of {found.run}; relative CE: the same for the increase over clean images",
+        ),
+    )
+
+
+def _difference(label: str, row: Difference) -> list[Cell]:
+    difference, low, high = (100 * value for value in (row.difference, row.low, row.high))
+    return [label, f"{difference:+.2f}", f"{low:+6.2f} to {high:+6.2f}", None, None]
+
+
+def released(found: ReleasedMetrics, report: CorruptionReport) -> Table:
+    """Errors on a released set beside those on the images that randhead corrupts."""
+    body: list[list[Cell]] = []
+    for name, row in found.grid.cells.items():
+        generated = report.grid.cells.get(name, {})
+        same = [generated[severity].error for severity in row if severity in generated]
+        label = display_name(name, report.frost)
+        body.append([label, _points(_mean(found.grid.errors[name])), _points(_mean(same)) if same else None])
+    totals = [None if grid.mean_accuracy is None else 1 - grid.mean_accuracy for grid in (found.grid, report.grid)]
+    over = "mean" if found.grid.mean_over == report.grid.mean_over else f"mean over {found.grid.mean_over}"
+    body.append([over, *(None if total is None else _points(total) for total in totals)])
+    return Table(
+        f"{found.name}: {found.n} images",
+        ("error in percent, mean over severities", "released", "generated"),
+        rows(body),
+        (found.relation, *found.notes),
+    )
+
+
+def hardest_classes(per_class: Mapping[str, ClassAccuracy]) -> Table:
+    """The classes with the lowest accuracy under corruptions."""
+    known = [(row.mean_corruption_accuracy, name) for name, row in per_class.items()]
+    hardest = sorted([(mean, name) for mean, name in known if mean is not None], key=lambda pair: pair[0])[:WORST]
+    body: list[list[Cell]] = []
+    for mean, name in hardest:
+        row = per_class[name]
+        worst = min(row.corruptions, key=row.corruptions.__getitem__)
+        lowest = f"{worst.replace('_', ' ')} ({percent(row.corruptions[worst])})"
+        body.append([name, percent(row.accuracy), percent(mean), lowest])
+    columns = ("class", "accuracy, clean", "accuracy, corrupted", "hardest corruption")
+    return Table("hardest classes", columns, rows(body))
+
+
+def _points(share: float) -> str:
+    """In percent, with one digit after the point."""
+    return f"{100 * share:.1f}"
+
+
+def _percents(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f}"
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else value / 100
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
