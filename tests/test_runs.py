@@ -1,8 +1,11 @@
 """The run folder: names, finding a run, refusing what is not one, and loading a trained classifier."""
 
+import ast
+import errno
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy
@@ -286,6 +289,48 @@ def test_the_lock_keeps_another_process_out_and_goes_with_it(tmp_path):
         process.kill()
     with runs.locked(run):
         pass
+
+
+def test_a_lock_that_cannot_be_made_is_no_bug(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    below = Run(tmp_path / "file" / "run")
+    with pytest.raises(RunError, match="cannot be locked"), runs.locked(below):
+        pass
+    (tmp_path / "run" / ".lock").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"run cannot be locked \(Is a directory\)"), runs.locked(Run(tmp_path / "run")):
+        pass
+
+
+def test_a_file_system_without_locks_is_no_bug(tmp_path, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(RunError, match=r"cannot be locked \(No locks available\)"), runs.locked(Run(tmp_path)):
+        pass
+
+
+def test_the_lock_is_given_back_after_an_error_and_by_another_thread(tmp_path):
+    run = Run(tmp_path)
+    with pytest.raises(KeyError), runs.locked(run):
+        raise KeyError
+    held = runs.locked(run)
+    held.__enter__()
+    thread = threading.Thread(target=held.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+    with runs.locked(run):
+        pass
+
+
+def test_the_package_imports_nothing_that_only_posix_has():
+    """On Windows there is no fcntl and no resource, pwd, grp, termios or tty."""
+    modules = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix"}
+    for path in Path(runs.__file__).parent.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not modules & set(names), path
 
 
 def test_the_configuration_in_a_run_is_the_one_that_was_given(trained):

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from tiny import config, digits, fit, image_folder, log, tree
 from torch import nn
+from trained import command
 
-from randhead import datasets, runs
+from randhead import datasets, runs, train
 from randhead.datasets import Dataset, Split, TensorImages
-from randhead.errors import DivergedError, RunError, UsageError
+from randhead.errors import DivergedError, RunError, StopRequested, UsageError
 from randhead.evaluation import classification
 from randhead.runs import Run, checkpoint
 from randhead.train import events, fit_events
@@ -120,6 +121,71 @@ def test_class_vectors_move_only_where_they_are_learned(tmp_path, images, learne
     assert head.class_vectors().detach().equal(head.draw()) is not learned
     drift = [line.get("vector_drift_deg", 0) for line in log(tmp_path / PATH)]
     assert (drift[-1] > 0) is learned
+
+
+# The verb
+
+
+TIMES = ("seconds", "images_per_second", "path")
+
+
+def quiet(text):
+    """Where warnings go that are not tested."""
+
+
+def test_the_function_gives_the_document_that_the_command_prints(tmp_path, monkeypatch, capsys):
+    folder = image_folder(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    options = ("--epochs", 2, "--batch-size", 16, "--precision", "fp32", "--device", "cpu", "--set", "optim.lr=0.05")
+    words = ("train", "--data", "images", *options, "--out", "one", "--name", "a", "--json")
+    code, out, _ = command(capsys, monkeypatch, *words)
+    summary = train.fit(config(data__name=str(folder)), root="two", name="a", warn=quiet)
+    documents = [json.loads(out), summary.to_json()]
+    assert code == 0
+    assert documents[0]["path"] == "one/a" and str(summary.path) == "two/a"
+    assert set(documents[0]) - set(documents[1]) == {"path"}
+    without_times = [{key: value for key, value in d.items() if key not in TIMES} for d in documents]
+    assert without_times[0] == without_times[1]
+    left = [sorted(path.name for path in (tmp_path / root / "a").iterdir()) for root in ("one", "two")]
+    assert left[0] == left[1]
+    assert "README.md" in left[0]
+
+
+def test_fit_reports_to_its_callbacks_and_returns_the_summary(tmp_path, images):
+    happened, warned = [], []
+    summary = train.fit(
+        config(), dataset=images, root=tmp_path, name=PATH, on_event=happened.append, warn=warned.append
+    )
+    assert [type(event) for event in happened] == [type(event) for event in fit(tmp_path / "b", config(), images)]
+    assert warned == [event.message for event in of(events.Warned, happened)]
+    assert happened[-1].summary is summary
+    assert summary == Run(tmp_path / PATH).summary()
+    assert f"{100 * summary.test['accuracy']:.2f} %" in summary._repr_html_()
+
+
+def test_a_finished_run_needs_no_images_to_give_its_result(tmp_path, images):
+    settings = config(data__name="./nowhere")
+    first = train.fit(settings, dataset=images, root=tmp_path, warn=quiet)
+    happened = []
+    assert train.fit(settings, root=tmp_path, on_event=happened.append) == first
+    assert happened == []
+
+
+def test_fit_that_is_stopped_says_so_and_the_same_call_resumes(tmp_path, images):
+    whole = train.fit(config(), dataset=images, root=tmp_path, name="whole", warn=quiet)
+    asked = iter([False] * 4)
+    with pytest.raises(StopRequested, match="stopped after step 3"):  # the fourth question is that of the validation
+        train.fit(config(), dataset=images, root=tmp_path, warn=quiet, should_stop=lambda: next(asked, True))
+    summary = train.fit(config(), dataset=images, root=tmp_path, warn=quiet)
+    assert summary.weights_sha256 == whole.weights_sha256
+
+
+def test_fit_starts_over_only_if_it_is_told_to(tmp_path, images):
+    first = train.fit(config(), dataset=images, root=tmp_path, name=PATH, warn=quiet)
+    with pytest.raises(RunError, match=r"optim\.lr"):
+        train.fit(config(optim__lr=0.01), dataset=images, root=tmp_path, name=PATH, warn=quiet)
+    other = train.fit(config(optim__lr=0.01), dataset=images, root=tmp_path, name=PATH, fresh=True, warn=quiet)
+    assert other.weights_sha256 != first.weights_sha256
 
 
 # Batches

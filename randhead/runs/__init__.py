@@ -13,12 +13,12 @@ from randhead.runs.folder import (
     describe,
     find,
     last,
-    locked,
     open_run,
     set_last,
     slug,
     write_config,
 )
+from randhead.runs.lock import locked
 from randhead.runs.summary import SelectedEpoch, TrainingSummary
 
 if TYPE_CHECKING:

@@ -1,11 +1,8 @@
 """The run folder: what a run leaves, where, and how to find and load it again."""
 
-import contextlib
-import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,24 +168,6 @@ def last(root: Path = ROOT) -> str | None:
 def set_last(run: Run) -> None:
     """Make a run the latest."""
     atomic_write(run.path.parent / LAST, run.name + "\n")
-
-
-@contextlib.contextmanager
-def locked(run: Run) -> Iterator[None]:
-    """Keep a second training out of the folder, and sweep up the fragments of files whose writer was killed.
-
-    The lock goes with the process, so a kill leaves none behind.
-    """
-    run.path.mkdir(parents=True, exist_ok=True)
-    with (run.path / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(f"{run.path} is being trained by another process", hint="wait for it, or stop it") from None
-        for pattern in (".*.tmp", ".tmp*"):  # ours, and those that safetensors writes
-            for fragment in [*run.path.glob(pattern), *run.checkpoints.glob(pattern)]:
-                fragment.unlink()
-        yield
 
 
 def describe(config: Config, settings: ResolvedSettings) -> dict[str, Any]:
