@@ -10,9 +10,11 @@ A name never makes randhead execute a file, because names are read from files: f
 Only `register` executes one, and it is only called with a path that the user has given in this process.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -181,6 +183,16 @@ def register(family: str, member: ModuleType | str | Path, *, name: str | None =
             setattr(module, part, guarded(path, function))
     _registered[family][name] = _Registered(module, path)
     return name
+
+
+@contextlib.contextmanager
+def registered(family: str, member: ModuleType | str | Path, *, name: str | None = None) -> Iterator[str]:
+    """A context in which a member is registered; yields its name.  Arguments and errors are those of `register`."""
+    before = dict(_registered[family])
+    try:
+        yield register(family, member, name=name)
+    finally:
+        _registered[family] = before
 
 
 @functools.cache

