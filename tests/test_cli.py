@@ -1,4 +1,4 @@
-"""The commands as a person or a program meets them: the JSON contract, tables, CSV, and what goes where."""
+"""The commands as a person or a program uses them: the JSON contract, tables, CSV, and what goes where."""
 
 import contextlib
 import csv

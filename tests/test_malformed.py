@@ -253,7 +253,7 @@ image(
     "z.jpg",
     write("images/cat/z.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
 )
-image("a header alone", DATA, "z.png", write("images/cat/z.png", png_header(8, 8)))
+image("only a header", DATA, "z.png", write("images/cat/z.png", png_header(8, 8)))
 image("a bomb", DATA, "z.png", write("images/cat/z.png", png_header(60_000, 60_000)))
 image("cut short", DATA, "0.png", cut)
 image("floating-point pixels", DATA, "f.tiff", floats)
@@ -433,7 +433,7 @@ def held(world):
 
 case("a run that is being trained", RUN, "being trained by another process", *AGAIN, spoil=held)
 
-# Nothing is lost by starting anew with something that cannot be
+# Nothing is lost by starting over with something that cannot be
 
 for name, words, options in (
     ("data", "no such folder", ("--data", "./nothing")),

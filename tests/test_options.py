@@ -1,15 +1,17 @@
 """A setting is said once, on its field: the options of train, --settings and the hints of the command line follow."""
 
+import dataclasses
+import inspect
 import json
 import sys
 
 import pytest
 from typer.main import get_command
 
-from randhead import cli
+from randhead import ClassVectorHead, cli
 from randhead.cli import train
 from randhead.cli.hints import as_options
-from randhead.config import Config, check_value, configure, parse, recipes, settings
+from randhead.config import Config, HeadConfig, check_value, configure, parse, recipes, settings
 from randhead.config.schema import PANELS
 from randhead.errors import UsageError
 
@@ -157,3 +159,11 @@ def test_others_check_a_value_as_the_configuration_does():
     assert "did you mean 'dot'" in caught.value.hint
     with pytest.raises(UsageError, match=r"^head.scale must be a positive number, got -1"):
         check_value("head.scale", -1)
+
+
+def test_a_setting_of_the_head_is_an_argument_of_the_head_with_the_same_default():
+    """So a new option of the head is one field of the configuration and one argument of the head."""
+    arguments = inspect.signature(ClassVectorHead).parameters
+    for item in dataclasses.fields(HeadConfig):
+        if item.name != "class_keys":  # the names of the classes, or None
+            assert arguments[item.name].default == item.default, item.name

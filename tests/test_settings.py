@@ -117,6 +117,28 @@ def test_bounds_include_their_ends_and_nothing_beyond(key, low, high):
 
 
 @pytest.mark.parametrize(
+    ("key", "beyond", "within"),
+    [
+        ("data.validation", (0, 1), (1e-9, 0.999)),
+        ("head.scale", (0,), (1e-9, 1e9)),
+        ("head.normaliser_tolerance", (0,), (1e-9,)),
+        ("optim.lr", (0,), (1e-9,)),
+        ("optim.momentum", (1,), (0, 0.999)),
+        ("optim.weight_decay", (-1e-9,), (0,)),
+        ("optim.plateau_factor", (0, 1), (0.001, 0.999)),
+        ("optim.label_smoothing", (1,), (0, 0.999)),
+        ("optim.clip_norm", (0,), (1e-9,)),
+        ("machine.checkpoint_minutes", (-1e-9,), (0,)),
+    ],
+)
+def test_an_open_bound_excludes_its_end(key, beyond, within):
+    for value in within:
+        assert parse.flatten(parse.build({key: value}))[key] == value
+    for value in beyond:
+        assert key in refusal({key: value}).message
+
+
+@pytest.mark.parametrize(
     "key",
     [
         "head.scoring",

@@ -63,10 +63,13 @@ def _by_name() -> dict[str, Setting]:
 @functools.cache
 def _of_commands() -> dict[str, tuple[str, ...]]:
     """The options of all commands by the names of their arguments."""
+    from typer.core import TyperGroup
     from typer.main import get_command
 
     from randhead.cli import app
 
-    parameters = [item for command in get_command(app).commands.values() for item in command.params]  # type: ignore[attr-defined]  # of a group
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)  # noqa: S101 (several commands make a group)
+    parameters = [item for command in group.commands.values() for item in command.params]
     options = [item for item in parameters if item.param_type_name == "option"]
     return {item.name: (item.opts[0], *item.secondary_opts[:1]) for item in reversed(options)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import table as rich_table
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -65,8 +65,8 @@ class Output:
             self.say(table.title, style="bold")
         grid = rich_table.Table(box=None, pad_edge=False)
         for i, column in enumerate(table.columns):
-            justify = "right" if table.is_numeric(i) else "left"
-            grid.add_column(column, justify=justify, header_style="dim", overflow="fold")  # type: ignore[arg-type]  # a literal
+            justify: JustifyMethod = "right" if table.is_numeric(i) else "left"
+            grid.add_column(column, justify=justify, header_style="dim", overflow="fold")
         for row in table.rows:
             grid.add_row(*[escape(tables.shown(value)) for value in row])
         self.console.print(grid)

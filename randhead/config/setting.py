@@ -173,6 +173,7 @@ def setting(
     return dataclasses.field(default=default, metadata={SETTING: about})
 
 
+@dataclass(frozen=True)
 class Section:
     """Base of the parts of a configuration: checks each field against its bounds and choices."""
 
@@ -189,8 +190,8 @@ class Section:
     @functools.cache
     def settings(cls) -> tuple[Setting, ...]:
         """The settings of this part of the configuration, each complete with its key, type and default."""
-        fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)  # type: ignore[arg-type]  # a dataclass
-        return tuple(_complete(field, cls.section) for field in fields if SETTING in field.metadata)
+        found = [field for field in dataclasses.fields(cls) if SETTING in field.metadata]
+        return tuple(_complete(field, cls.section) for field in found)
 
 
 def _complete(field: "dataclasses.Field[Any]", section: str) -> Setting:
