@@ -134,7 +134,7 @@ def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str
 @functools.lru_cache(maxsize=8)
 def _quantiles(device: torch.device) -> Tensor:
     """The table in float32: exact, its integers have 20 bits."""
-    return _normal_table(device).to(torch.float32) / NORMAL_SCALE
+    return normal_table(device).to(torch.float32) / NORMAL_SCALE
 
 
 def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Tensor:
@@ -154,7 +154,7 @@ def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Te
 
 
 @functools.lru_cache(maxsize=8)
-def _normal_table(device: torch.device) -> Tensor:
+def normal_table(device: torch.device) -> Tensor:
     """Quantiles of the standard normal at (i + 1/2) / 2^16, as integers over NORMAL_SCALE."""
     quantile = NormalDist().inv_cdf
     upper = [round(quantile((i + 0.5) / 65536) * NORMAL_SCALE) for i in range(32768, 65536)]

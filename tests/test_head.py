@@ -159,7 +159,7 @@ def test_moving_a_module_never_rounds_fixed_vectors(geometry, move):
 def test_the_state_of_another_head_is_refused(change):
     arguments = {"num_classes": K, "dim": D}
     state = ClassVectorHead(**arguments).state_dict()
-    with pytest.raises(RunError, match="not the ones of the checkpoint"):
+    with pytest.raises(RunError, match="not those of the checkpoint"):
         ClassVectorHead(**arguments | change).load_state_dict(state)
 
 

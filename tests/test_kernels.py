@@ -40,7 +40,7 @@ def batch(b, d, k, *, norm, device="cpu"):
 def exact(queries, labels, rows):
     """The log-sum-exp over the other classes and its gradient, in float64."""
     queries = queries.double().requires_grad_()
-    others = dense.split(queries @ rows.matrix().double().T, labels).others
+    others = dense.split(queries @ rows.matrix().double().T, labels).non_target
     return others.detach(), torch.autograd.grad(others.sum(), queries)[0]
 
 

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 
 from randhead import ClassVectorHead, losses, vectors
 from randhead.errors import DivergedError, UsageError
-from randhead.losses import DrawnRows, StoredRows, _tiles, dense, streaming
-from randhead.losses._topk import top
+from randhead.losses import DrawnRows, StoredRows, _tiles, dense, streaming, top
 
 GEOMETRIES = ("rademacher", "gaussian", "uniform")
 
@@ -26,7 +25,7 @@ def batch(b, d, k, *, norm=5.0, seed=0, dtype=torch.float32):
 
 
 def loss_and_gradient(scores, queries):
-    loss = losses.cross_entropy(scores.own, scores.others).mean()
+    loss = losses.cross_entropy(scores.target, scores.non_target).mean()
     return loss, torch.autograd.grad(loss, queries)[0]
 
 
@@ -60,7 +59,7 @@ def test_gradients_of_exact_normalisers_are_right(monkeypatch, name, norm, learn
 
     def run(*_):
         scores = member.scores(queries, labels, StoredRows(matrix), offsets)
-        return scores.own, scores.others
+        return scores.target, scores.non_target
 
     assert torch.autograd.gradcheck(run, inputs, eps=1e-7 if norm > 50 else 1e-6, atol=1e-5)
 
@@ -130,7 +129,7 @@ def test_well_fitted_samples_keep_their_digits(monkeypatch, precision, rel):
     k, d, b = 5000, 512, 4
     rows = drawn("rademacher", k, d)
     noise, labels = batch(b, d, k, norm=1.0)
-    queries = (24 * rows.take(labels) + noise.detach()).requires_grad_()
+    queries = (24 * rows.gather(labels) + noise.detach()).requires_grad_()
     wanted = exact(queries, labels, rows)
     assert 1e-7 < wanted[0] < 2e-6
     found = loss_and_gradient(streaming.scores(queries, labels, rows, precision=precision), queries)
@@ -146,7 +145,7 @@ def test_the_static_shift_never_loses_a_sum_to_underflow():
     queries, labels = torch.zeros(3, 64), torch.tensor([0, 1, 0])
     queries[:, 0] = -110.0
     scores = streaming.scores(queries, labels, StoredRows(matrix))
-    torch.testing.assert_close(scores.others, torch.full((3,), -110.0, dtype=torch.float64))
+    torch.testing.assert_close(scores.non_target, torch.full((3,), -110.0, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("geometry", ["uniform", "hadamard"])
@@ -172,7 +171,7 @@ def test_without_gradients_no_gradient_is_made(monkeypatch):
     queries, labels = batch(4, 16, 100)
     monkeypatch.setattr(_tiles.MatrixTile, "add", lambda *_: pytest.fail("a gradient was made"))
     with torch.no_grad():
-        assert streaming.scores(queries, labels, rows).others.shape == (4,)
+        assert streaming.scores(queries, labels, rows).non_target.shape == (4,)
 
 
 def test_auto_takes_dense_while_logits_are_small_and_holds_no_rows_beyond():
@@ -182,7 +181,7 @@ def test_auto_takes_dense_while_logits_are_small_and_holds_no_rows_beyond():
     assert huge.normaliser_for(1) == "streaming"
     features, labels = batch(2, 64, 1000)
     assert huge.rows()._matrix is None and not huge.state_dict().keys() - {"spec"}
-    assert torch.equal(huge.rows().take(labels), vectors.draw("rademacher", labels, dim=64))
+    assert torch.equal(huge.rows().gather(labels), vectors.draw("rademacher", labels, dim=64))
     huge.normaliser = "expected"
     assert huge.loss(features, labels).isfinite()
     assert huge.rows()._matrix is None
@@ -258,7 +257,7 @@ def test_wrong_batches_are_named():
             head.loss(features, torch.tensor([0, 1, 2, wrong]))
     with pytest.raises(UsageError, match="features must have shape"):
         head.loss(features[:, :8], labels)
-    with pytest.raises(UsageError, match="exact_classes belong to the expected normaliser"):
+    with pytest.raises(UsageError, match='`exact_classes` needs `normaliser="expected"`'):
         head.loss(features, labels, exact_classes=labels.unique())
     for value in (torch.nan, torch.inf):
         broken = features.detach().clone()

@@ -86,10 +86,13 @@ def test_the_true_error_lies_inside_the_reported_bound_in_95_percent_of_draws(b,
         rows = drawn(geometry, k, dim, seed=seed)
         for free, aligned in SETTINGS:
             labels = torch.arange(b)
-            queries = free * directions(b, dim, seed=seed, dtype=torch.float32) + aligned * rows.take(labels)
+            queries = free * directions(b, dim, seed=seed, dtype=torch.float32) + aligned * rows.gather(labels)
             scores = expected.scores(queries, labels, rows)
             truth = exact(queries, labels, rows)
-            error = cross_entropy(scores.own, scores.others).mean() - cross_entropy(truth.own, truth.others).mean()
+            error = (
+                cross_entropy(scores.target, scores.non_target).mean()
+                - cross_entropy(truth.target, truth.non_target).mean()
+            )
             inside += abs(error.item()) <= expected.error_bound(scores).item()
             total += 1
     assert inside >= 0.95 * total
@@ -105,7 +108,7 @@ def test_the_bound_is_not_idle(geometry):
         queries = 10 * directions(16, 128, dtype=torch.float32)
         scores, truth = expected.scores(queries, labels, rows), exact(queries, labels, rows)
         bounds[k] = expected.error_bound(scores).item()
-        errors[k] = (scores.others - truth.others).abs().mean().item()
+        errors[k] = (scores.non_target - truth.non_target).abs().mean().item()
         assert bounds[k] < 50 * errors[k]
     assert bounds[32_000] == pytest.approx(bounds[2000] / 4, rel=0.1)
 
@@ -121,7 +124,7 @@ def test_with_every_class_exact_the_expected_normaliser_is_exact(geometry):
     rows = drawn(geometry, 50, 32)
     queries, labels = 5 * directions(6, 32, dtype=torch.float32), torch.arange(6)
     scores = expected.scores(queries, labels, rows, exact_classes=torch.randperm(50))
-    torch.testing.assert_close(scores.others, exact(queries, labels, rows).others.float())
+    torch.testing.assert_close(scores.non_target, exact(queries, labels, rows).non_target.float())
     assert expected.error_bound(scores) == 0
 
 
@@ -131,20 +134,20 @@ def test_hard_negatives_are_summed_exactly(geometry):
     k, d = 20_000, 128
     rows, labels = drawn(geometry, k, d), torch.arange(6)
     negatives = torch.arange(100, 106)
-    queries = 8 * rows.take(labels) + 12 * rows.take(negatives)
-    truth = exact(queries, labels, rows).others
-    off = (expected.scores(queries, labels, rows).others - truth).abs()
+    queries = 8 * rows.gather(labels) + 12 * rows.gather(negatives)
+    truth = exact(queries, labels, rows).non_target
+    off = (expected.scores(queries, labels, rows).non_target - truth).abs()
     near = expected.scores(queries, labels, rows, exact_classes=torch.cat((labels, negatives)))
-    assert (off > 0.5).all() and ((near.others - truth).abs() < 0.05).all()
+    assert (off > 0.5).all() and ((near.non_target - truth).abs() < 0.05).all()
 
 
 def test_own_class_is_never_among_the_others():
     rows = drawn("rademacher", 1000, 64)
-    queries, labels = 20 * rows.take(torch.arange(4)), torch.arange(4)
-    alone = expected.scores(queries, labels, rows).others
+    queries, labels = 20 * rows.gather(torch.arange(4)), torch.arange(4)
+    alone = expected.scores(queries, labels, rows).non_target
     torch.testing.assert_close(alone, _moments.rademacher(queries)[0] + math.log(999))
     among = expected.scores(queries, labels, rows, exact_classes=labels)
-    assert ((among.others - alone).abs() < 0.05).all()
+    assert ((among.non_target - alone).abs() < 0.05).all()
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)

@@ -60,7 +60,7 @@ def correctness(quick):
     for geometry in GEOMETRIES:
         rows = drawn(geometry, 2000 if quick else 20_000)
         noise, labels = batch(rows.num_classes, b=32, norm=1.0)
-        own = rows.take(labels)
+        own = rows.gather(labels)
         samples = {"ordinary": 15 * noise, "fitted": 8 * own + noise, "well fitted": 24 * own + noise}
         in_bf16 = partial(streaming.scores, precision=torch.bfloat16)
         for name, queries in samples.items():
@@ -83,7 +83,7 @@ def correctness(quick):
 def _loss_and_gradient(scores, queries, labels, rows):
     queries = queries.clone().requires_grad_()
     found = scores(queries, labels, rows)
-    loss = cross_entropy(found.own, found.others).mean()
+    loss = cross_entropy(found.target, found.non_target).mean()
     return loss.detach(), torch.autograd.grad(loss, queries)[0]
 
 

@@ -51,7 +51,7 @@ def streamed(rows, dtype=torch.float32, **size):
     def step():
         q = x.clone().requires_grad_()
         scores = streaming.scores(q, y, rows, precision=dtype)
-        cross_entropy(scores.own, scores.others).mean().backward()
+        cross_entropy(scores.target, scores.non_target).mean().backward()
 
     return step
 
@@ -71,7 +71,7 @@ def expected_arm(k, geometry="rademacher", **size):
         q = x.clone().requires_grad_()
         scores = expected.scores(q, y, rows)
         expected.error_bound(scores)
-        cross_entropy(scores.own, scores.others).mean().backward()
+        cross_entropy(scores.target, scores.non_target).mean().backward()
 
     return step
 

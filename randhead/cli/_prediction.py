@@ -77,10 +77,10 @@ def predict(
 
 def _score(loaded: LoadedRun, files: list[Path], images: torch.Tensor, k: int) -> Iterator[dict[str, Any]]:
     embedded, head = features.embed(loaded.model, images, loaded.preprocess), loaded.model.head
-    answers, rows = head.answers(embedded, k=k), head.rows()
+    answers, rows = head.output(embedded, k=k), head.rows()
     columns = zip(files, embedded, answers.classes, answers.probabilities, strict=True)
     for file, feature, classes, probabilities in columns:
-        cosines = torch.cosine_similarity(feature[None], rows.take(classes).detach())
+        cosines = torch.cosine_similarity(feature[None], rows.gather(classes).detach())
         best = zip(classes.tolist(), probabilities.tolist(), cosines.tolist(), strict=True)
         named = [{"class": loaded.class_names[k], "probability": p, "cosine": cosine} for k, p, cosine in best]
         yield {"image": str(file), "classes": named}

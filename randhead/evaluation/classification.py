@@ -9,7 +9,7 @@ from randhead.analyses import transfer
 from randhead.datasets import Split
 from randhead.evaluation import metrics
 from randhead.evaluation.features import embeddings, extract
-from randhead.losses import Answers
+from randhead.losses import HeadOutput
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 
@@ -29,7 +29,7 @@ def evaluate(
     return figures(features, answers, split.labels.cpu(), model.head.num_classes)
 
 
-def figures(features: Tensor, answers: Answers, labels: Tensor, num_classes: int) -> dict[str, Any]:
+def figures(features: Tensor, answers: HeadOutput, labels: Tensor, num_classes: int) -> dict[str, Any]:
     """The figures of `evaluate`, of features (N, D), what the head says of them, and labels (N,)."""
     predictions, confidences = answers.predictions, answers.confidences
     by_class = metrics.per_class_accuracy(labels, predictions, num_classes)

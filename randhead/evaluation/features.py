@@ -1,6 +1,6 @@
 """One pass of a model over images: features, and what the head says of them.
 
-Logits (N, K) are never made: see `losses.Answers`.
+Logits (N, K) are never made: see `losses.HeadOutput`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from randhead.datasets import Split
 from randhead.errors import StopRequested
-from randhead.losses import Answers
+from randhead.losses import HeadOutput
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 
@@ -21,7 +21,7 @@ SCORED_AT_ONCE = 2048  # class vectors that are not held are drawn once for so m
 
 def extract(
     model: Classifier, split: Split, preprocess: Preprocess, *, stop: Callable[[], bool] = lambda: False
-) -> tuple[Tensor, Answers]:
+) -> tuple[Tensor, HeadOutput]:
     """Features as they meet the class vectors (N, D) float32, and the head's answers: on the CPU, in the split's order.
 
     Raises StopRequested where `stop` answers True.
@@ -30,9 +30,9 @@ def extract(
     for features, labels in zip(found.split(SCORED_AT_ONCE), split.labels.split(SCORED_AT_ONCE), strict=True):
         if parts:  # the features took a long time: they are not thrown away before the first scores
             _check(stop)
-        answers = model.head.answers(features.to(preprocess.device), labels.to(preprocess.device))
+        answers = model.head.output(features.to(preprocess.device), labels.to(preprocess.device))
         parts.append([column.cpu() for column in answers])
-    return found, Answers(*map(torch.cat, zip(*parts, strict=True)))
+    return found, HeadOutput(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def embeddings(

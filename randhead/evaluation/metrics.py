@@ -1,8 +1,8 @@
 """Figures of a classifier's answers: accuracy, calibration, confusion, out-of-distribution detection.
 
-Pure functions of a few numbers a sample, which `losses.Answers` has of any number of classes.  Float64 inside, on the
-device of their arguments.  Every score of the out-of-distribution kind is high for what looks familiar.  Where there is
-nothing to average the answer is NaN or None, as each function says, or a DataError: never a silent zero.
+Pure functions of a few numbers a sample, which `losses.HeadOutput` has of any number of classes.  Float64 inside, on
+the device of their arguments.  Every score of the out-of-distribution kind is high for what looks familiar.  Where
+there is nothing to average the answer is NaN or None, as each function says, or a DataError: never a silent zero.
 """
 
 import math

@@ -10,46 +10,62 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from randhead import registry, rng, vectors
-from randhead.errors import RunError, UsageError
-from randhead.head import preflight_check
+from randhead import losses, registry, rng, vectors
+from randhead.errors import RunError, UsageError, unknown
+from randhead.head.scale import default_scale
 from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
-from randhead.losses import DrawnRows, Rows, Scores, StoredRows, cross_entropy, dense, expected, streaming
-from randhead.losses._answers import Answers, answers
-from randhead.losses._checks import check_batch, check_exact_classes
-from randhead.losses._topk import top
+from randhead.losses import ClassRows, DrawnRows, HeadOutput, Scores, StoredRows, dense, expected, streaming
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
-DRAWN_AT_ONCE_BYTES = 16 << 20  # of rows: they are there before torch.compile or torch.export looks for them
+DRAWN_AT_ONCE_BYTES = 16 << 20  # of rows: materialised before torch.compile or torch.export traces the head
+SCORINGS = ("dot", "cosine")
+NECKS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda dim: nn.Identity(),
+    "linear": lambda dim: nn.Linear(dim, dim),
+    "batchnorm": nn.BatchNorm1d,
+}
 
 
 class ClassVectorHead(nn.Module):
     """Scores features against one vector per class.
 
+    Fixed vectors are float32 and stay so, whatever dtype the module is moved to.  If their geometry can be drawn again
+    from its seed, many of them are never materialised, and a state_dict holds their spec and hash instead of their
+    numbers; loading those of another head is refused.
+
     Args:
         num_classes: K, at least 2.
         dim: D, the width of the features and of the class vectors.
         vectors: a geometry of `randhead.vectors`, or "file:PATH".
-        scoring: "dot" for features . vector, "cosine" for the cosine of the two.
+        scoring: "dot" for the dot product of features and class vector, "cosine" for their cosine.
         trainable: learn the class vectors, from the same start; otherwise they are fixed.
-        scale: multiplies the scores; None chooses `preflight_check.default_scale`.
-        learn_scale: learn the scale, from that start.
-        drawn: class vectors (K, D) that were drawn before, as a checkpoint stores them, instead of drawing them.
-        bias: a constant added to every logit, None for none.  It is learned where the class vectors are.
-        neck: "none", "linear" (D to D) or "batchnorm" between the features and the scores.
+        scale: factor on the scores; None chooses `default_scale`.
+        bias: a constant added to every logit, None for none.  It is learned if the class vectors are.
+        neck: a layer between the features and the scores: "none", "linear" (D to D) or "batchnorm".
         seed: seed of the class vectors.
         class_names: key the vectors by these K names instead of by index, so that another set of classes does not
             move the vector of any class.
-        normaliser: a member of `randhead.losses`; "auto" is dense where the logits of the batch take less than 64 MiB,
-            else streaming.
-        normaliser_tolerance: the error of the loss, in nats, above which "expected" refuses.
+        normaliser: how the softmax over all classes is computed, a member of `randhead.losses`; "auto" is dense if the
+            logits of the batch take less than 64 MiB, else streaming.
+        learn_scale: learn the scale, starting from `scale`.
+        drawn: class vectors (K, D) that were drawn before, as a checkpoint stores them, instead of drawing them.
+        normaliser_tolerance: error bound of the loss, in nats, above which "expected" refuses.
 
-    Fixed vectors are float32 and stay so, whatever dtype the module is moved to.  Where their geometry can be drawn
-    again from its seed they are not held at all if there are many, and a state_dict holds their spec and hash instead
-    of their numbers; loading another head's is refused.  Raises UsageError for what cannot be built.
+    Attributes:
+        last_error_bound: how far the last `loss` may be from the exact one, in nats; 0 except for "expected".
 
-    After `loss`, `last_error_bound` says by how much it may differ from the exact one, in nats: 0 but for "expected".
+    Raises:
+        UsageError: for what cannot be built.
+
+    Example:
+        >>> head = ClassVectorHead(10, 64, scoring="cosine")
+        >>> head(torch.ones(3, 64)).shape
+        torch.Size([3, 10])
     """
+
+    vectors: nn.Parameter
+    bias: nn.Parameter | None
+    log_scale: nn.Parameter | None
 
     def __init__(
         self,
@@ -75,7 +91,11 @@ class ClassVectorHead(nn.Module):
         self.num_classes, self.dim, self.scoring = num_classes, dim, scoring
         self.geometry, self.seed, self.trainable = vectors, seed, trainable
         self.class_names = None if class_names is None else tuple(class_names)
-        self.neck = _neck(neck, dim)
+        if scoring not in SCORINGS:
+            raise unknown("scoring", scoring, SCORINGS)
+        if neck not in NECKS:
+            raise unknown("neck", neck, NECKS)
+        self.neck = NECKS[neck](dim)
         source = self._source(drawn)
         if isinstance(source, DrawnRows) and 4 * num_classes * dim <= DRAWN_AT_ONCE_BYTES:
             source.matrix()
@@ -86,9 +106,8 @@ class ClassVectorHead(nn.Module):
             self.vectors = nn.Parameter(source.matrix().clone())
         self.bias = nn.Parameter(torch.full((num_classes,), float(bias))) if trainable and bias is not None else None
         self.constant = 0.0 if bias is None or trainable else float(bias)
-        scale = preflight_check.default_scale(num_classes, scoring) if scale is None else float(scale)
-        self.fixed_scale = None if learn_scale else scale
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale))) if learn_scale else None
+        self.initial_scale = default_scale(num_classes, scoring) if scale is None else float(scale)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(self.initial_scale))) if learn_scale else None
         self.normaliser, self.normaliser_tolerance = normaliser, normaliser_tolerance
         self.last_error_bound = 0.0
         if normaliser != "auto":
@@ -97,41 +116,55 @@ class ClassVectorHead(nn.Module):
             expected.check(self.rows())
 
     def draw(self) -> Tensor:
-        """The class vectors as they are drawn: (K, D) float32.  Fixed ones never differ from this."""
+        """Draw the initial class vectors: (K, D) float32.  Fixed ones never differ from this."""
         geometry, ids = self.geometry, self.ids()
         return vectors.draw(geometry, ids, dim=self.dim, seed=self.seed, num_classes=self.num_classes)
 
     def ids(self) -> Tensor:
-        """What each class vector is drawn for: class indices, or hashed class names.  (K,) int64."""
-        return torch.arange(self.num_classes) if self.class_names is None else self._name_ids()
+        """The id each class vector is drawn for, the class index or the hashed class name: (K,) int64."""
+        if self.class_names is None:
+            return torch.arange(self.num_classes)
+        if len(set(self.class_names)) != self.num_classes:
+            raise UsageError(f"{self.num_classes} different class names are needed, got {len(set(self.class_names))}")
+        if not vectors.is_by_row(self.geometry):
+            raise UsageError(
+                f"{self.geometry} vectors are drawn as a set and cannot be keyed by class name",
+                hint=f'use `class_keys="index"`, or other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}',
+            )
+        return torch.tensor([rng.name_id(name) for name in self.class_names])
 
-    def rows(self) -> Rows:
-        """The class vectors as the scores use them, of unit norm for the cosine, as a source of rows."""
-        if isinstance(self._rows, DrawnRows):
-            return self._rows
-        matrix, cosine = self.vectors if self.trainable else self._rows.stored, self.scoring == "cosine"
-        return StoredRows(F.normalize(matrix, dim=1) if cosine else matrix, unit_norm=cosine)
+    def raw_rows(self) -> ClassRows:
+        """The class vectors as they were drawn, stored or learned, of any norm."""
+        return StoredRows(self.vectors) if self._rows is None else self._rows
+
+    def rows(self) -> ClassRows:
+        """The class vectors as the scores use them: with unit norm if scores are cosines."""
+        rows = self.raw_rows()
+        if isinstance(rows, DrawnRows) or self.scoring != "cosine":  # drawn ones have unit norm anyway
+            return rows
+        return StoredRows(F.normalize(rows.matrix(), dim=1), unit_norm=True)
 
     def class_vectors(self) -> Tensor:
-        """All class vectors as the scores use them: (K, D), of unit norm for the cosine."""
+        """All class vectors as the scores use them: (K, D), with unit norm if scores are cosines."""
         return self.rows().matrix()
 
     @property
     def scale(self) -> float:
-        """What multiplies the scores, as a number."""
-        return self.fixed_scale if self.log_scale is None else self.log_scale.detach().exp().item()
+        """The factor on the scores, as a number."""
+        return self.initial_scale if self.log_scale is None else self.log_scale.detach().exp().item()
 
     def embed(self, features: Tensor) -> Tensor:
-        """Features as they meet the class vectors, after the neck: (B, D) -> (B, D)."""
+        """Features after the neck, as they are scored: (B, D) -> (B, D).  Raises UsageError for other shapes."""
         if features.ndim != 2 or features.shape[1] != self.dim:
             raise UsageError(f"features must have shape (B, {self.dim}), got {tuple(features.shape)}")
         return self.neck(features)
 
     def queries(self, embedded: Tensor) -> Tensor:
-        """What is multiplied with the class vectors, in float32 also under autocast: (B, D) -> (B, D)."""
+        """Embedded features, normalised for cosines, times the scale, in float32 also under autocast: (B, D)."""
         embedded = embedded.float()
         directions = F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded
-        return directions if self.fixed_scale == 1 else self._multiplier() * directions
+        scale = self._multiplier()
+        return directions if isinstance(scale, float) and scale == 1 else scale * directions
 
     def score(self, embedded: Tensor) -> Tensor:
         """The logits of embedded features: (B, D) -> (B, K) float32."""
@@ -153,61 +186,84 @@ class ClassVectorHead(nn.Module):
         margin: Callable[[Tensor], Tensor] | None = None,
         exact_classes: Tensor | None = None,
     ) -> Tensor:
-        """The mean cross-entropy: features (B, D), labels (B,) int64 -> scalar.
+        """The mean cross-entropy of a batch.
 
-        Label smoothing spreads that share of the target over all classes (Szegedy et al. 2016, section 7).  `weights`
-        (B,) make it a weighted mean; class weights are `class_weights[labels]`.  `margin` maps the cosines with the own
-        class (B,) -> (B,): `losses.cosface` or `losses.arcface`.  `exact_classes` (N,) are summed one by one by the
-        expected normaliser, the others at their expectation.  bfloat16 features make the streaming normaliser multiply
-        in bfloat16.
+        bfloat16 features make the streaming method multiply in bfloat16.
 
-        Raises UsageError for shapes and labels that do not fit and where the expected normaliser's error bound is above
-        the tolerance, DivergedError for features that are not finite.
+        Args:
+            features: (B, D).
+            labels: (B,) int64.
+            label_smoothing: share of the target probability that is spread over all classes (Szegedy et al. 2016,
+                section 7).
+            weights: (B,), for a weighted mean; class weights are `class_weights[labels]`.
+            margin: maps the cosines to the target class (B,) -> (B,): `losses.cosface` or `losses.arcface`.
+            exact_classes: (N,) int64 classes that the expected softmax sums one by one.
+
+        Returns:
+            A scalar, in nats.
+
+        Raises:
+            UsageError: for shapes and labels that do not fit, and if the error bound of the expected softmax is above
+                the tolerance.
+            DivergedError: for features that are not finite.
         """
         embedded = self.embed(features)
-        check_batch(embedded, labels, self.num_classes)
+        losses.check_batch(embedded, labels, self.num_classes)
         with torch.autocast(embedded.device.type, enabled=False):
             queries, rows = self.queries(embedded), self.rows()
             scores = self._scores(queries, labels, rows, embedded.dtype, exact_classes)
-            own = scores.own if margin is None else self._with_margin(scores.own, labels, margin)
-            losses = cross_entropy(own, scores.others)
+            target = scores.target if margin is None else self._with_margin(scores.target, labels, margin)
+            each = losses.cross_entropy(target, scores.non_target)
             if label_smoothing:
-                losses = losses + label_smoothing * (own - self._average_logit(queries, rows))
-            mean = losses.mean() if weights is None else (weights * losses).sum() / weights.sum()
+                each = each + label_smoothing * (target - self._average_logit(queries, rows))
+            mean = each.mean() if weights is None else (weights * each).sum() / weights.sum()
             return mean.to(queries.dtype)
 
     def normaliser_for(self, batch_size: int) -> str:
-        """The member of `randhead.losses` that a batch of this size takes."""
+        """The softmax method, a member of `randhead.losses`, for a batch of this size."""
         if self.normaliser != "auto":
             return self.normaliser
-        held = self.trainable or isinstance(self._rows, StoredRows) or self._rows.holdable
-        return "dense" if held and 4 * batch_size * self.num_classes <= DENSE_BYTES else "streaming"
+        fits = self.raw_rows().is_materialisable
+        return "dense" if fits and 4 * batch_size * self.num_classes <= DENSE_BYTES else "streaming"
 
     @torch.no_grad()
     def predict(self, features: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
-        """The k best classes, best first, ties by class index: features (B, D) -> classes (B, k), logits (B, k).
+        """The k best classes per sample, best first, ties by class index.
 
-        The classes are gone through in tiles, so memory does not grow with their number.
+        Classes are scored in tiles, so memory does not grow with their number.
+
+        Args:
+            features: (B, D).
+            k: number of classes to return, at most K.
+
+        Returns:
+            Classes (B, k) int64 and their logits (B, k).
         """
         embedded = self.embed(features)
         with torch.autocast(embedded.device.type, enabled=False):
-            classes, logits = top(self.queries(embedded), self.rows(), self.bias, k=k)
+            classes, logits = losses.top(self.queries(embedded), self.rows(), self.bias, k=k)
         return classes, logits + self.constant
 
     @torch.no_grad()
-    def answers(self, embedded: Tensor, labels: Tensor | None = None, *, k: int = 5) -> Answers:
-        """What the logits of embedded features (B, D) say, with labels (B,) also of these.  In tiles, as `predict`."""
+    def output(self, embedded: Tensor, labels: Tensor | None = None, *, k: int = 5) -> HeadOutput:
+        """All that metrics need of the logits of a batch, in tiles, as `predict`.
+
+        Args:
+            embedded: features after the neck (B, D), from `embed`.
+            labels: target classes (B,) int64, if there are any.
+            k: number of best classes to keep.
+        """
         with torch.autocast(embedded.device.type, enabled=False):
             bias = self.constant if self.bias is None else self.bias
-            return answers(self.queries(embedded), self.rows(), bias, labels, k=k)
+            return losses.head_output(self.queries(embedded), self.rows(), bias, labels, k=k)
 
     def _scores(
-        self, queries: Tensor, labels: Tensor, rows: Rows, dtype: torch.dtype, exact_classes: Tensor | None
+        self, queries: Tensor, labels: Tensor, rows: ClassRows, dtype: torch.dtype, exact_classes: Tensor | None
     ) -> Scores:
-        """The scores by the normaliser that this batch takes.  Sets and checks `last_error_bound`."""
+        """The scores by the softmax method for this batch.  Sets and checks `last_error_bound`."""
         name = self.normaliser_for(len(queries))
         if exact_classes is not None:
-            check_exact_classes(exact_classes, self.num_classes, name)
+            losses.check_exact_classes(exact_classes, self.num_classes, name)
         self.last_error_bound = 0.0
         if name == "dense":
             return dense.scores(queries, labels, rows, self.bias)
@@ -221,79 +277,63 @@ class ClassVectorHead(nn.Module):
         expected.refuse(self.last_error_bound, self.normaliser_tolerance, rows)
         return scores
 
-    def _with_margin(self, own: Tensor, labels: Tensor, margin: Callable[[Tensor], Tensor]) -> Tensor:
+    def _with_margin(self, target: Tensor, labels: Tensor, margin: Callable[[Tensor], Tensor]) -> Tensor:
         if self.scoring != "cosine":
-            raise UsageError("a margin acts on cosines", hint='use scoring="cosine"')
+            raise UsageError("a margin acts on cosines", hint='use `scoring="cosine"`')
         bias = 0.0 if self.bias is None else self.bias[labels]
-        return self._multiplier() * margin((own - bias) / self._multiplier()) + bias
+        return self._multiplier() * margin((target - bias) / self._multiplier()) + bias
 
-    def _average_logit(self, queries: Tensor, rows: Rows) -> Tensor:
-        """The mean of a sample's logits over all classes: (B, D) -> (B,)."""
+    def _average_logit(self, queries: Tensor, rows: ClassRows) -> Tensor:
+        """The mean over all classes of the logits per sample: (B, D) -> (B,)."""
         mean = expected.mean_row(rows) if self.normaliser == "expected" else rows.mean()
         return queries @ mean.to(queries.dtype) + (0.0 if self.bias is None else self.bias.mean())
 
     def _multiplier(self) -> Tensor | float:
-        return self.fixed_scale if self.log_scale is None else self.log_scale.exp()
+        return self.initial_scale if self.log_scale is None else self.log_scale.exp()
 
-    def _source(self, drawn: Tensor | None) -> Rows:
+    def _source(self, drawn: Tensor | None) -> ClassRows:
         """The class vectors before training."""
         if drawn is None and not vectors.is_stored(self.geometry):
             vectors.check(self.geometry, dim=self.dim, num_classes=self.num_classes)
-            ids = None if self.class_names is None else self._name_ids()
+            ids = None if self.class_names is None else self.ids()
             draw = partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
             return DrawnRows(draw, self.num_classes, self.dim, geometry=self.geometry, seed=self.seed, ids=ids)
         return StoredRows(self.draw() if drawn is None else drawn.float())
 
-    def _name_ids(self) -> Tensor:
-        """Hashed class names (K,) int64."""
-        if len(set(self.class_names)) != self.num_classes:
-            raise UsageError(f"{self.num_classes} different class names are needed, got {len(set(self.class_names))}")
-        if not vectors.is_by_row(self.geometry):
-            raise UsageError(
-                f"{self.geometry} vectors belong together and cannot be keyed by class name",
-                hint=f"use --class-keys index, or another geometry: {vectors.NEAREST_WITHOUT_LIMIT}",
-            )
-        return torch.tensor([rng.name_id(name) for name in self.class_names])
-
     def extra_repr(self) -> str:
-        """What `print(head)` shows."""
+        """The summary that `print(head)` shows."""
         kind = "learned" if self.trainable else "fixed"
         return f"{self.num_classes} classes, D={self.dim}, {kind} {self.geometry}, {self.scoring}, seed={self.seed}"
 
     def _apply(self, fn: Any, recurse: bool = True) -> "ClassVectorHead":
         """Move fixed vectors with the module, but never round them: `half()` leaves them in float32."""
         super()._apply(fn, recurse)
-        if not self.trainable:
+        if self._rows is not None:
             self._rows = self._rows.to(fn(torch.empty(0, device=self._rows.device)).device)
         return self
 
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "spec"] = pack_spec(self.spec)
-        if not self.trainable and vectors.is_stored(self.geometry):
-            destination[prefix + "vectors"] = self._rows.stored
+        if self._rows is not None and vectors.is_stored(self.geometry):
+            destination[prefix + "vectors"] = self._rows.matrix()
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        """Check that the class vectors are the ones the checkpoint was trained with, before anything is taken over.
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Check that the class vectors are those of the checkpoint before anything is loaded.
 
-        Learned ones have left the place where they were drawn; there, only the recipe of the draw has to be the same.
+        Learned ones have moved from where they were drawn, so only the spec of the draw has to agree, not the hash.
         """
         packed = state_dict.pop(prefix + "spec", None)
         if packed is None:
             raise RunError("the checkpoint holds no spec of its class vectors", hint="it was not saved by randhead")
-        theirs, ours = unpack_spec(packed), self.spec
+        saved = unpack_spec(packed)
         if self.trainable:
-            self.spec = ours = replace(ours, sha256=theirs.sha256)
-        if theirs != ours:
+            self.spec = replace(self.spec, sha256=saved.sha256)
+        if saved != self.spec:
             raise RunError(
-                f"the class vectors are not the ones of the checkpoint ({theirs} there, {ours} here)",
+                f"the class vectors are not those of the checkpoint ({saved} there, {self.spec} here)",
                 hint="give the head the geometry, seed, classes and dimensions of the checkpoint",
             )
-        if not self.trainable:  # those of the spec, which this head has
+        if not self.trainable:  # this head has them already
             state_dict.pop(prefix + "vectors", None)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _neck(kind: str, dim: int) -> nn.Module:
-    necks = {"none": nn.Identity, "linear": lambda: nn.Linear(dim, dim), "batchnorm": lambda: nn.BatchNorm1d(dim)}
-    return necks[kind]()

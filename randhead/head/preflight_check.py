@@ -17,6 +17,7 @@ from torch import Tensor
 
 from randhead import rng
 from randhead.errors import UsageError
+from randhead.head.scale import default_scale, needed_scale
 
 SAMPLE = 4096  # classes whose pairs are looked at: 17 million cosines, a second
 TILE = 1024  # rows of cosines in memory at once
@@ -103,30 +104,6 @@ def angle_histogram(vectors: Tensor, bins: int = 90) -> tuple[Tensor, Tensor]:
         place = (cosines[earlier].acos() * (bins / math.pi)).long().clamp_max(bins - 1)
         counts += torch.bincount(place, minlength=bins)
     return torch.linspace(0, 180, bins + 1), counts
-
-
-def default_scale(num_classes: int, scoring: str) -> float:
-    """The scale that multiplies the scores where the user gives none.
-
-    Dot scores need none: features grow until the loss is small.  Cosines are at most 1, so the scale alone decides how
-    certain the head can be.  A probability of 0.99 needs a scale of ln(99 (K - 1)) where the target's cosine is 1 and
-    the others' 0.  Here the target has 0.7, all that non-negative features reach with random class vectors, and half
-    as much again is added, so that images which miss their vector (a cosine of 0.47) still can be certain.  Not
-    below 16: a few classes would get so small a scale that errors hardly cost.  16 for 10 classes, 20 for 100,
-    25 for 1,000: in the middle of what normalised losses use, from 14 (EBV) to 64 (ArcFace).
-    """
-    if scoring != "cosine":
-        return 1.0
-    return float(max(16, math.ceil(1.5 * needed_scale(num_classes, 0.99, gap=0.7))))
-
-
-def needed_scale(num_classes: int, probability: float, *, gap: float = 1.0) -> float:
-    """The scale at which a target's cosine, `gap` above each other, has this probability.
-
-    The gap is 1 for orthogonal class vectors that are met exactly and K/(K - 1) for a simplex.  Where the other cosines
-    differ among themselves, their mean gives a lower bound (Jensen).
-    """
-    return math.log(max(num_classes - 1, 1) * probability / (1 - probability)) / gap
 
 
 def welch_bound(num_classes: int, dim: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of class vectors that can be drawn again: their spec, and a hash to know them by."""
+"""What a checkpoint stores of class vectors that can be drawn again: their spec, and a hash to recognise them."""
 
 import hashlib
 import json
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from randhead.errors import RunError
-from randhead.losses import Rows
+from randhead.losses import ClassRows
 
-HASHED_ROWS = 65_536  # a hash of more rows than this would cost more than it tells
+HASHED_ROWS = 65_536  # hashing more rows than this takes time and finds no more mistakes
 TILE = 4096
 
 
 @dataclass(frozen=True)
 class VectorsSpec:
-    """What has to be known to draw a head's class vectors again, and to know them when one sees them."""
+    """All that is needed to draw a head's class vectors again, and a hash to recognise them."""
 
     geometry: str
     seed: int
@@ -26,12 +26,12 @@ class VectorsSpec:
     sha256: str
 
 
-def vectors_sha256(rows: Rows) -> str:
+def vectors_sha256(rows: ClassRows) -> str:
     """Hash of class vectors as little-endian float32, of at most HASHED_ROWS evenly spaced rows."""
     digest = hashlib.sha256()
     step = -(-rows.num_classes // HASHED_ROWS)
     for classes in torch.arange(0, rows.num_classes, step).split(TILE):
-        digest.update(rows.take(classes).detach().cpu().numpy().astype("<f4").tobytes())
+        digest.update(rows.gather(classes).detach().cpu().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -41,7 +41,7 @@ def pack_spec(spec: VectorsSpec) -> Tensor:
 
 
 def unpack_spec(packed: Tensor) -> VectorsSpec:
-    """The spec that a state_dict holds as bytes.  Raises RunError where it is damaged."""
+    """The spec that a state_dict holds as bytes.  Raises RunError if it is damaged."""
     try:
         return VectorsSpec(**json.loads(bytes(packed.tolist())))
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What a batch has to be before its loss is taken."""
+"""Checks of a batch before its loss is computed."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,13 @@ from randhead.errors import DivergedError, UsageError
 
 
 def check_batch(features: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Raise UsageError for labels that do not fit, DivergedError for features that are not finite."""
+    """Raise UsageError for labels that do not fit, DivergedError for features that are not finite.
+
+    Args:
+        features: (B, D).
+        labels: (B,).
+        num_classes: K.
+    """
     if labels.shape != features.shape[:1] or labels.dtype != torch.int64:
         raise UsageError(
             f"labels must be an int64 tensor of shape ({len(features)},), got {labels.dtype} of shape "
@@ -28,9 +34,9 @@ def check_batch(features: Tensor, labels: Tensor, num_classes: int) -> None:
 
 
 def check_exact_classes(classes: Tensor, num_classes: int, normaliser: str) -> None:
-    """Raise UsageError for classes that are not different classes, or where no part is expected."""
+    """Raise UsageError for classes that repeat or are none of the head's, or if the softmax method is exact anyway."""
     if normaliser != "expected":
-        raise UsageError(f"exact_classes belong to the expected normaliser, this is {normaliser}")
+        raise UsageError(f'`exact_classes` needs `normaliser="expected"`, this head uses {normaliser}')
     if classes.ndim != 1 or classes.dtype != torch.int64 or len(classes.unique()) != len(classes):
         hint = "labels.unique() gives those of the batch"
         raise UsageError("exact_classes must be different classes, (N,) int64", hint=hint)

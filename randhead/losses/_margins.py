@@ -1,6 +1,6 @@
-"""Margins: a sample's own cosine is made smaller during training, so that it has to be larger.  (B,) -> (B,).
+"""Margins: during training the cosine to the target class is made smaller, so that it has to become larger.
 
-They act on the own score alone, outside of the normaliser, so every normaliser can have them.
+They act on the target's score only, outside the sum over classes, so every softmax method can have them.
 """
 
 import math
@@ -10,15 +10,32 @@ from torch import Tensor
 
 
 def cosface(cosines: Tensor, *, margin: float = 0.35) -> Tensor:
-    """cos(t) - margin.  CosFace (Wang et al. 2018, eq. 4)."""
+    """CosFace: cos(t) - margin (Wang et al. 2018, eq. 4).
+
+    Args:
+        cosines: cosines to the target class (B,).
+        margin: what is subtracted from them.
+
+    Example:
+        >>> cosface(torch.tensor([1.0, 0.5]), margin=0.25)
+        tensor([0.7500, 0.2500])
+    """
     return cosines - margin
 
 
 def arcface(cosines: Tensor, *, margin: float = 0.5) -> Tensor:
-    """cos(t + margin), margin in radians.  ArcFace (Deng et al. 2019, eq. 3).
+    """ArcFace: cos(t + margin) (Deng et al. 2019, eq. 3).
 
-    Beyond t = pi - margin, where that would rise again, it goes on as cos(t) - margin * sin(margin), as in the official
-    code.
+    Beyond t = pi - margin, where that would rise again, it continues as cos(t) - margin * sin(margin), as in the
+    official code.
+
+    Args:
+        cosines: cosines to the target class (B,).
+        margin: what is added to the angle, in radians.
+
+    Example:
+        >>> arcface(torch.tensor([0.0]), margin=math.pi / 6)
+        tensor([-0.5000])
     """
     # The derivative of the sine is infinite at +-1.
     sines = (1 - cosines.square()).clamp(min=1e-7).sqrt()

@@ -1,30 +1,88 @@
-"""Class vectors as a source of rows: stored as a matrix, or drawn again whenever they are needed.
-
-Both kinds have `num_classes` K, `dim` D, `geometry` (its name where rows are independent draws of it, else None),
-`largest_norm()`, and
-
-* `tile(start, stop, dtype, space)`: some rows, over `unit(dtype)`: (stop - start, D) of that dtype.  Drawn ones may be
-  written to `space`, float32 of at least as many rows;
-* `take(classes)`: the rows of some classes (N,) -> (N, D);
-* `matrix()`: all of them, (K, D);
-* `mean()`: the mean row (D,).
-"""
+"""Class vectors as a source of rows: stored as a matrix, or drawn again whenever they are needed."""
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-HELD_BYTES = 256 << 20  # drawn rows up to this size are kept once they were asked for all together
+MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept once all of them were asked for
 MEAN_TILE = 1 << 20  # entries drawn at once for the mean
 SIGNS = ("rademacher", "hadamard")  # entries are +-1/sqrt(D)
 
 
+class ClassRows(Protocol):
+    """K class vectors of D dimensions, one row per class: what every softmax method reads."""
+
+    num_classes: int
+    dim: int
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the rows."""
+        ...
+
+    @property
+    def geometry(self) -> str | None:
+        """The geometry whose independent draws the rows are; None for learned, stored or structured ones."""
+        ...
+
+    @property
+    def is_materialisable(self) -> bool:
+        """Whether all rows fit in memory and stay there: `matrix` draws nothing, or keeps what it draws."""
+        ...
+
+    def largest_norm(self) -> float:
+        """An upper bound for the norm of every row, up to rounding."""
+        ...
+
+    def row_scale(self, dtype: torch.dtype) -> float:
+        """The factor that turns rows of `tile(..., dtype)` into class vectors."""
+        ...
+
+    def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
+        """Rows start..stop-1 over `row_scale(dtype)`, without gradient: (stop - start, D) of `dtype`.
+
+        Args:
+            start: the first class.
+            stop: the class after the last.
+            dtype: of the result.
+            space: float32 memory of at least as many rows that drawn ones may be written to.
+        """
+        ...
+
+    def gather(self, classes: Tensor) -> Tensor:
+        """The rows of some classes: (N,) int64 -> (N, D)."""
+        ...
+
+    def matrix(self) -> Tensor:
+        """All rows: (K, D)."""
+        ...
+
+    def mean(self) -> Tensor:
+        """The mean row: (D,)."""
+        ...
+
+    def to(self, device: torch.device) -> "ClassRows":
+        """The same rows on another device."""
+        ...
+
+
 class StoredRows:
-    """Rows that are at hand: matrix (K, D), learned or fixed."""
+    """Rows held as a matrix, learned or fixed.
+
+    Args:
+        matrix: class vectors (K, D).
+        unit_norm: whether every row has norm 1, which is not checked.
+
+    Example:
+        >>> StoredRows(torch.eye(3)).gather(torch.tensor([2]))
+        tensor([[0., 0., 1.]])
+    """
 
     geometry = None
+    is_materialisable = True
 
     def __init__(self, matrix: Tensor, *, unit_norm: bool = False):
         self.stored = matrix
@@ -33,31 +91,31 @@ class StoredRows:
 
     @property
     def device(self) -> torch.device:
-        """Where the rows are."""
+        """The device of the rows."""
         return self.stored.device
 
     def largest_norm(self) -> float:
-        """The norm that no row exceeds."""
+        """An upper bound for the norm of every row."""
         return 1.0 if self.unit_norm else torch.linalg.vector_norm(self.stored.detach(), dim=1).max().item()
 
-    def unit(self, dtype: torch.dtype) -> float:
-        """What tiles have to be multiplied by."""
+    def row_scale(self, dtype: torch.dtype) -> float:
+        """1: tiles hold the class vectors as they are."""
         return 1.0
 
     def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
         """Rows start..stop-1."""
         return self.stored.detach()[start:stop].to(dtype)
 
-    def take(self, classes: Tensor) -> Tensor:
-        """The rows of some classes."""
+    def gather(self, classes: Tensor) -> Tensor:
+        """The rows of some classes: (N,) int64 -> (N, D)."""
         return self.stored.index_select(0, classes)
 
     def matrix(self) -> Tensor:
-        """All rows."""
+        """All rows: (K, D)."""
         return self.stored
 
     def mean(self) -> Tensor:
-        """The mean row."""
+        """The mean row: (D,)."""
         return self.stored.mean(dim=0)
 
     def to(self, device: torch.device) -> "StoredRows":
@@ -66,11 +124,16 @@ class StoredRows:
 
 
 class DrawnRows:
-    """Rows of unit norm that are functions of (seed, id).
+    """Rows of unit norm that are functions of (seed, id), drawn whenever they are needed.
 
-    `draw` maps ids (N,) int64 to (N, D) float32, written to its `out` where one is given.
-
-    `ids` (K,) are hashed class names; None stands for the class indices.
+    Args:
+        draw: maps ids (N,) int64 to (N, D) float32, written to its `out` if one is given.
+        num_classes: K.
+        dim: D.
+        geometry: name of the geometry.
+        seed: seed of the class vectors.
+        ids: hashed class names (K,) int64; None for class indices.
+        device: where rows are drawn.
     """
 
     def __init__(
@@ -91,16 +154,16 @@ class DrawnRows:
         self._mean: Tensor | None = None
 
     @property
-    def holdable(self) -> bool:
+    def is_materialisable(self) -> bool:
         """Whether `matrix` keeps what it draws."""
-        return 4 * self.num_classes * self.dim <= HELD_BYTES
+        return 4 * self.num_classes * self.dim <= MATERIALISED_BYTES
 
     def largest_norm(self) -> float:
-        """The norm that no row exceeds, but for rounding."""
+        """1, up to rounding."""
         return 1.0
 
-    def unit(self, dtype: torch.dtype) -> float:
-        """What tiles have to be multiplied by.
+    def row_scale(self, dtype: torch.dtype) -> float:
+        """1/sqrt(D) for signs in bfloat16, else 1.
 
         In bfloat16 1/sqrt(D) would be off by up to 0.2 percent in every entry alike; +-1 is exact.
         """
@@ -108,34 +171,34 @@ class DrawnRows:
         return torch.tensor(1 / math.sqrt(self.dim)).item() if exact else 1.0
 
     def ids(self, start: int, stop: int) -> Tensor:
-        """What rows start..stop-1 are drawn for."""
+        """The ids that rows start..stop-1 are drawn for: (stop - start,) int64."""
         return torch.arange(start, stop, device=self.device) if self.names is None else self.names[start:stop]
 
     def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
-        """Rows start..stop-1."""
+        """Rows start..stop-1 over `row_scale(dtype)`."""
         if self._matrix is not None:
             rows = self._matrix[start:stop]
         else:
             rows = self.draw(self.ids(start, stop), out=None if space is None else space[: stop - start])
-        return (rows if self.unit(dtype) == 1 else rows.sign()).to(dtype)
+        return (rows if self.row_scale(dtype) == 1 else rows.sign()).to(dtype)
 
-    def take(self, classes: Tensor) -> Tensor:
-        """The rows of some classes."""
+    def gather(self, classes: Tensor) -> Tensor:
+        """The rows of some classes: (N,) int64 -> (N, D)."""
         if self._matrix is not None:
             return self._matrix.index_select(0, classes)
         return self.draw(classes if self.names is None else self.names[classes])
 
     def matrix(self) -> Tensor:
-        """All rows.  They are kept for the next time where they take less than HELD_BYTES."""
+        """All rows: (K, D).  They are kept for the next call if they take at most MATERIALISED_BYTES."""
         if self._matrix is not None:
             return self._matrix
         rows = self.draw(self.ids(0, self.num_classes))
-        if self.holdable:
+        if self.is_materialisable:
             self._matrix = rows
         return rows
 
     def mean(self) -> Tensor:
-        """The mean row.  Drawing all rows for it happens once."""
+        """The mean row: (D,).  All rows are drawn for it once."""
         if self._mean is None:
             total, size = torch.zeros(self.dim, dtype=torch.float64, device=self.device), max(MEAN_TILE // self.dim, 1)
             for start in range(0, self.num_classes, size):
@@ -148,10 +211,14 @@ class DrawnRows:
         """The same rows on another device."""
         if device == self.device:
             return self
-        place = {"geometry": self.geometry, "seed": self.seed, "ids": self.names, "device": device}
-        moved = DrawnRows(self.draw, self.num_classes, self.dim, **place)
+        moved = DrawnRows(
+            self.draw,
+            self.num_classes,
+            self.dim,
+            geometry=self.geometry,
+            seed=self.seed,
+            ids=self.names,
+            device=device,
+        )
         moved._matrix = None if self._matrix is None else self._matrix.to(device)
         return moved
-
-
-Rows = StoredRows | DrawnRows

@@ -1,4 +1,4 @@
-"""What a normaliser gives."""
+"""What a softmax method computes for a batch."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,17 @@ from torch import Tensor
 
 
 class Scores(NamedTuple):
-    """Per sample: the logit of its own class (B,), and the log-sum-exp over the other classes (B,).
+    """The two numbers per sample that cross-entropy needs.
 
-    `spread` (B,) is the standard deviation of the sum over the others, relative to the sum, and `offset` (B,) how far
-    its logarithm may be off besides; None where the normaliser is exact.
+    Attributes:
+        target: logit of the sample's own class (B,).
+        non_target: log-sum-exp of the logits of all other classes (B,).
+        relative_std: standard deviation of the sum over the other classes, relative to the sum (B,); None for an exact
+            method.
+        log_bias: how far the logarithm of that sum may be off in addition (B,); None for an exact form.
     """
 
-    own: Tensor
-    others: Tensor
-    spread: Tensor | None = None
-    offset: Tensor | None = None
+    target: Tensor
+    non_target: Tensor
+    relative_std: Tensor | None = None
+    log_bias: Tensor | None = None

@@ -1,8 +1,8 @@
-"""Tiles of class vectors, as a sweep meets them: each gives the logits of its classes and adds up weighted rows.
+"""Tiles of class vectors for one sweep over all classes: each makes the logits of its classes and sums weighted rows.
 
-Hadamard rows come in blocks of D classes, W = H_D diag(s)/sqrt(D) with random signs s, so a fast transform takes the
-place of both products.  With H_D = H_a x H_b (a Kronecker product, a and b near sqrt(D)) it is two small products:
-96 flop a logit instead of 1,024 at D = 512, and 4.8 times as fast on a CPU, drawing included.
+Hadamard rows come in blocks of D classes, W = H_D diag(s)/sqrt(D) with random signs s, so a fast transform replaces
+both products.  With H_D = H_a x H_b (a Kronecker product, a and b near sqrt(D)) it is two small products:
+96 flop per logit instead of 1,024 at D = 512, and 4.8 times as fast on a CPU, drawing included.
 """
 
 import functools
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from randhead.losses._rows import DrawnRows, Rows
+from randhead.losses._rows import ClassRows, DrawnRows
 
 TILE_ENTRIES = 1 << 20  # of a tile of rows; 512 to 8192 rows were equally fast
 LARGEST_TILE = 2048  # rows
@@ -22,14 +22,14 @@ DRAWN_BLOCKS = 64  # the fixed cost of drawing is 1.5 ms
 
 
 class MatrixTile:
-    """Rows (T, D), over their unit, that are at hand."""
+    """Rows (T, D) in memory, over their row scale."""
 
     def __init__(self, rows: Tensor):
         self.rows = rows
         self.classes = len(rows)
 
     def logits(self, queries: Tensor, out: Tensor) -> Tensor:
-        """The product queries @ rows.T, in the dtype of `out`: (B, D) -> (B, T), which may be written."""
+        """The product queries @ rows.T in the dtype of `out`: (B, D) -> (B, T), which the caller may overwrite."""
         if queries.dtype == out.dtype:
             return torch.mm(queries, self.rows.T, out=out)
         return out.copy_(queries @ self.rows.T)
@@ -43,19 +43,19 @@ class MatrixTile:
 
 
 class HadamardTile:
-    """Whole blocks of Hadamard rows, known by their signs (N, D); the last may hold fewer than D classes."""
+    """Whole blocks of Hadamard rows, given by their signs (N, D); the last may hold fewer than D classes."""
 
     def __init__(self, signs: Tensor, classes: int):
         self.signs = signs
         self.classes = classes
 
     def logits(self, queries: Tensor, out: Tensor) -> Tensor:
-        """As of a matrix.  The transforms are made in the dtype of `out`."""
+        """As `MatrixTile.logits`, by transforms in the dtype of `out`."""
         signed = queries.to(out.dtype)[:, None] * self.signs
         return transform(signed).flatten(1)[:, : self.classes]
 
     def add(self, out: Tensor, weights: Tensor) -> None:
-        """As to a matrix."""
+        """As `MatrixTile.add`."""
         blocks, dim = self.signs.shape
         whole = torch.nn.functional.pad(weights, (0, blocks * dim - self.classes))
         out += (transform(whole.view(-1, blocks, dim)) * self.signs).sum(dim=1)
@@ -64,8 +64,8 @@ class HadamardTile:
 Tile = MatrixTile | HadamardTile
 
 
-def tiles(rows: Rows, batch: int, precision: torch.dtype) -> Iterator[tuple[int, Tile]]:
-    """All class vectors, tile by tile, each with its first class.  A tile is good until the next is asked for."""
+def tiles(rows: ClassRows, batch: int, precision: torch.dtype) -> Iterator[tuple[int, Tile]]:
+    """All class vectors in tiles, each with its first class.  A tile is valid until the next one is requested."""
     if isinstance(rows, DrawnRows) and rows.geometry == "hadamard" and rows.names is None:
         yield from _hadamard_tiles(rows, precision)
         return
@@ -74,10 +74,11 @@ def tiles(rows: Rows, batch: int, precision: torch.dtype) -> Iterator[tuple[int,
         yield start, MatrixTile(part)
 
 
-def row_tiles(rows: Rows, size: int, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-    """All class vectors over their unit, `size` at a time, each tile (T, D) with its first class.
+def row_tiles(rows: ClassRows, size: int, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
+    """All class vectors over their row scale, `size` at a time: tiles (T, D), each with its first class.
 
-    A tile is good until the next is asked for: new memory for each costs a sweep 5 percent of its time, in page faults.
+    A tile is valid until the next one is requested: new memory for each would cost 5 percent of a sweep's time, in page
+    faults.
     """
     space = torch.empty(min(size, rows.num_classes), rows.dim, device=rows.device)
     for start in range(0, rows.num_classes, size):
@@ -91,7 +92,7 @@ def _hadamard_tiles(rows: DrawnRows, precision: torch.dtype) -> Iterator[tuple[i
     for first in range(0, k, DRAWN_BLOCKS * dim):
         # Row 0 of H_D is all ones: the first row of a block is its signs.
         ids = torch.arange(first, min(first + DRAWN_BLOCKS * dim, k), dim, device=rows.device)
-        signs = (rows.draw(ids) / rows.unit(precision)).to(wide)
+        signs = (rows.draw(ids) / rows.row_scale(precision)).to(wide)
         for start, part in zip(ids[::blocks].tolist(), signs.split(blocks), strict=True):
             yield start, HadamardTile(part, min(len(part) * dim, k - start))
 

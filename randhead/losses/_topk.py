@@ -1,11 +1,11 @@
-"""The best classes of a query among any number of them, in tiles: exact, O(B k) beside one tile."""
+"""The best classes per query among any number of classes, in tiles: exact, O(B k) memory beside one tile."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from randhead.losses._rows import Rows
+from randhead.losses._rows import ClassRows
 from randhead.losses._tiles import row_tiles
 
 TILE_LOGITS = 1 << 20  # at once
@@ -13,8 +13,18 @@ SMALLEST_TILE = 64  # classes
 
 
 @torch.no_grad()
-def top(queries: Tensor, rows: Rows, bias: Tensor | None, *, k: int) -> tuple[Tensor, Tensor]:
-    """The k best classes, best first, ties by class index: queries (B, D) -> classes (B, k) int64, logits (B, k)."""
+def top(queries: Tensor, rows: ClassRows, bias: Tensor | None, *, k: int) -> tuple[Tensor, Tensor]:
+    """The k best classes per query, best first, ties by class index.
+
+    Args:
+        queries: embedded, scaled features (B, D).
+        rows: K class vectors.
+        bias: learned bias (K,).
+        k: number of classes, at most K.
+
+    Returns:
+        Classes (B, k) int64 and their logits (B, k).
+    """
     best = Best(queries, min(k, rows.num_classes))
     for start, tile in tiles(queries, rows):
         logits = queries @ tile.T
@@ -22,24 +32,24 @@ def top(queries: Tensor, rows: Rows, bias: Tensor | None, *, k: int) -> tuple[Te
     return best.classes, best.logits
 
 
-def tiles(queries: Tensor, rows: Rows) -> Iterator[tuple[int, Tensor]]:
-    """All class vectors, tile by tile, each with its first class: (T, D), with B T logits of queries (B, D).
+def tiles(queries: Tensor, rows: ClassRows) -> Iterator[tuple[int, Tensor]]:
+    """All class vectors in tiles (T, D), each with its first class, so large that B T logits fit in memory.
 
-    A tile is good until the next is asked for.
+    A tile is valid until the next one is requested.
     """
     size = max(TILE_LOGITS // max(len(queries), rows.dim), SMALLEST_TILE)
     return row_tiles(rows, size, queries.dtype)
 
 
 class Best:
-    """The k best classes of those seen so far: classes (B, k) int64 and logits (B, k), best first."""
+    """The k best classes seen so far: classes (B, k) int64 and logits (B, k), best first."""
 
     def __init__(self, queries: Tensor, k: int):
         self.logits = queries.new_full((len(queries), k), -torch.inf)
         self.classes = torch.zeros(len(queries), k, dtype=torch.int64, device=queries.device)
 
     def add(self, logits: Tensor, start: int) -> None:
-        """See classes start..start+T-1, which come after all that were seen: logits (B, T)."""
+        """Add classes start..start+T-1, all later than those added before: logits (B, T)."""
         # A later class that only ties with the worst of the best comes after it.  A NaN is better than a number.
         better = (~(logits.amax(dim=1) <= self.logits[:, -1])).nonzero()[:, 0]
         if len(better):
@@ -60,10 +70,10 @@ def _best(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values, columns
 
 
-def _merge(values: Tensor, classes: Tensor, found: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """The best k of two lists, by value and then by class."""
+def _merge(values: Tensor, classes: Tensor, more: Tensor, more_classes: Tensor) -> tuple[Tensor, Tensor]:
+    """The best k of two lists, by value, ties by class."""
     k = values.shape[1]
-    values, classes = torch.cat((values, found), dim=1), torch.cat((classes, others), dim=1)
+    values, classes = torch.cat((values, more), dim=1), torch.cat((classes, more_classes), dim=1)
     order = classes.argsort(dim=1, stable=True)
     values, classes = values.gather(1, order), classes.gather(1, order)
     values, order = values.sort(dim=1, descending=True, stable=True)

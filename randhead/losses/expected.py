@@ -1,9 +1,9 @@
-"""The normaliser's expectation in closed form: time and memory do not depend on K.
+"""The expected sum over the other classes in closed form: time and memory do not depend on K.
 
-Class vectors that are independent draws make the sum over the K - 1 other classes concentrate on its mean,
-(K - 1) M(z) with M(z) = E exp(z.w).  The relative variance of the sum is (M(2z)/M(z)^2 - 1)/(K - 1), known at every
-step, which bounds the error of the loss.  The bound is about vectors drawn without regard to the features.  Training
-can make features of one class lean to another's vector; `exact_classes` sums such classes one by one.
+If class vectors are independent draws, the sum over the K - 1 other classes concentrates on its mean, (K - 1) M(z) with
+M(z) = E exp(z.w).  The relative variance of the sum is (M(2z)/M(z)^2 - 1)/(K - 1), known at every step, which bounds
+the error of the loss.  The bound holds for vectors drawn independently of the features.  Training can align features of
+one class with another class's vector; `exact_classes` sums such classes one by one.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from randhead.errors import UsageError
 from randhead.losses import _moments
-from randhead.losses._rows import Rows
+from randhead.losses._rows import ClassRows
 from randhead.losses._scores import Scores
 
 TOLERANCE = 0.05  # nats
@@ -23,75 +23,91 @@ TOLERANCE = 0.05  # nats
 DEVIATIONS = 2.98
 
 
-def check(rows: Rows) -> None:
-    """Raise UsageError where the class vectors are not independent draws with a closed form."""
-    if rows.geometry not in _moments.BY_GEOMETRY:
-        kind = "learned, stored or structured" if rows.geometry is None else rows.geometry
-        raise UsageError(
-            f"the expected normaliser needs class vectors that are independent draws; these are {kind}",
-            hint=f"use fixed {', '.join(_moments.BY_GEOMETRY)} vectors, or --normaliser streaming: exact for all",
-        )
+def check(rows: ClassRows) -> None:
+    """Raise UsageError if the class vectors are not independent draws with a closed form."""
+    _log_mean_exp(rows)
 
 
 def scores(
-    queries: Tensor, labels: Tensor, rows: Rows, bias: None = None, *, exact_classes: Tensor | None = None
+    queries: Tensor, labels: Tensor, rows: ClassRows, bias: None = None, *, exact_classes: Tensor | None = None
 ) -> Scores:
-    """Queries (B, D), labels (B,) int64, rows of K classes -> own (B,), expected others (B,), their spread and offset.
+    """Scores with the sum over the other classes at its expectation, and how far that may be off.
 
-    `exact_classes` (N,) int64, all different, are summed exactly.  A bias that differs between classes is refused.
+    Args:
+        queries: embedded, scaled features (B, D).
+        labels: target classes (B,) int64.
+        rows: K class vectors, independent draws.
+        bias: must be None; a bias that differs between classes has no closed form.
+        exact_classes: different classes (N,) int64 that are summed exactly.
+
+    Raises:
+        UsageError: for class vectors without a closed form, and for a bias.
     """
-    check(rows)
+    log_mean_exp = _log_mean_exp(rows)
     if bias is not None:
-        raise UsageError("the expected normaliser knows no learned bias", hint="use --normaliser streaming")
-    own = (queries * rows.take(labels)).sum(dim=1)
-    log_mean, offset = _moments.BY_GEOMETRY[rows.geometry](queries)
+        raise UsageError("the expected softmax supports no learned bias", hint='use `normaliser="streaming"`')
+    target = (queries * rows.gather(labels)).sum(dim=1)
+    log_mean, log_bias = log_mean_exp(queries)
     if exact_classes is None:
-        count = torch.full_like(own, rows.num_classes - 1)
-        return Scores(own, log_mean + count.log(), _spread(queries, rows, log_mean, count), offset)
-    is_own = labels[:, None] == exact_classes
-    count = rows.num_classes - len(exact_classes) - 1 + is_own.sum(dim=1).to(own.dtype)
-    exact = torch.logsumexp((queries @ rows.take(exact_classes).T).masked_fill(is_own, -torch.inf), dim=1)
+        count = torch.full_like(target, rows.num_classes - 1)
+        return Scores(target, log_mean + count.log(), _relative_std(queries, rows, log_mean, count), log_bias)
+    is_target = labels[:, None] == exact_classes
+    count = rows.num_classes - len(exact_classes) - 1 + is_target.sum(dim=1).to(target.dtype)
+    exact = torch.logsumexp((queries @ rows.gather(exact_classes).T).masked_fill(is_target, -torch.inf), dim=1)
     rest = log_mean + count.log()
-    others = torch.logaddexp(exact, rest)
-    share = (rest - others).detach().exp()
-    spread = torch.where(count > 0, _spread(queries, rows, log_mean, count.clamp(min=1)), 0.0)
-    return Scores(own, others, share * spread, None if offset is None else share * offset)
+    non_target = torch.logaddexp(exact, rest)
+    share = (rest - non_target).detach().exp()
+    relative_std = torch.where(count > 0, _relative_std(queries, rows, log_mean, count.clamp(min=1)), 0.0)
+    return Scores(target, non_target, share * relative_std, None if log_bias is None else share * log_bias)
 
 
-def mean_row(rows: Rows) -> Tensor:
-    """The mean row (D,), which label smoothing needs, at its expectation; the true one is |w|/sqrt(K) away."""
+def mean_row(rows: ClassRows) -> Tensor:
+    """The expected mean row (D,), which label smoothing needs; the actual one is |w|/sqrt(K) away."""
     entry = -0.5 / math.sqrt(rows.dim * _moments.MEAN_SQUARE) if rows.geometry == "uniform" else 0.0
     return torch.full((rows.dim,), entry, device=rows.device)
 
 
 @torch.no_grad()
 def error_bound(scores: Scores) -> Tensor:
-    """What the mean loss of the batch differs from the exact one by in at most 5 percent of draws: a scalar, in nats.
+    """A bound in nats (a scalar) that the error of the batch's mean loss exceeds in at most 5 percent of draws.
 
-    A sample's loss is log(1 + e^a (1 + d)), a = others - own, with d the relative error of the sum.  As it is concave
-    in d, its error is at most the one at d = -DEVIATIONS * spread, times |d| over that.  Standard deviations of means
-    are at most means of standard deviations, so the batch's error is bounded by the mean bound.
+    A sample's loss is log(1 + e^a (1 + d)), a = non_target - target, with d the relative error of the sum.  As it is
+    concave in d, its error is at most the one at d = -DEVIATIONS * relative_std, times |d| over that.  Standard
+    deviations of means are at most means of standard deviations, so the batch's error is bounded by the mean bound.
     """
-    excess = scores.others - scores.own
-    least = torch.log1p(-(DEVIATIONS * scores.spread).clamp(max=1))
+    if scores.relative_std is None:
+        return scores.target.new_zeros(())
+    excess, deviation = scores.non_target - scores.target, DEVIATIONS * scores.relative_std
+    least = torch.log1p(-deviation.clamp(max=1))
     bounds = F.softplus(excess) - F.softplus(excess + least)
-    bounds = torch.where(DEVIATIONS * scores.spread < 1, bounds, torch.inf)
-    return (bounds if scores.offset is None else bounds + scores.offset * excess.sigmoid()).mean()
+    bounds = torch.where(deviation < 1, bounds, torch.inf)
+    return (bounds if scores.log_bias is None else bounds + scores.log_bias * excess.sigmoid()).mean()
 
 
-def refuse(bound: float, tolerance: float, rows: Rows) -> None:
-    """Raise UsageError where the error bound is above the tolerance."""
+def refuse(bound: float, tolerance: float, rows: ClassRows) -> None:
+    """Raise UsageError if the error bound is above the tolerance, both in nats."""
     if not bound <= tolerance:
         raise UsageError(
-            f"the expected normaliser may be off by {bound:.3g} nats with {rows.num_classes} classes in {rows.dim} "
+            f"the expected softmax may be off by {bound:.3g} nats with {rows.num_classes} classes in {rows.dim} "
             f"dimensions, the tolerance is {tolerance:g}",
-            hint="use --normaliser streaming (exact), smaller features (a lower scale), more dimensions or classes, "
-            "or a larger tolerance (--set head.normaliser_tolerance=...)",
+            hint='use `normaliser="streaming"` (exact), smaller features (a lower `scale`), more dimensions or '
+            "classes, or a larger `head.normaliser_tolerance`",
         )
 
 
+def _log_mean_exp(rows: ClassRows) -> _moments.LogMeanExp:
+    """The closed form of log E exp(z.w) for these class vectors.  Raises UsageError if there is none."""
+    if rows.geometry is None or rows.geometry not in _moments.BY_GEOMETRY:
+        kind = "learned, stored or structured" if rows.geometry is None else rows.geometry
+        raise UsageError(
+            f"the expected softmax needs class vectors that are independent draws; these are {kind}",
+            hint=f'use fixed {", ".join(_moments.BY_GEOMETRY)} vectors, or `normaliser="streaming"`: exact for all',
+        )
+    return _moments.BY_GEOMETRY[rows.geometry]
+
+
 @torch.no_grad()
-def _spread(queries: Tensor, rows: Rows, log_mean: Tensor, count: Tensor) -> Tensor:
+def _relative_std(queries: Tensor, rows: ClassRows, log_mean: Tensor, count: Tensor) -> Tensor:
     """The relative standard deviation of the sum over `count` (B,) classes: sqrt((M(2z)/M(z)^2 - 1)/count)."""
-    doubled, _ = _moments.BY_GEOMETRY[rows.geometry](2 * queries)
+    doubled, _ = _log_mean_exp(rows)(2 * queries)
     return (torch.expm1((doubled - 2 * log_mean).clamp(min=0)) / count).sqrt()

@@ -1,11 +1,11 @@
-"""The exact normaliser in one sweep over tiles of classes: memory does not grow with K.
+"""The exact softmax in one sweep over tiles of classes: memory does not grow with K.
 
 The gradient of log sum_k exp(q.w_k) is the softmax-weighted sum of the w_k.  With fixed w that is flash attention with
-keys = values = class vectors, so the sweep that makes the log-sum-exp makes the gradient too: 4BKD flop, nothing is
-computed twice.  Tiles of rows are drawn once for the whole batch.  Learned rows, whose own gradient depends on the
-gradient that comes back, get it in a second sweep (8BKD in all).
+keys = values = class vectors, so the sweep that makes the log-sum-exp also makes the gradient: 4BKD flop, nothing is
+computed twice.  Tiles of rows are drawn once for the whole batch.  The gradient of learned rows depends on the
+incoming gradient, so it takes a second sweep (8BKD in all).
 
-A row of known norm bounds the logit, |z| <= |q|, so a static shift replaces the running maximum of the online softmax
+As rows have a known norm, |z| <= |q|, a static shift replaces the running maximum of the online softmax
 (Milakov and Gimelshein 2018), and tiles can be added in any order.
 """
 
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from randhead.losses import kernels
-from randhead.losses._own import take_out
-from randhead.losses._rows import Rows
+from randhead.losses._rows import ClassRows
 from randhead.losses._scores import Scores
+from randhead.losses._target import pop_target
 from randhead.losses._tiles import Tile, tiles
 
-STATIC_BOUND = 120.0  # logits that may be larger than this get the running maximum
+STATIC_BOUND = 120.0  # logits that may be larger than this need the running maximum
 HEADROOM = 60.0  # exp(60) times a billion classes is still a float32
 LEAST = 1e-20  # a static sum below this has lost terms to underflow
 
@@ -34,25 +34,35 @@ class Sweep(NamedTuple):
 
 
 def scores(
-    queries: Tensor, labels: Tensor, rows: Rows, bias: Tensor | None = None, *, precision: torch.dtype | None = None
+    queries: Tensor,
+    labels: Tensor,
+    rows: ClassRows,
+    bias: Tensor | None = None,
+    *,
+    precision: torch.dtype | None = None,
 ) -> Scores:
-    """Queries (B, D), labels (B,) int64, rows of K classes, bias (K,) -> own (B,), others (B,), float64.
+    """Scores in float64, from one sweep over all classes.
 
-    `precision` is that of the products over all classes, by default that of the queries; the own logit, sums and
-    exponents are never rounded to it.
+    Args:
+        queries: embedded, scaled features (B, D).
+        labels: target classes (B,) int64.
+        rows: K class vectors.
+        bias: learned bias (K,).
+        precision: dtype of the products over all classes, by default that of the queries; the target's logit, sums and
+            exponents are never rounded to it.
     """
-    # In float64, here and in the sums: what is left of a well-fitted sample is exp(others - own), so a rounding of
+    # In float64, here and in the sums: what remains of a well-fitted sample is exp(non_target - target), so rounding
     # either to float32 would be a relative error of its gradient.
-    own = (queries.double() * rows.take(labels).double()).sum(dim=1)
-    own = own if bias is None else own + bias[labels]
+    target = (queries.double() * rows.gather(labels).double()).sum(dim=1)
+    target = target if bias is None else target + bias[labels]
     learned = rows.matrix() if rows.geometry is None else None
     gradient = torch.is_grad_enabled() and queries.requires_grad
-    others = _OtherLogSumExp.apply(queries, learned, bias, labels, rows, precision or queries.dtype, gradient)
-    return Scores(own, others)
+    non_target = _NonTargetLogSumExp.apply(queries, learned, bias, labels, rows, precision or queries.dtype, gradient)
+    return Scores(target, non_target)
 
 
-class _OtherLogSumExp(torch.autograd.Function):
-    """log sum_{k != label} exp(q.w_k + b_k), with its gradient made on the way."""
+class _NonTargetLogSumExp(torch.autograd.Function):
+    """log sum_{k != label} exp(q.w_k + b_k), whose gradient the same sweep makes."""
 
     @staticmethod
     def forward(
@@ -61,7 +71,7 @@ class _OtherLogSumExp(torch.autograd.Function):
         learned: Tensor | None,
         bias: Tensor | None,
         labels: Tensor,
-        rows: Rows,
+        rows: ClassRows,
         precision: torch.dtype,
         gradient: bool,
     ) -> Tensor:
@@ -85,13 +95,22 @@ class _OtherLogSumExp(torch.autograd.Function):
 def sweep(
     queries: Tensor,
     labels: Tensor,
-    rows: Rows,
+    rows: ClassRows,
     bias: Tensor | None = None,
     *,
     precision: torch.dtype,
     gradient: bool = True,
 ) -> Sweep:
-    """Log-sum-exp over the other classes and its gradient: by a static shift where the norms allow it."""
+    """Log-sum-exp over the other classes and its gradient, by a static shift if the norms allow it.
+
+    Args:
+        queries: embedded, scaled features (B, D).
+        labels: target classes (B,) int64.
+        rows: K class vectors.
+        bias: learned bias (K,).
+        precision: dtype of the products over all classes.
+        gradient: whether to make the gradient with respect to the queries.
+    """
     bound = torch.linalg.vector_norm(queries.detach(), dim=1) * rows.largest_norm()
     bound = bound if bias is None else bound + bias.detach().abs().max()
     plain = _arithmetic(precision, queries.device)
@@ -116,7 +135,7 @@ def _finish(total: Tensor, summed: Tensor | None, shift: Tensor) -> Sweep:
 def _accumulate(
     queries: Tensor,
     labels: Tensor,
-    rows: Rows,
+    rows: ClassRows,
     bias: Tensor | None,
     shift: Tensor,
     precision: torch.dtype,
@@ -124,8 +143,8 @@ def _accumulate(
     running: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """The sums of exp(z - shift) (B,) float64 and exp(z - shift) w (B, D), and the shift (B,), raised if `running`."""
-    unit = rows.unit(precision)
-    scaled = (queries * unit).to(precision)
+    row_scale = rows.row_scale(precision)
+    scaled = (queries * row_scale).to(precision)
     total = torch.zeros_like(shift, dtype=torch.float64)
     summed = torch.zeros_like(queries) if gradient else None
     logits_of, shifted = _Logits(scaled), running or bool(shift.any())
@@ -135,17 +154,17 @@ def _accumulate(
             highest = torch.maximum(shift, logits.amax(dim=1))
             factor = (shift - highest).exp_()
             total *= factor
-            summed = summed.mul_(factor[:, None]) if gradient else None
+            summed = None if summed is None else summed.mul_(factor[:, None])
             shift = highest
         weights = (logits.sub_(shift[:, None]) if shifted else logits).exp_()
         total += weights.sum(dim=1)
-        if gradient:
+        if summed is not None:
             tile.add(summed, weights)
-    return total, summed.mul_(unit) if gradient else None, shift
+    return total, None if summed is None else summed.mul_(row_scale), shift
 
 
 def _sweep_back(
-    queries: Tensor, labels: Tensor, rows: Rows, bias: Tensor | None, log_sum: Tensor, grad: Tensor
+    queries: Tensor, labels: Tensor, rows: ClassRows, bias: Tensor | None, log_sum: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """The gradient with respect to learned rows (K, D) and bias (K,)."""
     of_rows = torch.empty(rows.num_classes, rows.dim, dtype=queries.dtype, device=queries.device)
@@ -162,24 +181,24 @@ def _sweep_back(
 
 
 class _Logits:
-    """The logits of a tile's classes, -inf for the own class, in one space for all tiles."""
+    """The logits of a tile's classes, -inf for the target, in memory that all tiles share."""
 
     def __init__(self, queries: Tensor):
         self.queries = queries
         self.space = torch.empty(0, dtype=torch.promote_types(queries.dtype, torch.float32), device=queries.device)
 
     def __call__(self, tile: Tile, start: int, labels: Tensor, bias: Tensor | None) -> Tensor:
-        """(B, T) in at least float32, which may be written."""
+        """(B, T) in at least float32, which the caller may overwrite."""
         count = len(self.queries) * tile.classes
         self.space = self.space if self.space.numel() >= count else self.space.new_empty(count)
         logits = tile.logits(self.queries, self.space[:count].view(len(self.queries), tile.classes))
         logits = logits if bias is None else logits.add_(bias[start : start + tile.classes])
-        take_out(logits, labels - start)
+        pop_target(logits, labels - start)
         return logits
 
 
 def _arithmetic(precision: torch.dtype, device: torch.device) -> torch.dtype:
-    """In what torch's own products are made: bfloat16 on a CPU that has instructions for it, else at least float32.
+    """The dtype of torch's own products: bfloat16 on a CPU with instructions for it, else at least float32.
 
     Without them bfloat16 is 10 to 100 times slower than float32; on a CUDA device bfloat16 is left to the kernels.
     """
@@ -187,10 +206,10 @@ def _arithmetic(precision: torch.dtype, device: torch.device) -> torch.dtype:
     return precision if native else torch.promote_types(precision, torch.float32)
 
 
-def _has_kernel(queries: Tensor, rows: Rows, bias: Tensor | None, precision: torch.dtype) -> bool:
-    """Whether the Triton kernels make this sweep: bfloat16 on a CUDA device, no learned bias, no fast transform."""
+def _has_kernel(queries: Tensor, rows: ClassRows, bias: Tensor | None, precision: torch.dtype) -> bool:
+    """Whether the Triton kernels do this sweep: bfloat16 on a CUDA device, no learned bias, no fast transform."""
     if not queries.is_cuda or bias is not None or precision != torch.bfloat16 or rows.geometry == "hadamard":
         return False
     if not kernels.AVAILABLE:
-        warnings.warn("triton is not installed: the streaming normaliser is several times slower", stacklevel=2)
+        warnings.warn("triton is not installed: the streaming softmax is several times slower", stacklevel=2)
     return kernels.AVAILABLE

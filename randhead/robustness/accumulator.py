@@ -19,7 +19,7 @@ from randhead.errors import RunError
 from randhead.evaluation import metrics
 from randhead.evaluation.metrics import BINS
 from randhead.files import sha256
-from randhead.losses import Answers
+from randhead.losses import HeadOutput
 from randhead.runs import checkpoint
 
 MEANS = ("nll", "feature_norm", "cosine", "margin")
@@ -151,7 +151,7 @@ def open_accumulator(folder: Path, n: int, identity: Mapping[str, object]) -> Ac
     return Accumulator(n, identity, folder / f"corruption-cells-{digest}.safetensors")
 
 
-def measure(features: Tensor, answers: Answers, labels: Tensor) -> tuple[Tensor, Tensor]:
+def measure(features: Tensor, answers: HeadOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
     """What a batch adds to a cell.
 
     Args:
@@ -164,7 +164,7 @@ def measure(features: Tensor, answers: Answers, labels: Tensor) -> tuple[Tensor,
         a margin of logits it does not depend on the scale.
     """
     correct = answers.predictions == labels
-    margins = answers.own_cosine - answers.other_cosine
-    means = [answers.losses, features.double().norm(dim=1), answers.own_cosine, margins]
+    margins = answers.target_cosine - answers.non_target_cosine
+    means = [answers.losses, features.double().norm(dim=1), answers.target_cosine, margins]
     gaps = metrics.calibration_gaps(answers.confidences, correct)
     return correct, torch.cat([torch.stack([value.sum() for value in means]), gaps])

@@ -100,7 +100,7 @@ def run(
                 labels = source.labels[start:stop]
                 for severity, images in source.cells(name, missing, start, stop):
                     embedded = features.embed(model, images, preprocess)
-                    answers = model.head.answers(embedded, labels, k=1)
+                    answers = model.head.output(embedded, labels, k=1)
                     accumulator.add(name, severity, start, *measure(embedded, answers, labels))
                 done += len(missing) * (stop - start)
                 yield Advanced(done, total)

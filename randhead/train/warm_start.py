@@ -38,7 +38,7 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
     ids = torch.tensor(shared, dtype=torch.int64)
     source_ids = torch.tensor([known[class_names[k]] for k in shared], dtype=torch.int64)
     if model.head.trainable:
-        model.head.vectors[ids] = source.model.head.rows().take(source_ids)
+        model.head.vectors[ids] = source.model.head.rows().gather(source_ids)
     else:
         _refuse([class_names[k] for k in _changed(model, ids, source, source_ids)], source)
     model.load_state_dict({**initial, **kept})
@@ -48,7 +48,7 @@ def _changed(model: Classifier, ids: Tensor, source: LoadedRun, source_ids: Tens
     """Which of the classes `ids` (N,) of the model have another vector than `source_ids` (N,) of the run."""
     rows, source_rows, changed = model.head.rows(), source.model.head.rows(), []
     for part, source_part in zip(ids.split(COMPARED_AT_ONCE), source_ids.split(COMPARED_AT_ONCE), strict=True):
-        changed += part[(rows.take(part) != source_rows.take(source_part)).any(dim=1)].tolist()
+        changed += part[(rows.gather(part) != source_rows.gather(source_part)).any(dim=1)].tolist()
     return changed
 
 

@@ -4,7 +4,7 @@ A geometry is a module with
 
 * `BY_ROW`: True where a row depends on (seed, id, dim) alone and has the same bits on every machine.  Such rows are
   never stored, they are drawn again, for any 63-bit id: an index, or a hashed class name.  Where it is False the rows
-  belong together, ids are 0..num_classes-1, and a checkpoint stores them;
+  are drawn as a set, ids are 0..num_classes-1, and a checkpoint stores them;
 * `rows(ids, dim, *, seed, num_classes)`: ids (N,) int64 -> (N, dim) float32, on the device of `ids`; of unit norm, but
   for those of the user's own file.  By row it is `rows(ids, dim, *, seed, out)`, which writes to `out` (N, dim);
 * `limit(dim)`: the largest number of classes, or None.  Raises UsageError for dimensions it cannot serve.
@@ -35,7 +35,7 @@ def draw(
     """Class vectors of some ids: ids (N,), any subset in any order -> (N, dim) float32 of unit norm.
 
     `geometry` is a member of `randhead.vectors`, or "file:PATH" for a matrix of the user's own, whose rows keep their
-    norm.  Geometries whose rows belong together need `num_classes`.  `out` (N, dim) float32, on the device of `ids`, is
+    norm.  Geometries whose rows are drawn as a set need `num_classes`.  `out` (N, dim) float32, on the device of `ids`, is
     written and returned where it is given.  Raises UsageError for an unknown geometry, for more classes than it can
     hold, and for ids out of range; DataError for a file that cannot be used.
     """
@@ -66,7 +66,7 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
     if dim < 1:
         raise UsageError(f"class vectors need at least 1 dimension, got {dim}")
     if num_classes is None and not module.BY_ROW:
-        raise UsageError(f"{geometry} vectors belong together: num_classes is needed")
+        raise UsageError(f"{geometry} vectors are drawn as a set: num_classes is needed")
     if num_classes is not None and num_classes < 1:
         raise UsageError(f"class vectors need at least 1 class, got {num_classes}")
     if source:

@@ -1,9 +1,9 @@
-"""The streaming normaliser on a CUDA device, in Triton: two or three kernels a chunk of classes, in bfloat16.
+"""The streaming softmax on a CUDA device, in Triton: two or three kernels per chunk of classes, in bfloat16.
 
 Rows are drawn into a small workspace once for the whole batch (`draw.py`); one matrix product with exp in its epilogue
 writes the weights p = exp(z - shift); a second one adds p @ rows to the gradient (`products.py`).  With few dimensions
 one kernel makes both products (`fused.py`).  With a static shift the chunks are sums, without rescaling; no kernel uses
-atomics, so the same bits come out every time.  The workspace takes 64 MiB at any number of classes.
+atomics, so results are the same to the bit every time.  The workspace takes 64 MiB for any number of classes.
 """
 
 import importlib.util
@@ -12,10 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-from randhead.losses._rows import DrawnRows, Rows
+from randhead.losses._rows import ClassRows, DrawnRows
 
 AVAILABLE = importlib.util.find_spec("triton") is not None
-WORKSPACE_BYTES = 64 << 20  # rows and weights of a chunk; what is larger hides the time of launching its kernels
+WORKSPACE_BYTES = 64 << 20  # rows and weights of a chunk: large enough to hide the time of launching its kernels
 LARGEST_CHUNK = 1 << 16
 ALIGNED = 1024  # classes
 LOG2_E = 1 / math.log(2)
@@ -24,29 +24,36 @@ LOG2_E = 1 / math.log(2)
 def sweep(
     queries: Tensor,
     labels: Tensor,
-    rows: Rows,
+    rows: ClassRows,
     shift: Tensor,
     *,
     gradient: bool,
     dtype: torch.dtype = torch.bfloat16,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """The sums over the other classes k of exp(q.w_k - shift) (B,) and, where `gradient`, of that times w_k (B, D).
+    """The sums over the other classes k of exp(q.w_k - shift) (B,) and, if `gradient`, of that times w_k (B, D).
 
-    queries (B, D) float32, labels (B,) int64, shift (B,) float32.  The products are made in `dtype`.
+    Args:
+        queries: embedded, scaled features (B, D) float32.
+        labels: target classes (B,) int64.
+        rows: K class vectors.
+        shift: subtracted from the logits of each sample (B,) float32.
+        gradient: whether to make the second sum.
+        dtype: of both products.
+        chunk: number of classes at once, a multiple of ALIGNED; chosen by the workspace by default.
     """
     from randhead.losses.kernels import draw, fused, products
 
     batch, dim = queries.shape
     chunk = chunk or _chunk(batch, dim)
-    unit = rows.unit(torch.bfloat16)
-    scaled, level = (queries * (unit * LOG2_E)).to(dtype), shift * LOG2_E
+    row_scale = rows.row_scale(torch.bfloat16)
+    scaled, level = (queries * (row_scale * LOG2_E)).to(dtype), shift * LOG2_E
     space = queries.new_zeros(chunk, dim, dtype=dtype)  # beyond the last class too it has to be finite
     narrow = gradient and dim <= fused.LARGEST_DIM
     parts = _parts((fused if narrow else products).programs(batch, dim), queries.device)
-    sums = queries.new_zeros(parts, batch, dim) if gradient else None
+    sums = queries.new_zeros(parts if gradient else 0, batch, dim)
     totals = queries.new_zeros(parts if narrow else -(-chunk // products.COLUMNS), batch)
-    weights = None if narrow else queries.new_empty(batch, chunk, dtype=dtype)
+    weights = queries.new_empty(batch, 0 if narrow else chunk, dtype=dtype)
     for start in range(0, rows.num_classes, chunk):
         count = min(chunk, rows.num_classes - start)
         if isinstance(rows, DrawnRows) and rows.geometry in draw.KINDS:
@@ -59,17 +66,17 @@ def sweep(
             products.weigh(scaled, space, level, labels, weights, totals, start, count)
         if gradient and not narrow:
             products.add(sums, weights, space, count)
-    return totals.sum(dim=0, dtype=torch.float64), sums.sum(dim=0).mul_(unit) if gradient else None
+    return totals.sum(dim=0, dtype=torch.float64), sums.sum(dim=0).mul_(row_scale) if gradient else None
 
 
 def _parts(programs: int, device: torch.device) -> int:
-    """Parts that the sum over classes is made in, so that every multiprocessor has one of the programs."""
+    """Number of parts of the sum over classes, so that every multiprocessor has one of the programs."""
     if device.type != "cuda":
         return 2
     return max(torch.cuda.get_device_properties(device).multi_processor_count // programs, 1)
 
 
 def _chunk(batch: int, dim: int) -> int:
-    """Classes at once."""
+    """Number of classes at once."""
     fitting = WORKSPACE_BYTES // (2 * (batch + dim)) // ALIGNED * ALIGNED
     return max(ALIGNED, min(fitting, LARGEST_CHUNK))

@@ -1,5 +1,8 @@
 """Class vectors drawn by a Triton kernel: the bits of `rng.py`, entries as in `randhead.vectors`."""
 
+# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
+# Triton reads the annotations of a kernel's arguments as types of its own.
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -14,11 +17,11 @@ ENTRIES = 8192  # of a program
 
 
 def into(space: Tensor, rows: DrawnRows, start: int, count: int) -> None:
-    """Write rows start..start+count-1, over their unit in bfloat16, to the first rows of `space` (T, D)."""
+    """Write rows start..start+count-1, over their row scale in bfloat16, to the first rows of `space` (T, D)."""
     kind, dim = KINDS[rows.geometry], space.shape[1]
     at_once, blocks = shape(kind, dim)
     key = rng.key(rows.seed, f"vectors/{rows.geometry}")
-    table = rng._normal_table(space.device) if kind == GAUSSIAN else space
+    table = rng.normal_table(space.device) if kind == GAUSSIAN else space
     names = space if rows.names is None else rows.names
     draw_rows[(triton.cdiv(count, at_once),)](
         space, names, table, start, count, dim, *key,
@@ -27,7 +30,7 @@ def into(space: Tensor, rows: DrawnRows, start: int, count: int) -> None:
 
 
 def shape(kind: int, dim: int) -> tuple[int, int]:
-    """Rows of a program, and the blocks of four random words that a row takes; powers of two."""
+    """Number of rows per program, and of blocks of four random words per row; powers of two."""
     blocks = triton.next_power_of_2(-(-dim * BITS[kind] // 128))
     return max(ENTRIES * BITS[kind] // (blocks * 128), 1), blocks
 
@@ -37,7 +40,7 @@ def draw_rows(
     space, names, table, start, count, dim, key0, key1,
     KIND: tl.constexpr, NAMED: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
-    """Rows start..start+count-1 of a geometry; a program draws ROWS of them, each of BLOCKS * 4 random words."""
+    """Rows start..start+count-1 of a geometry; each program draws ROWS of them, each from BLOCKS * 4 random words."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < count
     ids = tl.load(names + start + row, mask=inside, other=0) if NAMED else (start + row).to(tl.int64)
@@ -61,8 +64,8 @@ def draw_rows(
             squared = tl.sum(wide * wide, axis=1)
         inverse = (1 / tl.sqrt(tl.where(squared == 0, 1.0, squared))).to(tl.float32)
         entries = integers.to(tl.float32) * inverse[:, None]
-    place = space + row[:, None].to(tl.int64) * dim + column[None, :]
-    tl.store(place, entries.to(space.dtype.element_ty), mask=inside[:, None] & (column < dim)[None, :])
+    pointers = space + row[:, None].to(tl.int64) * dim + column[None, :]
+    tl.store(pointers, entries.to(space.dtype.element_ty), mask=inside[:, None] & (column < dim)[None, :])
 
 
 @triton.jit

@@ -1,9 +1,12 @@
 """Both matrix products of a chunk of classes in one Triton kernel, for few dimensions: no weight leaves the chip.
 
-A weight that is written and read again moves 4 bytes for 4D flop: the fewer dimensions, the more that weighs.  A
-sample's sum of rows has to stay in registers, which hold it up to D = 256 on sm_90.  Beyond, every shape of tile that
-was compiled spilled, and `products.py` takes over.
+Writing and reading a weight moves 4 bytes for 4D flop: the fewer dimensions, the more that matters.  A sample's sum of
+rows has to stay in registers, which hold it up to D = 256 on sm_90.  Beyond, every shape of tile that was compiled
+spilled, and `products.py` takes over.
 """
+
+# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
+# Triton reads the annotations of a kernel's arguments as types of its own.
 
 import triton
 import triton.language as tl
@@ -23,7 +26,7 @@ def add(
     start: int,
     count: int,
 ) -> None:
-    """Add p = 2^(q.w - shift), 0 for the own class, to `totals` (S, B) and p w to `sums` (S, B, D): a part to each.
+    """Add p = 2^(q.w - shift), 0 for the target, to `totals` (S, B) and p w to `sums` (S, B, D), part by part.
 
     queries (B, D), rows (T, D) of classes start..start+count-1, shift (B,), labels (B,).
     """
@@ -37,13 +40,13 @@ def add(
 
 
 def shape(dim: int) -> tuple[int, int]:
-    """Samples of a program, and its dimensions, a power of two."""
+    """Number of samples per program, and of dimensions, a power of two."""
     padded = max(triton.next_power_of_2(dim), 16)
     return (128 if padded <= 128 else 64), padded  # 178 and 189 registers on sm_90; twice as many samples spill
 
 
 def programs(batch: int, dim: int) -> int:
-    """Programs that go over one part of the classes."""
+    """Number of programs for one part of the classes."""
     return triton.cdiv(batch, shape(dim)[0])
 
 
@@ -56,7 +59,7 @@ def fused_kernel(
     sample, depth = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, DIM)
     real, within = sample < batch, depth < dim
     a = tl.load(queries + sample[:, None] * dim + depth[None, :], mask=real[:, None] & within[None, :], other=0.0)
-    own = tl.load(labels + sample, mask=real, other=-1) - start
+    target = tl.load(labels + sample, mask=real, other=-1) - start
     level = tl.load(shift + sample, mask=real, other=0.0)
     total = tl.zeros((ROWS,), dtype=tl.float32)
     summed = tl.zeros((ROWS, DIM), dtype=tl.float32)
@@ -67,12 +70,12 @@ def fused_kernel(
         used = column < last
         b = tl.load(rows + column[:, None] * dim + depth[None, :], mask=used[:, None] & within[None, :], other=0.0)
         logits = tl.dot(a, tl.trans(b))
-        counted = used[None, :] & (own[:, None] != column[None, :])
+        counted = used[None, :] & (target[:, None] != column[None, :])
         values = tl.where(counted, tl.exp2(logits - level[:, None]), 0.0)
         total += tl.sum(values, axis=1)
         summed = tl.dot(values.to(b.dtype), b, summed)
-    # This program alone writes these sums, and launches follow each other: no atomics.
+    # Only this program writes these sums, and launches follow each other: no atomics.
     line = tl.program_id(1).to(tl.int64) * batch + sample
     tl.store(totals + line, tl.load(totals + line, mask=real, other=0.0) + total, mask=real)
-    place, mask = sums + line[:, None] * dim + depth[None, :], real[:, None] & within[None, :]
-    tl.store(place, tl.load(place, mask=mask, other=0.0) + summed, mask=mask)
+    pointers, mask = sums + line[:, None] * dim + depth[None, :], real[:, None] & within[None, :]
+    tl.store(pointers, tl.load(pointers, mask=mask, other=0.0) + summed, mask=mask)

@@ -1,5 +1,8 @@
 """The two matrix products of a chunk of classes, as Triton kernels."""
 
+# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
+# Triton reads the annotations of a kernel's arguments as types of its own.
+
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -18,7 +21,7 @@ def weigh(
     start: int,
     count: int,
 ) -> None:
-    """Write 2^(q.w - shift), 0 for the own class, to `weights` (B, T) and add its sums over columns to `totals`.
+    """Write 2^(q.w - shift), 0 for the target, to `weights` (B, T) and add its sums over columns to `totals`.
 
     queries (B, D), rows (T, D) of classes start..start+count-1, shift (B,), labels (B,); totals (T/COLUMNS, B).  The
     weights of columns beyond count, up to a multiple of COLUMNS, become 0.
@@ -32,7 +35,7 @@ def weigh(
 
 
 def add(sums: Tensor, weights: Tensor, rows: Tensor, count: int) -> None:
-    """Add weights (B, T) @ rows (T, D), of the first `count` classes, to `sums` (S, B, D): a part of T to each.
+    """Add weights (B, T) @ rows (T, D), of the first `count` classes, to `sums` (S, B, D), part by part.
 
     Up to the next multiple of COLUMNS the weights have to be 0 and the rows finite: masks along the inner dimension
     would forbid wide loads.
@@ -48,7 +51,7 @@ def add(sums: Tensor, weights: Tensor, rows: Tensor, count: int) -> None:
 
 
 def programs(batch: int, dim: int) -> int:
-    """Programs of `add` that go over one part of the classes."""
+    """Number of programs of `add` for one part of the classes."""
     return triton.cdiv(batch, ROWS) * triton.cdiv(dim, WIDTH)
 
 
@@ -70,12 +73,12 @@ def weigh_kernel(
         a = tl.load(left + done, mask=real[:, None] & within[None, :], other=0.0)
         b = tl.load(right + done, mask=used[None, :] & within[:, None], other=0.0)
         logits = tl.dot(a, b, logits)
-    own = tl.load(labels + sample, mask=real, other=-1) - start
-    counted = real[:, None] & used[None, :] & (own[:, None] != column[None, :])
+    target = tl.load(labels + sample, mask=real, other=-1) - start
+    counted = real[:, None] & used[None, :] & (target[:, None] != column[None, :])
     values = tl.where(counted, tl.exp2(logits - tl.load(shift + sample, mask=real, other=0.0)[:, None]), 0.0)
-    place = weights + sample[:, None].to(tl.int64) * stride + column[None, :]
-    tl.store(place, values.to(weights.dtype.element_ty), mask=real[:, None])
-    # This program alone writes these sums, and launches follow each other: no atomics.
+    pointers = weights + sample[:, None].to(tl.int64) * stride + column[None, :]
+    tl.store(pointers, values.to(weights.dtype.element_ty), mask=real[:, None])
+    # Only this program writes these sums, and launches follow each other: no atomics.
     total = totals + tl.program_id(1) * batch + sample
     tl.store(total, tl.load(total, mask=real, other=0.0) + tl.sum(values, axis=1), mask=real)
 
@@ -99,6 +102,6 @@ def add_kernel(
         a = tl.load(left + done, mask=real[:, None], other=0.0)
         b = tl.load(right + done * dim, mask=used[None, :], other=0.0)
         summed = tl.dot(a, b, summed)
-    place = sums + (tl.program_id(2).to(tl.int64) * batch + sample[:, None]) * dim + column[None, :]
+    pointers = sums + (tl.program_id(2).to(tl.int64) * batch + sample[:, None]) * dim + column[None, :]
     mask = real[:, None] & used[None, :]
-    tl.store(place, tl.load(place, mask=mask, other=0.0) + summed, mask=mask)
+    tl.store(pointers, tl.load(pointers, mask=mask, other=0.0) + summed, mask=mask)

@@ -13,8 +13,7 @@ from randhead.cli import _prediction
 from randhead.datasets import Split, TensorImages
 from randhead.evaluation import classification
 from randhead.head import ClassVectorHead
-from randhead.losses import StoredRows, _topk
-from randhead.losses._answers import answers
+from randhead.losses import StoredRows, _topk, head_output
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.robustness import grid as corruption_grid
@@ -63,8 +62,8 @@ def samples(k, n=B):
 
 
 def of_logits(logits, labels=None, k=5):
-    """Answers to logits (N, K) as they are: the class vectors are the unit vectors."""
-    return answers(logits, StoredRows(torch.eye(logits.shape[1], dtype=logits.dtype)), 0.0, labels, k=k)
+    """The output for logits (N, K) as they are: the class vectors are the unit vectors."""
+    return head_output(logits, StoredRows(torch.eye(logits.shape[1], dtype=logits.dtype)), 0.0, labels, k=k)
 
 
 def check(head, features, labels, found, k):
@@ -73,16 +72,16 @@ def check(head, features, labels, found, k):
         rows = head.class_vectors().double()
         logits = head.queries(features).double() @ rows.T + (head.constant if head.bias is None else head.bias)
     cosines = F.cosine_similarity(features.double()[:, None], rows[None], dim=2)
-    own, own_cosine = (values.gather(1, labels[:, None])[:, 0] for values in (logits, cosines))
+    target, target_cosine = (values.gather(1, labels[:, None])[:, 0] for values in (logits, cosines))
     elsewhere = cosines.scatter(1, labels[:, None], -torch.inf)
     probabilities = logits.softmax(dim=1)
     best = logits.topk(min(k, logits.shape[1]), dim=1)
     expected = {
         "logits": best.values,
-        "own": own,
+        "target": target,
         "lowest": logits.amin(dim=1),
-        "own_cosine": own_cosine,
-        "other_cosine": elsewhere.amax(dim=1),
+        "target_cosine": target_cosine,
+        "non_target_cosine": elsewhere.amax(dim=1),
         "largest_cosine": cosines.amax(dim=1),
         "losses": F.cross_entropy(logits, labels, reduction="none"),
         "log_sum": logits.logsumexp(dim=1),
@@ -99,15 +98,15 @@ def check(head, features, labels, found, k):
 @pytest.mark.parametrize("kind", HEADS)
 def test_answers_are_those_of_all_logits(small_tiles, kind, k):
     head, (features, labels) = build(kind, k), samples(k)
-    check(head, features, labels, head.answers(features, labels, k=9), 9)
+    check(head, features, labels, head.output(features, labels, k=9), 9)
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_tiles_of_any_size_give_the_same_answers(small_tiles, monkeypatch, kind):
     head, (features, labels) = build(kind, 300), samples(300)
-    tiled = head.answers(features, labels)
+    tiled = head.output(features, labels)
     monkeypatch.setattr(_topk, "SMALLEST_TILE", 4096)
-    whole = head.answers(features, labels)
+    whole = head.output(features, labels)
     assert torch.equal(tiled.classes, whole.classes)
     for name in tiled._fields:
         torch.testing.assert_close(getattr(tiled, name), getattr(whole, name), rtol=1e-5, atol=1e-5, msg=name)
@@ -115,9 +114,9 @@ def test_tiles_of_any_size_give_the_same_answers(small_tiles, monkeypatch, kind)
 
 def test_without_a_label_or_with_that_of_another_data_set_the_sums_are_over_all_classes(small_tiles):
     head, (features, labels) = build("dot", 40), samples(40)
-    known = head.answers(features, labels)
-    for found in (head.answers(features), head.answers(features, torch.full_like(labels, 40))):
-        assert (found.own == -torch.inf).all() and (found.own_cosine == -torch.inf).all()
+    known = head.output(features, labels)
+    for found in (head.output(features), head.output(features, torch.full_like(labels, 40))):
+        assert (found.target == -torch.inf).all() and (found.target_cosine == -torch.inf).all()
         for name in ("confidences", "log_sum", "largest_cosine", "probabilities"):
             torch.testing.assert_close(getattr(found, name), getattr(known, name), rtol=1e-12, atol=1e-12)
 
@@ -131,7 +130,7 @@ def test_equal_logits_rank_by_class_index(small_tiles):
 def test_logits_that_are_no_numbers_are_never_passed_over(small_tiles):
     rows = torch.eye(20)
     rows[13, 0] = math.nan
-    found = answers(torch.ones(2, 20), StoredRows(rows), 0.0, torch.tensor([0, 1]), k=3)
+    found = head_output(torch.ones(2, 20), StoredRows(rows), 0.0, torch.tensor([0, 1]), k=3)
     assert found.classes[:, 0].tolist() == [13, 13]
     for name in ("losses", "lowest", "log_sum", "confidences"):
         assert getattr(found, name).isnan().all(), name
@@ -139,7 +138,7 @@ def test_logits_that_are_no_numbers_are_never_passed_over(small_tiles):
 
 def test_a_feature_or_a_class_vector_of_zeros_has_a_cosine_of_zero(small_tiles):
     rows = StoredRows(torch.cat((torch.zeros(1, 4), torch.eye(4))))
-    found = answers(torch.tensor([[0.0] * 4, [-1.0] * 4]), rows, 0.0, torch.tensor([2, 1]), k=1)
+    found = head_output(torch.tensor([[0.0] * 4, [-1.0] * 4]), rows, 0.0, torch.tensor([2, 1]), k=1)
     assert found.largest_cosine.tolist() == [0, 0]
 
 
