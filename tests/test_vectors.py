@@ -90,7 +90,7 @@ def test_members_keep_the_contract(name):
 @pytest.mark.parametrize("name", TOGETHER)
 def test_rows_that_belong_together_need_num_classes_and_ids_below_it(name, spell):
     geometry = spell(name, 4, 8)
-    with pytest.raises(UsageError, match="num_classes is needed"):
+    with pytest.raises(UsageError, match="`num_classes` is needed"):
         vectors.draw(geometry, [0], dim=8)
     for ids in ([4], [-1]):
         with pytest.raises(UsageError, match=r"in 0\.\.3"):
@@ -101,7 +101,7 @@ def test_rows_that_belong_together_need_num_classes_and_ids_below_it(name, spell
 def test_more_classes_than_fit_are_refused_with_the_limit_and_what_can(name):
     most = registry.load("vectors", name).limit(8)
     matrix(name, min(most, 16), 8)
-    with pytest.raises(UsageError, match=f"at most {most} classes in 8 dimensions, {most + 1} are asked for") as error:
+    with pytest.raises(UsageError, match=f"at most {most} classes in 8 dimensions, {most + 1} were requested") as error:
         matrix(name, most + 1, 8)
     assert "uniform, gaussian and rademacher hold any number" in error.value.hint
     assert ("use packed" in error.value.hint) == (name != "packed")
@@ -192,7 +192,7 @@ def test_numbers_stay_what_they_were_to_five_digits(name):
         ("gaussian", [-1], {}, "must be non-negative, got -1..-1"),
         ("gaussian", [0.5], {}, "ids must be integers"),
         ("gaussian", [2**63], {}, "ids must be integers below"),
-        ("gaussian", [[0]], {}, "ids must be integers in a row"),
+        ("gaussian", [[0]], {}, "ids must be integers of shape"),
         ("gaussian", [0], {"dim": 0}, "at least 1 dimension"),
         ("simplex", [], {"num_classes": 0}, "at least 1 class"),
     ],

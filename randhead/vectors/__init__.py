@@ -1,17 +1,12 @@
-"""Class vectors: one file, one geometry, one verb.
+"""Class vectors: one file, one geometry, one verb, `rows`.
 
-A geometry is a module with
-
-* `BY_ROW`: True where a row depends on (seed, id, dim) alone and has the same bits on every machine.  Such rows are
-  never stored, they are drawn again, for any 63-bit id: an index, or a hashed class name.  Where it is False the rows
-  are drawn as a set, ids are 0..num_classes-1, and a checkpoint stores them;
-* `rows(ids, dim, *, seed, num_classes)`: ids (N,) int64 -> (N, dim) float32, on the device of `ids`; of unit norm, but
-  for those of the user's own file.  By row it is `rows(ids, dim, *, seed, out)`, which writes to `out` (N, dim);
-* `limit(dim)`: the largest number of classes, or None.  Raises UsageError for dimensions it cannot serve.
+A geometry is a module that follows `RowGeometry`, whose rows are independent draws, or `SetGeometry`, whose rows are
+drawn together.
 """
 
 from pathlib import Path
 from types import ModuleType
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +15,42 @@ from randhead import registry
 from randhead.errors import UsageError
 
 NEAREST_WITHOUT_LIMIT = "uniform, gaussian and rademacher hold any number of classes"
-TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes an entry and more
+TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes per entry and more
+
+
+class RowGeometry(Protocol):
+    """A geometry whose rows depend only on (seed, id, dim) and have the same bits on every machine.
+
+    Such rows are never stored but drawn again, for any 63-bit id: an index, or a hashed class name.
+    """
+
+    BY_ROW: Literal[True]
+
+    @staticmethod
+    def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
+        """Write the unit vectors of `ids` (N,) int64 to `out` (N, dim) float32, on the device of both."""
+        ...
+
+    @staticmethod
+    def limit(dim: int) -> int | None:
+        """The largest number of classes, or None.  Raises UsageError for dimensions the geometry does not have."""
+        ...
+
+
+class SetGeometry(Protocol):
+    """A geometry whose rows are drawn together: ids are 0..num_classes-1, and a checkpoint stores the rows."""
+
+    BY_ROW: Literal[False]
+
+    @staticmethod
+    def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
+        """The vectors of `ids` (N,) int64: (N, dim) float32, of unit norm except for those of the user's own file."""
+        ...
+
+    @staticmethod
+    def limit(dim: int) -> int | None:
+        """The largest number of classes, or None.  Raises UsageError for dimensions the geometry does not have."""
+        ...
 
 
 def draw(
@@ -32,12 +62,27 @@ def draw(
     num_classes: int | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Class vectors of some ids: ids (N,), any subset in any order -> (N, dim) float32 of unit norm.
+    """Class vectors of some ids, any subset in any order.
 
-    `geometry` is a member of `randhead.vectors`, or "file:PATH" for a matrix of the user's own, whose rows keep their
-    norm.  Geometries whose rows are drawn as a set need `num_classes`.  `out` (N, dim) float32, on the device of `ids`, is
-    written and returned where it is given.  Raises UsageError for an unknown geometry, for more classes than it can
-    hold, and for ids out of range; DataError for a file that cannot be used.
+    Args:
+        geometry: a member of `randhead.vectors`, or "file:PATH" for the user's own matrix, whose rows keep their norm.
+        ids: (N,) class indices or hashed class names.
+        dim: D, the width of the vectors.
+        seed: seed of the class vectors.
+        num_classes: K, needed by geometries whose rows are drawn together.
+        out: (N, D) float32, on the device of `ids`, to write to.
+
+    Returns:
+        (N, D) float32 of unit norm, on the device of `ids`; `out` if it is given.
+
+    Raises:
+        UsageError: for an unknown geometry, more classes than it can hold, and ids out of range.
+        DataError: for a file that cannot be used.
+
+    Example:
+        >>> rows = draw("rademacher", [5, 2], dim=4, seed=0)
+        >>> rows.shape, torch.equal(rows[1:], draw("rademacher", [2], dim=4, seed=0))
+        (torch.Size([2, 4]), True)
     """
     ids = _as_ids(ids)
     check(geometry, dim=dim, num_classes=num_classes)
@@ -61,12 +106,22 @@ def draw(
 
 
 def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
-    """Raise UsageError where a geometry cannot hold `num_classes` vectors in `dim` dimensions, and say which can."""
+    """Raise UsageError if a geometry cannot hold `num_classes` vectors in `dim` dimensions, and name one that can.
+
+    Args:
+        geometry: as in `draw`.
+        dim: D.
+        num_classes: K; None if it is not known, which only geometries of independent rows allow.
+
+    Raises:
+        UsageError: see above.
+        DataError: for a file that cannot be used.
+    """
     module, source = _resolve(geometry)
     if dim < 1:
         raise UsageError(f"class vectors need at least 1 dimension, got {dim}")
     if num_classes is None and not module.BY_ROW:
-        raise UsageError(f"{geometry} vectors are drawn as a set: num_classes is needed")
+        raise UsageError(f"{geometry} vectors are drawn as a set: `num_classes` is needed")
     if num_classes is not None and num_classes < 1:
         raise UsageError(f"class vectors need at least 1 class, got {num_classes}")
     if source:
@@ -76,7 +131,7 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
         packed = registry.load("vectors", "packed").limit(dim)
         better = "use packed for well separated vectors beyond that; " if limit < num_classes <= packed else ""
         raise UsageError(
-            f"{geometry} holds at most {limit} classes in {dim} dimensions, {num_classes} are asked for",
+            f"{geometry} holds at most {limit} classes in {dim} dimensions, {num_classes} were requested",
             hint=better + NEAREST_WITHOUT_LIMIT,
         )
 
@@ -95,11 +150,11 @@ def is_stored(geometry: str) -> bool:
 
 
 def _resolve(geometry: str) -> tuple[ModuleType, str]:
-    """The module of a geometry, and the path of its file where it is one."""
+    """The module of a geometry, and the path of the user's file or ""."""
     name, source = registry.split(geometry)
     module = registry.load("vectors", name)
     if (name == "file") != bool(source):
-        raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint="write file:PATH")
+        raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint='use `vectors="file:PATH"`')
     return module, source
 
 
@@ -110,5 +165,5 @@ def _as_ids(ids: Tensor | list[int]) -> Tensor:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UsageError(f"ids must be integers below 2^63 ({error})") from error
     if given.ndim != 1 or (given.numel() and (given.is_floating_point() or given.is_complex())):
-        raise UsageError(f"ids must be integers in a row (N,), got {given.dtype} of shape {tuple(given.shape)}")
+        raise UsageError(f"ids must be integers of shape (N,), got {given.dtype} of shape {tuple(given.shape)}")
     return given.to(torch.int64)
