@@ -1,17 +1,45 @@
 """Shared fixtures: small folders of images, made on the spot."""
 
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 # What is tested is small: a second thread costs more than it brings, above all on a busy machine.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+
+
+@pytest.fixture(scope="session", autouse=True)
+def narrow() -> Iterator[None]:
+    """A small_resnet of a few thousand parameters: what is tested does not depend on their number."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
+        yield
+
+
+@pytest.fixture
+def no_pictures(monkeypatch, request) -> None:
+    """PNG files of one pixel: drawing takes most of the time of a command.  The marker `pictures` keeps them whole."""
+    if request.node.get_closest_marker("pictures"):
+        return
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, "png")
+    draw = Figure.savefig
+
+    def save(figure, target, *, format, **options):
+        if format == "png":
+            Path(target).write_bytes(buffer.getvalue())
+        else:
+            draw(figure, target, format=format, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 def write_images(folder: Path, counts: dict[str, int], *, size: int = 16, seed: int = 0) -> Path:

@@ -44,13 +44,13 @@ def root(tmp_path_factory, narrow):
 
 
 @pytest.fixture
-def analyze(capsys, monkeypatch, root):
+def analyze(capsys, monkeypatch, root, no_pictures):
     """The command without its pictures, on the runs of the study: code, JSON document, stderr."""
     monkeypatch.setattr("randhead.cli._analysis._draw", lambda *arguments: [])
     monkeypatch.setattr("randhead.report.page.render", lambda *arguments: "")
 
     def call(*words, place=root):
-        code, out, err = command(capsys, monkeypatch, "analyze", *words, "--runs", place, "--json")
+        code, out, err = command(capsys, "analyze", *words, "--runs", place, "--json")
         return code, json.loads(out) if code == 0 else out, err
 
     return call
@@ -73,7 +73,7 @@ def naive(run, split="test"):
 
 @pytest.mark.parametrize("name", OF_ONE_RUN)
 def test_an_analysis_prints_its_figures_and_writes_json_and_pictures(capsys, monkeypatch, root, name):
-    code, out, _ = command(capsys, monkeypatch, "analyze", name, "fixed0", "--runs", root, "--json")
+    code, out, _ = command(capsys, "analyze", name, "fixed0", "--runs", root, "--json")
     assert code == 0
     document = json.loads(out)
     assert (document["run"], document["split"]) == ("fixed0", "test")
@@ -91,7 +91,7 @@ def test_without_a_run_the_latest_is_analyzed(analyze, root):
 
 
 def test_a_table_for_a_person_names_split_and_n(capsys, monkeypatch, root):
-    code, out, _ = command(capsys, monkeypatch, "analyze", "compactness", "fixed0", "--split", "train", "--runs", root)
+    code, out, _ = command(capsys, "analyze", "compactness", "fixed0", "--split", "train", "--runs", root)
     assert code == 0
     assert out.startswith("fixed0\n\ncompactness: train split of data, n = 56\n")
     assert "cosine to class mean" in out

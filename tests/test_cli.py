@@ -24,21 +24,16 @@ def template(tmp_path_factory):
     root = tmp_path_factory.mktemp("cli") / "world"
     tiny.image_folder(root / "images")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
         patch.chdir(root)
-        patch.setattr(sys, "argv", ["randhead", *TRAIN, "--name", "good"])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code
+        assert tiny.main(*TRAIN, "--name", "good") == 0
     return root
 
 
 @pytest.fixture
-def world(template, monkeypatch):
+def world(template, monkeypatch, no_pictures):
     """The folder as the current one, as it was made."""
     kept = template.parent / "kept"
     shutil.copytree(template, kept)
-    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
     monkeypatch.chdir(template)
     yield template
     shutil.rmtree(template)
@@ -46,17 +41,11 @@ def world(template, monkeypatch):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(capsys):
     """Run a command: (exit code, stdout, stderr)."""
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["randhead", *words])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        return code, *capsys.readouterr()
+        return tiny.main(*words), *capsys.readouterr()
 
     return run
 
@@ -91,6 +80,7 @@ def test_a_finished_run_prints_the_same_document_again(world, document):
 
 
 @pytest.mark.parametrize("verb", ["eval", "evaluate"])
+@pytest.mark.pictures
 def test_evaluate_agrees_with_training(world, document, verb):
     trained = document(*TRAIN, "--name", "good")
     found = document(verb, "good")
@@ -158,6 +148,7 @@ def test_bad_images_can_be_left_out_and_are_listed(world, document):
     assert "bad.jpg" in found
 
 
+@pytest.mark.pictures
 def test_vectors_checks_a_geometry_and_draws_its_angles(world, document):
     found = document("vectors", "simplex", "--classes", "10", "--dim", "64", "--picture", "angles.png")
     assert found["duplicates"] == 0

@@ -2,15 +2,14 @@
 
 import csv
 import json
-import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import config, fit
+from tiny import config, fit, image_folder, main
 
-from randhead import cli, corruptions, datasets
+from randhead import corruptions, datasets
 from randhead.robustness.images import CorruptedImages
 
 # torchvision's JPEG functions, which are a part of the benchmark, warn of their end in a future release.
@@ -18,18 +17,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding"
 FAST = ("--corruptions", "gaussian_noise,pixelate", "--severities", "1,5", "--limit", "40")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def narrow():
-    """A network of a few thousand parameters."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
-        yield
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Runs: two seeds of the digits, and one that was trained with another split of them."""
+    """Runs: two seeds of the digits, one that was trained with another split of them, and one with 9 test images."""
     root = tmp_path_factory.mktemp("work") / "runs"
+    few = config(data__name=str(image_folder(root.parent / "few")), train__epochs=1)
+    fit(root / "few", few, datasets.from_config(few))
     for name, changes in {
         "first": {"train__seed": 0},
         "second": {"train__seed": 1},
@@ -42,17 +35,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def call(folder, monkeypatch, capsys):
+def call(folder, capsys, no_pictures):
     """Run a command line: its exit code, stdout, stderr, and what it printed as JSON."""
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["randhead", *map(str, words), "--runs", str(folder)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        out, err = capsys.readouterr()
+        code, (out, err) = main(*words, "--runs", folder), capsys.readouterr()
         document = json.loads(out) if "--json" in words and code == 0 else None
         return SimpleNamespace(code=code, out=out, err=err, document=document)
 
@@ -60,7 +47,7 @@ def call(folder, monkeypatch, capsys):
 
 
 def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, folder):
-    done = call("eval", "first", "--corruptions", "--json")
+    done = call("eval", "few", "--corruptions", "--json")
     found = done.document
     assert {"run", "split", "accuracy", "nll", "ece"} <= found.keys()
     assert list(found["corruptions"]) == corruptions.names("benchmark")
@@ -71,8 +58,8 @@ def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, fold
     assert found["robustness"]["frost"] == "procedural"
     assert found["robustness"]["mean_over"] == "15 of 15 corruptions, all severities"
     for suffix in (".csv", "-curves.png", "-heat.png"):
-        assert (folder / "first" / "reports" / f"evaluate-test-corruptions{suffix}").stat().st_size
-    assert "corruptions" not in call("eval", "first", "--json").document
+        assert (folder / "few" / "reports" / f"evaluate-test-corruptions{suffix}").stat().st_size
+    assert "corruptions" not in call("eval", "few", "--json").document
 
 
 def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call):
@@ -157,6 +144,7 @@ def test_a_released_set_is_shown_beside_the_generated_one(call, folder, tmp_path
     assert (folder / "first" / "reports" / "corrupt-test-published.png").exists()
 
 
+@pytest.mark.pictures
 def test_the_contact_sheet_has_19_rows_and_5_columns(call, folder):
     assert call("corrupt-test", "first", *FAST, "--show").code == 0
     with Image.open(folder / "first" / "reports" / "corruptions.png") as picture:

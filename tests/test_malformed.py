@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import struct
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from randhead import cli, datasets
+from randhead import datasets
 
 USAGE, DATA, RUN, DIVERGED = 2, 3, 4, 5
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--device", "cpu", "--precision", "fp32", "--epochs", "1")
@@ -469,7 +468,6 @@ def home(tmp_path_factory):
     world = root / "world"
     tiny.image_folder(world / "images")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
         patch.chdir(world)
         for name, epochs, steps in (("stopped", 3, 4), ("good", 1, 99)):
             settings = tiny.config(
@@ -492,19 +490,8 @@ def world(home, monkeypatch):
     """The folder in its original state, and the current one; class vectors have 32 dimensions."""
     shutil.rmtree(home.world, ignore_errors=True)
     shutil.copytree(home.template, home.world)
-    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
     monkeypatch.chdir(home.world)
     return home.world
-
-
-def run(monkeypatch, command):
-    """The exit code of a command, in this process."""
-    monkeypatch.setattr(sys, "argv", ["randhead", *command])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return ended.code or 0
-    return 0
 
 
 def test_the_table_is_long_enough_and_its_names_differ():
@@ -517,7 +504,7 @@ def test_what_is_malformed_is_refused(case, world, monkeypatch, capsys):
     case.spoil(world)
     before = tiny.tree(world)
     try:
-        code = run(monkeypatch, case.command)
+        code = tiny.main(*case.command)
     finally:
         if HOME.file:
             HOME.file.close()
@@ -542,7 +529,7 @@ def test_what_is_malformed_is_refused(case, world, monkeypatch, capsys):
 def test_without_anything_malformed_the_same_commands_work(world, monkeypatch, capsys):
     """So that the table cannot pass because everything is refused."""
     for command in (TRAIN, AGAIN, EVAL, PREDICT, ("vectors", "simplex", "--classes", "11", "--dim", "10")):
-        assert run(monkeypatch, command) == 0, capsys.readouterr().err
+        assert tiny.main(*command) == 0, capsys.readouterr().err
 
 
 FINE = {
@@ -563,5 +550,5 @@ FINE = {
 def test_unusual_images_are_no_mistake(world, monkeypatch, capsys):
     for make in FINE.values():
         make(world / "images" / "cat" / f"new{len(list((world / 'images' / 'cat').iterdir()))}")
-    assert run(monkeypatch, TRAIN) == 0
+    assert tiny.main(*TRAIN) == 0
     assert "test accuracy" in capsys.readouterr().out

@@ -2,12 +2,11 @@
 
 import json
 import re
-import sys
 
 import pytest
+import tiny
 from conftest import write_images
 
-from randhead import cli
 from randhead.evaluation import classification
 from randhead.losses import _topk
 
@@ -29,18 +28,14 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture
-def call(root, monkeypatch, capsys):
+def call(root, monkeypatch, capsys, no_pictures):
     """Run a command there: stdout."""
-    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
     monkeypatch.chdir(root)
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["randhead", *words])
-        try:
-            cli.main()
-        except SystemExit as ended:
-            assert not ended.code, capsys.readouterr().err
-        return capsys.readouterr().out
+        code, (out, err) = tiny.main(*words), capsys.readouterr()
+        assert code == 0, err
+        return out
 
     return run
 

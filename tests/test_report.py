@@ -134,12 +134,12 @@ def test_pictures_take_the_colour_of_the_page(one_page):
 
 @pytest.mark.slow
 def test_all_writes_one_page_for_one_run_and_one_for_several(root, capsys, monkeypatch):
-    code, out, _ = command(capsys, monkeypatch, "analyze", "all", "fixed0", "--runs", root, "--json")
+    code, out, _ = command(capsys, "analyze", "all", "fixed0", "--runs", root, "--json")
     assert code == 0
     assert set(json.loads(out)) >= {"run", "split", "separability", "collapse", "not_applicable"}
     assert (root / "fixed0" / "reports" / "report.html").read_text().startswith("<!doctype html>")
     names = ("fixed0", "learned0", "fixed1", "learned1")
-    code, out, _ = command(capsys, monkeypatch, "analyze", "all", *names, "--runs", root, "--json")
+    code, out, _ = command(capsys, "analyze", "all", *names, "--runs", root, "--json")
     assert code == 0
     document = json.loads(out)
     assert document["compatibility"]["recall_at_1_across_shared"] is not None

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import tiny
 
-from randhead import cli
 from randhead.cli.progress import TrainingDisplay
 from randhead.datasets import _files
 from randhead.runs import Run, checkpoint
@@ -25,7 +24,6 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 def world(tmp_path, monkeypatch):
     """A folder with images in it; 24 of them train, in three steps an epoch."""
     tiny.image_folder(tmp_path / "images")
-    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -44,23 +42,28 @@ def train(monkeypatch, name, *options, signals=()):
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingDisplay, "event", event)
-        patch.setattr(sys, "argv", ["randhead", *TRAIN, "--name", name, *options])
-        try:
-            cli.main()
-        except SystemExit as ended:
-            return ended.code or 0
-        return 0
+        return tiny.main(*TRAIN, "--name", name, *options)
 
 
 def weights(folder):
     return json.loads((folder / "summary.json").read_text())["weights_sha256"]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Weights and log of a training that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    tiny.image_folder(folder / "images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert train(patch, "whole") == 0
+    return weights(folder / "runs" / "whole"), tiny.log(folder / "runs" / "whole")
+
+
 # The events: started, a warning about the reachable cosine, steps 1 to 3, the end of an epoch, ...
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("moment", [1, 3, 4, 5, 6, 9])
-def test_a_signal_saves_the_step_and_the_same_command_goes_on(world, monkeypatch, capsys, number, code, moment):
-    assert train(monkeypatch, "whole") == 0
+def test_a_signal_saves_the_step_and_the_same_command_goes_on(world, whole, monkeypatch, capsys, number, code, moment):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert train(monkeypatch, "stopped", signals=[(moment, number)]) == code
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -70,8 +73,7 @@ def test_a_signal_saves_the_step_and_the_same_command_goes_on(world, monkeypatch
     steps = {1: 0, 3: 1, 4: 2, 5: 3, 6: 3, 9: 6}[moment]
     assert checkpoint.saved_steps(run.checkpoints)[-1] == steps
     assert train(monkeypatch, "stopped") == 0
-    assert weights(run.path) == weights(world / "runs" / "whole")
-    assert tiny.log(run.path) == tiny.log(world / "runs" / "whole")
+    assert (weights(run.path), tiny.log(run.path)) == whole
 
 
 def test_a_signal_while_the_test_split_is_read_is_heard_too(world, monkeypatch):
@@ -98,10 +100,7 @@ def test_a_signal_while_images_are_decoded_ends_at_once_and_leaves_nothing(
         return real(path, size)
 
     monkeypatch.setattr(_files, "decode", decode)
-    monkeypatch.setattr(sys, "argv", ["randhead", *command])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == code
+    assert tiny.main(*command) == code
     assert len(decoded) < 10  # of 30: an image that is being decoded is finished, no other is begun
     assert capsys.readouterr().err.splitlines()[-1] == word
     assert tiny.tree(world) == before

@@ -3,6 +3,7 @@
 import ast
 import errno
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,21 +22,22 @@ from randhead.train import log
 from randhead.train.state import delete_training
 
 
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch):
-    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
-
-
 @pytest.fixture(scope="module")
 def images():
     return digits()
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory, images):
+    root = tmp_path_factory.mktemp("runs")
+    fit(root / "run", config(train__epochs=1), images)
+    return root
+
+
 @pytest.fixture
-def trained(tmp_path, images):
+def trained(tmp_path, template):
     """The root of a folder with one finished run named "run"."""
-    fit(tmp_path / "run", config(train__epochs=1), images)
-    return tmp_path
+    return shutil.copytree(template, tmp_path, dirs_exist_ok=True)
 
 
 def refused(work, *words):

@@ -23,12 +23,6 @@ from randhead.train.step import Stepper
 PATH = "run"
 
 
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch):
-    """A network of a few thousand parameters: what is tested here does not depend on their number."""
-    monkeypatch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
-
-
 @pytest.fixture(scope="module")
 def images():
     return digits()

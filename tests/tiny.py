@@ -1,11 +1,13 @@
 """What several test files share: a data set, a configuration and an image folder on which training takes a moment."""
 
 import json
+import sys
 
+import pytest
 import torch
 from PIL import Image
 
-from randhead import datasets
+from randhead import cli, datasets
 from randhead.config import parse
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.runs import Run
@@ -39,6 +41,17 @@ def digits(train=40, val=20, test=20):
 def fit(folder, configuration, dataset, **options):
     """All events of a training in a folder."""
     return list(fit_events(configuration, dataset, Run(folder), **options))
+
+
+def main(*words):
+    """Run the command line in this process: its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["randhead", *map(str, words)])
+        try:
+            cli.main()
+        except SystemExit as ended:
+            return ended.code or 0
+    return 0
 
 
 def log(folder):

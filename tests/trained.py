@@ -1,12 +1,11 @@
 """Runs for the tests of what is done with trained runs: a few, small, trained in a moment; and the command line."""
 
 import contextlib
-import sys
 
 import pytest
-from tiny import config, image_folder
+from tiny import config, image_folder, main
 
-from randhead import cli, datasets
+from randhead import datasets
 from randhead.analyses import similarity
 from randhead.runs import Run
 from randhead.train import fit_events
@@ -17,9 +16,8 @@ NAMES = ("cat", "dog", "eel", "fox")
 
 @contextlib.contextmanager
 def quick():
-    """A network of a few thousand parameters and few permutations: what is tested does not depend on their number."""
+    """Few permutations: what is tested does not depend on their number."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("randhead.backbones.small_resnet.WIDTHS", (8, 16, 32))
         patch.setitem(similarity.measure.__kwdefaults__, "permutations", PERMUTATIONS)
         yield
 
@@ -40,13 +38,7 @@ def study(root, *, classes=NAMES, images=20):
     return root / "runs"
 
 
-def command(capsys, monkeypatch, *words):
+def command(capsys, *words):
     """Run the command line: the exit code, what went to stdout, what went to stderr."""
-    monkeypatch.setattr(sys, "argv", ["randhead", *map(str, words)])
     capsys.readouterr()
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    return code, *capsys.readouterr()
+    return main(*words), *capsys.readouterr()
