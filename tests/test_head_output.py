@@ -16,9 +16,10 @@ from randhead.head import ClassVectorHead
 from randhead.losses import StoredRows, _topk, head_output
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
+from randhead.robustness import CLEAN, CorruptionSettings
 from randhead.robustness import grid as corruption_grid
-from randhead.robustness.accumulator import Tally
-from randhead.robustness.grid import CLEAN, Corrupted, Recipe
+from randhead.robustness.accumulator import Accumulator
+from randhead.robustness.images import CorruptedImages
 
 B, D = 23, 32
 HEADS = {
@@ -205,8 +206,8 @@ PREPROCESS = Preprocess(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch
 
 
 def grid(model, part):
-    source = Corrupted(part, Recipe())
-    return list(corruption_grid.run(model, source, {CLEAN: (0,)}, PREPROCESS, Tally(N, {})))
+    source = CorruptedImages(part, CorruptionSettings())
+    return list(corruption_grid.run(model, source, {CLEAN: (0,)}, PREPROCESS, Accumulator(N, {})))
 
 
 def predict(model, part):
