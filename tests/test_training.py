@@ -132,7 +132,7 @@ def test_the_function_gives_the_document_that_the_command_prints(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     options = ("--epochs", 2, "--batch-size", 16, "--precision", "fp32", "--device", "cpu", "--set", "optim.lr=0.05")
     words = ("train", "--data", "images", *options, "--out", "one", "--name", "a", "--json")
-    code, out, _ = command(capsys, monkeypatch, *words)
+    code, out, _ = command(capsys, *words)
     summary = train.fit(config(data__name=str(folder)), root="two", name="a", warn=quiet)
     documents = [json.loads(out), summary.to_json()]
     assert code == 0
