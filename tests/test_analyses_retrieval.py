@@ -180,6 +180,7 @@ def test_few_shot_accuracy_equals_a_loop_over_the_same_episodes():
             assert found[episode, column].item() == pytest.approx(right / 75, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_few_shot_intervals_hold_the_mean_of_many_more_episodes():
     x, y = blobs()
     figures = transfer.measure(x, y, train_features=x, train_labels=y, episodes=100, seed=0).figures

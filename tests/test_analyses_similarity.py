@@ -42,6 +42,7 @@ def test_identical_likeness_has_correlation_one_and_the_smallest_p():
     assert similarity.mantel(a, -a)[1] == 1
 
 
+@pytest.mark.slow
 def test_p_values_of_unrelated_matrices_are_uniform():
     p = [similarity.mantel(likeness(10, s), likeness(10, 1000 + s), permutations=99, seed=s)[1] for s in range(60)]
     assert stats.kstest(p, "uniform").pvalue > 0.01

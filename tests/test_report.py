@@ -150,6 +150,7 @@ def test_all_writes_one_page_for_one_run_and_one_for_several(root, capsys, monke
     assert len(set(outline.ids)) == len(outline.ids)
 
 
+@pytest.mark.slow
 def test_a_page_is_the_same_each_time(root):
     def make():
         [run] = members(root, "fixed0")

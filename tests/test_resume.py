@@ -61,8 +61,10 @@ def whole(tmp_path_factory):
 
 
 # The events: started, a warning about the reachable cosine, steps 1 to 3, the end of an epoch, ...
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("moment", [1, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("moment", [1, 3, pytest.param(4, marks=pytest.mark.slow), 5, 6, 9])
 def test_a_signal_saves_the_step_and_the_same_command_goes_on(world, whole, monkeypatch, capsys, number, code, moment):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert train(monkeypatch, "stopped", signals=[(moment, number)]) == code

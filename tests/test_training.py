@@ -387,7 +387,16 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize(("variant", "every"), [*((variant, 1) for variant in VARIANTS), ("sgd", 2)])
+QUICK = ("sgd", "learned")
+
+
+@pytest.mark.parametrize(
+    ("variant", "every"),
+    [
+        *(pytest.param(name, 1, marks=() if name in QUICK else pytest.mark.slow) for name in VARIANTS),
+        pytest.param("sgd", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_stopped_again_and_again_equals_one_that_was_not(tmp_path, images, variant, every):
     settings = config(**VARIANTS[variant])
     whole = fit(tmp_path / "whole", settings, images)[-1].summary
@@ -411,6 +420,7 @@ def test_dropout_too_is_the_same_after_a_resume(tmp_path, images, monkeypatch):
     assert parts.weights_sha256 == whole.weights_sha256
 
 
+@pytest.mark.slow
 def test_an_end_after_any_event_leaves_what_a_new_start_needs(tmp_path, images):
     """The generator is dropped after the first, second, ... event, without the save that a stop makes."""
     settings = config(machine__checkpoint_minutes=0)
