@@ -72,6 +72,7 @@ def test_orthogonal_vectors_have_cosine_0(k):
     assert torch.allclose(w @ w.T, torch.eye(k, dtype=torch.float64), atol=2e-7)
 
 
+@pytest.mark.slow
 def test_random_axes_are_haar():
     # The diagonal of a Haar rotation in three dimensions is uniform in [-1, 1]; LAPACK's own signs would make it lean.
     diagonals = torch.stack([axes(3, 3, seed=seed, purpose="test").diagonal() for seed in range(800)])

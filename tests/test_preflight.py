@@ -186,6 +186,7 @@ def test_welch_is_met_by_equiangular_lines():
     assert welch_bound(3, 3) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "d"), [(2, 2), (2, 8), (20, 2), (50, 3), (100, 64)])
 def test_the_expected_smallest_angle_is_the_median_over_draws(k, d):
     median = preflight_check.random_angle(k, d)
