@@ -1,30 +1,61 @@
 """randhead predict: the classes of image files."""
 
+import csv
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption, option
+from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption, check, option
+from randhead.errors import UsageError
+
+if TYPE_CHECKING:
+    from randhead.evaluation.prediction import Predictions
 
 
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run: its name or its folder, or last for the latest.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
     k: Annotated[int, typer.Option(help="Number of classes listed per image.", min=1, metavar="N")] = 1,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", metavar=FLAG)] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", metavar=FLAG)] = False,
     json: JsonOption = False,
     skip_bad_images: Annotated[bool, option("data.skip_bad_images")] = False,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
 ) -> None:
     """Classify images: the most probable classes, with probability and cosine to the class vector."""
-    from randhead.cli.options import check
+    check([run], runs, device=device)  # before torch is imported: a mistake is found at once
+    if as_csv and json:
+        raise UsageError("--csv and --json exclude each other", hint="choose one")
 
-    check([run], runs, device=device)  # before torch is imported: a typing error is told at once
+    from randhead.cli.output import Output
+    from randhead.evaluation import prediction
 
-    from randhead.cli._prediction import run_prediction
+    output = Output(as_json=json or as_csv)
+    with output.progress("reading images") as progress:
+        found = prediction.predict(
+            images,
+            run,
+            k=k,
+            skip_bad_images=skip_bad_images,
+            root=runs,
+            device=device,
+            warn=output.warn,
+            progress=progress,
+        )
+    if as_csv:
+        _print_csv(found)
+    elif json:
+        output.result(found.to_json())
+    else:
+        output.tables(found.tables())
 
-    run_prediction(
-        run, images, k=k, as_csv=csv, as_json=json, skip_bad_images=skip_bad_images, root=runs, device=device
-    )
+
+def _print_csv(found: "Predictions") -> None:
+    """One row per image and class."""
+    from randhead.evaluation.prediction import COLUMNS
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(found.rows())
