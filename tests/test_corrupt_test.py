@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 from tiny import config, fit, image_folder, main
 
-from randhead import corruptions, datasets
+from randhead import corruptions, datasets, registry, robustness
+from randhead.errors import StopRequested
+from randhead.robustness import Advanced, GridStarted, RowDone
 from randhead.robustness.images import CorruptedImages
 
 # torchvision's JPEG functions, which are a part of the benchmark, warn of their end in a future release.
@@ -160,6 +162,70 @@ def test_a_users_own_corruption_is_run_and_stays_out_of_the_mean(call, tmp_path)
     assert list(found["corruptions"]) == ["gaussian_noise", "pixelate", "inverted"]
     assert found["mean_over"].startswith("2 of 15")
     assert found["corruptions"]["inverted"]["1"] == found["corruptions"]["inverted"]["5"]
+
+
+MEMBER = """
+SEVERITY_PARAMETERS = dict.fromkeys(("32", "64", "224"), (10, 20, 30, 40, 50))
+
+def sample(ids, size, *, seed, parameter_set):
+    return {}
+
+def apply(images, noise, darker):
+    return (images.int() - darker).clamp(0, 255).byte()
+"""
+
+
+def test_a_corruption_from_a_file_is_a_member_of_the_extra_group(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {family: {} for family in registry.FAMILIES})
+    file = tmp_path / "darker.py"
+    file.write_text(MEMBER)
+    words = ("corrupt-test", "first", "--corruptions", f"pixelate,{file}", "--limit", "20")
+    found = call(*words, "--json").document
+    assert list(found["corruptions"]) == ["pixelate", "darker"]
+    assert found["mean_over"] == "1 of 15 corruptions, all severities"
+    assert found["groups"]["extra"]["corruptions"] == "1 of 5"
+    assert "darker (extra)" in call(*words).out
+    file.write_text(MEMBER.replace("images.int() - darker", "images.int() * 0"))  # a new version: no cell is reused
+    changed = call(*words, "--json").document
+    assert changed["cells"]["darker"]["1"] != found["cells"]["darker"]["1"]
+    assert changed["cells"]["pixelate"] == found["cells"]["pixelate"]
+    file.write_text(MEMBER.replace(".byte()", "[:, :1]"))
+    broken = call(*words)
+    assert broken.code == 2 and "corruption darker made torch.int32" in broken.err
+
+
+def test_the_command_and_the_function_give_the_same_document(call, folder):
+    printed = call(
+        "corrupt-test", "first", "second", *FAST, "--per-class", "--baseline", "second", "--seed", "3", "--json"
+    ).document
+    report = robustness.benchmark(
+        "first",
+        others=["second"],
+        corruptions=["gaussian_noise", "pixelate"],
+        severities=(1, 5),
+        limit=40,
+        per_class=True,
+        baseline="second",
+        seed=3,
+        root=folder,
+    )
+    assert report.to_json() == printed
+    assert report.corruptions["pixelate"][5] == printed["corruptions"]["pixelate"]["5"]
+    assert json.loads(report.save(name="mine").read_text()) == {k: v for k, v in printed.items() if k != "others"}
+    assert "gaussian noise" in report._repr_html_() and "second: test split of digits" in report._repr_html_()
+
+
+def test_the_function_reports_what_happens(folder):
+    events, warnings = [], []
+    options = {"corruptions": "fog", "severities": [2], "limit": 30, "root": folder, "seed": 11}
+    robustness.benchmark("first", **options, on_event=events.append, warn=warnings.append)
+    kinds = [type(event) for event in events]
+    assert kinds == [GridStarted, Advanced, RowDone, Advanced, RowDone]
+    assert events[0].run == "first" and list(events[0].grid) == ["clean", "fog"]
+    assert events[-2].done == events[-2].total == 60
+    assert warnings == []
+    with pytest.raises(StopRequested):
+        robustness.benchmark("first", **{**options, "seed": 12}, should_stop=lambda: True)
 
 
 def test_pictures_of_frost_are_taken_from_a_folder_and_named(call, tmp_path):

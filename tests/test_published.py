@@ -30,7 +30,7 @@ def save_arrays(folder, *, side=32, labels=None, rows=5 * N):
 
 
 def save_folders(folder, *, side=64, names=NAMES, classes=CLASSES, severities=(1, 2, 3, 4, 5), ending="JPEG"):
-    """The layout of Tiny-ImageNet-C: two images a class, the grey of an image tells class, file and severity apart."""
+    """The layout of Tiny-ImageNet-C: two images per class, the grey depends on class, file and severity."""
     for name in names:
         for severity in severities:
             for label, kind in enumerate(classes):

@@ -53,7 +53,7 @@ def model():
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    """Seven images a batch, fourteen a block: the 50 images take four blocks, the last of them short."""
+    """Batches of seven images, blocks of fourteen: the 50 images take four blocks, the last of them short."""
     monkeypatch.setattr(features, "batch_size", lambda side: 7)
     monkeypatch.setattr(images, "BLOCK_BYTES", 14 * 3 * SIZE * SIZE)
 
@@ -286,7 +286,7 @@ def test_accuracy_by_class_is_that_of_its_images(model, preprocess):
 
 
 def test_what_is_kept_does_not_grow_with_features(model, preprocess):
-    """Per cell: a bit an image in a byte, and nineteen numbers."""
+    """Per cell: one bit per image, in a byte, and nineteen numbers."""
     cells = filled(model, CorruptedImages(split(), CorruptionSettings()), preprocess)
     for cell in cells.cells.values():
         assert cell.correct.dtype == torch.bool and cell.correct.shape == (N,)

@@ -6,7 +6,7 @@ DATA is a folder of 32-pixel images, train/CLASS and test/CLASS, such as CIFAR-1
 convolutions and a linear one, is trained on it once and kept in FILE.  FOLDER is ImageNet-C/create_c of
 hendrycks/robustness, see corruption_peers.py; frost takes the pictures in it where they are the originals, on both
 sides, else our procedural ones.  --step 2 gives the reference every second test image only; its differences are over
-these.  Figures are errors in percent; they go to results/corruption_accuracy.json, those of a corruption as soon as
+these.  Numbers are errors in percent; they go to results/corruption_accuracy.json, those of a corruption as soon as
 it is done, so that several calls can share the work.
 """
 
@@ -50,7 +50,7 @@ ARMS = {"ours": None, "ours, 224 px parameters": "224"}
 
 
 def network(classes: int) -> nn.Sequential:
-    """Images (B, 3, 32, 32) -> logits (B, classes); 3 million multiplications an image."""
+    """Images (B, 3, 32, 32) -> logits (B, classes); 3 million multiplications per image."""
     layers: list[nn.Module] = []
     for before, width, kernel in ((3, 32, 5), (32, 64, 3), (64, 128, 3)):
         convolution = nn.Conv2d(before, width, kernel, stride=2, padding=kernel // 2, bias=False)

@@ -3,9 +3,9 @@
     python corruptions.py [--sizes 32,64,224] [--severity 3] [--reference FOLDER] [--head FOLDER] [--out results]
 
 Every arm takes uint8 images and gives uint8 images back, its random numbers included.  A figure is the median over
-rounds of microseconds an image; in each round every arm runs once, so that a busy machine slows all of them.  FOLDER
+rounds of microseconds per image; in each round every arm runs once, so that a busy machine slows all of them.  FOLDER
 of --reference is ImageNet-C/create_c of hendrycks/robustness, that of --head a copy of bethgelab/imagecorruptions.
-With --device cuda our arm alone is timed on the device.
+With --device cuda only our arm is timed on the device.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from torch.nn.functional import interpolate
 
 from randhead.corruptions import corrupt, corrupt_each, names
 
-COUNTS = {32: 256, 64: 64, 224: 8}  # images a block of ours and of batched peers
+COUNTS = {32: 256, 64: 64, 224: 8}  # images per block of ours and of batched peers
 ONE_BY_ONE = {32: 16, 64: 8, 224: 2}  # images a block of a peer that takes one at a time
 
 
@@ -55,7 +55,7 @@ def arms(size: int, options: argparse.Namespace) -> dict[str, tuple[peers.Peer, 
 
 
 def seconds(function: peers.Peer, images: torch.Tensor, name: str, severity: int) -> float:
-    """Process seconds an image of one call."""
+    """Process seconds per image of one call."""
     start = time.process_time()
     function(images, name, severity)
     return (time.process_time() - start) / len(images)
@@ -64,7 +64,7 @@ def seconds(function: peers.Peer, images: torch.Tensor, name: str, severity: int
 def row(
     name: str, size: int, found: dict[str, tuple[peers.Peer, int]], options: argparse.Namespace
 ) -> dict[str, float]:
-    """Microseconds an image by arm: the median over rounds in which every arm runs once."""
+    """Microseconds per image by arm: the median over rounds in which every arm runs once."""
     images = pictures(size, COUNTS[size])
     taken: dict[str, list[float]] = {}
     for round_number in range(options.rounds + 1):
@@ -84,8 +84,8 @@ def row(
     return {arm: 1e6 * statistics.median(spent[1:] or spent) for arm, spent in taken.items()}
 
 
-def shared_field(size: int) -> float:
-    """Milliseconds an image of all 15 benchmark corruptions at all 5 severities, each field drawn once."""
+def shared_noise(size: int) -> float:
+    """Milliseconds per image of all 15 benchmark corruptions at all 5 severities, with noise drawn once."""
     images, start = pictures(size, COUNTS[size]), time.process_time()
     for name in names("benchmark"):
         for _ in corrupt_each(images, name):
@@ -142,13 +142,13 @@ def main() -> None:
             continue
         found = arms(size, options)
         rows = {name: row(name, size, found, options) for name in chosen}
-        grid = shared_field(size)
-        result["sizes"][size] = {"microseconds": rows, "grid of 75, ms an image": grid}
+        grid = shared_noise(size)
+        result["sizes"][size] = {"microseconds": rows, "grid of 75, ms per image": grid}
         total = sum(rows[name]["randhead"] for name in rows if name in names("benchmark")) / 1e3
         text = (
             f"### {size} px, images a second, severity {options.severity}\n\n{table(rows, list(found))}\n\n"
-            f"Sum of the benchmark's corruptions: {total:.2f} ms an image.  "
-            f"All 75 cells, each field drawn once: {grid:.1f} ms an image.\n"
+            f"Sum of the benchmark's corruptions: {total:.2f} ms per image.  "
+            f"All 75 cells, with noise drawn once: {grid:.1f} ms per image.\n"
         )
         print(text)
         report.append(text)

@@ -22,6 +22,7 @@ __all__ = [
     "SEVERITIES",
     "Corruption",
     "FrostImages",
+    "checked_output",
     "corrupt",
     "corrupt_each",
     "group_of",
@@ -207,7 +208,11 @@ def corrupt_each(
         size = (images.shape[2], images.shape[3])
         noise = module.sample(ids[rows], size, seed=seed, parameter_set=parameter_set, **options)
         for severity, target in zip(severities, out, strict=True):
-            target[rows] = _at(module, chunk, noise, severity, parameter_set)
+            if severity == 0:
+                target[rows] = chunk
+                continue
+            found = module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1])
+            target[rows] = checked_output(found, chunk, name)
     return ((s, o[:, : images.shape[1]].contiguous()) for s, o in zip(severities, out, strict=True))
 
 
@@ -221,10 +226,6 @@ def _order(name: str) -> float:
     return _member(name).ORDER if registry.is_builtin("corruptions", name) else math.inf
 
 
-def _at(module: Corruption, chunk: Tensor, noise: dict[str, Tensor], severity: int, parameter_set: str) -> Tensor:
-    return module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1]) if severity else chunk
-
-
 def parameters_for(size: tuple[int, int]) -> str:
     """The parameter set of an image size (H, W): that of the nearest published size, by the shorter side.
 
@@ -234,6 +235,21 @@ def parameters_for(size: tuple[int, int]) -> str:
     """
     side = min(size)
     return next(name for name, largest in PARAMETER_SETS.items() if largest is None or side <= largest)
+
+
+def checked_output(out: object, images: Tensor, name: str) -> Tensor:
+    """What the corruption `name` made of images, on their device.
+
+    Raises:
+        UsageError: if it is no uint8 tensor of the same shape.
+    """
+    if not isinstance(out, Tensor) or out.dtype != torch.uint8 or out.shape != images.shape:
+        got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+        raise UsageError(
+            f"corruption {name} made {got} of torch.uint8 {tuple(images.shape)}",
+            hint="return a uint8 tensor of the shape of the images",
+        )
+    return out.to(images.device)
 
 
 def _chunks(images: Tensor) -> Iterator[slice]:

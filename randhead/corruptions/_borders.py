@@ -1,4 +1,4 @@
-"""Where a filter looks beyond the border: index tables that hold for any overhang, also of more than the image."""
+"""What a filter sees beyond the border: index tables that hold for any overhang, even by more than the image."""
 
 import torch
 from torch import Tensor

@@ -8,9 +8,9 @@ doubled length reach everything.
 import torch
 from torch import Tensor
 
-LIMIT = 20  # distances beyond this many pixels are not told apart
-UNIT = 10000  # a pixel, in the integers that stand for distances
-# dy, dx, length in units; each stands for its opposite too.
+LIMIT = 20  # distances beyond this many pixels are not distinguished
+UNIT = 10000  # a pixel, in the integers that encode distances
+# dy, dx, length in units; each also means its opposite.
 STEPS = (
     (0, 1, 10000),
     (1, 0, 10000),

@@ -1,4 +1,4 @@
-"""Procedural frost: needles of ice in all directions over a fractal cloud, with the colours of frost on glass.
+"""Generated pictures of frost: needles of ice in all directions over a fractal cloud, in the colours of frost.
 
 Needles are sparse bright points with a one-sided trail, those of motion blur; where they cross, the brighter one is
 seen.
@@ -44,9 +44,9 @@ def _needles(ids: Tensor) -> Tensor:
     for stream, (directions, points, length) in enumerate(NEEDLES):
         for turn in range(directions):
             purpose = f"corruptions/frost/needles/{stream}/{turn}"
-            place = rng.integers(0, purpose, ids, points, high=side * side)
+            index = rng.integers(0, purpose, ids, points, high=side * side)
             level = rng.integers(0, purpose, ids, points, high=200, stream=1) + 56
-            spots = torch.zeros((len(ids), side * side), dtype=torch.uint8).scatter_(1, place, level.to(torch.uint8))
+            spots = torch.zeros((len(ids), side * side), dtype=torch.uint8).scatter_(1, index, level.to(torch.uint8))
             angle = rng.uniforms(0, purpose, ids, 1, stream=2)[:, 0].to(torch.float64) * 360
             trail = moved(spots.view(-1, 1, side, side), angle, radius=length // 2, sigma=length / 2)[:, 0]
             brightest = torch.maximum(brightest, trail.to(torch.float32) * length)

@@ -1,4 +1,4 @@
-"""Brightness and saturation in HSV without the detour: what changes V or S alone keeps the hue, so RGB is rescaled.
+"""Brightness and saturation in HSV without the detour: what changes only V or S keeps the hue, so RGB is rescaled.
 
 With V = max(r, g, b) and S = (V - min) / V, every channel is x = V (1 - S k), with k in [0, 1] given by the hue.  A
 new V' makes it x V' / V, and a new S' makes it V - (V - x) S' / S.

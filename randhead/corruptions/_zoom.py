@@ -17,22 +17,22 @@ def clipped_zoom(turned: Tensor, factor: float) -> Tensor:
 
 
 def _along_rows(images: Tensor, factor: float) -> Tensor:
-    low, high, share = _places(images.shape[2], factor, images.dtype, images.device)
+    low, high, share = _neighbours(images.shape[2], factor, images.dtype, images.device)
     start = images.index_select(2, low)
     # start + share (end - start) keeps flat regions to the last bit.
     return images.index_select(2, high).sub_(start).mul_(share).add_(start)
 
 
 @functools.lru_cache(maxsize=256)
-def _places(size: int, factor: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each output pixel the two input pixels around it, and its place between them as a share."""
+def _neighbours(size: int, factor: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For each output pixel the two input pixels around it, and its position between them as a share."""
     crop = math.ceil(size / factor)
     top = (size - crop) // 2
     zoomed = round(crop * factor)
     trim = (zoomed - size) // 2
     step = (crop - 1) / (zoomed - 1)
-    place = torch.arange(trim, trim + size, dtype=torch.float64) * step
-    low = place.floor().clamp_max(crop - 1)
+    position = torch.arange(trim, trim + size, dtype=torch.float64) * step
+    low = position.floor().clamp_max(crop - 1)
     high = (low + 1).clamp_max(crop - 1)
-    share = (place - low).to(dtype)[:, None]
+    share = (position - low).to(dtype)[:, None]
     return (low.long() + top).to(device), (high.long() + top).to(device), share.to(device)

@@ -32,7 +32,7 @@ def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
     twentieths = round(20 * factor)
     tied = ((20 - twentieths) * total).remainder(count) == 0
     out = truncated(values.mul_(factor).add_(total * ((1 - factor) / count)))
-    # A shortcut for the CPU, where a look at the data costs nothing: most batches have no such channel.
+    # A shortcut for the CPU, as looking at the data costs nothing there: most batches have no such channel.
     if tied.any():
         rows = tied.flatten().nonzero().flatten()
         out.view(-1, count)[rows] = _as_the_reference(images.reshape(-1, count)[rows], factor)

@@ -59,7 +59,7 @@ def disk_sums(wide: Tensor, rows: list[int]) -> Tensor:
         return wide
     running = torch.nn.functional.pad(wide.cumsum(dim=3, dtype=torch.int32), (1, 0))
     width, height = wide.shape[3] - 2 * reach, wide.shape[2] - 2 * reach
-    total = None
+    total: Tensor | None = None
     for y, half in enumerate(rows):
         if y == 0 or half != rows[y - 1]:
             right, left = reach + half + 1, reach - half
@@ -67,6 +67,7 @@ def disk_sums(wide: Tensor, rows: list[int]) -> Tensor:
         for shift in {reach - y, reach + y}:
             part = run[:, :, shift : shift + height]
             total = part.clone() if total is None else total.add_(part)
+    assert total is not None  # as there are rows  # noqa: S101
     return total
 
 
@@ -117,6 +118,6 @@ def _filtered(values: np.ndarray, taps: np.ndarray) -> np.ndarray:
 def _quadruple(wide: Tensor, dy: int, dx: int, margin: int) -> Tensor:
     """The sum of the pixels at (+-dy, +-dx) from every pixel, each counted once."""
     height, width = wide.shape[2] - 2 * margin, wide.shape[3] - 2 * margin
-    places = {(y, x) for y in (dy, -dy) for x in (dx, -dx)}
-    parts = [wide[:, :, margin + y : margin + y + height, margin + x : margin + x + width] for y, x in places]
-    return sum(part.to(torch.int32) for part in parts)
+    offsets = {(y, x) for y in (dy, -dy) for x in (dx, -dx)}
+    parts = [wide[:, :, margin + y : margin + y + height, margin + x : margin + x + width] for y, x in offsets]
+    return functools.reduce(torch.add, [part.to(torch.int32) for part in parts])

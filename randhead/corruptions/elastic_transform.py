@@ -6,6 +6,7 @@ border pixel, the displacement with it.  The displacement is uniform noise under
 """
 
 import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -51,8 +52,8 @@ def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, flo
     return clipped(values)
 
 
-def _affine(jitter: Tensor, height: int, width: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The map from a pixel to its place in the source: it takes three jittered points back to where they were.
+def _affine(jitter: Tensor, height: int, width: int) -> list[list[Tensor]]:
+    """The map from a pixel to its position in the source: it takes three jittered points back to where they were.
 
     The points are the centre moved by s along (x, y), (x, -y) and (-x, -y), s a third of the shorter side.
     """
@@ -65,11 +66,11 @@ def _affine(jitter: Tensor, height: int, width: int) -> tuple[tuple[Tensor, ...]
     xx, xy, yx, yy = -ay * scale, ax * scale, by * scale, -bx * scale
     px, py = moved[:, 1].T
     rows = (xx, xy, cx + s - xx * px - xy * py), (yx, yy, cy - s - yx * px - yy * py)
-    return tuple(tuple(entry[:, None, None] for entry in row) for row in rows)
+    return [[entry[:, None, None] for entry in row] for row in rows]
 
 
-def bilinear(values: Tensor, x: Tensor, y: Tensor, fold) -> Tensor:
-    """Values (B, C, H, W) float32 at places x, y (B, H, W) float64; `fold` mends indices -> the same."""
+def bilinear(values: Tensor, x: Tensor, y: Tensor, fold: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Values (B, C, H, W) float32 at positions x, y (B, H, W) float64; `fold` maps indices into it -> the same."""
     batch, channels, height, width = values.shape
     left, top = x.floor(), y.floor()
     right_share = (x - left).to(torch.float32)[:, None]

@@ -53,11 +53,11 @@ def sample(
     words = rng.words(seed, "corruptions/frost", ids, 3)
     heights, widths, offsets = (
         torch.tensor(values, device=ids.device)
-        for values in zip(*_layout([tuple(p.shape[1:]) for p in pictures]), strict=True)
+        for values in zip(*_layout([(p.shape[1], p.shape[2]) for p in pictures]), strict=True)
     )
     which = words[:, 0] * len(pictures) >> 32
     height, width, offset = heights[which], widths[which], offsets[which]
-    # The last place is left out, as in the reference; a picture that just fits has one place.
+    # The last position is left out, as in the reference; a picture that just fits has one position.
     top = words[:, 1] * (height - size[0]).clamp_min(1) >> 32
     left = words[:, 2] * (width - size[1]).clamp_min(1) >> 32
     flat = torch.cat([p.flatten() for p in pictures]).to(ids.device)
@@ -137,10 +137,10 @@ def _resized(picture: Tensor, factor: float, least: tuple[int, int]) -> Tensor:
 
 def _weights(old: int, factor: float, least: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each new pixel the two old ones around it, and the weight of the second in 2^-11."""
-    place = (torch.arange(max(round(old * factor), least), dtype=torch.float64) + 0.5) / factor - 0.5
-    place = place.clamp(0, old - 1)
-    low = place.floor()
-    weight = ((place - low) * 2048).round().to(torch.int32)
+    position = (torch.arange(max(round(old * factor), least), dtype=torch.float64) + 0.5) / factor - 0.5
+    position = position.clamp(0, old - 1)
+    low = position.floor()
+    weight = ((position - low) * 2048).round().to(torch.int32)
     return low.long(), (low.long() + 1).clamp_max(old - 1), weight
 
 

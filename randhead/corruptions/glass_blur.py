@@ -1,4 +1,4 @@
-"""Glass blur: blur, let every pixel take the place of a near neighbour, blur again.  Hendrycks and Dietterich, ICLR
+"""Glass blur: blur, let every pixel take the value of a near neighbour, blur again.  Hendrycks and Dietterich, ICLR
 2019.
 
 The reference means to swap two pixels but copies one: numpy's rows are views, so that the neighbour's value is taken
@@ -44,17 +44,17 @@ def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, int
 
 
 def sources(offsets: Tensor, reach: int) -> Tensor:
-    """Where each pixel's value comes from in one pass: offsets (B, 2, H, W) -> (B, H W) int64, row-major places."""
+    """Where each pixel's value comes from in one pass: offsets (B, 2, H, W) -> (B, H W) int64, row-major indices."""
     height, width = offsets.shape[2:]
     dx, dy = ((offsets * (2 * reach)) >> 16).sub_(reach).unbind(1)
     step = dy * width + dx
     visited = torch.zeros((height, width), dtype=torch.bool, device=offsets.device)
     visited[reach + 1 : height - reach + 1, reach + 1 : width - reach + 1] = True
     step = (step * visited).flatten(1)
-    place = torch.arange(height * width, dtype=torch.int32, device=offsets.device)
-    target = place + step
-    # Later places are visited first: only a pointer to one of those, or to itself, may be a link.
-    link = torch.where((step > 0) & visited.flatten()[target], target, place).to(torch.int64)
+    pixel = torch.arange(height * width, dtype=torch.int32, device=offsets.device)
+    target = pixel + step
+    # Later pixels are visited first: only a pointer to one of those, or to itself, may be a link.
+    link = torch.where((step > 0) & visited.flatten()[target], target, pixel).to(torch.int64)
     final = _ends(link)
     # The pixel at the end of the links copied a source, or was never visited and points to itself.
     return target.to(torch.int64).gather(1, final)

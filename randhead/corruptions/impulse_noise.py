@@ -1,4 +1,4 @@
-"""Impulse noise: a share of all values, each channel for itself, becomes 0 or 255 with equal odds.
+"""Impulse noise: a share of all values, each channel on its own, becomes 0 or 255 with equal odds.
 
 Hendrycks and Dietterich 2019, by scikit-image's salt and pepper.  One number a value decides: the lowest a/2 of its
 range is pepper, the highest a/2 salt, so that a higher severity hits the values that a lower one hit, and more.

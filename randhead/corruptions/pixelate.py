@@ -34,12 +34,12 @@ def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
 
 
 def _resized(images: Tensor, size: int, *, dim: int) -> Tensor:
-    first, count = _boxes(images.shape[dim], size)
-    widest = max(count)
-    first = torch.tensor(first, device=images.device)
+    starts, counts = _boxes(images.shape[dim], size)
+    widest = max(counts)
+    first = torch.tensor(starts, device=images.device)
     if widest == 1:
         return images.index_select(dim, first)
-    count = torch.tensor(count, dtype=torch.int16, device=images.device)
+    count = torch.tensor(counts, dtype=torch.int16, device=images.device)
     count = count if dim == 3 else count[:, None]
     total = images.index_select(dim, first).to(torch.int16)
     for i in range(1, widest):

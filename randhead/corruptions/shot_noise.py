@@ -1,7 +1,7 @@
 """Shot noise: Poisson(x c) / c for every pixel and channel.  Hendrycks and Dietterich, ICLR 2019.
 
 A count is the inverse of the Poisson distribution at a 32-bit uniform number, so that severities share their numbers.
-A byte has 256 means: one table a severity holds, for every mean and bin of the uniform, the grey level below and above
+A byte has 256 means: one table per severity has, for every mean and bin of the uniform, the grey level below and above
 the one step of the distribution in that bin.  Bins are those of a floating-point number, the distance from the nearer
 end of (0, 1): they get finer towards both ends, as the steps in the tails do.
 """
@@ -28,7 +28,7 @@ BINS = (158 << FRACTION_BITS) - FIRST + 1  # distances end at 2^31, exponent 158
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
-    """Ranks (B, 3, H, W) int32: the distance from 0 (or, where negative, from 1) in 2^-32, counted from 0 (or -1)."""
+    """Ranks (B, 3, H, W) int32: the distance from 0 (or, if negative, from 1) in 2^-32, counted from 0 (or -1)."""
     count = 3 * size[0] * size[1]
     words = rng.long_words(seed, "corruptions/shot_noise", ids, -(-count // 2))
     return {"ranks": shaped(words.view(torch.int32)[:, :count], size)}
@@ -40,13 +40,13 @@ def apply(images: Tensor, noise: dict[str, Tensor], photons: float) -> Tensor:
     upper = ranks < 0
     distance = ranks ^ (ranks >> 31)  # -1 becomes 0, -2 becomes 1
     bins = (distance.to(torch.float32).view(torch.int32) >> SHIFT).sub_(FIRST).clamp_min_(0)
-    place = bins.add_(upper * BINS).add_(images.to(torch.int32).mul_(2 * BINS))
-    entry = _table(photons, images.device).index_select(0, place.flatten()).view(images.shape)
+    index = bins.add_(upper * BINS).add_(images.to(torch.int32).mul_(2 * BINS))
+    entry = _table(photons, images.device).index_select(0, index.flatten()).view(images.shape)
     return torch.where(distance < (entry >> 16), entry >> 8, entry).to(torch.uint8)
 
 
 def uniforms(ranks: Tensor) -> Tensor:
-    """The uniform numbers in (0, 1), float64, that ranks stand for."""
+    """The uniform numbers in (0, 1), float64, that ranks encode."""
     return (ranks.to(torch.float64) + 0.5) / 2**32 % 1
 
 

@@ -13,9 +13,10 @@ from randhead.corruptions._motion import moved
 from randhead.corruptions._zoom import clipped_zoom
 
 GROUP, ORDER = "weather", 8
+Parameters = tuple[float, float, float, float, int, float, float]
 # Mean and standard deviation of the noise, its zoom, the threshold of a speck, radius and sigma of the trail in pixels,
 # and how much of the image stays.
-SEVERITY_PARAMETERS = {
+SEVERITY_PARAMETERS: dict[str, tuple[Parameters, ...]] = {
     "32": (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
         (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
@@ -47,7 +48,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
     return {"normals": shaped(normals, size, channels=None), "angles": uniform * 90 - 135}
 
 
-def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, ...]) -> Tensor:
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: Parameters) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, under snow of `parameters`."""
     mean, deviation, zoom, threshold, radius, sigma, kept = parameters
     # float64 as in the reference: rounding at the threshold would put out a speck, or light one.

@@ -5,6 +5,8 @@ Drops are the peaks of blurred noise.  Water is lit from one side: the distance 
 equalised and embossed, gives its brightness.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -17,8 +19,9 @@ from randhead.corruptions._gaussian import along_height, along_width, gaussian, 
 
 GROUP, ORDER = "extra", 18
 WATER, MUD = (175, 238, 238), (63, 42, 20)  # RGB
+Parameters = tuple[float, float, float, float, float, tuple[int, int, int]]
 # Mean and deviation of the noise, its blur, the threshold of a drop; the strength of water, the soft edge of mud.
-SEVERITY_PARAMETERS = {
+SEVERITY_PARAMETERS: dict[str, tuple[Parameters, ...]] = {
     "32": (
         (0.62, 0.1, 0.7, 0.7, 0.5, WATER),
         (0.65, 0.1, 0.8, 0.7, 0.5, WATER),
@@ -51,7 +54,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
     return {"normals": shaped(normals, size, channels=None)}
 
 
-def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple) -> Tensor:
+def apply(images: Tensor, noise: dict[str, Tensor], parameters: Parameters) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, behind drops of `parameters`."""
     mean, deviation, sigma, threshold, amount, colour = parameters
     liquid = gaussian(noise["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean), sigma)
@@ -98,7 +101,7 @@ def _embossed(values: Tensor) -> Tensor:
         for x, weight in enumerate(row)
         if weight
     ]
-    return sum(parts).clamp_(0, 255)
+    return functools.reduce(torch.add, parts).clamp_(0, 255)
 
 
 def _equalised(values: Tensor) -> Tensor:

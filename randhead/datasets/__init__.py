@@ -21,6 +21,7 @@ from randhead.datasets._fingerprint import fingerprint
 from randhead.datasets._folders import image_files
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
+from randhead.datasets._ranks import ranks_in_class
 
 __all__ = [
     "Dataset",
@@ -36,6 +37,7 @@ __all__ = [
     "from_config",
     "image_files",
     "load",
+    "ranks_in_class",
     "read_image",
 ]
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from randhead import rng
 from randhead.datasets import Dataset, Options, Split
 from randhead.datasets._images import Images, TensorImages
+from randhead.datasets._ranks import ranks_in_class
 from randhead.errors import DataError
 
 RESIZE_CHUNK = 4096  # images
@@ -20,15 +20,9 @@ def held_out(labels: Tensor, ids: Tensor, share: float, *, seed: int, purpose: s
     Each class gives the same share, rounded, but at least one image, and keeps at least one.  Which of them depends on
     the seed and the ids alone.
     """
-    drawn = rng.words(seed, purpose, ids, 2)
-    order = torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
-    order = order[torch.argsort(labels[order], stable=True)]  # by class, at random within it
     counts = torch.bincount(labels)
     quota = (counts * share).round().clamp_min(1).minimum(counts - 1)
-    first = (counts.cumsum(0) - counts)[labels[order]]
-    held = torch.empty(len(labels), dtype=torch.bool)
-    held[order] = torch.arange(len(labels)) - first < quota[labels[order]]
-    return held
+    return ranks_in_class(labels, ids, seed=seed, purpose=purpose) < quota[labels]
 
 
 def complete(rows: dict[str, Tensor], labels: Tensor, ids: Tensor, options: Options, test_share: float) -> dict:

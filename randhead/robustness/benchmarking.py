@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from randhead import corruptions as corruption_family
-from randhead import runs
-from randhead.corruptions import SEVERITIES
+from randhead import registry, runs
+from randhead.corruptions import SEVERITIES, load_frost_images
+from randhead.corruptions import names as corruption_names
 from randhead.datasets import Dataset
 from randhead.errors import DataError, RunError, StopRequested, UsageError
 from randhead.robustness import custom, export, grid, released
@@ -57,7 +57,8 @@ def benchmark(
     Args:
         run: name or folder of a run, or a run; None for the latest.
         corruptions: names of corruptions, or of groups: "benchmark" (15), "extra" (4), "all", "noise", "blur",
-            "weather", "digital".
+            "weather", "digital"; or paths of Python files that define a `randhead.corruptions.Corruption`, which are
+            executed.
         severities: of 1 (weakest) to 5.
         skip: corruptions to leave out.
         parameters: "32", "64" or "224": which published set's parameters; None for those of the image size.
@@ -92,7 +93,8 @@ def benchmark(
         StopRequested: if `should_stop` returns True.
     """
     settings = _settings(parameters, frost_images, corruption_file, seed)
-    cells = choose_grid(_names(corruptions), severities, skip=_names(skip), custom=tuple(settings.custom))
+    names = [registry.use("corruptions", name) for name in _names(corruptions)]
+    cells = choose_grid(names, severities, skip=_names(skip), custom=tuple(settings.custom))
     tested = _unique([runs.load(each, root=root, device=device).require_classes() for each in (run, *others)])
     reference = tested[0] if baseline is None else runs.load(baseline, root=root, device=device).require_classes()
     if baseline is not None and [_path(each) for each in tested] == [_path(reference)]:
@@ -216,6 +218,9 @@ class _Bench:
             "precision": str(loaded.preprocess.precision),
             **source.identity(),
         }
+        outside = {name: registry.source_sha256("corruptions", name) for name in cells if name in corruption_names()}
+        if any(outside.values()):
+            identity["outside"] = {name: digest for name, digest in outside.items() if digest}
         accumulator = open_accumulator(loaded.run.reports, len(source.labels), identity)
         if accumulator.note:
             self.callbacks.warn(accumulator.note)
@@ -229,7 +234,7 @@ class _Bench:
 def _settings(
     parameters: str | None, frost_images: str | Path | None, corruption_file: str | Path | None, seed: int
 ) -> CorruptionSettings:
-    pictures = corruption_family.load_frost_images(frost_images) if frost_images is not None else None
+    pictures = load_frost_images(frost_images) if frost_images is not None else None
     if corruption_file is None:
         return CorruptionSettings(seed, parameters, pictures)
     name, function, digest = custom.load(Path(corruption_file))

@@ -135,13 +135,11 @@ def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
         return torch.arange(n)
     if limit < 1:
         raise UsageError(f"a limit must be at least 1 image, got {limit}")
-    order = rng.permutation(seed, "robustness/subset", n)
-    order = order[torch.argsort(labels.cpu()[order], stable=True)]  # by class, at random within it
-    counts = torch.bincount(labels.cpu())
-    sizes = counts.repeat_interleave(counts)
-    rank = torch.arange(n) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-    share = (rank.double() + 0.5) / sizes
-    return order[torch.argsort(share, stable=True)[:limit]].sort().values
+    labels = labels.cpu()
+    ranks = datasets.ranks_in_class(labels, torch.arange(n), seed=seed, purpose="robustness/subset")
+    share = (ranks.double() + 0.5) / torch.bincount(labels)[labels]
+    by_class = torch.argsort(labels, stable=True)  # of two classes with the same share, the first one goes first
+    return by_class[torch.argsort(share[by_class], stable=True)[:limit]].sort().values
 
 
 def fingerprint(split: Split, ids: Tensor) -> str:

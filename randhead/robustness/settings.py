@@ -6,7 +6,6 @@ A *cell* is a corruption at a severity; a *grid* is a set of cells: corruptions 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from randhead import corruptions
@@ -60,7 +59,7 @@ class CorruptionSettings:
         if name in self.custom:
             for severity in severities:
                 out = self.custom[name](images.clone(), severity, ids, self.seed)
-                yield severity, _checked(out, images, name)
+                yield severity, corruptions.checked_output(out, images, name)
         else:
             yield from corruptions.corrupt_each(
                 images, name, severities, self.seed, ids, parameters=self.parameters, frost_images=self.frost_images
@@ -99,14 +98,3 @@ def choose_grid(
     if not rows:
         raise UsageError("no corruption is left", hint="skip fewer of them")
     return {CLEAN: (0,), **dict.fromkeys(rows, tuple(sorted(set(severities))))}
-
-
-def _checked(out: object, images: Tensor, name: str) -> Tensor:
-    """What a custom corruption returned, if the model can take it."""
-    if not isinstance(out, Tensor) or out.dtype != torch.uint8 or out.shape != images.shape:
-        got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-        raise UsageError(
-            f"corruption {name} made {got} of torch.uint8 {tuple(images.shape)}",
-            hint="return a uint8 tensor of the shape of the images",
-        )
-    return out.to(images.device)
