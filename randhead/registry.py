@@ -51,7 +51,7 @@ FAMILIES = {
         ("SEVERITY_PARAMETERS", "sample", "apply"),
         ("all", "benchmark", "clean", "mean", "noise", "blur", "weather", "digital", "extra"),
     ),
-    "analyses": Family("analysis", "register_analysis", "name", ("SUBJECT", "measure"), ("all",)),
+    "analyses": Family("analysis", "register_analysis", "name", ("INPUT", "measure"), ("all",)),
 }
 
 

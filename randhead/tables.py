@@ -77,6 +77,11 @@ def shown(value: Cell) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def words(name: str) -> str:
+    """The name of a metric as people write it: "map_at_r" -> "map at r"."""
+    return name.replace("_", " ")
+
+
 def percent(share: float | None) -> str:
     """A share in percent: 0.9712 -> "97.12 %"; nothing for None and NaN."""
     return "" if share is None or not isfinite(share) else f"{100 * share:.2f} %"

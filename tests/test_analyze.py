@@ -9,7 +9,7 @@ from scipy import stats
 from tiny import config, image_folder
 from trained import NAMES, command, quick, study, train
 
-from randhead import datasets, registry, runs
+from randhead import datasets, evaluation, registry, runs
 from randhead.analyses import (
     Findings,
     _moments,
@@ -23,9 +23,9 @@ from randhead.analyses import (
 from randhead.config import parse
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, UsageError
-from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, metrics
-from randhead.evaluation.inputs import NewClasses, OneRun, SeveralRuns, View
-from randhead.evaluation.session import Library
+from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, measuring, metrics
+from randhead.evaluation.inputs import AnalysisOptions, JointInputs, NewClassInputs, RunInputs
+from randhead.evaluation.session import AnalysisSession
 from randhead.runs import checkpoint
 
 pytestmark = pytest.mark.usefixtures("narrow")
@@ -46,8 +46,7 @@ def root(tmp_path_factory, narrow):
 @pytest.fixture
 def analyze(capsys, monkeypatch, root, no_pictures):
     """The command without its pictures, on the runs of the study: code, JSON document, stderr."""
-    monkeypatch.setattr("randhead.cli._analysis._draw", lambda *arguments: [])
-    monkeypatch.setattr("randhead.report.page.render", lambda *arguments: "")
+    monkeypatch.setattr("randhead.report.draw", lambda *arguments: [])
 
     def call(*words, place=root):
         code, out, err = command(capsys, "analyze", *words, "--runs", place, "--json")
@@ -56,9 +55,9 @@ def analyze(capsys, monkeypatch, root, no_pictures):
     return call
 
 
-def one_run(root, name, **view):
-    library = Library(root=root, device="cpu")
-    return OneRun(library, library.run(name), View(**view))
+def one_run(root, name, **options):
+    session = AnalysisSession(root=root, device="cpu")
+    return RunInputs(session, session.run(name), AnalysisOptions(**options))
 
 
 def naive(run, split="test"):
@@ -155,7 +154,7 @@ def test_damaged_features_are_extracted_anew_with_a_warning(analyze, root):
         code, document, err = analyze("separability", "fixed0")
         assert code == 0
         assert document == first
-        assert "extracted anew" in err
+        assert "extracted again" in err
         assert checkpoint.load(path)[0]["features"].shape == (8, 32)
 
 
@@ -266,7 +265,7 @@ def test_intervals_are_students_t_over_pairs(pairs):
     ours, theirs = random.normal(size=(2, pairs))
     configs = [config(head__trainable=arm, train__seed=seed) for arm in (False, True) for seed in range(pairs)]
     figures = [{"x": float(value), "word": "so", "none": None} for value in (*ours, *theirs)]
-    found = comparison.compare(configs, figures)
+    found = comparison.compare(configs, figures).to_json()
     [arm] = found["differences"]
     assert set(arm["figures"]) == {"x"}
     assert arm["figures"]["x"]["difference"] == pytest.approx((theirs - ours).mean())
@@ -279,7 +278,7 @@ def test_intervals_are_students_t_over_pairs(pairs):
 
 def test_runs_without_a_common_seed_make_no_pair():
     configs = [config(train__seed=0), config(train__seed=1, head__scoring="cosine")]
-    found = comparison.compare(configs, [{"x": 1.0}, {"x": 2.0}])
+    found = comparison.compare(configs, [{"x": 1.0}, {"x": 2.0}]).to_json()
     assert found["differences"][0]["pairs"] == 0
     assert found["differences"][0]["figures"] == {}
     assert "no two runs share their seeds" in found["notes"][0]
@@ -287,7 +286,7 @@ def test_runs_without_a_common_seed_make_no_pair():
 
 def test_an_arm_is_the_runs_that_differ_in_seeds_and_machine_only():
     configs = [config(train__seed=0), config(train__head_seed=4, machine__workers=3), config(optim__lr=0.2)]
-    assert [(arm.label, arm.places) for arm in comparison.arms(configs)] == [("lr=0.05", (0, 1)), ("lr=0.2", (2,))]
+    assert [(arm.label, arm.indices) for arm in comparison.arms(configs)] == [("lr=0.05", (0, 1)), ("lr=0.2", (2,))]
 
 
 def test_compatibility_tells_runs_that_share_their_vectors_from_others(analyze, root):
@@ -313,8 +312,8 @@ def test_the_variance_between_runs_is_shared_out_to_seeds(analyze, root, tmp_pat
     assert document["seeds"]["accuracy_mean"] == pytest.approx(np.mean(accuracies))
     assert document["seeds"]["class_separation_r2_std"] > 0
     members = [one_run(tmp_path, name) for name in names]
-    assert SeveralRuns(members).head_seeds.tolist() == [0, 1, 0, 1]
-    assert SeveralRuns(members).seeds.tolist() == [0, 0, 1, 1]
+    assert JointInputs(members).head_seeds.tolist() == [0, 1, 0, 1]
+    assert JointInputs(members).seeds.tolist() == [0, 0, 1, 1]
 
 
 def test_similarity_meets_pixels_a_reference_run_and_a_taxonomy(analyze, root, tmp_path):
@@ -369,10 +368,10 @@ def test_held_out_classes_are_left_out_of_training_and_searched_by_transfer(anal
     assert run.loaded.class_names == ("ant", "cat", "eel")
     assert run.loaded.model.head.num_classes == 3
     assert run.labels.unique().tolist() == [0, 1, 2]
-    new = NewClasses(run.library, run.loaded, View())
+    new = NewClassInputs(run.session, run.loaded, AnalysisOptions())
     assert new.dataset.class_names == ("bee", "dog")
     figures = analyze("transfer", "held", place=tmp_path / "runs")[1]["transfer"]
-    queries, gallery = OneRun(run.library, run.loaded, View()), OneRun(run.library, run.loaded, View())
+    queries, gallery = (RunInputs(run.session, run.loaded, AnalysisOptions()) for _ in range(2))
     queries.dataset = gallery.dataset = new.dataset
     (features, _, labels), (train_features, _, train_labels) = naive(queries), naive(gallery, "train")
     expected = transfer.measure(features, labels, train_features=train_features, train_labels=train_labels)
@@ -442,7 +441,7 @@ def test_a_newcomer_is_supplied_with_what_it_names(root):
         return Findings({"sum": float(features.sum()) + seed, "scale": scale, "tiles": tiles, "bias": bias})
 
     run = one_run(root, "fixed0", seed=7)
-    given = analysis.arguments(measure, run)
+    given = measuring.arguments(measure, run)
     assert set(given) == {"features", "predictions", "num_classes", "scale", "seed"}
     assert given["seed"] == 7
     assert torch.equal(given["predictions"], naive(run)[1].argmax(dim=1))
@@ -450,16 +449,16 @@ def test_a_newcomer_is_supplied_with_what_it_names(root):
     def other(weather):
         return Findings({})
 
-    with pytest.raises(UsageError, match="asks for 'weather', which OneRun does not have"):
-        analysis.arguments(other, run)
+    with pytest.raises(UsageError, match="asks for 'weather', which RunInputs does not have"):
+        measuring.arguments(other, run)
 
 
-def test_every_analysis_names_a_subject_that_supplies_what_it_requires(root):
+def test_every_analysis_names_an_input_that_supplies_what_it_requires(root):
     run = one_run(root, "fixed0")
     for name in registry.names("analyses"):
-        subject = registry.load("analyses", name).SUBJECT
-        assert subject in (*analysis.SUBJECTS, "runs")
-    assert analysis.examine(registry.names("analyses"), [run], strict=False).refused.keys() == {
+        assert registry.load("analyses", name).INPUT in (*measuring.INPUTS, "runs")
+    _, _, refused = analysis.measure_all(registry.names("analyses"), [run], strict=False)
+    assert refused.keys() == {
         "transfer",
         "compatibility",
         "seeds",
@@ -491,3 +490,21 @@ def test_a_run_that_tells_images_apart_meets_its_own_classes_as_new_ones(analyze
     assert analyze("dynamics", "instances", place=tmp_path)[1]["dynamics"]["chance_loss"] == pytest.approx(np.log(56))
     code, _, err = analyze("separability", "instances", place=tmp_path)
     assert (code, "analyze transfer" in err) == (2, True)
+
+
+@pytest.mark.parametrize("names", [("fixed0",), ("fixed0", "learned0", "fixed1", "learned1")])
+def test_the_command_and_the_function_give_the_same_document(analyze, root, names):
+    found = evaluation.analyze("compactness", names, root=root, device="cpu", seed=3)
+    assert analyze("compactness", *names, "--seed", "3")[1] == found.to_json()
+    assert json.loads(found.save(runs.Run(root / "fixed0")).read_text()) == found.to_json()
+
+
+def test_a_notebook_shows_an_analysis_as_tables(root):
+    shown = evaluation.analyze("compactness", ["fixed0", "learned0"], root=root, device="cpu")._repr_html_()
+    for words in (
+        "compactness: test split of data, n = 8",
+        "<td>learned0</td>",
+        "cosine to class vector",
+        "no interval",
+    ):
+        assert words in shown

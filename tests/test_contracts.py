@@ -166,9 +166,9 @@ def norms(features, labels, *, num_classes):
     return Findings({"norm": float(features.double().norm())})
 
 
-ANALYSIS = {"SUBJECT": "run", "measure": norms}
+ANALYSIS = {"INPUT": "run", "measure": norms}
 BROKEN_ANALYSES = {
-    "SUBJECT must be one of": {"SUBJECT": "walk"},
+    "INPUT must be one of": {"INPUT": "walk"},
     "Findings": {"measure": lambda features: {"norm": 1.0}},
     "not NaN": {"measure": lambda features: Findings({"norm": float("nan")})},
     "never a path": {"measure": lambda features, path=None: Findings({})},

@@ -1,4 +1,4 @@
-"""The figures of a trained model, against an independent computation, for any size of batch."""
+"""The metrics of a trained model, against an independent computation, for any size of batch."""
 
 import json
 import math
@@ -6,11 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny import image_folder
 from torch import nn
 from torchmetrics.classification import MulticlassCalibrationError
+from trained import command, train
 
+from randhead import evaluation, runs
 from randhead.datasets import Split, TensorImages
-from randhead.errors import StopRequested
+from randhead.errors import DataError, StopRequested, UsageError
 from randhead.evaluation import classification, features
 from randhead.head import ClassVectorHead
 from randhead.losses import _topk
@@ -58,7 +61,7 @@ def test_figures_agree_with_an_independent_computation(model, preprocess, monkey
     for name in ("TILE_LOGITS", "SMALLEST_TILE"):
         monkeypatch.setattr(_topk, name, tile)
     part = split()
-    found = classification.evaluate(model, part, preprocess)
+    found = classification.full_metrics(model, part, preprocess).to_json()
     _, logits, labels, _ = by_numpy(model, part)
     shifted = logits - logits.max(axis=1, keepdims=True)
     probabilities = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
@@ -79,9 +82,9 @@ def test_figures_agree_with_an_independent_computation(model, preprocess, monkey
 
 
 def test_of_many_classes_the_confused_pairs_take_the_place_of_the_matrix(model, preprocess, monkeypatch):
-    whole = classification.evaluate(model, split(), preprocess)
+    whole = classification.full_metrics(model, split(), preprocess).to_json()
     monkeypatch.setattr(classification, "CONFUSION_CLASSES", K - 1)
-    found = classification.evaluate(model, split(), preprocess)
+    found = classification.full_metrics(model, split(), preprocess).to_json()
     pairs = found.pop("confused_pairs")
     counts = whole.pop("confusion")
     assert found == whole
@@ -92,7 +95,7 @@ def test_of_many_classes_the_confused_pairs_take_the_place_of_the_matrix(model, 
 def test_diagnostics_are_the_official_codes(model, preprocess):
     """Feature norm and largest cosine, averaged over right and over wrong answers."""
     part = split()
-    found = classification.evaluate(model, part, preprocess)["diagnostics"]
+    found = classification.full_metrics(model, part, preprocess).to_json()["diagnostics"]
     embedded, logits, labels, rows = by_numpy(model, part)
     right = logits.argmax(axis=1) == labels
     norms = np.linalg.norm(embedded, axis=1)
@@ -106,24 +109,24 @@ def test_diagnostics_are_the_official_codes(model, preprocess):
 
 @pytest.mark.parametrize("size", [1, 2, 7, 60, 61, 62, 1000])
 def test_every_image_counts_once_for_any_size_of_batch(model, preprocess, monkeypatch, size):
-    whole = classification.evaluate(model, split(), preprocess)
-    quick = classification.quick_figures(model, split(), preprocess)
+    whole = classification.full_metrics(model, split(), preprocess).to_json()
+    quick = classification.quick_metrics(model, split(), preprocess)
     scores = classification.ood_scores(model, split(), preprocess)
     monkeypatch.setattr(features, "batch_size", lambda image_size: size)
-    found = classification.evaluate(model, split(), preprocess)
+    found = classification.full_metrics(model, split(), preprocess).to_json()
     assert found["confusion"] == whole["confusion"]
     assert sum(map(sum, found["confusion"])) == N
     for key in ("n", "accuracy", "top5_accuracy", "nll", "ece", "ece_equal_mass"):
         assert found[key] == pytest.approx(whole[key], rel=1e-6), key
-    assert classification.quick_figures(model, split(), preprocess) == pytest.approx(quick, rel=1e-6)
+    assert classification.quick_metrics(model, split(), preprocess) == pytest.approx(quick, rel=1e-6)
     for name, values in classification.ood_scores(model, split(), preprocess).items():
         torch.testing.assert_close(values, scores[name], rtol=1e-5, atol=1e-6)
 
 
-def test_the_quick_figures_are_the_figures(model, preprocess):
+def test_the_quick_metrics_are_the_metrics(model, preprocess):
     quick, whole = (
-        classification.quick_figures(model, split(), preprocess),
-        classification.evaluate(model, split(), preprocess),
+        classification.quick_metrics(model, split(), preprocess),
+        classification.full_metrics(model, split(), preprocess).to_json(),
     )
     assert quick["accuracy"] == whole["accuracy"]
     assert quick["nll"] == pytest.approx(whole["nll"], rel=1e-6)
@@ -137,7 +140,7 @@ def test_the_size_of_a_batch_depends_on_the_image_alone():
 
 def test_figures_that_do_not_exist_are_none_and_the_document_is_json(preprocess):
     model = Classifier(Pixels(), ClassVectorHead(3, Pixels.dim, "gaussian"))
-    found = classification.evaluate(model, split(n=4, classes=2), preprocess)
+    found = classification.full_metrics(model, split(n=4, classes=2), preprocess).to_json()
     assert found["top5_accuracy"] is None
     assert found["per_class_accuracy"][2] is None
     json.dumps(found, allow_nan=False)
@@ -147,17 +150,17 @@ def test_evaluation_leaves_the_weights_and_takes_the_model_out_of_training(prepr
     backbone = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(3 * SIZE * SIZE))
     model = Classifier(backbone, ClassVectorHead(K, 3 * SIZE * SIZE)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    classification.evaluate(model, split(), preprocess)
+    classification.full_metrics(model, split(), preprocess).to_json()
     assert not model.training
     assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_stop_is_heard_between_batches(model, preprocess, monkeypatch):
     monkeypatch.setattr(features, "batch_size", lambda image_size: 10)
-    for work in (classification.evaluate, classification.quick_figures, classification.ood_scores):
+    for work in (classification.full_metrics, classification.quick_metrics, classification.ood_scores):
         asked = iter([False, False])
         with pytest.raises(StopRequested):
-            work(model, split(), preprocess, stop=lambda asked=asked: next(asked, True))
+            work(model, split(), preprocess, should_stop=lambda asked=asked: next(asked, True))
 
 
 def test_images_told_apart_completely_have_an_auroc_of_one_and_like_ones_of_a_half(preprocess):
@@ -166,12 +169,48 @@ def test_images_told_apart_completely_have_an_auroc_of_one_and_like_ones_of_a_ha
     towards = (255 * (0.5 + 0.4 * rows / rows.abs().max())).round().to(torch.uint8)
     pixels = torch.full((6, 3 * SIZE * SIZE), 127, dtype=torch.uint8)
     pixels[:, : Pixels.dim] = towards[torch.arange(6) % 2]
-    familiar = Split(TensorImages(pixels.view(6, 3, SIZE, SIZE), torch.arange(6)), torch.arange(6) % 2)
+    inside = Split(TensorImages(pixels.view(6, 3, SIZE, SIZE), torch.arange(6)), torch.arange(6) % 2)
     grey = torch.full((5, 3, SIZE, SIZE), 127, dtype=torch.uint8)
-    strange = Split(TensorImages(grey, torch.arange(5)), torch.zeros(5, dtype=torch.int64))
-    found = classification.out_of_distribution(model, familiar, strange, preprocess)
+    outside = Split(TensorImages(grey, torch.arange(5)), torch.zeros(5, dtype=torch.int64))
+    found = classification.out_of_distribution(model, inside, outside, preprocess)
     assert set(found) == set(classification.OOD_SCORES)
     for name in ("maximum_probability", "maximum_logit"):
         assert found[name] == {"auroc": 1.0, "fpr_at_95_recall": 0.0}
-    alike = classification.out_of_distribution(model, familiar, familiar, preprocess)
+    alike = classification.out_of_distribution(model, inside, inside, preprocess)
     assert all(values["auroc"] == pytest.approx(0.5) for values in alike.values())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A run whose class names are markup."""
+    folder = tmp_path_factory.mktemp("run")
+    data = image_folder(folder / "data", classes=("<b>ant", "bee & co"), images=10)
+    return train(folder / "runs", "run", data).parent
+
+
+def test_the_command_and_the_function_give_the_same_document(capsys, root):
+    found = evaluation.evaluate("run", root=root, device="cpu", ood="digits")
+    code, out, _ = command(capsys, "eval", "run", "--ood", "digits", "--runs", root, "--json")
+    assert code == 0
+    assert json.loads(out) == found.to_json()
+    assert (found.run, found.split, found.accuracy) == ("run", "test", found.to_json()["accuracy"])
+    written = json.loads((root / "run" / "reports" / "evaluate-test.json").read_text())
+    assert written == found.to_json()
+    assert found.save(runs.Run(root / "run")).read_text() == json.dumps(written, indent=2) + "\n"
+
+
+def test_a_notebook_shows_an_evaluation_as_tables_with_escaped_names(root):
+    shown = evaluation.evaluate(runs.Run(root / "run"), device="cpu")._repr_html_()
+    for words in ("test split of data, n = 2", "accuracy", "NLL", "hardest classes", "&lt;b&gt;ant", "bee &amp; co"):
+        assert words in shown
+    assert "<b>" not in shown
+
+
+def test_what_cannot_be_evaluated_is_refused(root):
+    with pytest.raises(UsageError, match="unknown value 'tets'") as caught:
+        evaluation.evaluate("run", root=root, split="tets")
+    assert "did you mean 'test'" in caught.value.hint
+    with pytest.raises(DataError, match="other classes"):
+        evaluation.evaluate("run", root=root, data="digits", device="cpu")
+    with pytest.raises(StopRequested):
+        evaluation.evaluate("run", root=root, device="cpu", should_stop=lambda: True)

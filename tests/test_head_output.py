@@ -217,13 +217,13 @@ def predict(model, part):
 @pytest.mark.parametrize(
     "work",
     [
-        lambda model, part: classification.evaluate(model, part, PREPROCESS),
-        lambda model, part: classification.quick_figures(model, part, PREPROCESS),
+        lambda model, part: classification.full_metrics(model, part, PREPROCESS),
+        lambda model, part: classification.quick_metrics(model, part, PREPROCESS),
         lambda model, part: classification.ood_scores(model, part, PREPROCESS),
         grid,
         predict,
     ],
-    ids=["evaluate", "quick_figures", "ood_scores", "grid", "predict"],
+    ids=["full_metrics", "quick_metrics", "ood_scores", "grid", "predict"],
 )
 def test_nothing_of_the_size_of_all_logits_or_of_all_class_vectors_is_made(work, monkeypatch):
     head = ClassVectorHead(K, D, "rademacher")

@@ -1,4 +1,4 @@
-"""The figures of metrics.py against torchmetrics, scikit-learn, or arithmetic by hand."""
+"""The metrics of metrics.py against torchmetrics, scikit-learn, or arithmetic by hand."""
 
 import math
 from fractions import Fraction
@@ -107,26 +107,26 @@ def test_binomial_error_is_the_spread_of_repeated_measurements():
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_auroc_and_fpr_equal_scikit_learn(tied):
-    familiar = rng.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
-    strange = rng.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
+    inside = rng.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
+    outside = rng.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
     if tied:
-        familiar, strange = familiar.round(), strange.round()
+        inside, outside = inside.round(), outside.round()
     truth = np.r_[np.ones(333), np.zeros(200)]
-    scores = torch.cat((familiar, strange)).numpy()
+    scores = torch.cat((inside, outside)).numpy()
     expected = sklearn_metrics.roc_auc_score(truth, scores)
-    assert metrics.auroc(familiar, strange) == pytest.approx(expected, abs=1e-12)
+    assert metrics.auroc(inside, outside) == pytest.approx(expected, abs=1e-12)
     fpr, tpr, _ = sklearn_metrics.roc_curve(truth, scores, drop_intermediate=False)
     for recall in (0.5, 0.9, 0.95, 1.0):
         expected = fpr[np.argmax(tpr >= recall - 1e-12)]
-        assert metrics.fpr_at(familiar, strange, recall=recall) == pytest.approx(expected, abs=1e-12)
+        assert metrics.fpr_at(inside, outside, recall=recall) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("n", [20, 40, 60, 100, 140, 200])
 def test_recall_of_95_percent_is_the_exact_number_of_samples(n):
-    familiar = torch.arange(n, 0, -1).double()
+    inside = torch.arange(n, 0, -1).double()
     accepted = math.ceil(Fraction(95, 100) * n)
-    strange = torch.tensor([float(n - accepted + 1), n - accepted + 0.5])
-    assert metrics.fpr_at(familiar, strange.double()) == 0.5
+    outside = torch.tensor([float(n - accepted + 1), n - accepted + 0.5])
+    assert metrics.fpr_at(inside, outside.double()) == 0.5
 
 
 def test_diagnostics_split_norm_and_cosine_by_right_and_wrong():
@@ -144,15 +144,15 @@ def test_mistakes_have_their_own_errors():
         metrics.per_class_accuracy(labels.clone().fill_(12), labels, 12)
     with pytest.raises(DataError, match="no samples"):
         metrics.accuracy(labels[:0], labels[:0])
-    with pytest.raises(UsageError, match="one a sample"):
+    with pytest.raises(UsageError, match="one value per sample"):
         metrics.accuracy(labels, labels[:9])
     with pytest.raises(UsageError, match="must be class indices"):
         metrics.accuracy(logits, labels)
-    with pytest.raises(UsageError, match="needs 3 answers"):
+    with pytest.raises(UsageError, match="needs 3 predictions"):
         metrics.accuracy(logits.topk(2).indices, labels, k=3)
     with pytest.raises(DataError, match="probabilities"):
         metrics.calibration_error(torch.tensor([math.nan]), torch.tensor([True]))
     with pytest.raises(UsageError, match="unknown scheme"):
         metrics.calibration_error(torch.tensor([0.5]), torch.tensor([True]), scheme="equal")
-    with pytest.raises(DataError, match="strange samples hold NaN"):
+    with pytest.raises(DataError, match="out-of-distribution samples contain NaN"):
         metrics.auroc(torch.tensor([0.5]), torch.tensor([math.nan]))

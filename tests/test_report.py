@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ from sklearn.decomposition import PCA
 from tiny import image_folder
 from trained import command, quick, study, train
 
-from randhead import registry
+from randhead import evaluation, registry
 from randhead.analyses import Findings
-from randhead.evaluation import analysis
-from randhead.evaluation.inputs import OneRun, View
-from randhead.evaluation.session import Library
+from randhead.evaluation.analysis import headlines, in_order
+from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference, Estimate
 from randhead.report import canvas, differences, page, projections, sections
+from randhead.tables import Table
 
 CHROMIUM = shutil.which("chromium")
 QUIET = (
@@ -51,19 +52,13 @@ def root(tmp_path_factory, narrow):
     return study(tmp_path_factory.mktemp("study"), images=30)
 
 
-def members(root, *names):
-    library = Library(root=root, device="cpu")
-    return [OneRun(library, library.run(name), View()) for name in names]
-
-
 @pytest.fixture(scope="module")
 def one_page(tmp_path_factory, narrow):
     """The page of a run whose class names are as bad as they come."""
     folder = tmp_path_factory.mktemp("evil")
     data = image_folder(folder / "data", classes=EVIL, images=30)
     train(folder / "runs", "run", data, head__trainable=True)
-    results = analysis.examine(analysis.chosen("all"), members(folder / "runs", "run"), strict=False)
-    return page.render(results, {})
+    return page.render(evaluation.analyze("all", "run", root=folder / "runs", device="cpu"))
 
 
 class Outline(html.parser.HTMLParser):
@@ -122,7 +117,7 @@ def test_everything_that_applies_is_there_and_the_rest_is_named(one_page):
     refused = one_page[one_page.index('id="what-does-not-apply"') :]
     for name in ("transfer", "compatibility", "seeds"):
         assert f"<td>{name}</td>" in refused
-    assert "--hold-out-classes" in refused
+    assert "hold_out_classes" in refused
     assert one_page.count("<svg") == one_page.count("</figure>") >= 12
 
 
@@ -153,28 +148,28 @@ def test_all_writes_one_page_for_one_run_and_one_for_several(root, capsys, monke
 @pytest.mark.slow
 def test_a_page_is_the_same_each_time(root):
     def make():
-        [run] = members(root, "fixed0")
-        return page.render(analysis.examine(["separability", "compactness"], [run], strict=True), {})
+        return page.render(evaluation.analyze("compactness", "fixed0", root=root, device="cpu"))
 
     assert make() == make()
 
 
 def test_an_analysis_without_a_section_is_shown_by_its_figures():
     findings = Findings({"alpha": 1.5, "beta": None})
-    assert sections.headlines("newcomer", findings) == findings.figures
+    assert headlines("newcomer", findings) == findings.figures
     assert list(sections.pictures("newcomer", findings, ())) == []
-    assert sections.in_order(["newcomer", "seeds", "separability"]) == ["separability", "seeds", "newcomer"]
+    assert in_order(["newcomer", "seeds", "separability"]) == ["separability", "seeds", "newcomer"]
 
 
 def test_every_section_belongs_to_an_analysis(root):
-    names = {file.stem for file in (page.HERE / "sections").glob("*.py")} - {"__init__"}
+    names = {file.stem for file in Path(sections.__file__).parent.glob("*.py")} - {"__init__"}
     assert names <= set(registry.names("analyses"))
-    [run] = members(root, "learned0")
-    for name, measured in analysis.examine(analysis.chosen("all"), [run], strict=False).each[0].items():
-        assert sections.headlines(name, measured.findings), name
-        shown = list(sections.pictures(name, measured.findings, run.loaded.class_names))
+    found = evaluation.analyze("all", "learned0", root=root, device="cpu")
+    class_names = found.members[0].loaded.class_names
+    for name, measured in found.each[0].items():
+        assert headlines(name, measured.findings), name
+        shown = list(sections.pictures(name, measured.findings, class_names))
         assert len({picture.name for picture in shown}) == len(shown) > 0
-        for listing in sections.tables(name, measured.findings, run.loaded.class_names):
+        for listing in sections.tables(name, measured.findings, class_names):
             assert all(len(row) == len(listing.columns) for row in listing.rows)
 
 
@@ -230,13 +225,11 @@ def test_few_samples_can_be_embedded():
 
 
 def test_differences_are_drawn_relative_to_the_first_arm():
-    f = {"mean": 2.0, "interval": [1.0, 3.0], "n": 2}
-    found = {
-        "arms": [{"arm": "a", "figures": {"x": f}}, {"arm": "b", "figures": {"x": {**f, "mean": 3.0}}}],
-        "differences": [{"arm": "b", "figures": {"x": {"difference": 1.0, "interval": [0.5, 1.5], "n": 2}}}],
-    }
+    a, b = Arm("a", (0, 1)), Arm("b", (2, 3))
+    means = (ArmMeans(a, {"x": Estimate(2.0, (1.0, 3.0), 2)}), ArmMeans(b, {"x": Estimate(3.0, (1.0, 3.0), 2)}))
+    found = Comparison(means, (Difference(b, a, 2, {"x": Estimate(1.0, (0.5, 1.5), 2)}),))
     [listing] = differences.tables(found, ["x", "y"])
-    assert listing.rows == [["x", 2.0, 3.0, 1.0, 0.5, 1.5, 2]]
+    assert listing.rows == (("x", 2.0, 3.0, 1.0, 0.5, 1.5, 2),)
     [picture] = differences.pictures(found, ["x", "y"])
     lines = [line.get_xdata() for line in picture.figure.axes[0].lines]
     assert [25.0, 75.0] in [list(x) for x in lines]
@@ -244,9 +237,7 @@ def test_differences_are_drawn_relative_to_the_first_arm():
 
 
 def test_cells_without_a_value_are_empty_and_numbers_sort_by_their_value():
-    table = page._table(
-        sections.Listing("t", ("name", "value"), [["a", float("nan")], ["b", 0.123456789], ["c", None]])
-    )
+    table = page.table_html(Table("t", ("name", "value"), (("a", float("nan")), ("b", 0.123456789), ("c", None))))
     assert '<td>a</td><td class="number"></td>' in table
     assert 'data-value="0.123456789">0.1235</td>' in table
 

@@ -83,7 +83,8 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preproce
     for name, severity in [(name, s) for name, severities in GRID.items() for s in severities]:
         clean = part.images.pixels
         images = clean if name == CLEAN else corruptions.corrupt(clean, name, severity, 4)
-        naive = classification.evaluate(model, Split(TensorImages(images, torch.arange(N)), part.labels), preprocess)
+        images = Split(TensorImages(images, torch.arange(N)), part.labels)
+        naive = classification.full_metrics(model, images, preprocess).to_json()
         embedded = features.embed(model, images, preprocess)
         cosines = torch.cosine_similarity(embedded[:, None], rows[None], dim=2)
         own = cosines[torch.arange(N), part.labels]

@@ -78,9 +78,9 @@ def test_what_a_run_leaves_agrees_with_itself(tmp_path, images):
     assert json.loads(run.summary_path.read_text()) == summary.to_json()
     loaded = runs.load(PATH, root=tmp_path, device="cpu")
     assert loaded.weights_sha256 == summary.weights_sha256
-    again = classification.evaluate(loaded.model, images.splits["test"], loaded.preprocess)
+    again = classification.full_metrics(loaded.model, images.splits["test"], loaded.preprocess).to_json()
     assert again == summary.test
-    val = classification.quick_figures(loaded.model, images.splits["val"], loaded.preprocess)
+    val = classification.quick_metrics(loaded.model, images.splits["val"], loaded.preprocess)
     assert {key: val[key] for key in ("accuracy", "nll")} == summary.val
     assert loaded.class_names == images.class_names
     assert run.config() == config()
@@ -271,7 +271,7 @@ def test_clipping_bounds_the_gradient_and_leaves_a_small_one_alone(tmp_path, ima
 
 
 def test_the_paper_recipe_starts_and_lowers_its_rate_on_a_plateau(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(classification, "quick_figures", lambda *args, **options: {"accuracy": 0.1, "nll": 1.0})
+    monkeypatch.setattr(classification, "quick_metrics", lambda *args, **options: {"accuracy": 0.1, "nll": 1.0})
     settings = config(train__epochs=6, optim__schedule="plateau", optim__lr=0.1, optim__plateau_patience=1)
     fit(tmp_path / PATH, settings, images)
     assert [line["lr"] for line in log(tmp_path / PATH)] == pytest.approx([0.1, 0.1, 0.1, 0.02, 0.02, 0.004])
@@ -291,13 +291,13 @@ def test_the_paper_recipe_starts_and_lowers_its_rate_on_a_plateau(tmp_path, imag
 def test_the_weights_of_the_best_epoch_are_kept(tmp_path, images, monkeypatch, figures, selected):
     states, answers = {}, iter(figures)
 
-    def quick_figures(model, split, preprocess, *, stop):
+    def quick_metrics(model, split, preprocess, *, should_stop):
         assert split is images.splits["val"]  # the test split selects nothing
         states[len(states) + 1] = checkpoint.state_sha256(model.state_dict())
         accuracy, nll = next(answers)
         return {"accuracy": accuracy, "nll": nll, "logit_min": 0.0, "logit_max": 1.0}
 
-    monkeypatch.setattr(classification, "quick_figures", quick_figures)
+    monkeypatch.setattr(classification, "quick_metrics", quick_metrics)
     happened = fit(tmp_path / PATH, config(train__epochs=3), images)
     summary = happened[-1].summary
     assert summary.selected.epoch == selected
@@ -308,13 +308,13 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path, images, monkeypatch, f
 
 def test_the_test_split_is_read_once_at_the_end(tmp_path, images, monkeypatch):
     asked = []
-    evaluate = classification.evaluate
+    full_metrics = classification.full_metrics
 
-    def watched(model, split, preprocess, *, stop):
+    def watched(model, split, preprocess, *, should_stop):
         asked.append(split is images.splits["test"])
-        return evaluate(model, split, preprocess, stop=stop)
+        return full_metrics(model, split, preprocess, should_stop=should_stop)
 
-    monkeypatch.setattr(classification, "evaluate", watched)
+    monkeypatch.setattr(classification, "full_metrics", watched)
     fit(tmp_path / PATH, config(), images)
     assert asked == [True]
 
@@ -358,7 +358,7 @@ def test_a_learning_rate_that_is_far_too_high_ends_as_diverged_and_saves_nothing
 
 def test_validation_figures_that_are_not_finite_end_as_diverged_and_are_not_logged(tmp_path, images, monkeypatch):
     bad = {"accuracy": 0.1, "nll": float("nan")}
-    monkeypatch.setattr(classification, "quick_figures", lambda *args, **options: bad)
+    monkeypatch.setattr(classification, "quick_metrics", lambda *args, **options: bad)
     with pytest.raises(DivergedError, match="validation metrics are not finite after step 3"):
         fit(tmp_path / PATH, config(), images)
     assert not (tmp_path / PATH / "metrics.jsonl").exists()

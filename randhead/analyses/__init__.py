@@ -2,9 +2,9 @@
 
 An analysis is a module with
 
-* `SUBJECT`: what its arguments are read from; `randhead.evaluation.analysis` supplies them by name.  "run": one run on
-  images of its own classes; "training": the course of one run; "new classes": one run on images of other classes;
-  "runs": several runs at once, so that `features` is a list, or a tensor holds one value a run;
+* `INPUT`: what its arguments are read from; `randhead.evaluation.measuring` supplies them by name.  "run": one run on
+  images of its own classes; "training": the log of one run; "new classes": one run on images of other classes;
+  "runs": several runs at once, so that `features` is a list, or a tensor holds one value per run;
 * optionally `HEADLINES`, the metrics that a short table shows, in their order; without it, all of them;
 * `measure(...)` -> `Findings`.  It takes tensors, never a config or a path, and has no state.  The names mean the same
   everywhere: features (N, D), labels (N,) int64, class_vectors (K, D), bias (K,), predictions (N,) int64, num_classes.
@@ -30,3 +30,8 @@ class Findings:
     figures: dict[str, float | int | str | None]
     arrays: dict[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def number(self, name: str) -> float | None:
+        """A metric if it is a number: None for words, and if it does not exist."""
+        value = self.figures.get(name)
+        return float(value) if isinstance(value, int | float) else None

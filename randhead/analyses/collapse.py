@@ -19,7 +19,7 @@ from randhead.analyses._inputs import centred, check_samples, check_vectors, num
 from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError, unknown
 
-SUBJECT = "run"
+INPUT = "run"
 HEADLINES = (
     "nc1",
     "nc2_equinorm",

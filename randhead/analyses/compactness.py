@@ -14,7 +14,7 @@ from randhead.analyses._inputs import NOTHING, check_vectors, degrees, number, u
 from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError
 
-SUBJECT = "run"
+INPUT = "run"
 HEADLINES = (
     "cosine_to_class_mean",
     "cosine_to_class_vector",

@@ -13,7 +13,7 @@ from randhead.analyses import Findings, _retrieval
 from randhead.analyses._inputs import OTHER_CLASSES, check_samples
 from randhead.errors import UsageError
 
-SUBJECT = "runs"
+INPUT = "runs"
 SCORES = ("recall_at_1", "map_at_r")
 HEADLINES = tuple(
     f"{name}_{end}"

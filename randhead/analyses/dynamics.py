@@ -14,7 +14,7 @@ from randhead.analyses import Findings
 from randhead.analyses._inputs import degrees, number, unit
 from randhead.errors import DataError, UsageError
 
-SUBJECT = "training"
+INPUT = "training"
 HEADLINES = (
     "verdict",
     "stopped_at_step",

@@ -13,7 +13,7 @@ from randhead.analyses import Findings
 from randhead.analyses._inputs import number
 from randhead.errors import DataError, UsageError
 
-SUBJECT = "runs"
+INPUT = "runs"
 HEADLINES = tuple(
     f"{name}_{end}"
     for name in ("accuracy", "class_separation_r2")

@@ -19,7 +19,7 @@ from randhead.analyses import Findings, _pairs
 from randhead.analyses._inputs import NOTHING, centred, check_vectors, number, unit
 from randhead.analyses._moments import Moments, gather
 
-SUBJECT = "run"
+INPUT = "run"
 HEADLINES = (
     "class_separation_r2",
     "mean_angle_deg",

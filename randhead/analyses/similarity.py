@@ -15,7 +15,7 @@ from randhead.analyses import Findings
 from randhead.analyses._inputs import OTHER_CLASSES, centred, unit
 from randhead.errors import DataError, UsageError
 
-SUBJECT = "run"
+INPUT = "run"
 HEADLINES = tuple(
     f"{side}_{reference}{end}"
     for reference in ("pixels", "reference_means", "reference_confusion", "taxonomy")

@@ -15,7 +15,7 @@ from randhead.analyses import Findings, _few_shot, _retrieval
 from randhead.analyses._inputs import check_finite, check_samples, number
 from randhead.errors import DataError, UsageError
 
-SUBJECT = "new classes"
+INPUT = "new classes"
 HEADLINES = ("knn_1", "knn_20", "linear_probe", "few_shot_1", "few_shot_5", "recall_at_1", "r_precision", "map_at_r")
 NEIGHBOURS = (1, 20)
 SHOTS = (1, 5)

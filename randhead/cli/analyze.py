@@ -55,10 +55,33 @@ def analyze(
 
     if name not in NAMES:
         raise unknown("analysis", name, NAMES)
-    check(run or [None], runs, device=device, split=split)  # before torch is imported: a typing error is told at once
+    check(
+        run or [None], runs, device=device, split=split
+    )  # before torch is imported: a typing error is reported at once
 
-    from randhead.cli._analysis import run_analysis
-    from randhead.evaluation.inputs import View
+    from randhead import evaluation, report
+    from randhead.cli.output import Output
 
-    view = View(split, data, data, reference, taxonomy, seed)
-    run_analysis(name, run or [], view=view, root=runs, device=device, as_json=json)
+    output = Output(as_json=json)
+    with output.progress("reading images") as progress:
+        result = evaluation.analyze(
+            name,
+            run,
+            split=split,
+            data=data,
+            reference=reference,
+            taxonomy=taxonomy,
+            seed=seed,
+            root=runs,
+            device=device,
+            warn=output.warn,
+            progress=progress,
+        )
+    first = result.members[0].loaded.run
+    files = [result.save(first), *report.draw(result, first)]
+    output.say(f"{first.name}\n" if len(result.members) == 1 else f"{len(result.members)} runs\n")
+    output.tables(result.tables())
+    output.say()
+    for file in files:
+        output.file(file)
+    output.result(result.to_json())

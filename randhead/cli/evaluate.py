@@ -1,4 +1,4 @@
-"""randhead evaluate, also spelled eval: figures of a trained run on a split."""
+"""randhead evaluate, also spelled eval: metrics of a trained run on a split."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,10 +28,35 @@ def evaluate(
     """Evaluate a run: accuracy, negative log-likelihood, calibration error, confusion of classes."""
     from randhead.cli.options import check
 
-    check([run], runs, device=device, split=split)  # before torch is imported: a typing error is told at once
+    check([run], runs, device=device, split=split)  # before torch is imported: a typing error is reported at once
 
-    from randhead.cli._evaluation import run_evaluation
+    from randhead import evaluation, report, robustness
+    from randhead.cli import grid_display
+    from randhead.cli.output import Output
+    from randhead.runs import load
 
-    run_evaluation(
-        run, split=split, data=data, ood=ood, corruptions=corruptions, root=runs, device=device, as_json=json
-    )
+    output = Output(as_json=json)
+    loaded = load(run, root=runs, device=device)
+    if corruptions:
+        loaded.require_classes()
+    with output.progress("reading images") as progress:
+        result = evaluation.evaluate(loaded, split=split, data=data, ood=ood, warn=output.warn, progress=progress)
+    if corruptions:
+        with grid_display.saving(output) as should_stop, grid_display.GridDisplay(output) as display:
+            benchmarked = robustness.benchmark(
+                loaded,
+                split=split,
+                data=data,
+                should_stop=should_stop,
+                warn=output.warn,
+                progress=display.progress,
+                on_event=display.event,
+            )
+        result = result.with_corruptions(benchmarked)
+    files = [result.save(loaded.run), *report.draw(result, loaded.run)]
+    output.say(f"{result.run}\n")
+    output.tables(result.tables())
+    output.say()
+    for file in files:
+        output.file(file)
+    output.result(result.to_json())

@@ -69,7 +69,8 @@ class Output:
             grid.add_column(column, justify=justify, header_style="dim", overflow="fold")
         for row in table.rows:
             grid.add_row(*[escape(tables.shown(value)) for value in row])
-        self.console.print(grid)
+        if table.columns:
+            self.console.print(grid)
         for note in table.notes:
             self.say(as_options(note))
 

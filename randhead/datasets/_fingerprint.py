@@ -31,5 +31,5 @@ def fingerprint(images: Images, ids: Tensor | None = None) -> str:
             digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     else:
         for batch in images.batches(order, BATCH):
-            digest.update(batch.cpu().contiguous().numpy())
+            digest.update(batch.cpu().contiguous().numpy().data)
     return digest.hexdigest()

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from randhead.analyses import similarity
+from randhead.analyses import _moments, similarity
 from randhead.datasets import Split
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import metrics
 
 BATCH = 1024
-LAYOUT = "give a K x K matrix as .npy or .csv, or a text file with a line for each class: cat: animal/mammal"
+LAYOUT = "give a K x K matrix as .npy or .csv, or a text file with one line per class: cat: animal/mammal"
 
 
 def mean_images(split: Split, num_classes: int) -> Tensor:
@@ -26,19 +26,22 @@ def mean_images(split: Split, num_classes: int) -> Tensor:
 
 
 def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Means (K, D) float64 of features (N, D).  Raises DataError for a class without samples: it looks like nothing."""
-    counts = torch.bincount(labels, minlength=num_classes)
-    if not counts.all():
+    """Mean feature of every class: (N, D), (N,) -> (K, D) float64.
+
+    Raises:
+        DataError: if a class has no sample, so that it resembles nothing.
+    """
+    moments = _moments.gather(features, labels, num_classes=num_classes)
+    if not moments.counts.all():
         raise DataError(
-            f"class {int((counts == 0).nonzero()[0])} has no sample: its likeness to others is unknown",
+            f"class {int((moments.counts == 0).nonzero()[0])} has no sample: its similarity to others is unknown",
             hint="use images of all classes of the run",
         )
-    sums = torch.zeros(num_classes, features.shape[1], dtype=torch.float64)
-    return sums.index_add_(0, labels, features.double()) / counts[:, None]
+    return moments.means
 
 
 def of_run(features: Tensor, predictions: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
-    """Likeness (K, K) by another run: cosines of its class means, and how often it confuses two classes."""
+    """Similarity (K, K) by another run: cosines of its class means, and how often it confuses two classes."""
     counts = metrics.confusion(labels, predictions, num_classes)
     return {
         "reference_means": similarity.cosines(class_means(features, labels, num_classes)),
@@ -47,10 +50,18 @@ def of_run(features: Tensor, predictions: Tensor, labels: Tensor, num_classes: i
 
 
 def read(path: Path, class_names: tuple[str, ...]) -> Tensor:
-    """Likeness (K, K) float64 from a file: a matrix (.npy, .csv), its rows in the order of the class names, or paths.
+    """Read the similarity of classes from a file.
 
-    A line of paths is "class: a/b/c", from the root down; `similarity.common_ancestry` says what becomes of them.
-    Raises UsageError where the file cannot be used.
+    Args:
+        path: a matrix (.npy, .csv) with its rows in the order of the class names, or a text file with one line
+            "class: a/b/c" per class, the path from the root of a taxonomy (see `similarity.common_ancestry`).
+        class_names: the K classes.
+
+    Returns:
+        (K, K) float64.
+
+    Raises:
+        UsageError: if the file cannot be used.
     """
     kind = path.suffix.lower()
     try:
@@ -74,7 +85,8 @@ def read(path: Path, class_names: tuple[str, ...]) -> Tensor:
 
 
 def _paths(file: Path, text: str) -> dict[str, list[str]]:
-    paths = {}
+    """Class -> steps of its path, from the lines of a text."""
+    paths: dict[str, list[str]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
@@ -83,7 +95,7 @@ def _paths(file: Path, text: str) -> dict[str, list[str]]:
         if not colon or not steps:
             raise UsageError(f"{file}: line {number} is not a class and its path: {line.strip()[:60]!r}", hint=LAYOUT)
         if name.strip() in paths:
-            raise UsageError(f"{file}: line {number} names {name.strip()!r} again", hint="keep one line a class")
+            raise UsageError(f"{file}: line {number} names {name.strip()!r} again", hint="keep one line per class")
         paths[name.strip()] = steps
     return paths
 

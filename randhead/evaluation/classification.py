@@ -1,6 +1,8 @@
-"""Figures of a trained model on a split, each a function of all its images: none counts twice or not at all."""
+"""Metrics of a trained model on a split, each over all its images: no image counts twice or not at all."""
 
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -15,122 +17,183 @@ from randhead.preprocess import Preprocess
 
 OOD_SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
 CONFUSION_CLASSES = 1000  # of more, the matrix would be larger than all that is in it
+NEIGHBOURS = 20  # training images that vote on the class of an image
 
 
-def evaluate(
-    model: Classifier, split: Split, preprocess: Preprocess, *, stop: Callable[[], bool] = lambda: False
-) -> dict[str, Any]:
-    """Top-1, top-5, NLL, calibration, per-class accuracy, confusion and the official code's diagnostics.
+@dataclass(frozen=True)
+class ClassificationMetrics:
+    """How well a model predicts the classes of a split; None if a metric does not exist.
 
-    Values are Python numbers and lists; `None` where a figure does not exist (top-5 of five classes, a class without
-    images).  Raises StopRequested where `stop` answers True.
+    `confusion` has one row per true class and one column per predicted class; with more than CONFUSION_CLASSES
+    classes, `confused_pairs` has all [true class, predicted class, images] of wrong predictions instead, the most
+    frequent first.  `diagnostics` are the two means that the official code of the paper prints.
     """
-    features, answers = extract(model, split, preprocess, stop=stop)
-    return figures(features, answers, split.labels.cpu(), model.head.num_classes)
+
+    n: int
+    accuracy: float
+    accuracy_standard_error: float
+    top5_accuracy: float | None  # None for 5 classes or fewer
+    nll: float  # nats
+    ece: float
+    ece_equal_mass: float
+    per_class_accuracy: list[float | None]
+    confusion: list[list[int]] | None
+    confused_pairs: list[list[int]] | None
+    diagnostics: dict[str, dict[str, float | None]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The metrics ready for JSON, with either the confusion matrix or the confused pairs."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del found["confusion" if self.confusion is None else "confused_pairs"]
+        return found
+
+    def most_confused_with(self, label: int) -> tuple[int, int] | None:
+        """The class that images of class `label` are most often taken for, and for how many; None if for none."""
+        if self.confusion is not None:
+            row = [(count, k) for k, count in enumerate(self.confusion[label]) if k != label and count]
+        else:
+            row = [(count, k) for true, k, count in self.confused_pairs or () if true == label]
+        count, other = max(row, default=(0, 0), key=lambda pair: pair[0])
+        return (other, count) if count else None
 
 
-def figures(features: Tensor, answers: HeadOutput, labels: Tensor, num_classes: int) -> dict[str, Any]:
-    """The figures of `evaluate`, of features (N, D), what the head says of them, and labels (N,)."""
-    predictions, confidences = answers.predictions, answers.confidences
-    by_class = metrics.per_class_accuracy(labels, predictions, num_classes)
+@dataclass(frozen=True)
+class NeighbourMetrics:
+    """How well the labels of the nearest training images predict those of a split; NLL and ECE do not exist."""
+
+    n: int
+    accuracy: float  # of 20 neighbours
+    accuracy_standard_error: float
+    knn_1: float
+    knn_20: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The metrics ready for JSON."""
+        return {**dataclasses.asdict(self), "nll": None, "ece": None}
+
+
+def full_metrics(
+    model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
+) -> ClassificationMetrics:
+    """Accuracy, NLL, calibration, accuracy per class, confusion and the official code's diagnostics.
+
+    Args:
+        model: a classifier, which is put into evaluation mode.
+        split: images with their labels.
+        preprocess: how the images become what the model takes.
+        should_stop: asked between batches.
+
+    Raises:
+        StopRequested: if `should_stop` returns True.
+    """
+    features, scores = extract(model, split, preprocess, should_stop=should_stop)
+    return metrics_of(features, scores, split.labels.cpu(), model.head.num_classes)
+
+
+def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes: int) -> ClassificationMetrics:
+    """The metrics of `full_metrics` from features (N, D), what the head says of them, and labels (N,)."""
+    predictions, confidences = scores.predictions, scores.confidences
+    per_class = metrics.per_class_accuracy(labels, predictions, num_classes)
     top1, right = metrics.accuracy(predictions, labels), predictions == labels
-    return {
-        "n": len(labels),
-        "accuracy": top1,
-        "accuracy_standard_error": metrics.binomial_error(top1, len(labels)),
-        "top5_accuracy": metrics.accuracy(answers.classes, labels, k=5) if num_classes > 5 else None,
-        "nll": answers.losses.mean().item(),
-        "ece": metrics.calibration_error(confidences, right),
-        "ece_equal_mass": metrics.calibration_error(confidences, right, scheme="equal mass"),
-        "per_class_accuracy": [none_if_nan(value) for value in by_class.tolist()],
-        **confusions(labels, predictions, num_classes),
-        "diagnostics": metrics.diagnostics(features, answers.largest_cosine, right),
-    }
+    small = num_classes <= CONFUSION_CLASSES
+    return ClassificationMetrics(
+        n=len(labels),
+        accuracy=top1,
+        accuracy_standard_error=metrics.binomial_error(top1, len(labels)),
+        top5_accuracy=metrics.accuracy(scores.classes, labels, k=5) if num_classes > 5 else None,
+        nll=scores.losses.mean().item(),
+        ece=metrics.calibration_error(confidences, right),
+        ece_equal_mass=metrics.calibration_error(confidences, right, scheme="equal mass"),
+        per_class_accuracy=[none_if_nan(value) for value in per_class.tolist()],
+        confusion=metrics.confusion(labels, predictions, num_classes).tolist() if small else None,
+        confused_pairs=None if small else metrics.confused_pairs(labels, predictions).tolist(),
+        diagnostics=metrics.diagnostics(features, scores.largest_cosine, right),
+    )
 
 
-def confusions(labels: Tensor, predictions: Tensor, num_classes: int) -> dict[str, Any]:
-    """`confusion`, the matrix (K, K), a row a true class; of more than CONFUSION_CLASSES, `confused_pairs` instead.
-
-    These are all [class, answer, images] of wrong answers, the most frequent first.
-    """
-    if num_classes > CONFUSION_CLASSES:
-        return {"confused_pairs": metrics.confused_pairs(labels, predictions).tolist()}
-    return {"confusion": metrics.confusion(labels, predictions, num_classes).tolist()}
-
-
-def quick_figures(
-    model: Classifier, split: Split, preprocess: Preprocess, *, stop: Callable[[], bool] = lambda: False
+def quick_metrics(
+    model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
 ) -> dict[str, float]:
-    """What selects a model: accuracy and NLL, and the range of the logits."""
-    _, answers = extract(model, split, preprocess, stop=stop)
+    """What selects the weights of a run: accuracy and NLL, and the range of the logits.
+
+    Raises:
+        StopRequested: if `should_stop` returns True.
+    """
+    _, scores = extract(model, split, preprocess, should_stop=should_stop)
     return {
-        "accuracy": metrics.accuracy(answers.predictions, split.labels.cpu()),
-        "nll": answers.losses.mean().item(),
-        "logit_min": answers.lowest.min().item(),
-        "logit_max": answers.logits.max().item(),
+        "accuracy": metrics.accuracy(scores.predictions, split.labels.cpu()),
+        "nll": scores.losses.mean().item(),
+        "logit_min": scores.lowest.min().item(),
+        "logit_max": scores.logits.max().item(),
     }
 
 
-def neighbour_figures(
+def neighbour_metrics(
     model: Classifier,
     split: Split,
     train: Split,
     preprocess: Preprocess,
     *,
     num_classes: int,
-    stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Any]:
-    """How often the nearest training images have the label of an image: `accuracy` of 20 neighbours, and of one.
+    should_stop: Callable[[], bool] = lambda: False,
+) -> NeighbourMetrics:
+    """k-NN accuracy of a split by cosine to the features of the training split.
 
-    For models whose class vectors do not stand for the labels: neither NLL nor ECE exist.  On the training split an
-    image finds itself, so only 20 neighbours say something there.
+    For models whose class vectors do not belong to the labels.  On the training split every image finds itself, so
+    only the 20 neighbours say something there.
+
+    Raises:
+        StopRequested: if `should_stop` returns True.
     """
-    features, gallery = (embeddings(model, part, preprocess, stop=stop) for part in (split, train))
+    features, gallery = (embeddings(model, part, preprocess, should_stop=should_stop) for part in (split, train))
     found = transfer.neighbours(features, split.labels.cpu(), gallery, train.labels.cpu(), num_classes=num_classes)
-    top = found["knn_20"]
-    return {
-        "n": len(split),
-        "accuracy": top,
-        "accuracy_standard_error": metrics.binomial_error(top, len(split)),
-        **found,
-        "nll": None,
-        "ece": None,
-    }
+    knn_1, knn_20 = (float(found[f"knn_{k}"] or 0.0) for k in (1, NEIGHBOURS))
+    return NeighbourMetrics(len(split), knn_20, metrics.binomial_error(knn_20, len(split)), knn_1, knn_20)
 
 
 def out_of_distribution(
     model: Classifier,
-    familiar: Split,
-    strange: Split,
+    inside: Split,
+    outside: Split,
     preprocess: Preprocess,
     *,
-    stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, dict[str, float]]:
-    """AUROC and the false positive rate at 95 percent recall of four scores, of images the classes do not cover."""
-    inside, outside = (ood_scores(model, split, preprocess, stop=stop) for split in (familiar, strange))
+    """How well four scores tell images of the model's classes (in-distribution) from others (out-of-distribution).
+
+    Returns:
+        For each of OOD_SCORES, "auroc" and "fpr_at_95_recall".
+
+    Raises:
+        StopRequested: if `should_stop` returns True.
+    """
+    scores = [ood_scores(model, split, preprocess, should_stop=should_stop) for split in (inside, outside)]
     return {
         name: {
-            "auroc": metrics.auroc(inside[name], outside[name]),
-            "fpr_at_95_recall": metrics.fpr_at(inside[name], outside[name]),
+            "auroc": metrics.auroc(scores[0][name], scores[1][name]),
+            "fpr_at_95_recall": metrics.fpr_at(scores[0][name], scores[1][name]),
         }
         for name in OOD_SCORES
     }
 
 
 def ood_scores(
-    model: Classifier, split: Split, preprocess: Preprocess, *, stop: Callable[[], bool] = lambda: False
+    model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
 ) -> dict[str, Tensor]:
-    """The four scores of every image of a split, (N,) each, high for what looks familiar.
+    """The four scores of every image of a split, (N,) each, high for in-distribution images.
 
     The largest softmax probability: Hendrycks and Gimpel 2017 (arXiv 1610.02136).  The largest logit: Hendrycks et al.
     2022 (arXiv 1911.11132).  The log-sum-exp of the logits, the negative free energy: Liu et al. 2020.  And the largest
     cosine to a class vector, 0 for a zero feature.
+
+    Raises:
+        StopRequested: if `should_stop` returns True.
     """
-    _, answers = extract(model, split, preprocess, stop=stop)
-    scores = answers.confidences, answers.logits[:, 0], answers.log_sum, answers.largest_cosine
+    _, found = extract(model, split, preprocess, should_stop=should_stop)
+    scores = found.confidences, found.logits[:, 0], found.log_sum, found.largest_cosine
     return dict(zip(OOD_SCORES, scores, strict=True))
 
 
 def none_if_nan(value: float) -> float | None:
-    """NaN has no place in JSON."""
+    """None in place of NaN, which JSON does not have."""
     return None if value != value else value

@@ -1,13 +1,14 @@
 """Runs side by side: differences between arms, paired by seed, with 95 percent intervals.
 
 An arm is the runs that share every setting but `train.seed` and `train.head_seed`; two runs of two arms are a pair
-where both seeds agree.  Intervals are Student's t over runs, or over pairs, which takes out what a seed does to both
-arms alike.  One run, or one pair, gives a figure without an interval.
+if both seeds agree.  Intervals are Student's t over runs, or over pairs, which cancels what a seed does to both arms
+alike.  One run, or one pair, gives a value without an interval.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from scipy import stats
@@ -19,15 +20,73 @@ CONFIDENCE = 0.95
 SHOWN = 3  # settings in a label
 P_VALUE = "_p"
 
-Figures = dict[str, float | int | str | None]
+Metrics = Mapping[str, float | int | str | None]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ in seeds only: a label of what sets them apart, and their places among all runs given."""
+    """Runs that differ in seeds only: a label of the settings that distinguish them, and their indices."""
 
     label: str
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of n values and its 95 percent interval, None for a single value."""
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int
+
+    def to_json(self, kind: str) -> dict[str, Any]:
+        """The document; `kind` says what the value is."""
+        return {kind: self.value, "interval": self.interval and list(self.interval), "n": self.n}
+
+
+@dataclass(frozen=True)
+class ArmMeans:
+    """The metrics of an arm, each as the mean over its runs."""
+
+    arm: Arm
+    metrics: dict[str, Estimate]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document."""
+        figures = {name: estimate.to_json("mean") for name, estimate in self.metrics.items()}
+        return {"arm": self.arm.label, "runs": list(self.arm.indices), "figures": figures}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The metrics of an arm minus those of the first arm, each as the mean over pairs of runs with equal seeds."""
+
+    arm: Arm
+    minus: Arm
+    pairs: int
+    metrics: dict[str, Estimate]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document."""
+        figures = {name: estimate.to_json("difference") for name, estimate in self.metrics.items()}
+        return {"arm": self.arm.label, "minus": self.minus.label, "pairs": self.pairs, "figures": figures}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Means of every arm, differences from the first arm, and notes about missing pairs."""
+
+    arms: tuple[ArmMeans, ...]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The document."""
+        return {
+            "arms": [arm.to_json() for arm in self.arms],
+            "differences": [difference.to_json() for difference in self.differences],
+            "notes": list(self.notes),
+        }
 
 
 def arms(configs: list[Config]) -> list[Arm]:
@@ -37,68 +96,73 @@ def arms(configs: list[Config]) -> list[Arm]:
     for identity in identities:
         if identity not in kinds:
             kinds.append(identity)
-    apart = [key for key in kinds[0] if any(kind[key] != kinds[0][key] for kind in kinds)]
+    varying = [key for key in kinds[0] if any(kind[key] != kinds[0][key] for kind in kinds)]
     members = [tuple(i for i, identity in enumerate(identities) if identity == kind) for kind in kinds]
-    return [Arm(_label(kind, apart), places) for kind, places in zip(kinds, members, strict=True)]
+    return [Arm(_label(kind, varying), indices) for kind, indices in zip(kinds, members, strict=True)]
 
 
-def compare(configs: list[Config], figures: list[Figures]) -> dict[str, Any]:
-    """Means of each arm and differences from the first, ready for JSON: one dictionary of figures a run.
+def compare(configs: list[Config], metrics: list[Metrics]) -> Comparison:
+    """Means of each arm and differences from the first.
 
-    {"arms": [{"arm", "runs" (their places), "figures": {NAME: {"mean", "interval", "n"}}}], "differences": [{"arm",
-    "minus", "pairs", "figures": {NAME: {"difference", "interval", "n"}}}], "notes"}.  An interval is [low, high], or
-    None for n = 1.  Words, undefined figures and p-values (NAME_p) are left out: there is nothing in them to average.
+    Args:
+        configs: the configuration of each run.
+        metrics: the metrics of each run, by name.  Words, undefined values and p-values (NAME_p) are left out: they
+            cannot be averaged.
     """
-    figures = [{name: f for name, f in found.items() if not name.endswith(P_VALUE)} for found in figures]
+    numbers = [{name: value for name, value in found.items() if not name.endswith(P_VALUE)} for found in metrics]
     groups = arms(configs)
     keys = [(config.train.seed, config.train.head_seed) for config in configs]
-    found = {"arms": [_summary(arm, figures) for arm in groups], "differences": [], "notes": []}
+    differences, notes = [], []
     for arm in groups[1:]:
         pairs = _pairs(groups[0], arm, keys)
-        found["differences"].append(
-            {"arm": arm.label, "minus": groups[0].label, "pairs": len(pairs), "figures": _differences(pairs, figures)}
-        )
+        differences.append(Difference(arm, groups[0], len(pairs), _differences(pairs, numbers)))
         if len(pairs) < 2:
             many = "one pair of runs shares its seeds: no interval" if pairs else "no two runs share their seeds"
-            found["notes"].append(f"{arm.label} and {groups[0].label}: {many}")
-    return found
+            notes.append(f"{arm.label} and {groups[0].label}: {many}")
+    means = tuple(ArmMeans(arm, _means(arm, numbers)) for arm in groups)
+    return Comparison(means, tuple(differences), tuple(notes))
 
 
-def mean_and_interval(values: list[float]) -> tuple[float, list[float] | None]:
-    """The mean of some values and its 95 percent interval [low, high] by Student's t; None for a single value."""
+def estimate(values: list[float]) -> Estimate:
+    """The mean of some values with its 95 percent interval by Student's t.
+
+    Example:
+        >>> estimate([1.0, 2.0, 3.0])
+        Estimate(value=2.0, interval=(-0.48..., 4.48...), n=3)
+    """
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
-        return mean, None
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
-    return mean, [mean - half, mean + half]
+        return Estimate(mean, None, n)
+    # Not stats.t.interval: it returns NaN for equal values, whose interval is a point.
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stats.sem(values))
+    return Estimate(mean, (mean - half, mean + half), n)
 
 
-def _summary(arm: Arm, figures: list[Figures]) -> dict[str, Any]:
+def _means(arm: Arm, metrics: list[dict[str, float | int | str | None]]) -> dict[str, Estimate]:
+    """The metrics that are numbers in all runs of an arm."""
+    columns = {name: [metrics[i].get(name) for i in arm.indices] for name in metrics[arm.indices[0]]}
+    numbers = {name: [value for value in column if _is_number(value)] for name, column in columns.items()}
+    return {name: estimate(found) for name, found in numbers.items() if len(found) == len(arm.indices)}
+
+
+def _differences(
+    pairs: list[tuple[int, int]], metrics: list[dict[str, float | int | str | None]]
+) -> dict[str, Estimate]:
+    """The metrics that are numbers in both runs of at least one pair."""
     out = {}
-    for name in figures[arm.places[0]]:
-        values = [figures[i].get(name) for i in arm.places]
-        if all(map(_is_number, values)):
-            mean, interval = mean_and_interval(values)
-            out[name] = {"mean": mean, "interval": interval, "n": len(values)}
-    return {"arm": arm.label, "runs": list(arm.places), "figures": out}
-
-
-def _differences(pairs: list[tuple[int, int]], figures: list[Figures]) -> dict[str, Any]:
-    out = {}
-    for name in figures[pairs[0][0]] if pairs else ():
-        both = [(figures[i].get(name), figures[j].get(name)) for i, j in pairs]
-        values = [theirs - ours for ours, theirs in both if _is_number(ours) and _is_number(theirs)]
+    for name in metrics[pairs[0][0]] if pairs else ():
+        both = [(metrics[i].get(name), metrics[j].get(name)) for i, j in pairs]
+        values = [float(other - first) for first, other in both if _is_number(first) and _is_number(other)]
         if values:
-            mean, interval = mean_and_interval(values)
-            out[name] = {"difference": mean, "interval": interval, "n": len(values)}
+            out[name] = estimate(values)
     return out
 
 
 def _pairs(first: Arm, second: Arm, keys: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Places of runs with equal seeds; of several runs with the same seeds, the first counts."""
-    where = {keys[j]: j for j in reversed(second.places)}
-    ours = {keys[i]: i for i in reversed(first.places)}
-    return [(i, where[key]) for key, i in sorted(ours.items()) if key in where]
+    """Indices of runs with equal seeds; of several runs with the same seeds, the first counts."""
+    others = {keys[j]: j for j in reversed(second.indices)}
+    firsts = {keys[i]: i for i in reversed(first.indices)}
+    return [(i, others[key]) for key, i in sorted(firsts.items()) if key in others]
 
 
 def _identity(config: Config) -> dict[str, Any]:
@@ -106,15 +170,15 @@ def _identity(config: Config) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key not in SEEDS and not key.startswith("machine.")}
 
 
-def _label(kind: dict[str, Any], apart: list[str]) -> str:
-    """The settings that set an arm apart: "trainable=true, scoring=cosine"."""
-    words = [f"{key.rpartition('.')[2]}={_word(kind[key])}" for key in apart[:SHOWN]]
-    return ", ".join(words) + (", ..." if len(apart) > SHOWN else "") or "all runs"
+def _label(kind: dict[str, Any], varying: list[str]) -> str:
+    """The settings that distinguish an arm: "trainable=true, scoring=cosine"."""
+    settings = [f"{key.rpartition('.')[2]}={_word(kind[key])}" for key in varying[:SHOWN]]
+    return ", ".join(settings) + (", ..." if len(varying) > SHOWN else "") or "all runs"
 
 
 def _word(value: Any) -> str:
     return "auto" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: float | int | str | None) -> TypeGuard[float | int]:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,12 +1,13 @@
 """Features of a run, extracted once for each split and kept in the run folder, in features/.
 
 A file belongs to weights and to images: its name holds the data, the split and the weights' hash, its document a
-fingerprint of all that the features depend on.  Whatever does not match is extracted anew and written over.
+fingerprint of all that the features depend on.  Whatever does not match is extracted again and replaced.
 """
 
 import contextlib
 import hashlib
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ HEX = 12  # digits of the weights' hash in a file name
 class Extracted:
     """What a run makes of a split: features (N, D) as they meet the class vectors, labels (N,), predictions (N,).
 
-    Images of other classes than the run's have no predictions: they would say nothing.
+    Images of other classes than the run's have no predictions: they would be meaningless.
     """
 
     features: Tensor
@@ -39,19 +40,22 @@ def features(
     dataset: Dataset,
     split: str,
     *,
-    stop: Callable[[], bool] = lambda: False,
-    warn: Callable[[str], None] = lambda text: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> Extracted:
-    """Features (float32), predictions and labels of a split, in its order, on the CPU; from the run folder if there.
+    """Features (float32), predictions and labels of a split, in its order, on the CPU.
 
-    A damaged file is extracted anew, and a folder that cannot be written to is worked without: `warn` is told.  Raises
-    StopRequested where `stop` answers True.
+    They are read from the run folder if they are kept there.  A damaged file is extracted again, and a folder that
+    cannot be written to is not used; both are said to `warn`.
+
+    Raises:
+        StopRequested: if `should_stop` returns True.
     """
     path, identity = file_of(loaded, dataset, split), _identity(loaded, dataset.splits[split])
     found = _read(path, identity, warn)
     if found is not None:
         return found
-    made = _extract(loaded, dataset, split, stop)
+    made = _extract(loaded, dataset, split, should_stop)
     try:
         checkpoint.save(path, {name: tensor for name, tensor in vars(made).items() if tensor is not None}, identity)
     except RunError as error:
@@ -71,12 +75,14 @@ def _of_its_classes(loaded: LoadedRun, dataset: Dataset) -> bool:
     return loaded.config.data.labels == "class" and tuple(dataset.class_names) == loaded.class_names
 
 
-def _extract(loaded: LoadedRun, dataset: Dataset, split: str, stop: Callable[[], bool]) -> Extracted:
+def _extract(loaded: LoadedRun, dataset: Dataset, split: str, should_stop: Callable[[], bool]) -> Extracted:
     images = dataset.splits[split]
     if not _of_its_classes(loaded, dataset):
-        return Extracted(embeddings(loaded.model, images, loaded.preprocess, stop=stop), images.labels.cpu())
-    found, answers = extract(loaded.model, images, loaded.preprocess, stop=stop)
-    return Extracted(found, images.labels.cpu(), answers.predictions)
+        return Extracted(
+            embeddings(loaded.model, images, loaded.preprocess, should_stop=should_stop), images.labels.cpu()
+        )
+    found, scores = extract(loaded.model, images, loaded.preprocess, should_stop=should_stop)
+    return Extracted(found, images.labels.cpu(), scores.predictions)
 
 
 def _identity(loaded: LoadedRun, split: Split) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def _read(path: Path, identity: dict[str, Any], warn: Callable[[str], None]) -> 
         tensors, document = checkpoint.load(path)
         return Extracted(**tensors) if document == identity else None
     except (RunError, TypeError) as error:
-        warn(f"{error.message if isinstance(error, RunError) else path}; the features are extracted anew")
+        warn(f"{error.message if isinstance(error, RunError) else path}; the features are extracted again")
         return None
 
 

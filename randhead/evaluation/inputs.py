@@ -1,13 +1,12 @@
-"""Subjects of analyses: classes whose properties are the arguments that an analysis may name.
+"""The inputs of analyses: classes whose properties are the arguments that an analysis may name.
 
-What `SUBJECT` of an analysis says: "run" is `OneRun`, "new classes" `NewClasses`, "runs" `SeveralRuns`; "training" is
-`randhead.evaluation.training_log.Training`.
+What `INPUT` of an analysis says: "run" is `RunInputs`, "new classes" `NewClassInputs`, "runs" `JointInputs`; "training"
+is `randhead.evaluation.training_log.TrainingInputs`.
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,49 +16,55 @@ from randhead.datasets import Dataset
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import class_similarity, comparison
 from randhead.evaluation.feature_cache import Extracted
-from randhead.evaluation.session import Library
-from randhead.runs import LoadedRun
+from randhead.evaluation.session import AnalysisSession
+from randhead.runs import LoadedRun, Run
 
-VALUES = ("class_separation_r2", "mean_angle_deg", "nearest_angle_deg")  # of separability, whose variance is shared out
+VARIANCE_OF = ("class_separation_r2", "mean_angle_deg", "nearest_angle_deg")  # of separability, beside the accuracy
+Seen = dict[str, str | int]  # what was looked at, ready for JSON
 
 
 @dataclass(frozen=True)
-class View:
-    """What of a run is looked at, and beside what."""
+class AnalysisOptions:
+    """Which images of a run are analyzed, and what they are compared with."""
 
     split: str = "test"
-    data: str | None = None  # other images than the run's own, of the same classes
+    data: str | None = None  # images of the same classes instead of the run's own
     new_classes: str | None = None  # images of other classes, for transfer
-    reference: str | None = None  # a run whose class means and confusions say what looks alike
+    reference: str | Path | Run | LoadedRun | None = None  # a run that says which classes look alike
     taxonomy: Path | None = None
     seed: int = 0  # of samples, permutations and episodes
 
 
-class OneRun:
-    """Subject "run": a run on a split of images of its own classes."""
+class RunInputs:
+    """Input "run": a run on a split of images of its own classes."""
 
-    def __init__(self, library: Library, loaded: LoadedRun, view: View):
-        self.library, self.loaded, self.view = library, loaded, view
-        self.seed = view.seed
+    def __init__(self, session: AnalysisSession, loaded: LoadedRun, options: AnalysisOptions):
+        self.session, self.loaded, self.options = session, loaded, options
+        self.seed = options.seed
         self.num_classes = len(loaded.class_names)
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.loaded.run.name
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The images.  Raises DataError where they have other classes than the run, UsageError where it has none."""
+        """The images.  Raises DataError if they have other classes than the run, UsageError if it has no classes."""
         self.loaded.require_classes()
-        dataset = self.library.dataset(self.loaded, self.view.data)
+        dataset = self.session.dataset(self.loaded, self.options.data)
         self.loaded.check_classes(dataset)
         return dataset
 
     @cached_property
     def extracted(self) -> Extracted:
         """Features, labels and predictions of the split."""
-        return self.library.features(self.loaded, self.dataset, self.view.split)
+        return self.session.features(self.loaded, self.dataset, self.options.split)
 
     @property
-    def seen(self) -> dict[str, Any]:
+    def seen(self) -> Seen:
         """What was looked at, ready for JSON."""
-        return _seen(self.dataset, self.view.split)
+        return _seen(self.dataset, self.options.split)
 
     @property
     def features(self) -> Tensor:
@@ -74,16 +79,18 @@ class OneRun:
     @property
     def predictions(self) -> Tensor:
         """(N,) int64."""
-        return self.extracted.predictions
+        found = self.extracted.predictions
+        assert found is not None, "the images have the classes of the run"  # noqa: S101
+        return found
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """Share of correct predictions."""
         return float((self.predictions == self.labels).double().mean())
 
     @cached_property
     def class_vectors(self) -> Tensor:
-        """(K, D), as the scores use them."""
+        """(K, D), as the logits use them."""
         return self.loaded.model.head.class_vectors().detach().cpu()
 
     @property
@@ -96,7 +103,7 @@ class OneRun:
 
     @property
     def scale(self) -> float:
-        """What multiplies the scores."""
+        """The logit scale."""
         return float(self.loaded.model.head.scale)
 
     @property
@@ -106,8 +113,8 @@ class OneRun:
 
     @cached_property
     def train(self) -> _moments.Moments:
-        """Class statistics of the training split, its images as they are."""
-        found = self.library.features(self.loaded, self.dataset, "train")
+        """Class statistics of the training split, its images without augmentation."""
+        found = self.session.features(self.loaded, self.dataset, "train")
         return _moments.gather(found.features, found.labels, num_classes=self.num_classes)
 
     @cached_property
@@ -120,81 +127,84 @@ class OneRun:
         """Which classes look alike, (K, K) each: by mean training images; by another run; by a taxonomy."""
         mean_images = class_similarity.mean_images(self.dataset.splits["train"], self.num_classes)
         found = {"pixels": similarity.cosines(mean_images)}
-        if self.view.reference:
-            found |= self._of_reference(self.view.reference)
-        if self.view.taxonomy:
-            found["taxonomy"] = class_similarity.read(self.view.taxonomy, self.loaded.class_names)
+        if self.options.reference:
+            found |= self._of_reference(self.options.reference)
+        if self.options.taxonomy:
+            found["taxonomy"] = class_similarity.read(self.options.taxonomy, self.loaded.class_names)
         return found
 
-    def on_train(self) -> "OneRun":
+    def on_train(self) -> "RunInputs":
         """The same run on the training split."""
-        return OneRun(self.library, self.loaded, replace(self.view, split="train"))
+        return RunInputs(self.session, self.loaded, replace(self.options, split="train"))
 
-    def _of_reference(self, name: str) -> dict[str, Tensor]:
-        other = OneRun(self.library, self.library.run(name), self.view)
+    def _of_reference(self, reference: str | Path | Run | LoadedRun) -> dict[str, Tensor]:
+        other = RunInputs(self.session, self.session.run(reference), self.options)
         if other.loaded.run.path.resolve() == self.loaded.run.path.resolve():
-            raise UsageError(f"{name} cannot be its own reference", hint="give another run: --reference RUN")
-        check_alike([self, other])
+            raise UsageError(f"{other.name} cannot be its own reference", hint="give another run as `reference`")
+        check_same_images([self, other])
         return class_similarity.of_run(other.features, other.predictions, other.labels, self.num_classes)
 
 
-class NewClasses:
-    """Subject "new classes": a run on images of classes it was not trained on, held out or of another data set.
+class NewClassInputs:
+    """Input "new classes": a run on images of classes it was not trained on, held out or of another dataset.
 
-    To a run that was trained to tell images apart, the classes of its own images are new too.
+    For a run that was trained with one class per training image, the classes of its own images are new too.
     """
 
-    def __init__(self, library: Library, loaded: LoadedRun, view: View):
-        options = loaded.config.data
-        if view.new_classes is None and options.labels == "class" and not options.hold_out_classes:
+    def __init__(self, session: AnalysisSession, loaded: LoadedRun, options: AnalysisOptions):
+        settings = loaded.config.data
+        if options.new_classes is None and settings.labels == "class" and not settings.hold_out_classes:
             raise UsageError(
                 f"{loaded.run.name} was trained on all classes of its data",
-                hint="give other images with --data, or train with --hold-out-classes",
+                hint="give other images as `data`, or train with `hold_out_classes`",
             )
-        if view.split == "train":
-            raise UsageError("the training split is searched, it cannot be asked too", hint="use --split test or val")
-        self.library, self.loaded, self.view = library, loaded, view
-        self.seed = view.seed
+        if options.split == "train":
+            raise UsageError(
+                "the training split is the gallery, it cannot hold the queries too",
+                hint='use `split="test"` or `split="val"`',
+            )
+        self.session, self.loaded, self.options = session, loaded, options
+        self.seed = options.seed
 
     @cached_property
     def dataset(self) -> Dataset:
         """The images of the new classes."""
-        return self.library.dataset(self.loaded, self.view.new_classes, held_out=True)
+        return self.session.dataset(self.loaded, self.options.new_classes, held_out=True)
 
     @property
-    def seen(self) -> dict[str, Any]:
+    def seen(self) -> Seen:
         """What was looked at, ready for JSON."""
-        return _seen(self.dataset, self.view.split)
+        return _seen(self.dataset, self.options.split)
 
     @property
     def features(self) -> Tensor:
         """Queries (N, D) float32."""
-        return self.library.features(self.loaded, self.dataset, self.view.split).features
+        return self.session.features(self.loaded, self.dataset, self.options.split).features
 
     @property
     def labels(self) -> Tensor:
         """(N,) int64, classes of `dataset`."""
-        return self.library.features(self.loaded, self.dataset, self.view.split).labels
+        return self.session.features(self.loaded, self.dataset, self.options.split).labels
 
     @property
     def train_features(self) -> Tensor:
         """(M, D) float32, of the training split of the new classes."""
-        return self.library.features(self.loaded, self.dataset, "train").features
+        return self.session.features(self.loaded, self.dataset, "train").features
 
     @property
     def train_labels(self) -> Tensor:
         """(M,) int64."""
-        return self.library.features(self.loaded, self.dataset, "train").labels
+        return self.session.features(self.loaded, self.dataset, "train").labels
 
 
-class SeveralRuns:
-    """Subject "runs": several runs on the same images."""
+class JointInputs:
+    """Input "runs": several runs on the same images."""
 
-    def __init__(self, members: list[OneRun]):
+    def __init__(self, members: list[RunInputs]):
         self.members = members
 
     @property
-    def seen(self) -> dict[str, Any]:
+    def seen(self) -> Seen:
         """What was looked at, ready for JSON."""
         return {**self.members[0].seen, "runs": len(self.members)}
 
@@ -209,7 +219,7 @@ class SeveralRuns:
     @property
     def features(self) -> list[Tensor]:
         """(N, D) of each run, of the same images."""
-        check_alike(self.members)
+        check_same_images(self.members)
         return [run.features for run in self.members]
 
     @property
@@ -224,12 +234,12 @@ class SeveralRuns:
 
     @property
     def seeds(self) -> Tensor:
-        """(R,) int64: the seed of everything else.  Raises UsageError where runs differ in more than seeds."""
+        """(R,) int64: the seed of everything else.  Raises UsageError if runs differ in more than seeds."""
         arms = comparison.arms([run.loaded.config for run in self.members])
         if len(arms) > 1:
             raise UsageError(
                 f"the runs differ in more than their seeds ({'; '.join(arm.label for arm in arms)})",
-                hint="give runs that differ in --seed and --head-seed only",
+                hint="give runs that differ in `seed` and `head_seed` only",
             )
         return torch.tensor([run.loaded.config.train.seed for run in self.members])
 
@@ -238,31 +248,31 @@ class SeveralRuns:
         """Accuracy and separability of each run, (R,) float64."""
         found = [{"accuracy": run.accuracy, **_separability(run)} for run in self.members]
         return {
-            name: torch.tensor([figures[name] for figures in found], dtype=torch.float64)
-            for name in ("accuracy", *VALUES)
-            if all(figures[name] is not None for figures in found)
+            name: torch.tensor([metrics[name] for metrics in found], dtype=torch.float64)
+            for name in ("accuracy", *VARIANCE_OF)
+            if all(metrics[name] is not None for metrics in found)
         }
 
 
-def check_alike(members: list[OneRun]) -> None:
-    """Raise DataError where runs do not look at the same images of the same classes."""
+def check_same_images(members: list[RunInputs]) -> None:
+    """Raise DataError if runs do not look at the same images of the same classes."""
     first = members[0]
     for other in members[1:]:
-        names = f"{first.loaded.run.name} and {other.loaded.run.name}"
+        names = f"{first.name} and {other.name}"
         if first.loaded.class_names != other.loaded.class_names:
             raise DataError(f"{names} have other classes", hint="give runs that were trained on the same classes")
         if first.dataset.name != other.dataset.name or not torch.equal(first.labels, other.labels):
             raise DataError(
-                f"{names} have other images in their {first.view.split} split",
-                hint="give runs of one data set and one data.split_seed, or the images with --data",
+                f"{names} have other images in their {first.options.split} split",
+                hint="give runs of one dataset with one `data.split_seed`, or the images as `data`",
             )
 
 
-def _seen(dataset: Dataset, split: str) -> dict[str, Any]:
+def _seen(dataset: Dataset, split: str) -> Seen:
     n, classes = len(dataset.splits[split]), len(dataset.class_names)
     return {"data": dataset.name, "split": split, "n": n, "classes": classes}
 
 
-def _separability(run: OneRun) -> dict[str, float | None]:
+def _separability(run: RunInputs) -> dict[str, float | int | str | None]:
     found = separability.measure(run.features, run.labels, num_classes=run.num_classes, sample=1)
-    return {name: found.figures[name] for name in VALUES}
+    return {name: found.figures[name] for name in VARIANCE_OF}

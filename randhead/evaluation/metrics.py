@@ -1,8 +1,8 @@
-"""Figures of a classifier's answers: accuracy, calibration, confusion, out-of-distribution detection.
+"""Metrics of a classifier's predictions: accuracy, calibration, confusion, out-of-distribution detection.
 
-Pure functions of a few numbers a sample, which `losses.HeadOutput` has of any number of classes.  Float64 inside, on
-the device of their arguments.  Every score of the out-of-distribution kind is high for what looks familiar.  Where
-there is nothing to average the answer is NaN or None, as each function says, or a DataError: never a silent zero.
+Pure functions of a few numbers per sample, which `losses.HeadOutput` has for any number of classes.  Float64 inside, on
+the device of their arguments.  Out-of-distribution scores are high for in-distribution samples.  If there is nothing to
+average the result is NaN or None, as each function says, or a DataError: never a silent zero.
 """
 
 import math
@@ -15,28 +15,46 @@ from randhead.errors import DataError, UsageError, unknown
 BINS = 15  # of the calibration error
 
 
-def accuracy(answers: Tensor, labels: Tensor, *, k: int = 1) -> float:
-    """Share of samples whose label is among the first k answers.
+def accuracy(predictions: Tensor, labels: Tensor, *, k: int = 1) -> float:
+    """Top-k accuracy: share of samples whose label is among the first k predictions.
 
-    answers (N,) or (N, J) of class indices, best first, with J >= k; labels (N,).
+    Args:
+        predictions: class indices (N,), or (N, J) with the best first and J >= k.
+        labels: (N,).
+        k: how many predictions count.
+
+    Example:
+        >>> accuracy(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 2, 2]))
+        0.75
     """
     if k < 1:
         raise UsageError(f"accuracy needs k of at least 1, got {k}")
-    if answers.is_floating_point():
-        raise UsageError(f"answers must be class indices, best first, got {answers.dtype}")
-    answers = answers[:, None] if answers.ndim == 1 else answers
-    _check_count(len(answers), labels)
-    if answers.shape[1] < k:
-        raise UsageError(f"top-{k} accuracy needs {k} answers a sample, got {answers.shape[1]}")
-    return (answers[:, :k] == labels[:, None]).any(dim=1).double().mean().item()
+    if predictions.is_floating_point():
+        raise UsageError(f"predictions must be class indices, best first, got {predictions.dtype}")
+    predictions = predictions[:, None] if predictions.ndim == 1 else predictions
+    _check_count(len(predictions), labels)
+    if predictions.shape[1] < k:
+        raise UsageError(f"top-{k} accuracy needs {k} predictions per sample, got {predictions.shape[1]}")
+    return (predictions[:, :k] == labels[:, None]).any(dim=1).double().mean().item()
 
 
 def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = BINS, scheme: str = "equal width") -> float:
     """Expected calibration error: mean over bins, by their counts, of |accuracy - confidence|.
 
-    confidences (N,) in [0, 1], correct (N,) bool.  "equal width" bins are ((i-1)/bins, i/bins] (Guo et al. 2017, "On
-    calibration of modern neural networks"); "equal mass" bins hold equally many samples in order of confidence (Nixon
-    et al. 2019).  There, samples of equal confidence share their mean accuracy, so that their order does not matter.
+    Args:
+        confidences: (N,) in [0, 1].
+        correct: (N,) bool.
+        bins: number of bins.
+        scheme: "equal width" has the bins ((i-1)/bins, i/bins] (Guo et al. 2017, "On calibration of modern neural
+            networks"); "equal mass" has bins of equally many samples in order of confidence (Nixon et al. 2019), where
+            samples of equal confidence share their mean accuracy, so that their order does not matter.
+
+    Raises:
+        DataError: for confidences that are not probabilities.
+
+    Example:
+        >>> round(calibration_error(torch.tensor([0.9, 0.9]), torch.tensor([True, False])), 4)
+        0.4
     """
     _check_count(len(confidences), correct)
     confidences, correct = confidences.double(), correct.double()
@@ -66,7 +84,7 @@ def calibration_gaps(confidences: Tensor, correct: Tensor, *, bins: int = BINS) 
 
 
 def confusion(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
-    """Counts of (label, prediction): two (N,) tensors of class indices -> (K, K) int64, a row a true class."""
+    """Counts of (label, prediction): two (N,) tensors of class indices -> (K, K) int64, one row per true class."""
     _check_classes(labels, num_classes, "labels")
     _check_classes(predictions, num_classes, "predictions")
     _check_count(len(predictions), labels)
@@ -75,7 +93,7 @@ def confusion(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
 
 
 def confused_pairs(labels: Tensor, predictions: Tensor) -> Tensor:
-    """The wrong answers of `confusion` without its zeros: (P, 3) int64 of (label, prediction, count).
+    """The wrong predictions in `confusion` without its zeros: (P, 3) int64 of (label, prediction, count).
 
     The most frequent come first, equally frequent ones by label and prediction.
     """
@@ -86,7 +104,7 @@ def confused_pairs(labels: Tensor, predictions: Tensor) -> Tensor:
 
 
 def per_class_accuracy(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
-    """Share of each class's samples that are right: two (N,) tensors -> (K,) float64, NaN for an empty class."""
+    """Accuracy per class: two (N,) tensors -> (K,) float64, NaN for a class without samples."""
     _check_classes(labels, num_classes, "labels")
     _check_count(len(predictions), labels)
     right = torch.bincount(labels[labels == predictions], minlength=num_classes)
@@ -101,7 +119,16 @@ def binomial_error(accuracy: float, n: int) -> float:
 
 
 def auroc(in_scores: Tensor, out_scores: Tensor) -> float:
-    """Probability that a familiar sample scores above a strange one, ties counted half.  (N,), (M,) scores."""
+    """Probability that an in-distribution sample scores above an out-of-distribution one, ties counted half.
+
+    Args:
+        in_scores: (N,) scores of in-distribution samples.
+        out_scores: (M,) scores of out-of-distribution samples.
+
+    Example:
+        >>> auroc(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))
+        0.875
+    """
     _check_scores(in_scores, out_scores)
     ordered = out_scores.sort().values
     below = torch.searchsorted(ordered, in_scores.contiguous())
@@ -110,7 +137,10 @@ def auroc(in_scores: Tensor, out_scores: Tensor) -> float:
 
 
 def fpr_at(in_scores: Tensor, out_scores: Tensor, *, recall: float = 0.95) -> float:
-    """Share of strange samples accepted by the highest threshold that accepts `recall` of the familiar ones."""
+    """False positive rate: share of out-of-distribution samples (M,) above the threshold of a given recall.
+
+    The threshold is the highest that accepts `recall` of the in-distribution samples (N,).
+    """
     _check_scores(in_scores, out_scores)
     if not 0 < recall <= 1:
         raise UsageError(f"recall must be in (0, 1], got {recall}")
@@ -120,10 +150,10 @@ def fpr_at(in_scores: Tensor, out_scores: Tensor, *, recall: float = 0.95) -> fl
 
 
 def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str, dict[str, float | None]]:
-    """Mean feature norm and mean largest cosine to a class vector, of right and of wrong answers.
+    """Mean feature norm and mean largest cosine to a class vector, of right and of wrong predictions.
 
-    The two figures that the official code of the paper prints.  features (N, D), cosines (N,) the largest of each,
-    correct (N,) bool; None where there is no such answer.
+    The two numbers that the official code of the paper prints.  features (N, D), cosines (N,) the largest of each,
+    correct (N,) bool; None if there is no such prediction.
     """
     _check_count(len(features), correct)
     values = {"feature_norm": features.double().norm(dim=1), "largest_cosine": cosines.double()}
@@ -148,7 +178,7 @@ def _sorted_by_confidence(confidences: Tensor, correct: Tensor) -> tuple[Tensor,
 
 def _check_count(n: int, others: Tensor) -> None:
     if others.ndim != 1 or len(others) != n:
-        raise UsageError(f"{n} samples meet values of shape {tuple(others.shape)}: one a sample is needed")
+        raise UsageError(f"expected one value per sample, shape ({n},), got {tuple(others.shape)}")
     if n == 0:
         raise DataError("there are no samples to measure")
 
@@ -164,8 +194,8 @@ def _check_classes(classes: Tensor, num_classes: int, what: str) -> None:
 
 
 def _check_scores(in_scores: Tensor, out_scores: Tensor) -> None:
-    for name, scores in (("familiar", in_scores), ("strange", out_scores)):
+    for name, scores in (("in-distribution", in_scores), ("out-of-distribution", out_scores)):
         if scores.ndim != 1 or not len(scores):
-            raise DataError(f"scores of the {name} samples must be (N,) with N >= 1, got {tuple(scores.shape)}")
+            raise DataError(f"scores of {name} samples must be (N,) with N >= 1, got {tuple(scores.shape)}")
         if scores.isnan().any():
-            raise DataError(f"scores of the {name} samples hold NaN", hint="did the run diverge?")
+            raise DataError(f"scores of {name} samples contain NaN", hint="did the run diverge?")

@@ -1,4 +1,4 @@
-"""The course of a training, from its log and the checkpoints that are kept: subject "training" of an analysis."""
+"""The log of a training and the checkpoints that are kept: input "training" of an analysis."""
 
 import json
 from functools import cached_property
@@ -8,32 +8,32 @@ import torch
 from torch import Tensor
 
 from randhead.errors import RunError
-from randhead.evaluation.inputs import View
-from randhead.evaluation.session import Library
+from randhead.evaluation.inputs import AnalysisOptions, Seen
+from randhead.evaluation.session import AnalysisSession
 from randhead.runs import LoadedRun, checkpoint
 
-APART = ("epoch", "step", "train_loss", "seconds")  # of a line of the log, what is no series
+NO_SERIES = ("epoch", "step", "train_loss", "seconds")
 
 
-class Training:
+class TrainingInputs:
     """Its properties are the arguments that an analysis of a training may name."""
 
-    def __init__(self, library: Library, loaded: LoadedRun, view: View):
-        self.library, self.loaded = library, loaded
+    def __init__(self, session: AnalysisSession, loaded: LoadedRun, options: AnalysisOptions):
+        self.session, self.loaded = session, loaded
         self.num_classes = loaded.model.head.num_classes
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, one an epoch.  Raises RunError where there are none."""
+        """The lines of metrics.jsonl, one per epoch.  Raises RunError if they cannot be read."""
         path = self.loaded.run.metrics_path
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             return [{"step": int(line["step"]), "train_loss": float(line["train_loss"]), **line} for line in lines]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}: not a log of a training ({error})", hint="train again with --fresh") from None
+            raise RunError(f"{path}: not a log of a training ({error})", hint="train again with `fresh=True`") from None
 
     @property
-    def seen(self) -> dict[str, Any]:
+    def seen(self) -> Seen:
         """What was looked at, ready for JSON."""
         return {"epochs": len(self.log)}
 
@@ -49,14 +49,14 @@ class Training:
 
     @property
     def cosine_scale(self) -> float | None:
-        """The scale of a cosine head at the end."""
+        """The logit scale of a cosine head at the end; None for dot-product scoring."""
         head = self.loaded.model.head
         return float(head.scale) if head.scoring == "cosine" else None
 
     @property
     def series(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Every other figure of the log, over the steps that have it."""
-        names = dict.fromkeys(name for line in self.log for name in line if name not in APART)
+        """Every other metric of the log: its steps and its values."""
+        names = dict.fromkeys(name for line in self.log for name in line if name not in NO_SERIES)
         points = {n: [(line["step"], line[n]) for line in self.log if _is_number(line.get(n))] for n in names}
         return {
             name: (torch.tensor([s for s, _ in found]), torch.tensor([v for _, v in found], dtype=torch.float64))
@@ -77,7 +77,7 @@ class Training:
                     "model/head.vectors"
                 ]
             except (RunError, KeyError) as error:
-                self.library.warn(f"step {step} is left out: {error}")
+                self.session.warn(f"step {step} is left out: {error}")
         return torch.tensor(list(kept)), torch.stack(list(kept.values()))
 
 

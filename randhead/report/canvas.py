@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,7 +26,7 @@ WIDTH = 5.0  # inches: on a phone the text is as large as around it
 LONGEST_NAME = 22
 NAMED = 60  # rows of a heat map; beyond this, names cannot be read
 LARGEST = 14.0  # inches
-LOOK = {
+LOOK: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -46,7 +47,7 @@ def look() -> Iterator[None]:
         yield
 
 
-def panels(width: float = WIDTH, height: float = 3.2, rows: int = 1, **options: object) -> tuple[Figure, list[Axes]]:
+def panels(width: float = WIDTH, height: float = 3.2, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of one or more pairs of axes below each other; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(rows, 1, **options)))
@@ -99,9 +100,11 @@ def heat_map(
         size = 8 if max(matrix.shape) <= 20 else 6
         axes.set_xticks(range(len(columns)), [short(name) for name in columns], rotation=90, fontsize=size)
         axes.set_yticks(range(len(rows)), [short(name) for name in rows], fontsize=size)
-    for row, column in np.argwhere(texts != "") if texts is not None else ():
-        colour = _on(image.cmap(image.norm(matrix[row, column])))
-        axes.text(column, row, texts[row, column], ha="center", va="center", color=colour, fontsize=8)
+    if texts is not None:
+        backgrounds = np.asarray(image.cmap(image.norm(matrix)))
+        for row, column in np.argwhere(texts != ""):
+            colour = _on(backgrounds[row, column])
+            axes.text(column, row, texts[row, column], ha="center", va="center", color=colour, fontsize=8)
     return figure
 
 
@@ -132,13 +135,13 @@ def svg(figure: Figure, name: str) -> str:
     return element.replace(INK, "currentColor").replace("xlink:href", "href")
 
 
-def _on(background: tuple[float, float, float, float]) -> str:
-    """The colour of a text that can be read on a background, by its relative luminance (ITU-R BT.709)."""
+def _on(background: np.ndarray) -> str:
+    """The colour of a text that can be read on a background (4,), by its relative luminance (ITU-R BT.709)."""
     red, green, blue, _ = background
     return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5 else "#222222"
 
 
-def _save(figure: Figure, target: object, **options: object) -> None:
+def _save(figure: Figure, target: Any, **options: Any) -> None:
     with warnings.catch_warnings(), look():
         # A script that matplotlib's font lacks shows as boxes in a PNG; in a page the reader's own fonts are used.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -1,76 +1,73 @@
-"""Runs side by side: what `randhead.evaluation.comparison.compare` found of one analysis, as tables and a picture."""
+"""Runs side by side: an `evaluation.comparison.Comparison` of one analysis as tables and a picture."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any
 
 from matplotlib.figure import Figure
 
+from randhead.evaluation.comparison import ArmMeans, Comparison, Difference, Estimate
 from randhead.report.canvas import COLOURS, GREY, look, panels
-from randhead.report.sections import Listing, Picture, words
+from randhead.report.sections import Picture
+from randhead.tables import Cell, Table, rows, words
 
 
-def tables(found: dict[str, Any], chosen: Iterable[str]) -> Iterator[Listing]:
-    """A table for each arm beside the first, of the chosen figures; or of the only arm's means."""
-    first = found["arms"][0]
-    for arm, difference in zip(found["arms"][1:], found["differences"], strict=True):
-        columns = ("figure", first["arm"], arm["arm"], "difference", "low", "high", "pairs")
-        rows = [_row(name, first, arm, difference) for name in chosen if name in difference["figures"]]
-        yield Listing(f"{arm['arm']} less {first['arm']}", columns, rows)
-    if not found["differences"]:
-        yield means([first], chosen)
+def tables(found: Comparison, chosen: Iterable[str]) -> Iterator[Table]:
+    """One table per arm besides the first, of the chosen metrics; or the means of the only arm."""
+    first, names = found.arms[0], list(chosen)
+    for arm, difference in zip(found.arms[1:], found.differences, strict=True):
+        columns = ("metric", first.arm.label, arm.arm.label, "difference", "low", "high", "pairs")
+        cells = [_row(name, first, arm, difference) for name in names if name in difference.metrics]
+        yield Table(f"{arm.arm.label} minus {first.arm.label}", columns, rows(cells))
+    if not found.differences:
+        yield means(found.arms[:1], "Means", names)
 
 
-def means(arms: list[dict[str, Any]], chosen: Iterable[str] | None = None) -> Listing:
-    """Means of arms over their runs, with intervals, of the chosen figures or of all."""
-    rows = [
-        [words(name), arm["arm"], f["mean"], *_ends(f), f["n"]]
+def means(arms: Iterable[ArmMeans], title: str, chosen: Iterable[str] | None = None) -> Table:
+    """Means of arms over their runs, with intervals, of the chosen metrics or of all."""
+    names = None if chosen is None else set(chosen)
+    cells = [
+        (words(name), arm.arm.label, mean.value, *_ends(mean), mean.n)
         for arm in arms
-        for name, f in arm["figures"].items()
-        if chosen is None or name in chosen
+        for name, mean in arm.metrics.items()
+        if names is None or name in names
     ]
-    return Listing("Means", ("figure", "arm", "mean", "low", "high", "runs"), rows)
+    return Table(title, ("metric", "arm", "mean", "low", "high", "runs"), rows(cells))
 
 
-def everything(found: dict[str, Any]) -> Iterator[Listing]:
+def everything(found: Comparison) -> Iterator[Table]:
     """All differences, and all means."""
-    rows = [
-        [words(name), arm["arm"], f["difference"], *_ends(f), f["n"]]
-        for arm in found["differences"]
-        for name, f in arm["figures"].items()
+    cells = [
+        (words(name), arm.arm.label, difference.value, *_ends(difference), difference.n)
+        for arm in found.differences
+        for name, difference in arm.metrics.items()
     ]
-    if rows:
-        yield Listing("All differences", ("figure", "arm", "difference", "low", "high", "pairs"), rows)
-    yield replace(means(found["arms"]), title="All means")
+    if cells:
+        yield Table("All differences", ("metric", "arm", "difference", "low", "high", "pairs"), rows(cells))
+    yield means(found.arms, "All means")
 
 
-def pictures(found: dict[str, Any], chosen: Iterable[str]) -> Iterator[Picture]:
-    """Differences of the chosen figures in percent of the first arm's mean, with their intervals."""
-    base = found["arms"][0]["figures"]
-    names = [
-        name
-        for name in chosen
-        if base.get(name, {}).get("mean") and any(name in arm["figures"] for arm in found["differences"])
-    ]
+def pictures(found: Comparison, chosen: Iterable[str]) -> Iterator[Picture]:
+    """Differences of the chosen metrics in percent of the first arm's mean, with their intervals."""
+    base = {name: mean.value for name, mean in found.arms[0].metrics.items() if mean.value}
+    names = [name for name in chosen if name in base and any(name in arm.metrics for arm in found.differences)]
     if names:
-        minus = found["arms"][0]["arm"]
         with look():
-            figure = _forest(found["differences"], base, names)
+            figure = _forest(found.differences, base, names)
+        minus = found.arms[0].arm.label
         yield Picture("differences", f"Difference from {minus}, in percent of its mean; bars are 95 percent.", figure)
 
 
-def _forest(differences: list[dict[str, Any]], base: dict[str, Any], names: list[str]) -> Figure:
+def _forest(differences: tuple[Difference, ...], base: dict[str, float], names: list[str]) -> Figure:
+    """A dot with its interval per metric and arm."""
     figure, (axes,) = panels(height=1.1 + 0.3 * len(names))
     for i, (arm, colour) in enumerate(zip(differences, COLOURS * len(differences), strict=False)):
-        label = arm["arm"]
+        label: str | None = arm.arm.label
         for row, name in enumerate(names):
-            f = arm["figures"].get(name)
-            if f is not None:
-                scale, place = 100 / abs(base[name]["mean"]), row + 0.16 * (i - (len(differences) - 1) / 2)
-                axes.plot(
-                    [end * scale for end in f["interval"] or ()], [place] * len(f["interval"] or ()), color=colour
-                )
-                axes.plot(f["difference"] * scale, place, "o", color=colour, markersize=5, label=label)
+            if name in arm.metrics:
+                found, scale = arm.metrics[name], 100 / abs(base[name])
+                y = row + 0.16 * (i - (len(differences) - 1) / 2)
+                ends = [end * scale for end in found.interval or ()]
+                axes.plot(ends, [y] * len(ends), color=colour)
+                axes.plot(found.value * scale, y, "o", color=colour, markersize=5, label=label)
                 label = None
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_yticks(range(len(names)), [words(name) for name in names])
@@ -79,11 +76,11 @@ def _forest(differences: list[dict[str, Any]], base: dict[str, Any], names: list
     return figure
 
 
-def _row(name: str, first: dict[str, Any], arm: dict[str, Any], difference: dict[str, Any]) -> list[Any]:
-    sides = [side["figures"].get(name, {}).get("mean") for side in (first, arm)]
-    f = difference["figures"][name]
-    return [words(name), *sides, f["difference"], *_ends(f), f["n"]]
+def _row(name: str, first: ArmMeans, arm: ArmMeans, difference: Difference) -> tuple[Cell, ...]:
+    sides = [side.metrics[name].value if name in side.metrics else None for side in (first, arm)]
+    found = difference.metrics[name]
+    return (words(name), *sides, found.value, *_ends(found), found.n)
 
 
-def _ends(figure: dict[str, Any]) -> tuple[float | None, float | None]:
-    return tuple(figure["interval"] or (None, None))
+def _ends(estimate: Estimate) -> tuple[float | None, float | None]:
+    return estimate.interval or (None, None)

@@ -1,54 +1,127 @@
-"""One HTML page of what was found: no file and no host beside it, light and dark, readable on a phone.
+"""One HTML page of an analysis: nothing is loaded from beside it, light and dark, readable on a phone.
 
-Every text that comes from a run, such as the name of a class, is escaped.
+The page is built from templates (folder `templates`) that escape every text, such as the name of a class.
 """
 
+import functools
 import inspect
 import math
 from collections.abc import Iterable
-from html import escape
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
 from randhead import __version__, registry
-from randhead.evaluation.analysis import Measured, Results
+from randhead.evaluation.analysis import Analysis, headlines, in_order, letters
 from randhead.evaluation.comparison import arms
-from randhead.evaluation.inputs import OneRun
+from randhead.evaluation.inputs import RunInputs, Seen
+from randhead.evaluation.measuring import Measurement
 from randhead.report import canvas, differences, projections, sections
-from randhead.report.sections import Listing, Picture, words
+from randhead.report.sections import Picture
+from randhead.tables import Cell, Table, rows, shown, words
 
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent / "templates"
 LARGE = 6.5  # inches; wider pictures get a line of their own, and scroll on a phone
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def render(results: Results, comparison: dict[str, dict[str, Any]]) -> str:
-    """The page of analyses of one or more runs; `comparison` holds `comparison.compare` of each."""
-    members = results.members
-    if len(members) == 1:
-        blocks = _run_blocks(members[0], results.each[0], names=members[0].loaded.class_names, prefix="")
-    else:
-        blocks = _comparison_blocks(results, comparison)
-    if results.refused:
-        rows = [[name, reason] for name, reason in results.refused.items()]
-        table = _table(Listing("", ("analysis", "why not"), rows))
-        blocks["what does not apply"] = _section("what does not apply", "", table)
-    title = members[0].loaded.run.name if len(members) == 1 else f"{len(members)} runs compared"
-    links = "".join(f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name in blocks)
-    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+@dataclass(frozen=True)
+class Drawing:
+    """A picture as the template needs it."""
+
+    svg: Markup
+    caption: str
+    large: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of the page with an entry in its navigation; either `runs`, or everything else."""
+
+    title: str
+    prefix: str = ""  # of the anchor
+    lead: str = ""
+    seen: str = ""
+    tiles: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Drawing] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    folded: list[Table] = field(default_factory=list)
+    runs: list["FoldedRun"] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """The id of the block."""
+        return "".join(letter if letter.isalnum() else "-" for letter in self.prefix + self.title)
+
+    @property
+    def heading(self) -> str:
+        """The title with a capital letter."""
+        return self.title[:1].upper() + self.title[1:]
+
+
+@dataclass(frozen=True)
+class FoldedRun:
+    """The blocks of one of several runs."""
+
+    title: str
+    blocks: list[Block]
+
+
+def render(analysis: Analysis) -> str:
+    """The page of analyses of one or more runs."""
+    members = analysis.members
+    single = len(members) == 1
+    blocks = _run_blocks(members[0], analysis.each[0], prefix="") if single else _comparison_blocks(analysis)
+    if analysis.not_applicable:
+        table = Table("", ("analysis", "why not"), tuple(analysis.not_applicable.items()))
+        blocks.append(Block("what does not apply", tables=[table]))
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n'
-        "<body>\n<main>\n"
-        f"<header>\n<p>randhead report</p>\n<h1>{escape(title)}</h1>\n{_summary(members)}</header>\n"
-        f"<nav>{links}</nav>\n{''.join(blocks.values())}"
-        f"<footer>Made by randhead {escape(__version__)}. Click the head of a column to sort a table.</footer>\n"
-        f"</main>\n<script>\n{script}</script>\n</body>\n</html>\n"
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=members[0].name if single else f"{len(members)} runs compared",
+            summary=_summary(members),
+            blocks=blocks,
+            style=_file("page.css"),
+            script=_file("page.js"),
+            version=__version__,
+        )
     )
 
 
-def _summary(members: list[OneRun]) -> str:
+def table_html(table: Table) -> str:
+    """A table as the page shows it: numbers keep their exact value, by which a click on a column sorts."""
+    template = '{% from "parts.html.jinja" import render_table %}{{ render_table(table) }}'
+    return _environment().from_string(template).render(table=table)
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"shown": shown, "exact": _exact, "column_classes": _column_classes}
+    return environment
+
+
+def _file(name: str) -> Markup:
+    """A file of ours as it is."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _exact(value: Cell) -> Markup:
+    """The attribute with the exact value of a number; nothing for words and for what does not exist."""
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return Markup(' data-value="{}"').format(repr(value)) if is_number else Markup()
+
+
+def _column_classes(table: Table) -> list[Markup]:
+    return [Markup(' class="number"') if table.is_numeric(i) else Markup() for i in range(len(table.columns))]
+
+
+def _summary(members: tuple[RunInputs, ...]) -> list[str]:
+    """What was looked at; of a single run also how it was made."""
     run = members[0]
     seen = run.seen
     lines = [f"{seen['data']}, {seen['split']} split: n = {seen['n']}, K = {seen['classes']} classes"]
@@ -61,137 +134,95 @@ def _summary(members: list[OneRun]) -> str:
         )
         lines.append(f"seed {config.train.seed}, head seed {config.train.head_seed}")
         lines.append(f"accuracy {run.accuracy:.2%}")
-    return "".join(f"<p>{escape(line)}</p>\n" for line in lines)
+    return lines
 
 
-def _run_blocks(run: OneRun, found: dict[str, Measured], *, names: tuple[str, ...], prefix: str) -> dict[str, str]:
-    """Title -> section, of one run: its features in two dimensions, and each analysis."""
-    shown = projections.pictures(run.features, run.labels, run.class_vectors, names, seed=run.seed)
-    title = "feature space"
+def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -> list[Block]:
+    """The blocks of one run: its features in two dimensions, and each analysis."""
+    names, title = run.loaded.class_names, "feature space"
+    shown_pictures = projections.pictures(run.features, run.labels, run.class_vectors, names, seed=run.seed)
     lead = "Directions of features, coloured by class, with the class vectors among them."
-    blocks = {title: _section(title, lead, _pictures(shown, prefix + title), prefix=prefix)}
-    for name in sections.in_order(found):
-        blocks[name] = _analysis(name, found[name], names, prefix=prefix)
-    return blocks
+    space = Block(title, prefix, lead, pictures=_drawings(shown_pictures, prefix + title))
+    return [space, *(_analysis(name, found[name], names, prefix=prefix) for name in in_order(found))]
 
 
-def _comparison_blocks(results: Results, comparison: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Title -> section, of several runs: who they are, the analyses side by side, those of all, and each run folded."""
-    members = results.members
-    run_names = tuple(run.loaded.run.name for run in members)
-    labels = {place: arm.label for arm in arms([run.loaded.config for run in members]) for place in arm.places}
-    seeds = [run.loaded.config.train for run in members]
-    rows = [
-        [f"{LETTERS[i % 26]}: {run_names[i]}", labels[i], seeds[i].seed, seeds[i].head_seed, run.accuracy]
-        for i, run in enumerate(members)
+def _comparison_blocks(analysis: Analysis) -> list[Block]:
+    """The blocks of several runs: who they are, the analyses side by side, those of all, and each run folded."""
+    run_names = tuple(run.name for run in analysis.members)
+    blocks = [
+        Block("runs", lead="An arm is the runs that differ in seeds only.", tables=[_runs_table(analysis.members)])
     ]
-    columns = ("run", "arm", "seed", "head seed", "accuracy")
-    blocks = {
-        "runs": _section("runs", "An arm is the runs that differ in seeds only.", _table(Listing("", columns, rows)))
-    }
-    for name in sections.in_order(comparison):
-        lead = "Differences are paired by seed, with 95 percent intervals of Student's t."
-        chosen = list(sections.headlines(name, results.each[0][name].findings))
+    for name in in_order(analysis.comparisons):
+        found = analysis.comparisons[name]
+        chosen = list(headlines(name, analysis.each[0][name].findings))
         title = f"{name} compared"
-        blocks[title] = _section(title, lead, _compared(name, comparison[name], chosen))
-    for name, measured in results.together.items():
-        blocks[name] = _analysis(name, measured, run_names, prefix="")
-    parts = []
-    for i, (run, found) in enumerate(zip(members, results.each, strict=True)):
-        inner = _run_blocks(run, found, names=run.loaded.class_names, prefix=f"run {i} ")
-        summary = f"<summary>{LETTERS[i % 26]}: {escape(run_names[i])}</summary>\n"
-        parts.append(f'<details class="run">{summary}{"".join(inner.values())}</details>\n')
-    blocks["every run"] = f'<div id="{_anchor("every run")}">{"".join(parts)}</div>\n'
-    return blocks
+        blocks.append(
+            Block(
+                title,
+                lead="Differences are paired by seed, with 95 percent intervals of Student's t.",
+                tables=list(differences.tables(found, chosen)),
+                pictures=_drawings(differences.pictures(found, chosen), title),
+                notes=found.notes,
+                folded=list(differences.everything(found)),
+            )
+        )
+    blocks += [_analysis(name, measured, run_names, prefix="") for name, measured in analysis.together.items()]
+    folded = [
+        FoldedRun(f"{letters(i)}: {run.name}", _run_blocks(run, found, prefix=f"run {i} "))
+        for i, (run, found) in enumerate(zip(analysis.members, analysis.each, strict=True))
+    ]
+    return [*blocks, Block("every run", runs=folded)]
 
 
-def _compared(name: str, found: dict[str, Any], chosen: list[str]) -> str:
-    """One analysis of several runs: the figures that matter first, a picture, and the rest folded."""
-    tables = "".join(_table(listing) for listing in differences.tables(found, chosen))
-    pictures = _pictures(differences.pictures(found, chosen), f"{name} compared")
-    return tables + pictures + _notes(found["notes"]) + _folded(differences.everything(found))
+def _runs_table(members: tuple[RunInputs, ...]) -> Table:
+    configs = [run.loaded.config for run in members]
+    labels = {index: arm.label for arm in arms(configs) for index in arm.indices}
+    cells = [
+        (f"{letters(i)}: {run.name}", labels[i], config.train.seed, config.train.head_seed, run.accuracy)
+        for i, (run, config) in enumerate(zip(members, configs, strict=True))
+    ]
+    return Table("", ("run", "arm", "seed", "head seed", "accuracy"), rows(cells))
 
 
-def _analysis(name: str, measured: Measured, names: tuple[str, ...], *, prefix: str) -> str:
+def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefix: str) -> Block:
+    """One analysis: its headlines as tiles, its pictures, and all else folded."""
     findings = measured.findings
-    lead = inspect.getdoc(registry.load("analyses", name)).splitlines()[0].partition(": ")[2]
-    lead = lead[:1].upper() + lead[1:]
-    tiles = "".join(
-        f"<div><b>{_words(value)}</b><span>{escape(words(key))}</span></div>"
-        for key, value in sections.headlines(name, findings).items()
-        if value is not None
-    )
-    listings = list(sections.tables(name, findings, names))
-    everything = Listing("All figures", ("figure", "value"), [[words(k), v] for k, v in findings.figures.items()])
-    pictures = _pictures(sections.pictures(name, findings, names), f"{prefix}{name}")
-    body = f'{_seen(measured.seen)}<div class="tiles">{tiles}</div>\n{pictures}{_notes(findings.notes)}'
-    body += _folded([*listings, everything])
-    return _section(name, lead, body, prefix=prefix)
-
-
-def _folded(listings: Iterable[Listing]) -> str:
-    return "".join(
-        f"<details><summary>{escape(listing.title)}</summary>{_table(listing, titled=False)}</details>\n"
-        for listing in listings
+    everything = rows((words(key), value) for key, value in findings.figures.items())
+    return Block(
+        name,
+        prefix,
+        lead=_lead(name),
+        seen=_seen(measured.seen),
+        tiles=[(words(key), shown(value)) for key, value in headlines(name, findings).items() if value is not None],
+        pictures=_drawings(sections.pictures(name, findings, names), f"{prefix}{name}"),
+        notes=findings.notes,
+        folded=[*sections.tables(name, findings, names), Table("All metrics", ("metric", "value"), everything)],
     )
 
 
-def _seen(seen: dict[str, Any]) -> str:
-    text = ", ".join(
+def _lead(name: str) -> str:
+    """What an analysis asks: the first line of its documentation."""
+    documentation = inspect.getdoc(registry.load("analyses", name)) or ""
+    lead = documentation.partition("\n")[0].partition(": ")[2]
+    return lead[:1].upper() + lead[1:]
+
+
+def _seen(seen: Seen) -> str:
+    """What was looked at: "digits, test split, n = 359, 10 classes"."""
+    return ", ".join(
         f"{key} = {value}" if key == "n" else f"{value} {key}" if key != "data" else str(value)
         for key, value in seen.items()
     )
-    return f'<p class="seen">{escape(text)}</p>\n'
 
 
-def _section(title: str, lead: str, body: str, *, prefix: str = "") -> str:
-    about = f'<p class="lead">{escape(lead)}</p>\n' if lead else ""
-    heading = escape(title[:1].upper() + title[1:])
-    return f'<section id="{_anchor(prefix + title)}">\n<h2>{heading}</h2>\n{about}{body}</section>\n'
+def _drawings(pictures: Iterable[Picture], owner: str) -> list[Drawing]:
+    return [_drawing(picture, owner) for picture in pictures]
 
 
-def _pictures(pictures: Iterable[Picture], owner: str) -> str:
-    return f'<div class="pictures">{"".join(_picture(picture, owner) for picture in pictures)}</div>\n'
-
-
-def _picture(picture: Picture, owner: str) -> str:
-    element = canvas.svg(picture.figure, f"{owner} {picture.name}")
-    kind = ' class="large"' if picture.figure.get_figwidth() > LARGE else ""
-    element = element.replace("<svg", f'<svg{kind} role="img" aria-label="{escape(picture.caption)}"', 1)
-    return f"<figure{kind}><div>{element}</div><figcaption>{escape(picture.caption)}</figcaption></figure>\n"
-
-
-def _table(listing: Listing, *, titled: bool = True) -> str:
-    title = f"<h3>{escape(listing.title)}</h3>\n" if titled and listing.title else ""
-    numeric = [all(isinstance(row[i], int | float | None) for row in listing.rows) for i in range(len(listing.columns))]
-    kinds = [' class="number"' if is_number else "" for is_number in numeric]
-    head = "".join(
-        f'<th scope="col"{kind}><button type="button">{escape(column)}</button></th>'
-        for kind, column in zip(kinds, listing.columns, strict=True)
-    )
-    rows = "".join(
-        f"<tr>{''.join(_cell(value, kind) for value, kind in zip(row, kinds, strict=True))}</tr>\n"
-        for row in listing.rows
-    )
-    return f'{title}<div class="table"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n'
-
-
-def _cell(value: Any, kind: str) -> str:
-    exact = f' data-value="{value!r}"' if isinstance(value, int | float) and math.isfinite(value) else ""
-    return f"<td{kind}{exact}>{_words(value)}</td>"
-
-
-def _words(value: Any) -> str:
-    """A value as a reader likes it; nothing for what does not exist."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
-
-
-def _notes(notes: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f'<ul class="notes">{items}</ul>\n' if items else ""
-
-
-def _anchor(title: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in title)
+def _drawing(picture: Picture, owner: str) -> Drawing:
+    """A picture as an SVG element, whose ids start with its owner and name."""
+    large = picture.figure.get_figwidth() > LARGE
+    attributes: dict[str, Any] = {"kind": Markup(' class="large"') if large else "", "label": picture.caption}
+    opening = Markup('<svg{kind} role="img" aria-label="{label}"').format(**attributes)
+    svg = canvas.svg(picture.figure, f"{owner} {picture.name}").replace("<svg", opening, 1)
+    return Drawing(Markup(svg), picture.caption, large)  # noqa: S704  # matplotlib escapes its texts

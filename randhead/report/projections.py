@@ -1,7 +1,7 @@
 """Features in two dimensions, class vectors among them: principal components, and t-SNE (van der Maaten, Hinton 2008).
 
-Both see directions, features and class vectors of length 1: that is what a cosine compares, and it puts the two on one
-scale.
+Both show directions, features and class vectors normalised to length 1: that is what a cosine compares, and it puts the
+two on one scale.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from randhead import rng
 from randhead.report.canvas import INK, look, panels, short
 from randhead.report.sections import Picture
 
-SAMPLES, CLASSES = 1500, 20  # more of either cannot be told apart
+SAMPLES, CLASSES = 1500, 20  # more of either cannot be distinguished
 PERPLEXITY = 30
 
 
 def pictures(
     features: Tensor, labels: Tensor, class_vectors: Tensor, names: Sequence[str], *, seed: int = 0
 ) -> list[Picture]:
-    """Both projections of features (N, D) and class vectors (K, D); of CLASSES classes and SAMPLES samples at most."""
+    """Both projections of features (N, D) and class vectors (K, D); of at most CLASSES classes and SAMPLES samples."""
     classes, rows = choose(labels, len(class_vectors), seed=seed)
     points, vectors = normalize(features[rows].double()), normalize(class_vectors[classes].double())
-    places, chosen = torch.searchsorted(classes, labels[rows]), [names[k] for k in classes.tolist()]
+    indices, chosen = torch.searchsorted(classes, labels[rows]), [names[k] for k in classes.tolist()]
     seen, shares = principal(points, vectors)
     whole = len(classes) == len(class_vectors)
     some = "" if whole else f" {len(classes)} of {len(class_vectors)} classes, drawn by seed."
@@ -38,7 +38,7 @@ def pictures(
         "pca": f"Principal components of the features' directions, {shares.sum():.0%} of their variance. {of}",
     }
     with look():
-        figures = draw(*t_sne(points, vectors, seed=seed), places, chosen), draw(*seen, places, chosen)
+        figures = draw(*t_sne(points, vectors, seed=seed), indices, chosen), draw(*seen, indices, chosen)
     return [Picture(name, text, figure) for (name, text), figure in zip(captions.items(), figures, strict=True)]
 
 
@@ -75,17 +75,19 @@ def draw(points: Tensor, ends: Tensor, labels: Tensor, names: Sequence[str]) -> 
     """A scatter (n, 2) coloured by class (n,), with a star at each class vector (k, 2)."""
     figure, (axes,) = panels(height=4.4)
     colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "tab20"](np.arange(len(names)))
+    x, y = points.T.numpy()
     axes.scatter(
-        *points.T.numpy(),
+        x,
+        y,
         s=7 if len(points) > SAMPLES // 5 else 18,
         c=colours[labels],
         alpha=0.7,
         linewidths=0,
         rasterized=True,
     )
-    for k, (x, y) in enumerate(ends.tolist()):
-        axes.plot(x, y, "*", color=colours[k], markersize=12, markeredgecolor=INK, markeredgewidth=0.8)
-        axes.annotate(short(names[k]), (x, y), (5, 5), textcoords="offset points", fontsize=8)
+    for k, end in enumerate(ends.tolist()):
+        axes.plot(*end, "*", color=colours[k], markersize=12, markeredgecolor=INK, markeredgewidth=0.8)
+        axes.annotate(short(names[k]), tuple(end), (5, 5), textcoords="offset points", fontsize=8)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return figure

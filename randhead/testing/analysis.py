@@ -33,10 +33,10 @@ def check_analysis(member: Member, *, arguments: Mapping[str, Any] | None = None
         >>> check_analysis("collapse")
     """
     with known("analyses", member) as (_, module):
-        measure, kind = module.measure, module.SUBJECT
+        measure, kind = module.measure, module.INPUT
         examples = EXAMPLES.get(kind)
         if examples is None:
-            raise AssertionError(f"SUBJECT must be one of {', '.join(EXAMPLES)}, got {kind!r}")
+            raise AssertionError(f"INPUT must be one of {', '.join(EXAMPLES)}, got {kind!r}")
         claim(bool(module.__doc__), "the module has no docstring: its first line, 'Name: question', heads the report")
         given = {**arguments_for(measure, {**examples(), **FEW}), **(arguments or {})}
         _check_signature(measure, given, examples())

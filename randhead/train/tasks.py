@@ -29,11 +29,11 @@ class ClassTask:
 
     def validate(self, model: Classifier, preprocess: Preprocess, *, stop: Stop) -> dict[str, float]:
         """What selects a model: accuracy first, then NLL."""
-        return classification.quick_figures(model, self.dataset.splits["val"], preprocess, stop=stop)
+        return classification.quick_metrics(model, self.dataset.splits["val"], preprocess, should_stop=stop)
 
     def evaluate(self, model: Classifier, split: str, preprocess: Preprocess, *, stop: Stop) -> dict[str, Any]:
         """All figures of a split."""
-        return classification.evaluate(model, self.dataset.splits[split], preprocess, stop=stop)
+        return classification.full_metrics(model, self.dataset.splits[split], preprocess, should_stop=stop).to_json()
 
 
 class InstanceTask:
@@ -56,9 +56,14 @@ class InstanceTask:
     def evaluate(self, model: Classifier, split: str, preprocess: Preprocess, *, stop: Stop) -> dict[str, Any]:
         """Accuracy of 20 neighbours and of one, of a split."""
         splits = self.dataset.splits
-        return classification.neighbour_figures(
-            model, splits[split], splits["train"], preprocess, num_classes=len(self.dataset.class_names), stop=stop
-        )
+        return classification.neighbour_metrics(
+            model,
+            splits[split],
+            splits["train"],
+            preprocess,
+            num_classes=len(self.dataset.class_names),
+            should_stop=stop,
+        ).to_json()
 
 
 def of(config: Config, dataset: Dataset) -> ClassTask | InstanceTask:

@@ -1,4 +1,4 @@
-"""Collapse: each figure beside the floor that a perfectly collapsed run of the same head shows."""
+"""Collapse: each metric beside the floor that a perfectly collapsed run with the same head has."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,15 @@ from matplotlib.axes import Axes
 
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, GREEN, INK, panels
-from randhead.report.sections import Listing, Picture, words
+from randhead.report.sections import Picture
+from randhead.tables import Table, rows, words
 
 SPLITS = {"": ("this split", BLUE, "o"), "train_": ("training split", GREEN, "D")}
-UNBOUNDED = ("nc1", "gnc1")  # drawn apart, on their own scale
+UNBOUNDED = ("nc1", "gnc1")  # have their own axes and scale
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
-    """Figures and floors on a line each."""
+    """Metrics and floors, one line each."""
     known = _measured(findings)
     above = [name for name in known if name in UNBOUNDED]
     below = [name for name in known if name not in UNBOUNDED]
@@ -23,15 +24,17 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
         _lines(part, findings, members)
     axes[1].legend(*_legend(axes[1]), loc="upper center", bbox_to_anchor=(0.4, -0.16 * 8 / heights[1]), ncols=3)
     yield Picture(
-        "floors", "Dots are measured, bars are the floor of this head; a collapsed run meets its floor.", figure
+        "floors",
+        "Dots are measured values, bars the floor of this head, which a perfectly collapsed run reaches.",
+        figure,
     )
 
 
-def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
-    """Figure, both splits, floor, and the class vectors' own."""
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
+    """Each metric on both splits, its floor, and that of the class vectors."""
     get = findings.figures.get
-    rows = [[words(n), get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")] for n in _measured(findings)]
-    yield Listing("Figures and floors", ("figure", "this split", "training split", "floor", "class vectors"), rows)
+    cells = [[words(n), get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")] for n in _measured(findings)]
+    yield Table("Metrics and floors", ("metric", "this split", "training split", "floor", "class vectors"), rows(cells))
 
 
 def _measured(findings: Findings) -> list[str]:
@@ -40,9 +43,9 @@ def _measured(findings: Findings) -> list[str]:
 
 def _lines(axes: Axes, findings: Findings, names: list[str]) -> None:
     for row, name in enumerate(names):
-        floor = findings.figures[f"{name}_floor"]
+        floor = findings.number(f"{name}_floor")
         for prefix, (label, colour, marker) in SPLITS.items():
-            value = findings.figures.get(prefix + name)
+            value = findings.number(prefix + name)
             if value is not None:
                 start = value if floor is None else floor
                 axes.plot([start, value], [row, row], color=colour, linewidth=1, alpha=0.4)

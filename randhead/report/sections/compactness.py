@@ -1,4 +1,4 @@
-"""Compactness: norms and angles of right and of wrong answers, and how tight each class is."""
+"""Compactness: norms and angles of right and of wrong predictions, and how tight each class is."""
 
 from collections.abc import Iterator
 
@@ -7,31 +7,32 @@ from matplotlib.figure import Figure
 
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, ORANGE, panels
-from randhead.report.sections import Listing, Picture
+from randhead.report.sections import Picture
+from randhead.tables import Table, rows
 
 BINS = 40
-FEW = 20  # answers; fewer make no histogram, each is a mark of its own
+FEW = 20  # predictions; fewer make no histogram, each gets its own mark
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
-    """Histograms of norms and of angles, right answers apart from wrong ones."""
+    """Histograms of norms and of angles, of right and of wrong predictions."""
     arrays = findings.arrays
     right = arrays["correct"].numpy().astype(bool) if "correct" in arrays else None
     if "angles_deg" in arrays:
         figure = _histogram(arrays["angles_deg"].numpy(), right, "angle to the vector of the true class (degrees)")
-        yield Picture("angles", "Angle between a feature and the class vector it should point to.", figure)
+        yield Picture("angles", "Angle between a feature and the vector of its true class.", figure)
     figure = _histogram(arrays["norms"].numpy(), right, "norm of the feature")
-    yield Picture("norms", "Length of the features.", figure)
+    yield Picture("norms", "Norm of the features.", figure)
 
 
-def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """Every class with its two cosines."""
     arrays = findings.arrays
     columns = {"class": [names[k] for k in arrays["classes"].tolist()]}
     columns["cosine to class mean"] = arrays["class_mean_cosines"].tolist()
     if "class_vector_cosines" in arrays:
         columns["cosine to class vector"] = arrays["class_vector_cosines"].tolist()
-    yield Listing("Every class", tuple(columns), [list(row) for row in zip(*columns.values(), strict=True)])
+    yield Table("Every class", tuple(columns), rows(zip(*columns.values(), strict=True)))
 
 
 def _histogram(values: np.ndarray, right: np.ndarray | None, label: str) -> Figure:

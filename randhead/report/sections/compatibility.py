@@ -7,7 +7,8 @@ import numpy as np
 from randhead.analyses import Findings
 from randhead.analyses.compatibility import SCORES
 from randhead.report.canvas import heat_map
-from randhead.report.sections import Listing, Picture, words
+from randhead.report.sections import Picture
+from randhead.tables import Cell, Table, rows, words
 
 WRITTEN = 12  # runs; of more, the numbers cannot be read
 
@@ -22,10 +23,10 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
         yield Picture(score.replace("_", "-"), f"{words(score)}: rows are the queries, columns the gallery.", figure)
 
 
-def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """Every pair of runs."""
     scores = [findings.arrays[score] for score in SCORES]
-    rows = [
+    cells: list[list[Cell]] = [
         [names[i], names[j], *(float(score[i, j]) for score in scores)] for i in range(len(names)) for j in range(i + 1)
     ]
-    yield Listing("Every pair", ("queries", "gallery", *map(words, SCORES)), rows)
+    yield Table("Every pair", ("queries", "gallery", *map(words, SCORES)), rows(cells))

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, panels
-from randhead.report.sections import Listing, Picture, words
+from randhead.report.sections import Picture
+from randhead.tables import Table, rows, words
 
 GROUPS = (
     ("accuracy", "Accuracy on the validation split.", ("val_accuracy",), False),
     ("gradients", "Gradient norms in the last step of each epoch.", ("grad_norm_backbone", "grad_norm_vectors"), True),
-    ("logits", "Least and largest logit on the validation split.", ("val_logit_min", "val_logit_max"), False),
+    ("logits", "Smallest and largest logit on the validation split.", ("val_logit_min", "val_logit_max"), False),
     ("rate", "Learning rate.", ("lr",), False),
 )
 
@@ -39,27 +40,29 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
         yield Picture("drift", "How far the learned class vectors have turned, at the kept checkpoints.", figure)
 
 
-def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
-    """The course of everything that was logged."""
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
+    """First and last, lowest and highest values of everything that was logged."""
     ends = ("first", "last", "lowest", "highest")
     members = [
         name.removesuffix("_steps") for name in findings.arrays if name.endswith("_steps") and name != "drift_steps"
     ]
-    rows = [[words(name), *(findings.figures[f"{name}_{end}"] for end in ends)] for name in members]
-    if rows:
-        yield Listing("What was logged", ("series", *ends), rows)
+    cells = [[words(name), *(findings.figures[f"{name}_{end}"] for end in ends)] for name in members]
+    if cells:
+        yield Table("What was logged", ("series", *ends), rows(cells))
 
 
 def _loss(findings: Findings) -> Figure:
     figure, (axes,) = panels(height=2.8)
     steps = findings.arrays["steps"]
-    axes.plot(steps, findings.arrays["loss"], ".", color=BLUE, markersize=4, alpha=0.7, label="an epoch")
+    axes.plot(steps, findings.arrays["loss"], ".", color=BLUE, markersize=4, alpha=0.7, label="per epoch")
     axes.plot(steps, findings.arrays["smoothed_loss"], color=BLUE, label="smoothed")
-    axes.axhline(findings.figures["chance_loss"], color=GREY, linestyle="--", linewidth=1, label="guessing")
-    if findings.figures["reachable_loss"] is not None:
-        axes.axhline(findings.figures["reachable_loss"], color=ORANGE, linestyle=":", label="least at this scale")
-    if findings.figures["stopped_at_step"] is not None:
-        axes.axvline(findings.figures["stopped_at_step"], color=PURPLE, linewidth=1, label="stopped")
+    chance, reachable, stopped = map(findings.number, ("chance_loss", "reachable_loss", "stopped_at_step"))
+    if chance is not None:
+        axes.axhline(chance, color=GREY, linestyle="--", linewidth=1, label="guessing")
+    if reachable is not None:
+        axes.axhline(reachable, color=ORANGE, linestyle=":", label="lowest at this scale")
+    if stopped is not None:
+        axes.axvline(stopped, color=PURPLE, linewidth=1, label="stopped")
     axes.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
     axes.legend()
     return figure
@@ -70,5 +73,5 @@ def _curve(axes: Axes, findings: Findings, name: str, colour: str) -> None:
 
 
 def _decades(values: Tensor) -> float:
-    """How many powers of ten positive values span; 0 where one is not positive."""
+    """How many powers of ten positive values span; 0 if one is not positive."""
     return float((values.max() / values.min()).log10()) if values.min() > 0 else 0.0

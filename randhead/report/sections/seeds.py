@@ -1,35 +1,36 @@
-"""Seeds: where the spread between runs comes from."""
+"""Seeds: where the variance between runs comes from."""
 
 from collections.abc import Iterator
 
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, GREY, ORANGE, panels
-from randhead.report.sections import Listing, Picture, words
+from randhead.report.sections import Picture
+from randhead.tables import Table, rows, words
 
-KINDS = {"head": ("the head's draw", BLUE), "seed": ("the training seed", ORANGE), "rest": ("the rest", GREY)}
+KINDS = {"head": ("the class vectors", BLUE), "seed": ("the training seed", ORANGE), "rest": ("the rest", GREY)}
 ENDS = ("mean", "std", "head_std", "seed_std", "rest_std", "head_share", "seed_share", "rest_share", "head_p", "seed_p")
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
-    """Shares of the variance as one bar a figure."""
+    """Shares of the variance, one bar per metric."""
     values = _values(findings)
     figure, (axes,) = panels(height=1.3 + 0.35 * len(values))
     for row, value in enumerate(values):
         left = 0.0
         for kind, (label, colour) in KINDS.items():
-            share = findings.figures[f"{value}_{kind}_share"] or 0.0
+            share = findings.number(f"{value}_{kind}_share") or 0.0
             axes.barh(row, share, left=left, color=colour, height=0.65, label=label if row == 0 else None)
             left += share
     axes.set_yticks(range(len(values)), [words(value) for value in values])
     axes.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.6), xlabel="share of the variance")
     axes.legend(loc="upper left", bbox_to_anchor=(-0.3, 1.25), ncols=3)
-    yield Picture("shares", "How much of the variance between runs comes from what.", figure)
+    yield Picture("shares", "Sources of the variance between runs.", figure)
 
 
-def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """Components, as deviations and shares, with the p-values of their F-tests."""
-    rows = [[words(value), *(findings.figures[f"{value}_{end}"] for end in ENDS)] for value in _values(findings)]
-    yield Listing("Components of the variance", ("figure", *map(words, ENDS)), rows)
+    cells = [[words(value), *(findings.figures[f"{value}_{end}"] for end in ENDS)] for value in _values(findings)]
+    yield Table("Components of the variance", ("metric", *map(words, ENDS)), rows(cells))
 
 
 def _values(findings: Findings) -> list[str]:

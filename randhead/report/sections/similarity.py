@@ -1,4 +1,4 @@
-"""Similarity: class vectors, and class means beside them, against what looks alike."""
+"""Similarity: class vectors and class means against what looks alike."""
 
 from collections.abc import Iterator
 
@@ -7,33 +7,34 @@ from matplotlib.figure import Figure
 
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, GREY, ORANGE, mark_zero, panels
-from randhead.report.sections import Listing, Picture, words
+from randhead.report.sections import Picture
+from randhead.tables import Table, rows, words
 
 SIDES = {"vectors": ("class vectors", BLUE), "means": ("class means", ORANGE)}
 RASTER = 2000  # points; more of them are drawn as an image, so that a page stays small
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
-    """Correlations as bars, and a scatter of pairs for every reference."""
+    """Correlations as bars, and a scatter plot of pairs per reference."""
     yield Picture(
         "correlations",
-        "Rank correlation with what looks alike: about 0 is expected of fixed vectors, more of learned ones.",
+        "Rank correlation with what looks alike: about 0 is expected for fixed vectors, more for learned ones.",
         _bars(findings),
     )
     for reference in _references(findings):
-        caption = f"Every pair of classes: {words(reference)} across, cosine in the run upwards."
+        caption = f"Every pair of classes: {words(reference)} (x), cosine in the run (y)."
         yield Picture(f"pairs-{reference}", caption, _scatter(findings, reference))
 
 
-def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Listing]:
+def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """The correlations with their p-values."""
-    rows = [
+    cells = [
         [label, words(reference), findings.figures[f"{side}_{reference}"], findings.figures[f"{side}_{reference}_p"]]
         for side, (label, _) in SIDES.items()
         for reference in _references(findings)
         if f"{side}_{reference}" in findings.figures
     ]
-    yield Listing("Correlations", ("of", "with", "Spearman's rho", "Mantel's p, one-sided"), rows)
+    yield Table("Correlations", ("of", "with", "Spearman's rho", "Mantel's p, one-sided"), rows(cells))
 
 
 def _references(findings: Findings) -> list[str]:
@@ -44,15 +45,13 @@ def _bars(findings: Findings) -> Figure:
     references = _references(findings)
     figure, (axes,) = panels(height=2.6)
     for i, (side, (label, colour)) in enumerate(SIDES.items()):
-        values = [findings.figures.get(f"{side}_{name}") for name in references]
-        places = np.arange(len(references)) + 0.38 * (i - 0.5)
-        axes.bar(places, [value or 0.0 for value in values], width=0.36, color=colour, label=label)
-        for place, name, value in zip(places, references, values, strict=True):
-            p = findings.figures.get(f"{side}_{name}_p")
-            text = "none" if value is None else f"p = {p:.3g}"
-            axes.annotate(
-                text, (place, max(value or 0.0, 0)), (0, 2), textcoords="offset points", ha="center", fontsize=7
-            )
+        values = [findings.number(f"{side}_{name}") for name in references]
+        xs = np.arange(len(references)) + 0.38 * (i - 0.5)
+        axes.bar(xs, [value or 0.0 for value in values], width=0.36, color=colour, label=label)
+        for x, name, value in zip(xs, references, values, strict=True):
+            p = findings.number(f"{side}_{name}_p")
+            text = "none" if p is None else f"p = {p:.3g}"
+            axes.annotate(text, (x, max(value or 0.0, 0)), (0, 2), textcoords="offset points", ha="center", fontsize=7)
     mark_zero(axes)
     axes.set_xticks(range(len(references)), [words(name) for name in references])
     axes.set_xlim(-0.8, len(references) - 0.2)
@@ -63,7 +62,7 @@ def _bars(findings: Findings) -> Figure:
 
 
 def _size(points: int) -> int:
-    """Dots that can be seen where there are few, and told apart where there are many."""
+    """Size of the dots: visible if there are few, distinct if there are many."""
     return 22 if points < RASTER // 10 else 9 if points < RASTER else 4
 
 
@@ -78,6 +77,6 @@ def _scatter(findings: Findings, reference: str) -> Figure:
                 x, y, s=_size(len(x)), color=colour, alpha=0.6, label=label, linewidths=0, rasterized=len(x) > RASTER
             )
     axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)
-    axes.set(xlabel=f"likeness by {words(reference)}", ylabel="cosine of centred vectors")
+    axes.set(xlabel=f"similarity by {words(reference)}", ylabel="cosine of centred vectors")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12), ncols=2, markerscale=1.5)
     return figure

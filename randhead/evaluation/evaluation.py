@@ -1,0 +1,227 @@
+"""`evaluate`: the metrics of a trained run on a split, and what it makes of images of other classes."""
+
+import heapq
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from randhead import runs
+from randhead.config import one_of
+from randhead.datasets import Dataset
+from randhead.evaluation import classification
+from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
+from randhead.files import write_json
+from randhead.runs import ROOT, LoadedRun, Run, slug
+from randhead.tables import Cell, Result, Table, nats, percent, words
+
+SPLITS = ("test", "val", "train")
+WORST = 5  # classes in the table; the document has them all
+
+
+@dataclass(frozen=True)
+class OutOfDistribution:
+    """How well the scores of a run tell its own images from those of other classes, by OOD score."""
+
+    data: str
+    split: str
+    n: int
+    scores: dict[str, dict[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document."""
+        return {"data": self.data, "split": self.split, "n": self.n, **self.scores}
+
+
+class CorruptionPart(Protocol):
+    """What an evaluation needs of the report of `robustness.benchmark`."""
+
+    def for_evaluation(self) -> dict[str, Any]:
+        """The entries of the document."""
+        ...
+
+    def tables(self) -> Iterator[Table]:
+        """The tables for people."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation(Result):
+    """The metrics of one run on one split.
+
+    Attributes:
+        run: name of the run.
+        data: name of the dataset.
+        split: "test", "val" or "train".
+        class_names: the classes of the run, in the order of its class vectors.
+        metrics: of the split.  Runs that were trained with one class per training image have `NeighbourMetrics`.
+        ood: how well images of other classes are told apart, if any were given.
+        corruptions: the report of `robustness.benchmark`, if there is one; see `with_corruptions`.
+        given: the images that `evaluate` was given instead of the run's own; part of the name of its report.
+    """
+
+    run: str
+    data: str
+    split: str
+    class_names: tuple[str, ...] = field(repr=False)
+    metrics: ClassificationMetrics | NeighbourMetrics = field(repr=False)
+    ood: OutOfDistribution | None = None
+    corruptions: CorruptionPart | None = field(default=None, repr=False)
+    given: str | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy in [0, 1]."""
+        return self.metrics.accuracy
+
+    def with_corruptions(self, report: CorruptionPart) -> "Evaluation":
+        """The same evaluation with a report on corrupted images, whose document and tables become a part of it."""
+        return replace(self, corruptions=report)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `randhead evaluate --json`."""
+        document: dict[str, Any] = {
+            "run": self.run,
+            "data": self.data,
+            "split": self.split,
+            "class_names": list(self.class_names),
+            **self.metrics.to_json(),
+        }
+        if self.ood:
+            document["ood"] = self.ood.to_json()
+        if self.corruptions:
+            document |= self.corruptions.for_evaluation()
+        return document
+
+    def tables(self) -> Iterator[Table]:
+        """The metrics, the classes with the lowest accuracy, and what else was measured."""
+        yield self._summary()
+        if isinstance(self.metrics, ClassificationMetrics):
+            yield _diagnostics(self.metrics)
+            yield self._hardest_classes(self.metrics)
+        if self.ood:
+            rows = [(words(name), s["auroc"], percent(s["fpr_at_95_recall"])) for name, s in self.ood.scores.items()]
+            title = f"out-of-distribution detection: {self.ood.data}, n = {self.ood.n}"
+            yield Table(title, ("score", "AUROC", "FPR at 95 % recall"), tuple(rows))
+        if self.corruptions:
+            yield from self.corruptions.tables()
+
+    def path(self, run: Run) -> Path:
+        """Where the document goes in the folder of a run."""
+        return run.reports / f"{'-'.join(['evaluate', *([slug(self.given)] if self.given else []), self.split])}.json"
+
+    def save(self, run: Run) -> Path:
+        """Write the document into the reports of a run.  Returns its path."""
+        write_json(self.path(run), self.to_json())
+        return self.path(run)
+
+    def _summary(self) -> Table:
+        m = self.metrics
+        rows = [("accuracy", f"{percent(m.accuracy)} +- {100 * m.accuracy_standard_error:.2f}")]
+        if isinstance(m, ClassificationMetrics):
+            rows += [
+                ("top-5 accuracy", percent(m.top5_accuracy)),
+                ("NLL", nats(m.nll)),
+                ("ECE, 15 bins of equal width", percent(m.ece)),
+                ("ECE, 15 bins of equal mass", percent(m.ece_equal_mass)),
+            ]
+        else:
+            rows.append(("1-NN accuracy", percent(m.knn_1)))
+        title = f"{self.split} split of {self.data}, n = {m.n}"
+        return Table(title, ("metric", "value"), tuple(row for row in rows if row[1]))
+
+    def _hardest_classes(self, m: ClassificationMetrics) -> Table:
+        """The classes with the lowest accuracy, and what they are taken for."""
+        known = [(accuracy, k) for k, accuracy in enumerate(m.per_class_accuracy) if accuracy is not None]
+        rows: list[tuple[Cell, ...]] = []
+        for accuracy, k in heapq.nsmallest(WORST, known):
+            confused = m.most_confused_with(k)
+            taken_for = f"{self.class_names[confused[0]]} ({confused[1]})" if confused else ""
+            rows.append((self.class_names[k], percent(accuracy), taken_for))
+        notes = []
+        if m.confused_pairs is not None:
+            limit, count = classification.CONFUSION_CLASSES, len(m.confused_pairs)
+            notes = [f"no confusion matrix of more than {limit:,} classes: the report lists {count:,} confused pairs"]
+        return Table("hardest classes", ("class", "accuracy", "most often taken for"), tuple(rows), tuple(notes))
+
+
+def evaluate(
+    run: str | Path | Run | LoadedRun | None = None,
+    *,
+    split: str = "test",
+    data: str | None = None,
+    ood: str | None = None,
+    root: str | Path = ROOT,
+    device: str = "auto",
+    should_stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = warnings.warn,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluate a trained run: accuracy, NLL, calibration, confusion, out-of-distribution detection.
+
+    Args:
+        run: a run, by name, folder or as `runs.load` returned it; None for the latest.
+        split: "test", "val" or "train".
+        data: other images with the classes of the run: a dataset or a folder; None for the run's own.
+        ood: images of other classes, whose test split should be recognised as out-of-distribution.
+        root: folder of the runs.
+        device: "auto", "cpu" or "cuda".
+        should_stop: asked between batches.
+        warn: called with a sentence about images that cannot be read and are left out.
+        progress: called with (done, total) while images are read.
+
+    Returns:
+        An `Evaluation`, which a notebook shows as tables.
+
+    Raises:
+        RunError: if the run is missing or damaged.
+        DataError: if the images have other classes than the run, or cannot be read.
+        StopRequested: if `should_stop` returns True.
+
+    Example:
+        >>> from randhead import evaluation
+        >>> evaluation.evaluate("digits-seed0").accuracy  # doctest: +SKIP
+        0.9721
+    """
+    one_of("split", split, SPLITS)
+    loaded = runs.load(run, root=root, device=device)
+    if ood:
+        loaded.require_classes()
+    dataset = loaded.dataset(data, progress=progress)
+    loaded.check_classes(dataset)
+    if data and dataset.bad_images:
+        warn(f"{len(dataset.bad_images)} images of {dataset.name} cannot be read and are left out")
+    detection = None
+    metrics = split_metrics(loaded, dataset, split, should_stop=should_stop)
+    if ood:
+        other = loaded.dataset(ood, progress=progress)
+        outside = other.splits["test"]
+        scores = classification.out_of_distribution(
+            loaded.model, dataset.splits[split], outside, loaded.preprocess, should_stop=should_stop
+        )
+        detection = OutOfDistribution(other.name, "test", len(outside), scores)
+    return Evaluation(loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection, given=data)
+
+
+def split_metrics(
+    loaded: LoadedRun, dataset: Dataset, split: str, *, should_stop: Callable[[], bool] = lambda: False
+) -> ClassificationMetrics | NeighbourMetrics:
+    """The metrics that fit a run: k-NN accuracy if it was trained with one class per training image."""
+    if loaded.config.data.labels == "class":
+        return classification.full_metrics(
+            loaded.model, dataset.splits[split], loaded.preprocess, should_stop=should_stop
+        )
+    return classification.neighbour_metrics(
+        loaded.model,
+        dataset.splits[split],
+        dataset.splits["train"],
+        loaded.preprocess,
+        num_classes=len(dataset.class_names),
+        should_stop=should_stop,
+    )
+
+
+def _diagnostics(m: ClassificationMetrics) -> Table:
+    rows = tuple((words(name), sides["right"], sides["wrong"]) for name, sides in m.diagnostics.items())
+    return Table("means over right and wrong predictions", ("", "right", "wrong"), rows)

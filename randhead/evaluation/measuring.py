@@ -1,0 +1,95 @@
+"""How an analysis gets its arguments: it names them, and its input has them as properties.
+
+`arguments` looks the parameters of `measure` up among the properties of the input (`randhead.evaluation.inputs`).  So a
+new analysis is one file: it says what its input is and which properties of it it takes.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from randhead import registry
+from randhead.analyses import Findings
+from randhead.errors import UsageError
+from randhead.evaluation.inputs import JointInputs, NewClassInputs, RunInputs, Seen
+from randhead.evaluation.training_log import TrainingInputs
+
+SAME_ON_TRAIN = ("_floor", "_vectors")  # metrics of the head only: the training split does not change them
+INPUTS: dict[str, Any] = {"run": RunInputs, "training": TrainingInputs, "new classes": NewClassInputs}
+
+
+class Inputs(Protocol):
+    """What an analysis takes its arguments from."""
+
+    @property
+    def seen(self) -> Seen:
+        """What is looked at, ready for JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What an analysis found, and what it looked at: data, split, n and classes, or epochs, ready for JSON."""
+
+    findings: Findings
+    seen: Seen
+
+
+def measure_run(name: str, run: RunInputs) -> Measurement:
+    """One analysis of one run, whichever input it asks for."""
+    run.session.check_stop()
+    kind = INPUTS[registry.load("analyses", name).INPUT]
+    inputs = run if kind is RunInputs else kind(run.session, run.loaded, run.options)
+    return Measurement(measure(name, inputs), inputs.seen)
+
+
+def measure_together(name: str, members: list[RunInputs]) -> Measurement:
+    """One analysis of several runs at once.
+
+    A matrix with one row and one column per run is also averaged below its diagonal: over pairs that share fixed class
+    vectors, as NAME_across_shared; whose vectors were drawn alike and learned, as NAME_across_start; and over the
+    others, as NAME_across_other.
+    """
+    members[0].session.check_stop()
+    inputs = JointInputs(members)
+    found = measure(name, inputs)
+    matrices = {key: value for key, value in found.arrays.items() if value.shape == (len(members),) * 2}
+    below = torch.ones(len(members), len(members)).tril(-1).bool()
+    means = {}
+    for key, matrix in matrices.items():
+        for kind, pairs in inputs.pairs.items():
+            chosen = matrix[below & pairs]
+            means[f"{key}_across_{kind}"] = float(chosen.mean()) if len(chosen) else None
+    return Measurement(Findings({**found.figures, **means}, found.arrays, found.notes), inputs.seen)
+
+
+def measure(name: str, inputs: Inputs) -> Findings:
+    """One analysis of its input.  What it compares with the training split is measured there too, as train_NAME."""
+    analysis = registry.load("analyses", name).measure
+    given = arguments(analysis, inputs)
+    found: Findings = analysis(**given)
+    if "train" not in given or not isinstance(inputs, RunInputs) or inputs.options.split == "train":
+        return found
+    other = analysis(**arguments(analysis, inputs.on_train()))
+    on_train = {f"train_{key}": value for key, value in other.figures.items() if not key.endswith(SAME_ON_TRAIN)}
+    return Findings(found.figures | on_train, found.arrays, found.notes)
+
+
+def arguments(analysis: Callable[..., Findings], inputs: object) -> dict[str, Any]:
+    """The arguments of `measure` that an input has.  Those it lacks, or has as None, are left to their defaults.
+
+    Raises:
+        UsageError: if an argument without a default is missing.
+    """
+    given = {}
+    for name, parameter in inspect.signature(analysis).parameters.items():
+        known = hasattr(type(inputs), name) or name in vars(inputs)
+        value = getattr(inputs, name) if known else None
+        if value is not None:
+            given[name] = value
+        elif parameter.default is inspect.Parameter.empty:
+            raise UsageError(f"{analysis.__module__} asks for {name!r}, which {type(inputs).__name__} does not have")
+    return given

@@ -1,0 +1,74 @@
+"""Which pictures and pages belong to which result."""
+
+from pathlib import Path
+
+from randhead.evaluation import Analysis, Evaluation
+from randhead.evaluation.analysis import ALL
+from randhead.evaluation.classification import ClassificationMetrics
+from randhead.evaluation.measuring import Measurement
+from randhead.files import atomic_write
+from randhead.report import canvas, confusion, page, robustness, sections
+from randhead.robustness import CorruptionReport
+from randhead.runs import Run
+from randhead.tables import Result
+
+__all__ = ["draw"]
+
+
+def draw(result: Result, run: Run) -> list[Path]:
+    """Draw a result into the reports of a run.
+
+    An evaluation has a picture of its confusion matrix; an analysis has pictures, and all analyses together have one
+    page, report.html.
+
+    Args:
+        result: an `Evaluation` or an `Analysis`.
+        run: the folder of the run; of several runs that were analyzed, the first.
+
+    Returns:
+        The files, which lie beside the document that `result.save(run)` writes.
+    """
+    match result:
+        case Evaluation():
+            return _draw_evaluation(result, run)
+        case Analysis():
+            return _draw_analysis(result, run)
+        case CorruptionReport():
+            return _draw_corruptions(result, run.reports / "corrupt-test")
+    raise TypeError(f"there are no pictures of {type(result).__name__}")
+
+
+def _draw_evaluation(evaluation: Evaluation, run: Run) -> list[Path]:
+    metrics, path, files = evaluation.metrics, evaluation.path(run), []
+    if isinstance(metrics, ClassificationMetrics) and metrics.confusion is not None:
+        files.append(confusion.draw(path.with_suffix(".png"), metrics.confusion, evaluation.class_names))
+    if isinstance(evaluation.corruptions, CorruptionReport):
+        files += _draw_corruptions(evaluation.corruptions, path.with_name(f"{path.stem}-corruptions"))
+    return files
+
+
+def _draw_corruptions(report: CorruptionReport, base: Path) -> list[Path]:
+    """The cells as a CSV file, and the pictures."""
+    return [report.write_csv(base.with_name(f"{base.name}.csv")), *robustness.draw(report, base)]
+
+
+def _draw_analysis(analysis: Analysis, run: Run) -> list[Path]:
+    stem = analysis.path(run).with_suffix("")
+    if analysis.name == ALL:
+        rest = stem.name.removeprefix(f"analyze-{ALL}")
+        path = stem.with_name("report.html" if rest == "-test" else f"report{rest}.html")
+        atomic_write(path, page.render(analysis))
+        return [path]
+    files = []
+    for i, (member, found) in enumerate(zip(analysis.members, analysis.each, strict=True)):
+        ending = f"-{i + 1}" if len(analysis.members) > 1 else ""
+        files += _draw_pictures(stem, found, member.loaded.class_names, ending)
+    return files + _draw_pictures(stem, analysis.together, tuple(member.name for member in analysis.members), "")
+
+
+def _draw_pictures(stem: Path, found: dict[str, Measurement], names: tuple[str, ...], ending: str) -> list[Path]:
+    return [
+        canvas.png(picture.figure, stem.with_name(f"{stem.name}-{picture.name}{ending}.png"))
+        for name, measured in found.items()
+        for picture in sections.pictures(name, measured.findings, names)
+    ]
