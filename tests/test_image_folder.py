@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageOps
 
 from randhead import datasets
+from randhead.cli.hints import as_options
 from randhead.datasets import _decode
 from randhead.datasets import image_folder as image_folder_module
 from randhead.errors import DataError
@@ -370,9 +371,9 @@ def dangling(path):
 
 
 BAD = {
-    "empty.jpg": (lambda path: path.touch(), "no image of a known format"),
-    "text.jpg": (text, "no image of a known format"),
-    "script.jpg": (eps, "no image of a known format"),
+    "empty.jpg": (lambda path: path.touch(), "not an image of a known format"),
+    "text.jpg": (text, "not an image of a known format"),
+    "script.jpg": (eps, "not an image of a known format"),
     "truncated.jpg": (truncated("jpg"), "truncated"),
     "truncated.png": (truncated("png"), ""),
     "truncated.bmp": (truncated("bmp"), "truncated"),
@@ -397,8 +398,8 @@ def test_a_bad_image_is_named_and_refused(name, image_folder):
     write(image_folder / "train" / "cat" / name)
     with pytest.raises(DataError, match=rf"1 of 43 images.*train/cat/{name} \(.*{reason}.*\)") as error:
         datasets.load(image_folder, memory_budget=0)
-    assert "--skip-bad-images" in error.value.hint
-    assert f"randhead doctor --data {image_folder}" in error.value.hint
+    assert "skip_bad_images=True" in error.value.hint
+    assert f"randhead doctor --data {image_folder}" in as_options(error.value.hint)
     assert [path.name for path, _ in scan(image_folder)] == [name]
 
 
@@ -416,7 +417,7 @@ def test_skipped_images_are_listed_and_have_no_influence(name, budget, image_fol
 
 
 def scan(folder):
-    return image_folder_module.scan(folder, workers=2)
+    return image_folder_module.scan(folder, workers=2).bad_images
 
 
 def test_many_bad_images_are_counted_and_the_first_are_named(image_folder):
@@ -488,7 +489,7 @@ FOLDERS = {
     "missing": (lambda path, make: None, "no such folder"),
     "a file": (lambda path, make: path.touch(), "a file, not a folder"),
     "empty": (lambda path, make: path.mkdir(), "no class folders"),
-    "loose images": (lambda path, make: loose_images(path), "no class folders .*lie loose"),
+    "loose images": (lambda path, make: loose_images(path), "no class folders .*directly in it"),
     "one class": (lambda path, make: make(path, CATS), "only one class, 'cat'"),
     "empty class": (lambda path, make: make(path, {**TWO, "emu": 0}), "emu: a class without images"),
     "no images": (lambda path, make: make(path, {"cat": 0, "dog": 0}), "a class without images"),
@@ -499,7 +500,7 @@ FOLDERS = {
     "no train": (lambda path, make: splits(path, make=make, test=TWO, val=TWO), "test and val but no train"),
     "class missing in test": (lambda path, make: splits(path, make=make, train=TWO, test=CATS), "test lacks .*dog"),
     "class only in test": (
-        lambda path, make: splits(path, make=make, train=TWO, test={**TWO, "emu": 3}), "test has besides .*emu"),
+        lambda path, make: splits(path, make=make, train=TWO, test={**TWO, "emu": 3}), "test also has .*emu"),
     "class missing in val": (
         lambda path, make: splits(path, make=make, train=TWO, test=TWO, val=CATS), "val lacks .*dog"),
     "empty train": (lambda path, make: (splits(path, make=make, test=TWO), nothing(path / "train")), "train: no class"),

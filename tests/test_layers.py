@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "files", "rng", "registry", "user_files", "device", "tables"},
     {"config", "preprocess"},
     {"vectors", "losses", "augment", "corruptions", "analyses"},
-    {"datasets", "backbones", "head", "model"},
+    {"datasets", "backbones", "head", "model", "checkup"},
     {"runs"},
     {"evaluation"},
     {"train", "robustness"},

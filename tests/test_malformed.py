@@ -110,7 +110,7 @@ for option, value, words in (
     ("--vectors", "file:", "only the file geometry takes a path"),
     ("--data", "digit", "unknown dataset 'digit'"),
     ("--data", "x" * 300, "unknown dataset"),
-    ("--data", "image_folder", "image_folder is not a set by itself"),
+    ("--data", "image_folder", "image_folder is not a dataset by itself"),
     ("--hold-out-classes", "unicorn", "unknown class to hold out"),
 ):
     case(f"{option} {value[:20]}", USAGE, words, *TRAIN, option, value)
@@ -236,12 +236,12 @@ image("an image for a folder", DATA, "0.png: a file, not a folder", nothing, "--
 image("an empty folder", DATA, "no class folders", only())
 image("one class", DATA, "only one class, 'cat'", only("cat"))
 image("a class without images", DATA, "cat: a class without images", emptied)
-image("no class folders", DATA, "lie loose in it", loose)
+image("no class folders", DATA, "images are directly in it", loose)
 image("train without test", DATA, "neither val nor test", parts("train"))
 image("test without train", DATA, "but no train", parts("test", "val"))
 image("val twice", DATA, "are the same split", parts("train", "val", "valid"))
 image("a class that test lacks", DATA, "test lacks the class folders eel", parts("train", "test-eel"))
-image("a class that train lacks", DATA, "test has besides", parts("train-eel", "test"))
+image("a class that train lacks", DATA, "test also has", parts("train-eel", "test"))
 image("a link to itself", DATA, "a link back", looped)
 image("0 bytes", DATA, "z.png", write("images/cat/z.png", b""))
 image("text named .jpg", DATA, "z.jpg", write("images/cat/z.jpg", b"I am not an image"))

@@ -1,30 +1,36 @@
-"""Data sets: one file, one set, one verb: `load(options) -> Dataset`.
+"""Datasets: each is a file with one function, `load(options) -> Dataset`.
 
-Every set comes as square RGB images of 8 bits, in three splits: train, val and test.  The test split is the published
-one; where a set has none, it is cut from the images by `split_seed`, stratified by class, as validation always is.
+Every dataset comes as square RGB images of 8 bits, in three splits: train, val and test.  The test split is the
+published one; if a dataset has none, it is cut from the images by `split_seed`, stratified by class, as the validation
+split always is.
+
+A dataset of your own is a Python file too, which may end with `return from_arrays(...)`:
+
+    randhead.register_dataset("mine.py")  # or, on the command line: randhead train --data ./mine.py
 """
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from randhead import registry
-from randhead.config import Config, check_value, data_source
+from randhead.config import Config, data_source
 from randhead.datasets import _decode
+from randhead.datasets._build import from_arrays
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fingerprint import fingerprint
 from randhead.datasets._folders import image_files
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
+from randhead.datasets._options import Options, Progress
 from randhead.datasets._ranks import ranks_in_class
 
 __all__ = [
     "Dataset",
+    "DatasetModule",
     "FileImages",
     "Images",
     "Options",
@@ -34,6 +40,7 @@ __all__ = [
     "channel_statistics",
     "divide_classes",
     "fingerprint",
+    "from_arrays",
     "from_config",
     "image_files",
     "load",
@@ -41,57 +48,38 @@ __all__ = [
     "read_image",
 ]
 
-GIBIBYTE = 1 << 30
-CHECKED = {  # settings of the configuration with the bounds of these options
-    "data.image_size": "image_size",
-    "data.validation": "validation",
-    "data.split_seed": "split_seed",
-    "machine.memory_budget_mb": "memory_budget",
-    "machine.workers": "workers",
-}
+
+class DatasetModule(Protocol):
+    """What a member of this family defines."""
+
+    def load(self, options: Options) -> Dataset:
+        """The dataset.  Raises DataError if its files are missing or cannot be used."""
+        ...
 
 
-def _download_folder() -> Path:
-    return Path.home() / ".cache" / "randhead"
+def load(name_or_folder: str | Path, **options: Any) -> Dataset:
+    """Load a dataset by its name, or the images of a folder.
 
+    Args:
+        name_or_folder: "digits", "cifar10", ..., or a folder of images.  A name has precedence over a folder of the
+            same name: write ./NAME for the folder.
+        options: the fields of `Options`.
 
-def _default_workers() -> int:
-    return min(8, os.cpu_count() or 1)
+    Raises:
+        UsageError: if the name is unknown, or a value out of bounds.
+        DataError: if images are missing or cannot be used.
 
-
-@dataclass(frozen=True)
-class Options:
-    """How to load a set.  Raises UsageError for values out of bounds.
-
-    `validation` is a share of the training images, or of all images where the test split is cut from them too.
+    Example:
+        >>> digits = load("digits", validation=0.2)
+        >>> {name: len(split) for name, split in digits.splits.items()}
+        {'train': 1079, 'val': 359, 'test': 359}
     """
-
-    root: Path = field(default_factory=_download_folder)  # where downloads live, laid out as torchvision does
-    image_size: int | None = None  # pixels; None keeps the set's own size
-    validation: float = 0.1
-    split_seed: int = 0
-    memory_budget: int = 2 * GIBIBYTE  # bytes; image folders that are larger when decoded are streamed from disk
-    workers: int = field(default_factory=_default_workers)  # threads that decode
-    skip_bad_images: bool = False
-    progress: Callable[[int, int], None] | None = None  # called with (done, total): bytes, then images
-    device: str | torch.device = "cpu"
-
-    def __post_init__(self) -> None:
-        for key, name in CHECKED.items():
-            check_value(key, getattr(self, name), name)
-
-
-def load(name_or_folder: str | Path, **options) -> Dataset:
-    """The set of that name, or the images of a folder; keyword arguments are the fields of `Options`.
-
-    A name of the family wins over a folder of the same name: write ./NAME for the folder.  Raises UsageError for an
-    unknown name or option value, DataError for images that are missing or cannot be used.
-    """
-    options = Options(**options)
     found = data_source.find(name_or_folder)
     if isinstance(found, Path):
-        return registry.load("datasets", "image_folder").load(options, found)
-    return registry.load("datasets", found).load(options)
+        from randhead.datasets import image_folder
+
+        return image_folder.load(Options(**options), found)
+    return cast(DatasetModule, registry.load("datasets", found)).load(Options(**options))
 
 
 def from_config(
@@ -101,7 +89,7 @@ def from_config(
     device: str | torch.device = "cpu",
     image_size: int | None = None,
     held_out: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """The images of a configuration, or other images that are split and read in the same way.
 
@@ -138,6 +126,17 @@ def from_config(
 
 
 def read_image(path: Path, size: int) -> Tensor:
-    """One image file as training sees it: (3, size, size) uint8.  Raises DataError where it cannot be read."""
+    """Read an image file as training sees it.
+
+    Args:
+        path: the file.
+        size: side of the result in pixels.
+
+    Returns:
+        (3, size, size) uint8.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     _decode.ignore_pillow_warnings()
     return torch.from_numpy(np.array(_decode.decode(Path(path), size), order="C"))

@@ -1,4 +1,4 @@
-"""From images and labels to a Dataset: splits that a set lacks are cut from its training images, by class and seed."""
+"""From images and labels to a Dataset: splits that it lacks are cut from its training images, by class and seed."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from randhead.datasets import Dataset, Options, Split
+from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images, TensorImages
+from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
 from randhead.errors import DataError
 
@@ -17,16 +18,18 @@ RESIZE_CHUNK = 4096  # images
 def held_out(labels: Tensor, ids: Tensor, share: float, *, seed: int, purpose: str) -> Tensor:
     """Which images to hold out: labels (N,), ids (N,) int64 -> (N,) bool.
 
-    Each class gives the same share, rounded, but at least one image, and keeps at least one.  Which of them depends on
-    the seed and the ids alone.
+    Each class gives the same share, rounded, but at least one image, and keeps at least one.  Which of them depends
+    only on the seed and the ids.
     """
     counts = torch.bincount(labels)
     quota = (counts * share).round().clamp_min(1).minimum(counts - 1)
     return ranks_in_class(labels, ids, seed=seed, purpose=purpose) < quota[labels]
 
 
-def complete(rows: dict[str, Tensor], labels: Tensor, ids: Tensor, options: Options, test_share: float) -> dict:
-    """The rows of all three splits: what is missing is cut from train.  Labels and ids are those of all rows."""
+def complete(
+    rows: dict[str, Tensor], labels: Tensor, ids: Tensor, options: Options, test_share: float
+) -> dict[str, Tensor]:
+    """The rows of all three splits: what is missing is cut from train.  `labels` and `ids` are those of all rows."""
     rows = dict(rows)
     shares = {"test": test_share, "val": options.validation}
     if "test" not in rows:
@@ -52,7 +55,9 @@ def build(
     """The Dataset of `images(rows)` and `labels[rows]`.  Raises DataError for a split without images."""
     for split, members in rows.items():
         if not len(members):
-            raise DataError(f"{name}: no images are left for the {split} split", hint="add images: two or more a class")
+            raise DataError(
+                f"{name}: no images are left for the {split} split", hint="add images: two or more per class"
+            )
     splits = {split: Split(images(members), labels[members].to(options.device)) for split, members in rows.items()}
     size = splits["train"].images.shape[1]
     return Dataset(name, class_names, splits, size, bad_images)
@@ -68,9 +73,23 @@ def from_arrays(
     *,
     test_share: float = 0.0,
 ) -> Dataset:
-    """A set that comes as arrays: pixels (N, 3, H, H) uint8, labels (N,) int64.  It is always resident."""
-    if options.image_size not in (None, pixels.shape[-1]):
-        pixels = torch.cat([_resized(part, options.image_size) for part in pixels.split(RESIZE_CHUNK)])
+    """A Dataset from arrays.  It is always resident in memory, on `options.device`.
+
+    Args:
+        name: what it is called in reports.
+        class_names: names of the K classes.
+        pixels: (N, 3, H, H) uint8.
+        labels: (N,) int64, each from 0 to K - 1.
+        rows: the indices of the images per split; "train" is needed, splits that are missing are cut from it.
+        options: image size, share of the validation split and seed.
+        test_share: share of the images that becomes the test split if `rows` has none.
+
+    Raises:
+        DataError: if a split has no images.
+    """
+    size = options.image_size
+    if size is not None and size != pixels.shape[-1]:
+        pixels = torch.cat([_resized(part, size) for part in pixels.split(RESIZE_CHUNK)])
     pixels = pixels.contiguous().to(options.device)
     rows = complete(rows, labels, torch.arange(len(labels)), options, test_share)
     return build(

@@ -1,4 +1,4 @@
-"""A loaded data set: its images and labels in three splits."""
+"""A loaded dataset: its images and labels in three splits."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,12 @@ from randhead.datasets._images import Images
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their labels, (N,) int64 on the device of the images."""
+    """Images with their labels.
+
+    Attributes:
+        images: N images.
+        labels: (N,) int64, on the device of the images.
+    """
 
     images: Images
     labels: Tensor
@@ -20,11 +25,20 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A loaded data set.  `splits` has the keys train, val and test; `bad_images` lists what was left out, and why."""
+    """A loaded dataset.
+
+    Attributes:
+        name: what it is called in reports.
+        class_names: names of the classes; a label is an index into them.
+        splits: the splits "train", "val" and "test".
+        image_size: side of the images in pixels.
+        bad_images: image files that could not be used and were left out, each with the reason.
+        mirrors: whether a mirrored image keeps its class; digits do not.
+    """
 
     name: str
     class_names: tuple[str, ...]
     splits: dict[str, Split]
     image_size: int
     bad_images: tuple[str, ...] = ()
-    mirrors: bool = True  # whether a mirrored image keeps its class; digits do not
+    mirrors: bool = True

@@ -1,4 +1,4 @@
-"""From an image file to 8-bit RGB: greyscale, palette, alpha, CMYK, 16-bit and EXIF-rotated files all become alike.
+"""From an image file to 8-bit RGB, also if it is greyscale, palette, alpha, CMYK, 16-bit or EXIF-rotated.
 
 Transparency is laid on white, 16-bit greyscale keeps its high byte, EXIF orientation is applied, an animation gives its
 first frame.  The central square is then resized (bilinear with antialiasing), which is what resizing the shorter side
@@ -20,21 +20,20 @@ EXTENSIONS = frozenset(f".{ending}" for ending in ENDINGS)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "AVIF")
 MAX_PIXELS = 89_478_485  # Pillow's own bound for what may be a decompression bomb: 256 MiB of RGB
 ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-# JPEG decodes at 1/2, 1/4 or 1/8 of its size where that leaves at least this many times the wanted size: 1.8 times as
+# JPEG decodes at 1/2, 1/4 or 1/8 of its size if that leaves at least this many times the wanted size: 1.8 times as
 # fast from 3 megapixels to 64 pixels, and no pixel moves by more than 2 grey levels (at a margin of 1 or 2, by 7).
 DRAFT_MARGIN = 4
 JPEG_START = b"\xff\xd8"
 JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive: size and components follow
 JPEG_HEADER = 4096  # bytes in which most files say their size; asking Pillow takes three times as long
 APP1 = b"\xff\xe1"  # EXIF or XMP, which may say that the image is to be turned
-HINT = "list all bad images with: randhead doctor --data FOLDER; leave them out with: --skip-bad-images"
 
 
 class BadImage(DataError):
     """An image file that cannot be used; `reason` says why, without the path."""
 
     def __init__(self, path: Path, reason: str):
-        super().__init__(f"{path}: not a usable image ({reason})", hint=HINT)
+        super().__init__(f"{path}: not a usable image ({reason})", hint=hint("FOLDER"))
         self.path = path
         self.reason = reason
 
@@ -45,6 +44,11 @@ def ignore_pillow_warnings() -> None:
     The filter is for the process and may be set again.  `warnings.catch_warnings` would not do: it is not thread-safe.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def hint(folder: Path | str) -> str:
+    """What to do about bad images in a folder."""
+    return f'list all of them with `randhead doctor` `data="{folder}"`; leave them out with `skip_bad_images=True`'
 
 
 def decode(path: Path, size: int) -> np.ndarray:
@@ -65,7 +69,7 @@ def decode(path: Path, size: int) -> np.ndarray:
 
 
 def dimensions(path: Path) -> tuple[int, int] | None:
-    """Width and height from the header alone, before EXIF rotation; None where the file is no image."""
+    """Width and height from the header alone, before EXIF rotation; None if the file is not an image."""
     try:
         _check_file(path)
         with path.open("rb") as file:
@@ -86,7 +90,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():  # a pipe would wait for ever
+    if not path.is_file():  # reading a pipe would wait for ever
         raise ValueError("not a file" if path.exists() else "no such file")
 
 
@@ -111,19 +115,19 @@ def _plain_jpeg(path: Path, size: int) -> Image.Image | None:
         return None
     try:
         return Image.frombytes("RGB", (size, size), content, "jpeg", "RGB", "")
-    except Exception:  # damaged, for which the usual way has words
+    except Exception:  # damaged: the usual way says how
         return None
 
 
 def _jpeg_shape(content: bytes) -> tuple[int, int, int] | None:
-    """Height, width and components of a JPEG of 8 bits, from the frame header; None where there is none."""
-    place = len(JPEG_START)
-    while content.startswith(JPEG_START) and content[place : place + 1] == b"\xff" and place + 10 <= len(content):
-        marker, segment = content[place + 1], content[place + 2 : place + 10]
+    """Height, width and components of a JPEG of 8 bits, from the frame header; None if there is none."""
+    at = len(JPEG_START)
+    while content.startswith(JPEG_START) and content[at : at + 1] == b"\xff" and at + 10 <= len(content):
+        marker, segment = content[at + 1], content[at + 2 : at + 10]
         if marker in JPEG_FRAMES:
             height, width = (int.from_bytes(segment[i : i + 2]) for i in (3, 5))
             return (height, width, segment[7]) if segment[2] == 8 else None
-        place += 2 + int.from_bytes(segment[:2])
+        at += 2 + int.from_bytes(segment[:2])
     return None
 
 
@@ -163,7 +167,7 @@ def _central_square(image: Image.Image, size: int) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "its content is no image of a known format"
+        return "its content is not an image of a known format"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {2 * MAX_PIXELS:,} pixels"
     if isinstance(error, OSError) and error.strerror:

@@ -1,22 +1,22 @@
-"""Fetch a file of a published set: from its address or a mirror, checked against its MD5 sum, never half written."""
+"""Fetch files of a published dataset: from an address or a mirror, checked by their MD5 sum, never half written."""
 
+import functools
 import hashlib
 import http.client
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from randhead.datasets._options import Progress
 from randhead.errors import DataFileError
 from randhead.files import atomic_write
 
 TIMEOUT_S = 30
 CHUNK = 1 << 20  # bytes
-
-Progress = Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Source:
 
 
 class Unreachable(Exception):
-    """An address that gave no file, or another one; the message says why."""
+    """An address that gave no file, or the wrong one; the message says why."""
 
 
-def fetch(sources: Sequence[Source], root: Path, progress: Progress = None) -> None:
-    """Download the files that do not lie under `root` intact already.
+def fetch(sources: Sequence[Source], root: Path, progress: Progress | None = None) -> None:
+    """Download the files that are not already there, intact.
 
-    Raises DataError: with every missing file's address and place where an address cannot be reached, and with the
-    system's own words where a file cannot be written.
+    Raises DataError: with the address and the path of every missing file if an address cannot be reached, and with the
+    system's own words if a file cannot be written.
     """
     missing = list(sources)
     try:
@@ -51,11 +51,11 @@ def fetch(sources: Sequence[Source], root: Path, progress: Progress = None) -> N
         raise DataFileError(str(error), hint=f"fetch by hand: {by_hand}") from error
 
 
-def _fetch_one(source: Source, target: Path, progress: Progress) -> None:
+def _fetch_one(source: Source, target: Path, progress: Progress | None) -> None:
     reasons = [f"{target} is incomplete or another file"] if target.is_file() else []
     for url in source.urls:
         try:
-            return atomic_write(target, lambda fragment, url=url: _save(url, source.md5, fragment, progress))
+            return atomic_write(target, functools.partial(_save, url, source.md5, progress))
         except Unreachable as error:
             reasons.append(f"{url}: {error}")
     raise Unreachable(f"{target.name} cannot be downloaded ({'; '.join(reasons)})")
@@ -78,8 +78,8 @@ def cannot_write(target: Path, error: OSError) -> DataFileError:
     return DataFileError(f"{target}: {error.strerror or error}", hint=hint)
 
 
-def _save(url: str, md5: str, target: Path, progress: Progress) -> None:
-    """Write the content of an address.  Raises Unreachable also where the content is another one."""
+def _save(url: str, md5: str, progress: Progress | None, target: Path) -> None:
+    """Write the content of an address.  Raises Unreachable also if it is not the expected content."""
     found, done = hashlib.md5(usedforsecurity=False), 0
     with target.open("wb") as file:
         for chunk, total in _chunks(url):
@@ -95,7 +95,7 @@ def _save(url: str, md5: str, target: Path, progress: Progress) -> None:
 def _chunks(url: str) -> Iterator[tuple[bytes, int]]:
     """The content of an address in pieces, each with the total size in bytes (0: unknown).
 
-    Only what the network raises becomes Unreachable: a full disk is met by the caller, outside this function.
+    Only what the network raises becomes Unreachable: a full disk is an error of the caller, outside this function.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "randhead"})  # noqa: S310 - addresses are ours
     try:

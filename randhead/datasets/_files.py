@@ -1,4 +1,4 @@
-"""From a list of image files to a Dataset: resident where it fits the memory budget, streamed where it does not."""
+"""From a list of image files to a Dataset: resident if it fits into the memory budget, streamed if not."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,23 +9,24 @@ import numpy as np
 import torch
 
 from randhead import rng
-from randhead.datasets import Dataset, Options, _parallel
+from randhead.datasets import _parallel
 from randhead.datasets._build import build, complete
-from randhead.datasets._decode import HINT, BadImage, decode, dimensions, ignore_pillow_warnings
-from randhead.datasets._images import FileImages, TensorImages
+from randhead.datasets._dataset import Dataset
+from randhead.datasets._decode import BadImage, decode, dimensions, hint, ignore_pillow_warnings
+from randhead.datasets._images import FileImages, Images, TensorImages
+from randhead.datasets._options import Options, Progress
 from randhead.errors import DataError
 
 LARGEST_NATIVE = 128  # pixels: images that all have one square size up to this are kept at it
 FALLBACK_SIZE = 64  # pixels
 NAMED = 5  # bad images that an error names
 
-Progress = Callable[[int, int], None] | None
 Bad = tuple[Path, str]  # a file and the reason why it cannot be used
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Image files, which class and split each belongs to (N each), and the folder they are under."""
+    """N image files, the class and the split of each, and the folder they are under."""
 
     name: str
     root: Path
@@ -55,24 +56,26 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
 
 
 def common_size(paths: list[Path], *, workers: int) -> int | None:
-    """The size that every image has, where it is square and at most LARGEST_NATIVE; else None.  Reads headers only."""
+    """The size of all images if they are square and at most LARGEST_NATIVE, else None.  Reads headers only."""
     size = None
     for start in range(0, len(paths), 1024):  # a folder of photographs ends the search at the first piece
         found = _parallel.run(dimensions, paths[start : start + 1024], workers=workers)
-        for width, height in filter(None, found):  # files that are no images are named when they are decoded
+        for width, height in filter(None, found):  # files that are not images are named when they are decoded
             if width != height or width > LARGEST_NATIVE or size not in (None, width):
                 return None
             size = width
     return size
 
 
-def find_bad(paths: list[Path], *, workers: int, progress: Progress) -> list[Bad]:
+def find_bad(paths: list[Path], *, workers: int, progress: Progress | None) -> list[Bad]:
     """The files that cannot be used, with the reason.  Each is decoded in full."""
     ignore_pillow_warnings()
     return _read(paths, FALLBACK_SIZE, None, workers=workers, progress=progress)
 
 
-def _read(paths: list[Path], size: int, pixels: np.ndarray | None, *, workers: int, progress: Progress) -> list[Bad]:
+def _read(
+    paths: list[Path], size: int, pixels: np.ndarray | None, *, workers: int, progress: Progress | None
+) -> list[Bad]:
     """Decode every file, into `pixels` (N, 3, size, size) if given; what could not be decoded."""
 
     def read(row: int) -> Bad | None:
@@ -91,7 +94,7 @@ def _refusal(listing: Listing, bad: list[Bad]) -> DataError:
     named = "; ".join(f"{path.relative_to(listing.root)} ({reason})" for path, reason in bad[:NAMED])
     more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     counted = f"{len(bad)} of {len(listing.paths)} images cannot be used"
-    return DataError(f"{listing.root}: {counted}: {named}{more}", hint=HINT.replace("FOLDER", str(listing.root)))
+    return DataError(f"{listing.root}: {counted}: {named}{more}", hint=hint(listing.root))
 
 
 def _size(listing: Listing, options: Options) -> int:
@@ -106,34 +109,39 @@ def _good_rows(listing: Listing, bad: list[Bad]) -> list[int]:
     for split in sorted(set(listing.splits)):
         for label, name in enumerate(listing.class_names):
             if not counts[split, label]:
-                raise DataError(f"{listing.root}: every image of class {name!r} in {split} is bad", hint=HINT)
+                message = f"{listing.root}: every image of class {name!r} in {split} is bad"
+                raise DataError(message, hint=hint(listing.root))
     return good
 
 
 def _only(listing: Listing, rows: list[int]) -> Listing:
-    columns = {name: [getattr(listing, name)[row] for row in rows] for name in ("paths", "labels", "splits")}
-    return replace(listing, **columns)
+    return replace(
+        listing,
+        paths=[listing.paths[row] for row in rows],
+        labels=[listing.labels[row] for row in rows],
+        splits=[listing.splits[row] for row in rows],
+    )
 
 
 def _rows(listing: Listing, good: list[int]) -> dict[str, torch.Tensor]:
-    members = {split: [] for split in listing.splits}
+    members: dict[str, list[int]] = {split: [] for split in listing.splits}
     for row in good:
         members[listing.splits[row]].append(row)
     return {split: torch.tensor(rows) for split, rows in members.items()}
 
 
 def _ids(listing: Listing) -> list[int]:
-    """An image is known by its place in the folder, so adding others moves few from one split to another."""
+    """An image's id is made of its path in the folder, so adding others moves few from one split to another."""
     names = [path.relative_to(listing.root).as_posix() for path in listing.paths]
     return [rng.name_id(name.encode("utf-8", "backslashreplace").decode()) for name in names]
 
 
-def _resident(pixels: np.ndarray, options: Options) -> Callable:
+def _resident(pixels: np.ndarray, options: Options) -> Callable[[torch.Tensor], Images]:
     tensor = torch.from_numpy(pixels).to(options.device)
     return lambda rows: TensorImages(tensor, rows.to(tensor.device))
 
 
-def _streamed(paths: list[Path], size: int, options: Options) -> Callable:
+def _streamed(paths: list[Path], size: int, options: Options) -> Callable[[torch.Tensor], Images]:
     return lambda rows: FileImages(
         [paths[row] for row in rows.tolist()], size, workers=options.workers, device=options.device
     )

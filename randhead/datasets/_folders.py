@@ -8,7 +8,7 @@ from randhead.errors import DataFileError
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files under a folder, sorted.  Hidden ones and links to folders are left out, links to files are not.
+    """The image files under a folder, sorted.  Hidden files and links to folders are left out, links to files are not.
 
     Raises DataError for a folder that cannot be read.
     """
@@ -22,8 +22,8 @@ def image_files(folder: Path) -> list[Path]:
     return found
 
 
-def entries(folder: Path) -> list[os.DirEntry]:
-    """What a folder holds, sorted by name, without hidden entries.  Raises DataError where it cannot be read."""
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, sorted by name, without hidden entries.  Raises DataError if it cannot be read."""
     try:
         with os.scandir(folder) as found:
             return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)

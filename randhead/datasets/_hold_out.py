@@ -1,4 +1,4 @@
-"""Classes that training leaves out, so that what it learned can be tried on concepts it never met."""
+"""Classes that training leaves out, so that what it learned can be tried on concepts it has never seen."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,11 +11,16 @@ from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images
 from randhead.errors import UsageError, unknown
 
-FEWEST = 2  # classes on either side: one class cannot be told from anything
+FEWEST = 2  # classes on either side: one class cannot be distinguished from anything
 
 
 class Subset:
-    """Some of the images of another set: rows (N,) int64, on the CPU."""
+    """Some of the images of another dataset.
+
+    Args:
+        images: all of them.
+        rows: (N,) int64 on the CPU, which of them.
+    """
 
     def __init__(self, images: Images, rows: Tensor):
         self.images, self.rows = images, rows
@@ -32,8 +37,8 @@ class Subset:
 def chosen(setting: str, class_names: tuple[str, ...], *, seed: int) -> list[int]:
     """The classes that a setting leaves out: a number of them, drawn by `seed`, or names with commas between them.
 
-    "3" is a number; the class of that name is "3,".  Raises UsageError for names that are not there, and where fewer
-    than two classes would be on either side.
+    "3" is a number; the class of that name is "3,".  Raises UsageError for unknown names, and if fewer than two classes
+    would be on either side.
     """
     text = setting.strip()
     if text.isdecimal():
@@ -50,7 +55,7 @@ def chosen(setting: str, class_names: tuple[str, ...], *, seed: int) -> list[int
 
 
 def part(dataset: Dataset, classes: list[int]) -> Dataset:
-    """The images of some classes only, which are numbered anew in their order."""
+    """The images of some classes only, with new labels in their order."""
     names = tuple(dataset.class_names[k] for k in classes)
     number = torch.full((len(dataset.class_names),), -1)
     number[classes] = torch.arange(len(classes))
@@ -59,7 +64,19 @@ def part(dataset: Dataset, classes: list[int]) -> Dataset:
 
 
 def divide_classes(dataset: Dataset, setting: str, *, seed: int) -> tuple[Dataset, Dataset]:
-    """The data set without the classes of a setting, and these classes alone."""
+    """Divide a dataset by its classes.
+
+    Args:
+        dataset: the images of all classes.
+        setting: the classes to hold out: a number of them, which are drawn, or names with commas between them.
+        seed: seed of the draw.
+
+    Returns:
+        The dataset without these classes, and the dataset of only these classes.
+
+    Raises:
+        UsageError: for an unknown name, or if one side has fewer than two classes.
+    """
     held = chosen(setting, dataset.class_names, seed=seed)
     kept = [k for k in range(len(dataset.class_names)) if k not in held]
     return part(dataset, kept), part(dataset, held)

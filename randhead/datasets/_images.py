@@ -1,6 +1,6 @@
-"""Images that give batches in any order: resident in one tensor, or decoded from files while training goes on.
+"""Images that give batches in any order: resident in one tensor, or decoded from files during training.
 
-Both give the same batches in the same order, so which one is used is a question of memory alone.
+Both give the same batches in the same order, so which one is used is only a question of memory.
 """
 
 from collections import deque
@@ -21,29 +21,32 @@ STATISTICS_BATCH = 1024
 
 
 class Images(Protocol):
-    """N square RGB images of 8 bits; `shape` is that of one: (3, H, W)."""
+    """N square RGB images of 8 bits; `shape` is that of one image: (3, H, H)."""
 
-    shape: tuple[int, int, int]
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
     def __len__(self) -> int: ...
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """Batches in exactly the order of `order` (M,) int64: uint8 (b, 3, H, W), on the training device.
+        """The images `order` (M,) int64, in exactly this order, as batches (b, 3, H, H) uint8 on the training device.
 
-        The last one may be short.
+        The last batch may be short.
         """
         ...
 
 
 class TensorImages:
-    """Images held in one tensor.
+    """Images in one tensor, of which several splits may be parts.
 
-    pixels (M, 3, H, W) uint8; rows (N,) int64, on the same device: which of them, so that splits share one tensor.
+    Args:
+        pixels: (M, 3, H, H) uint8.
+        rows: (N,) int64, on the same device: which of them.
     """
 
     def __init__(self, pixels: Tensor, rows: Tensor):
         self.pixels, self.rows = pixels, rows
-        self.shape = tuple(pixels.shape[1:])
+        self.shape: tuple[int, ...] = tuple(pixels.shape[1:])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,22 +60,29 @@ class TensorImages:
 
 
 class FileImages:
-    """Images decoded from their files by `workers` threads, a few batches ahead, then moved to `device`."""
+    """Images that are decoded from their files when they are needed, a few batches ahead.
+
+    Args:
+        paths: the files.
+        size: side of the images in pixels, to which they are resized.
+        workers: number of threads that decode.
+        device: where the batches are moved to.
+    """
 
     def __init__(self, paths: Sequence[Path], size: int, *, workers: int, device: str | torch.device):
         self.paths, self.workers, self.device = paths, workers, device
-        self.shape = (3, size, size)
+        self.shape: tuple[int, ...] = (3, size, size)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """As in `Images`.  Raises DataError for a file that was readable when the set was loaded and is no more."""
+        """As in `Images`.  Raises DataError for a file that was readable when the dataset was loaded and is not now."""
         ignore_pillow_warnings()
         ids = order.tolist()
         # Small batches hold few tasks, so more of them are needed to keep every thread busy.
         ahead = max(LOOK_AHEAD, -(-2 * self.workers * _parallel.CHUNK // batch_size))
-        waiting: deque[tuple[np.ndarray, list[Future]]] = deque()
+        waiting: deque[tuple[np.ndarray, list[Future[None]]]] = deque()
         with _parallel.pool(self.workers) as executor:
             for start in range(0, len(ids), batch_size):
                 waiting.append(self._begin(executor, ids[start : start + batch_size]))
@@ -81,34 +91,40 @@ class FileImages:
             while waiting:
                 yield self._finish(*waiting.popleft())
 
-    def _begin(self, executor: ThreadPoolExecutor, ids: list[int]) -> tuple[np.ndarray, list[Future]]:
+    def _begin(self, executor: ThreadPoolExecutor, ids: list[int]) -> tuple[np.ndarray, list[Future[None]]]:
         batch = np.empty((len(ids), *self.shape), dtype=np.uint8)
         starts = range(0, len(ids), _parallel.CHUNK)
         return batch, [executor.submit(self._fill, batch, ids, start) for start in starts]
 
     def _fill(self, batch: np.ndarray, ids: list[int], start: int) -> None:
-        for place in range(start, min(start + _parallel.CHUNK, len(ids))):
-            batch[place] = decode(self.paths[ids[place]], self.shape[1])
+        for i in range(start, min(start + _parallel.CHUNK, len(ids))):
+            batch[i] = decode(self.paths[ids[i]], self.shape[1])
 
-    def _finish(self, batch: np.ndarray, parts: list[Future]) -> Tensor:
+    def _finish(self, batch: np.ndarray, parts: list[Future[None]]) -> Tensor:
         for part in parts:
             part.result()
         return torch.from_numpy(batch).to(self.device)
 
 
 def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, of pixels scaled to [0, 1]: two tensors (3,) float32 on the CPU.
+    """Mean and standard deviation per channel, of pixels scaled to [0, 1].
 
-    One pass, with integer sums: the same figures for any batch size and device.  The deviation is at least 1/255, so
-    that a constant channel can be divided by it.
+    One pass, with integer sums: the same values for any batch size and device.
+
+    Args:
+        images: the images.
+
+    Returns:
+        Two tensors (3,) float32 on the CPU.  The standard deviation is at least 1/255, so that a constant channel can
+        be divided by it.
     """
-    total, squares = 0, 0
+    total = squares = torch.zeros(3, dtype=torch.int64)
     for batch in images.batches(torch.arange(len(images)), STATISTICS_BATCH):
         values = batch.to(torch.int32)
-        total = total + values.sum(dim=(0, 2, 3), dtype=torch.int64)
-        squares = squares + values.square().sum(dim=(0, 2, 3), dtype=torch.int64)
+        total = total.to(values.device) + values.sum(dim=(0, 2, 3), dtype=torch.int64)
+        squares = squares.to(values.device) + values.square().sum(dim=(0, 2, 3), dtype=torch.int64)
     count = len(images) * images.shape[1] * images.shape[2]
-    # Python integers: count * squares passes 2^63 for some thousand million pixels.
+    # Python's integers: count * squares exceeds 2^63 from some 10^9 pixels on.
     variances = [count * q - s * s for s, q in zip(total.tolist(), squares.tolist(), strict=True)]
     mean = torch.tensor([s / count / 255 for s in total.tolist()])
     std = torch.tensor([max(variance**0.5 / count / 255, 1 / 255) for variance in variances])

@@ -1,6 +1,6 @@
-"""Sets that torchvision can read: fetch their files, let torchvision check and unpack them, take the arrays.
+"""Datasets that torchvision can read: fetch their files, let torchvision check and unpack them, take the arrays.
 
-Some of these sets are pickles.  torchvision unpickles a file only if it has the published MD5 sum.
+Some of these datasets are pickles.  torchvision unpickles a file only if it has the published MD5 sum.
 """
 
 import warnings
@@ -28,10 +28,10 @@ def load_torchvision(
     *,
     class_names: Sequence[str] | None = None,
 ) -> Dataset:
-    """The Dataset of two torchvision sets: open_split(root, split, download=...) for the splits train and test.
+    """The Dataset of two torchvision datasets: open_split(root, split, download=...) for the splits train and test.
 
-    Without `class_names`, they are those of the archive.  Raises DataError where the files are neither there nor to be
-    had, or damaged.
+    Without `class_names`, they are those of the archive.  Raises DataError if the files are damaged, or missing and
+    cannot be downloaded.
     """
     train, test = _open_both(name, open_split, sources, options)
     pixels = torch.cat([_pixels(train.data), _pixels(test.data)])
@@ -42,22 +42,22 @@ def load_torchvision(
 
 
 def by_train_flag(dataset: Callable[..., Any]) -> Callable[..., Any]:
-    """An `open_split` for the classes of torchvision that take train=True or False in place of a name."""
+    """An `open_split` for the classes of torchvision that take train=True or False instead of a name."""
     return lambda root, split, download: dataset(root, train=split == "train", download=download)
 
 
-def _open_both(name: str, open_split: Callable, sources: Sequence[Source], options: Options) -> list:
+def _open_both(name: str, open_split: Callable[..., Any], sources: Sequence[Source], options: Options) -> list[Any]:
     root = Path(options.root)
 
-    def both(download: bool) -> list:
+    def both(download: bool) -> list[Any]:
         with warnings.catch_warnings():
-            # numpy and tarfile warn about how torchvision unpickles and unpacks; nothing a reader could act on.
+            # numpy and tarfile warn about how torchvision unpickles and unpacks; nothing a user could act on.
             warnings.simplefilter("ignore")
             return [open_split(root, split, download=download) for split in ("train", "test")]
 
     try:
         return both(download=False)
-    except DAMAGED:  # or not there, or not unpacked: torchvision does not tell these apart
+    except DAMAGED:  # or missing, or not unpacked: torchvision does not distinguish these
         fetch(sources, root, options.progress)
     try:
         return both(download=True)  # finds what was fetched, checks it again, and unpacks it

@@ -14,5 +14,5 @@ SOURCES = [Source(CIFAR10.filename, (CIFAR10.url,), CIFAR10.tgz_md5)]
 
 
 def load(options: Options) -> Dataset:
-    """CIFAR-10.  Raises DataError where it is neither there nor to be had."""
+    """CIFAR-10.  Raises DataError if it is missing and cannot be downloaded."""
     return load_torchvision("cifar10", by_train_flag(CIFAR10), SOURCES, options, class_names=CLASS_NAMES)

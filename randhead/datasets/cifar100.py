@@ -13,5 +13,5 @@ SOURCES = [Source(CIFAR100.filename, (CIFAR100.url,), CIFAR100.tgz_md5)]
 
 
 def load(options: Options) -> Dataset:
-    """CIFAR-100 with its 100 fine classes.  Raises DataError where it is neither there nor to be had."""
+    """CIFAR-100 with its 100 fine classes.  Raises DataError if it is missing and cannot be downloaded."""
     return load_torchvision("cifar100", by_train_flag(CIFAR100), SOURCES, options)

@@ -17,7 +17,7 @@ SOURCES = [
 
 
 def load(options: Options) -> Dataset:
-    """Fashion-MNIST.  Raises DataError where it is neither there nor to be had."""
+    """Fashion-MNIST.  Raises DataError if it is missing and cannot be downloaded."""
     return load_torchvision(
         "fashion_mnist", by_train_flag(FashionMNIST), SOURCES, options, class_names=FashionMNIST.classes
     )

@@ -1,21 +1,26 @@
 """Any folder of images: train/CLASS/... with val/ or test/ beside it, or CLASS/... in one folder that is split by seed.
 
-Class names are the folders' names, sorted; images lie at any depth below.  Where train/ has one neighbour, val/ or
-test/, that is the test split, and validation is cut from train; where it has both, both are used.  A single folder is
+Class names are the names of the folders, sorted; images may be at any depth below.  If train/ has one neighbour, val/
+or test/, that is the test split, and validation is cut from train; if it has both, both are used.  A single folder is
 split by seed, stratified: a tenth for test, a tenth for validation.  Images that all have one square size of at most
-128 pixels keep it; others become 64 x 64, unless image_size says more.
+128 pixels keep it; others become 64 x 64, unless `image_size` is given.
 """
 
+import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from randhead.config import data_source
 from randhead.datasets import Dataset, Options
 from randhead.datasets._decode import EXTENSIONS
 from randhead.datasets._files import Listing, find_bad, load_files
 from randhead.datasets._folders import entries, image_files
+from randhead.datasets._options import Progress
 from randhead.errors import DataError, UsageError
+from randhead.tables import Result, Table, rows
 
 TEST_SHARE = 0.1  # of a single folder
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -23,15 +28,49 @@ UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
 
 
 def load(options: Options, folder: Path | None = None) -> Dataset:
-    """The images of a folder.  Raises DataError where it has no such layout or an image cannot be used."""
+    """The images of a folder.  Raises DataError if it has no such layout, or if an image cannot be used."""
     if folder is None:
-        raise UsageError("image_folder is not a set by itself", hint="give the folder: --data PATH")
+        raise UsageError("image_folder is not a dataset by itself", hint='give the folder: `data="FOLDER"`')
     return load_files(listing(folder), options, test_share=TEST_SHARE)
 
 
-def scan(folder: Path, *, workers: int, progress: Callable[[int, int], None] | None = None) -> list[tuple[Path, str]]:
-    """The images of a folder that cannot be used, each with the reason.  Raises DataError for a wrong layout."""
-    return find_bad(listing(data_source.folder(folder)).paths, workers=workers, progress=progress)
+@dataclass(frozen=True)
+class Scan(Result):
+    """The images of a folder that cannot be used.
+
+    Attributes:
+        folder: the folder.
+        bad_images: path and reason of each.
+    """
+
+    folder: Path
+    bad_images: tuple[tuple[Path, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Folder and bad images."""
+        bad = [{"path": str(path), "reason": reason} for path, reason in self.bad_images]
+        return {"folder": str(self.folder), "bad_images": bad}
+
+    def tables(self) -> Iterator[Table]:
+        """One table, which is missing if all images can be read."""
+        if self.bad_images:
+            lines = rows((str(path), reason) for path, reason in self.bad_images)
+            yield Table("", ("unreadable image", "reason"), lines)
+
+
+def scan(folder: str | Path, *, workers: int | None = None, progress: Progress | None = None) -> Scan:
+    """Read every image of a folder, and find those that cannot be used.
+
+    Args:
+        folder: a folder of images.
+        workers: number of threads that decode; None for one per processor.
+        progress: called with (done, total).
+
+    Raises:
+        DataError: if the folder has no such layout.
+    """
+    bad = find_bad(listing(data_source.folder(folder)).paths, workers=workers or os.cpu_count() or 1, progress=progress)
+    return Scan(Path(folder), tuple(bad))
 
 
 def listing(folder: Path) -> Listing:
@@ -53,7 +92,7 @@ def listing(folder: Path) -> Listing:
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folder of each split, train first; the folder itself as train where it holds classes."""
+    """The folder of each split, train first; the folder itself as train if it holds classes."""
     found: dict[str, Path] = {}
     folders = _folders(folder)
     for path in folders:
@@ -84,10 +123,10 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
-    """Class name -> folder, sorted by name.  Raises DataError where there are none."""
+    """Class name -> folder, sorted by name.  Raises DataError if there are none."""
     folders = {path.name: path for path in _folders(folder)}
     if not folders:
-        loose = " (the images lie loose in it)" if image_files(folder) else ""
+        loose = " (the images are directly in it)" if image_files(folder) else ""
         raise DataError(f"{folder}: no class folders{loose}", hint=data_source.LAYOUT)
     for name, path in folders.items():
         if any(unicodedata.category(character) in UNPRINTABLE for character in name):
@@ -102,7 +141,7 @@ def _check_classes(folder: Path, splits: dict[str, dict[str, Path]]) -> None:
     if len(expected) < 2:
         raise DataError(f"{folder}: only one class, {min(expected)!r}", hint="classification needs two or more")
     for split, folders in splits.items():
-        for problem, names in (("lacks", expected - set(folders)), ("has besides", set(folders) - expected)):
+        for problem, names in (("lacks", expected - set(folders)), ("also has", set(folders) - expected)):
             if names:
                 listed = ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
                 raise DataError(

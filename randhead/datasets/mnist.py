@@ -17,6 +17,6 @@ SOURCES = [
 
 
 def load(options: Options) -> Dataset:
-    """MNIST.  Raises DataError where it is neither there nor to be had."""
+    """MNIST.  Raises DataError if it is missing and cannot be downloaded."""
     mnist = load_torchvision("mnist", by_train_flag(MNIST), SOURCES, options, class_names=tuple("0123456789"))
     return replace(mnist, mirrors=False)

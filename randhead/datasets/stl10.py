@@ -15,5 +15,5 @@ SOURCES = [Source(STL10.filename, (STL10.url,), STL10.tgz_md5)]
 
 
 def load(options: Options) -> Dataset:
-    """STL-10.  Raises DataError where it is neither there nor to be had."""
+    """STL-10.  Raises DataError if it is missing and cannot be downloaded."""
     return load_torchvision("stl10", STL10, SOURCES, options, class_names=CLASS_NAMES)

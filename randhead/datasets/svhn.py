@@ -16,6 +16,6 @@ SOURCES = [Source(file, (url,), md5) for url, file, md5 in (SVHN.split_list["tra
 
 
 def load(options: Options) -> Dataset:
-    """SVHN.  Raises DataError where it is neither there nor to be had."""
+    """SVHN.  Raises DataError if it is missing and cannot be downloaded."""
     svhn = load_torchvision("svhn", SVHN, SOURCES, options, class_names=tuple("0123456789"))
     return replace(svhn, mirrors=False)

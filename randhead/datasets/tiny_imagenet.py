@@ -18,7 +18,7 @@ SOURCE = Source(f"{FOLDER}.zip", (ADDRESS,), "90528d7ca1a48142e341f4ef8d21d0de")
 
 
 def load(options: Options) -> Dataset:
-    """Tiny ImageNet.  Raises DataError where it is neither there nor to be had, or damaged."""
+    """Tiny ImageNet.  Raises DataError if it is damaged, or missing and cannot be downloaded."""
     folder = Path(options.root) / FOLDER
     if not folder.is_dir():
         fetch([SOURCE], Path(options.root), options.progress)

@@ -1,0 +1,91 @@
+"""A check of this machine: versions, devices, write access, and whether it computes what it should."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from randhead import rng, vectors
+from randhead.device import device_name, resolve_device, resolve_dtype, versions
+from randhead.tables import Cell, Result, Table, rows
+
+# Computed once from the published definition of Philox4x32-10; every device has to give the same bits.
+PHILOX_OF_ZEROS = (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
+
+
+@dataclass(frozen=True)
+class Checkup(Result):
+    """What this machine has, and whether it computes what it should."""
+
+    versions: dict[str, str]
+    device: str  # the one that "auto" chooses
+    precision: str  # and its arithmetic
+    cuda_devices: list[str]
+    processors: int | None
+    writable: bool
+    philox_known_answer: bool
+    same_bits_on_every_device: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """One key per field."""
+        return asdict(self)
+
+    def tables(self) -> Iterator[Table]:
+        """One row per check."""
+        checks = self.to_json()
+        found = {**checks.pop("versions"), **{key.replace("_", " "): _in_words(value) for key, value in checks.items()}}
+        yield Table("", ("check", "result"), rows(found.items()))
+
+
+def check_machine(folder: Path) -> Checkup:
+    """Check the machine, and whether a folder can be written to."""
+    device = resolve_device("auto")
+    known = knows_philox()
+    return Checkup(
+        versions=versions(),
+        device=device_name(device),
+        precision=str(resolve_dtype("auto", device)).removeprefix("torch."),
+        cuda_devices=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        processors=os.cpu_count(),
+        writable=is_writable(folder),
+        philox_known_answer=known,
+        same_bits_on_every_device=known and draws_equal_rows(),
+    )
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in the folder, or in the nearest one above it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def knows_philox() -> bool:
+    """Whether the generator gives its known answer."""
+    zero = torch.zeros(1, dtype=torch.int64)
+    return tuple(int(word) for word in rng.philox((zero,) * 4, (0, 0))) == PHILOX_OF_ZEROS
+
+
+def draws_equal_rows() -> bool:
+    """Whether class vectors are equal however many are drawn at once, and on the GPU if there is one."""
+    ids, same = torch.arange(1000), True
+    for name in ("uniform", "gaussian", "rademacher"):
+        drawn = vectors.draw(name, ids, dim=256, seed=1)
+        same &= drawn[500:].equal(vectors.draw(name, ids[500:], dim=256, seed=1))
+        if torch.cuda.is_available():
+            same &= drawn.equal(vectors.draw(name, ids.cuda(), dim=256, seed=1).cpu())
+    return same
+
+
+def _in_words(value: Any) -> Cell:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)

@@ -1,0 +1,64 @@
+"""How a dataset is loaded."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from randhead.config import check_value
+
+GIBIBYTE = 1 << 30
+CHECKED = {  # settings of the configuration with the bounds of these options
+    "data.image_size": "image_size",
+    "data.validation": "validation",
+    "data.split_seed": "split_seed",
+    "machine.memory_budget_mb": "memory_budget",
+    "machine.workers": "workers",
+}
+
+Progress = Callable[[int, int], None]  # called with (done, total)
+
+
+def _download_folder() -> Path:
+    return Path.home() / ".cache" / "randhead"
+
+
+def _default_workers() -> int:
+    return min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to load a dataset.
+
+    Attributes:
+        root: folder of downloads, laid out as torchvision does.
+        image_size: side of the images in pixels; None keeps the size of the dataset.
+        validation: share of the training images that becomes the validation split; of all images, if the test split is
+            cut from them too.
+        split_seed: seed of the splits that are cut from the training images.
+        memory_budget: bytes; image folders that are larger when decoded are streamed from disk.
+        workers: number of threads that decode.
+        skip_bad_images: leave unreadable images out, instead of refusing the dataset.
+        progress: called with (done, total): bytes while files are downloaded, then images.
+        device: where resident images and labels are kept.
+
+    Raises:
+        UsageError: if a value is out of bounds.
+    """
+
+    root: Path = field(default_factory=_download_folder)
+    image_size: int | None = None
+    validation: float = 0.1
+    split_seed: int = 0
+    memory_budget: int = 2 * GIBIBYTE
+    workers: int = field(default_factory=_default_workers)
+    skip_bad_images: bool = False
+    progress: Progress | None = None
+    device: str | torch.device = "cpu"
+
+    def __post_init__(self) -> None:
+        for key, name in CHECKED.items():
+            check_value(key, getattr(self, name), name)
