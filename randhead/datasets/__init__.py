@@ -6,7 +6,8 @@ split always is.
 
 A dataset of your own is a Python file too, which may end with `return from_arrays(...)`:
 
-    randhead.register_dataset("mine.py")  # or, on the command line: randhead train --data ./mine.py
+    randhead.register_dataset("mine.py")
+    mine = randhead.datasets.load("mine")
 """
 
 from pathlib import Path
