@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from randhead import cli, runs
+from randhead.evaluation.prediction import predict
 
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
 
@@ -114,6 +115,12 @@ def test_list_names_the_runs_and_the_latest(world, document, call):
     assert found["runs"][0]["state"] == "finished"
     assert 0 <= found["runs"][0]["test"]["accuracy"] <= 1
     assert document("list", "--runs", "nowhere") == {"runs": [], "last": None}
+
+
+def test_the_command_and_its_function_give_the_same_document(world, document):
+    assert document("list") == runs.list_runs().to_json()
+    predicted = predict(["images/dog", "images/cat/1.png"], "good", k=2, warn=pytest.fail)
+    assert document("predict", "good", "images/dog", "images/cat/1.png", "--k", "2") == predicted.to_json()
 
 
 def test_list_passes_over_a_run_that_cannot_be_read_and_names_it(world, call):

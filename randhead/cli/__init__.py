@@ -27,7 +27,7 @@ app.command("corrupt-test")(corrupt_test.corrupt_test)
 app.command("analyze")(analyze.analyze)
 app.command("vectors")(vectors.vectors)
 app.command("predict")(predict.predict)
-app.command("list")(runs.list_runs)
+app.command("list")(runs.list_command)
 app.command("doctor")(doctor.doctor)
 
 

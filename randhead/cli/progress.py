@@ -2,8 +2,9 @@
 
 from rich.progress import TaskID
 
-from randhead.cli.output import Output, percent, progress_bar
+from randhead.cli.output import Output, progress_bar
 from randhead.config import Config
+from randhead.tables import percent
 from randhead.train import events
 
 

@@ -18,6 +18,7 @@ from randhead.runs.folder import (
     slug,
     write_config,
 )
+from randhead.runs.listing import ListedRun, RunList, list_runs
 from randhead.runs.lock import locked
 from randhead.runs.summary import SelectedEpoch, TrainingSummary
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ROOT",
+    "ListedRun",
     "LoadedRun",
     "Run",
+    "RunList",
     "SelectedEpoch",
     "TrainingSummary",
     "all_runs",
@@ -35,6 +38,7 @@ __all__ = [
     "describe",
     "find",
     "last",
+    "list_runs",
     "load",
     "locked",
     "open_run",

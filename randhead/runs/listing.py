@@ -1,0 +1,71 @@
+"""The runs of a folder with their state and accuracies.  Needs no torch."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from randhead.errors import RunError
+from randhead.runs.folder import ROOT, Run, all_runs, last
+from randhead.runs.steps import saved_steps
+from randhead.tables import Result, Table, percent
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """One run: its state in words, and its accuracies in [0, 1] if it is finished."""
+
+    name: str
+    state: str
+    test_accuracy: float | None
+    val_accuracy: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document."""
+        accuracies = {"test": {"accuracy": self.test_accuracy}, "val": {"accuracy": self.val_accuracy}}
+        return {"run": self.name, "state": self.state, **accuracies}
+
+
+@dataclass(frozen=True)
+class RunList(Result):
+    """The runs of a folder; `last` is the name of the latest."""
+
+    runs: tuple[ListedRun, ...]
+    last: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `randhead list --json`."""
+        return {"runs": [run.to_json() for run in self.runs], "last": self.last}
+
+    def tables(self) -> Iterator[Table]:
+        """One row per run; a star marks the latest.  The name of a default run and 100 % fit into 80 columns."""
+        yield Table("", ("  run", "state", "test %", "val %"), tuple(self._row(run) for run in self.runs))
+
+    def _row(self, run: ListedRun) -> tuple[str, ...]:
+        shares = [percent(share).removesuffix(" %") for share in (run.test_accuracy, run.val_accuracy)]
+        return f"{'*' if run.name == self.last else ' '} {run.name}", run.state, *shares
+
+
+def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings.warn) -> RunList:
+    """List the runs of a folder; one that cannot be read is left out with a warning.
+
+    Args:
+        root: folder of the runs.
+        warn: called with each warning.
+    """
+    found = []
+    for run in all_runs(Path(root)):
+        try:
+            found.append(_listed(run))
+        except RunError as error:
+            warn(error.message)
+    return RunList(tuple(found), last(Path(root)))
+
+
+def _listed(run: Run) -> ListedRun:
+    """What is known of a run.  Raises RunError if its summary cannot be read."""
+    summary, saved = run.summary(), saved_steps(run.checkpoints)
+    if summary:
+        return ListedRun(run.name, "finished", summary.test["accuracy"], summary.val["accuracy"])
+    return ListedRun(run.name, f"stopped after step {saved[-1]}" if saved else "not begun", None, None)
