@@ -14,7 +14,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device can be used here", hint="use --device cpu, or look at: randhead doctor")
+        raise UsageError("no CUDA device can be used here", hint='use `device="cpu"`, or look at `randhead doctor`')
     return torch.device(name)
 
 

@@ -244,7 +244,7 @@ def _absolute(path: str | Path) -> Path:
 def _check_name(family: str, name: str, origin: str) -> None:
     """Raise UsageError for a name that a member from `origin` cannot have."""
     kind, reserved = FAMILIES[family].kind, FAMILIES[family].reserved
-    hint = "give another name: the `name` of the member, or of its file"
+    hint = "give the member another name, or its file"
     if not name.isidentifier() or name.startswith("_"):
         raise UsageError(f"a {kind} cannot be named {name!r}: letters, digits and _ only", hint=hint)
     if name in reserved or is_builtin(family, name):

@@ -113,28 +113,6 @@ def test_only_the_command_line_knows_of_a_terminal():
         assert "click" not in {target[0] for target in imported(path)}, path
 
 
-# Files whose hints still name options.  Nothing is to be added here: hints of the library name Python arguments.
-NAME_OPTIONS: set[str] = {
-    "analyses/seeds.py",
-    "backbones/__init__.py",
-    "backbones/_residual.py",
-    "backbones/timm.py",
-    "backbones/torchvision.py",
-    "datasets/_decode.py",
-    "datasets/image_folder.py",
-    "device.py",
-    "evaluation/inputs.py",
-    "evaluation/training_log.py",
-    "head/head.py",
-    "losses/expected.py",
-    "robustness/export.py",
-    "runs/checkpoint.py",
-    "runs/folder.py",
-    "train/loop.py",
-    "train/state.py",
-    "train/tasks.py",
-    "train/warm_start.py",
-}
 DECLARE_OPTIONS = {"config/schema.py", "config/setting.py"}
 
 
@@ -149,7 +127,7 @@ def test_no_module_but_the_command_line_names_an_option():
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if option.search(command.sub("", node.value))
     }
-    assert found <= NAME_OPTIONS | DECLARE_OPTIONS
+    assert found <= DECLARE_OPTIONS
 
 
 def test_nothing_is_pickled_unpickled_or_evaluated():

@@ -133,7 +133,7 @@ def test_the_list_of_settings_has_them_all_in_words_and_in_json(monkeypatch, cap
         ('`head.neck="linear"`', "--neck linear"),
         ("`data='my photos'` or `backbone=...`", "--data 'my photos' or --backbone ..."),
         ('`split="test"` of the run, `reference=RUN`', "--split test of the run, --reference RUN"),
-        ("another `root`, see `randhead list`", "another --runs, see randhead list"),
+        ("another `root`, see `randhead list`", "another --out, see randhead list"),
         ("`torch.hub.get_dir()` and `my_function`", "torch.hub.get_dir() and my_function"),
         ("nothing to change", "nothing to change"),
     ],

@@ -72,7 +72,7 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if min(counts.shape) < 2:
         raise DataError(
             f"the variance needs at least 2 head seeds and 2 seeds, got {len(heads)} and {len(trains)}",
-            hint="train more runs with other --head-seed and --seed",
+            hint="train more runs with another `head_seed` and `seed`",
         )
     if (counts != 1).any():
         h, s = (counts != 1).nonzero()[0].tolist()

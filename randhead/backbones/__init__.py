@@ -40,7 +40,7 @@ def _probe(backbone: nn.Module, name: str, image_size: int) -> Tensor:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
             f"backbone {name} cannot take images of {image_size} px ({reason})",
-            hint="use another size, --set data.image_size=..., or another backbone",
+            hint="use another size, `image_size=...`, or another `backbone`",
         ) from None
     finally:
         backbone.train(training)

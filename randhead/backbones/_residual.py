@@ -44,6 +44,6 @@ def stages(widths: tuple[int, ...], blocks: int, width_in: int) -> nn.Sequential
 def refuse_variants(backbone: str, name: str, pretrained: bool) -> None:
     """Raise UsageError for a variant ("resnet18:x") or pretrained weights, of which our own networks have none."""
     if name:
-        raise UsageError(f"{backbone} has no variants, got {backbone}:{name}", hint=f"use --backbone {backbone}")
+        raise UsageError(f"{backbone} has no variants, got {backbone}:{name}", hint=f'use `backbone="{backbone}"`')
     if pretrained:
         raise UsageError(f"there are no pretrained weights of {backbone}", hint="use torchvision:NAME or timm:NAME")

@@ -8,7 +8,7 @@ from torch import nn
 
 from randhead.errors import DataFileError, UsageError, unknown
 
-HINT = "train without --pretrained, or copy ~/.cache/huggingface from a machine that has fetched them"
+HINT = "train without `pretrained`, or copy ~/.cache/huggingface from a machine that has fetched them"
 ATTEMPTS, TIMEOUT_S = 2, 5  # one lost answer is no missing network
 
 

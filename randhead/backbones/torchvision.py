@@ -18,7 +18,7 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     except URLError as error:
         raise DataFileError(
             f"the weights of torchvision:{name} cannot be fetched ({error.reason})",
-            hint="train without --pretrained, or put the file into torch.hub.get_dir()/checkpoints",
+            hint="train without `pretrained`, or put the file into torch.hub.get_dir()/checkpoints",
         ) from None
     return _without_classifier(model, name)
 

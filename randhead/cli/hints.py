@@ -13,8 +13,8 @@ from randhead.config import Setting, settings
 
 BACKTICKED = re.compile(r"`([^`]*)`")
 ARGUMENT = re.compile(r"(?P<name>[a-z_][a-z_0-9.]*)(?:=(?P<value>.+))?")
-# Arguments of the library whose option has another name.
-ALIASES = {"root": "runs"}
+# Arguments of the library whose option has another name.  Hints about `root` are of training.
+ALIASES = {"root": "out"}
 
 
 def as_options(text: str) -> str:

@@ -54,7 +54,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any])
 
 def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the document of a checkpoint.  Raises RunError for a missing, damaged or foreign file."""
-    hint = "use another checkpoint, or train again with --fresh"
+    hint = "use another checkpoint, or train again with `fresh=True`"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -267,4 +267,4 @@ def _initial_model(config: Config, settings: ResolvedSettings) -> Classifier:
 
 
 def _diverged(message: str) -> DivergedError:
-    return DivergedError(message, hint="start over with a lower `optim.lr`, or set `optim.clip_norm` to 1")
+    return DivergedError(message, hint="start over with a lower `optim.lr`, or with `optim.clip_norm=1`")

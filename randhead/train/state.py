@@ -83,7 +83,7 @@ def save_state(
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise DivergedError(
             f"the weights are not finite after step {state.step}",
-            hint="set `optim.lr` lower and start over with `fresh=True`",
+            hint="use a lower `optim.lr` and start over with `fresh=True`",
         )
     tensors = {
         **checkpoint.prefixed(weights, "model/"),

@@ -71,7 +71,7 @@ def of(config: Config, dataset: Dataset) -> ClassTask | InstanceTask:
     if config.data.labels == "class":
         return ClassTask(dataset)
     if config.head.class_keys == "name":
-        raise UsageError("instance labels have no names", hint="use --class-keys index")
+        raise UsageError("instance labels have no names", hint='use `class_keys="index"`')
     return InstanceTask(dataset)
 
 
