@@ -21,7 +21,7 @@ def corrupt_test(
         str,
         typer.Option(
             help="Corruptions or groups of them, with commas between: benchmark (15), extra (4), all, "
-            "noise, blur, weather, digital.",
+            "noise, blur, weather, digital; or a Python file that defines one, which is executed.",
             metavar="NAMES",
             rich_help_panel=WHAT,
         ),
@@ -53,7 +53,7 @@ def corrupt_test(
     corruption_file: Annotated[
         Path | None,
         typer.Option(
-            help="Your own corruption, a Python file that is executed: corrupt(images, severity, ids, seed) -> images.",
+            help="The same for a Python file with a single function, corrupt(images, severity, ids, seed) -> images.",
             metavar="FILE",
             rich_help_panel=WHAT,
         ),
@@ -89,7 +89,10 @@ def corrupt_test(
         ),
     ] = False,
     baseline: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Run to compare with.", rich_help_panel=COMPARE)
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Run to compare with.  Without it: the first of several.", rich_help_panel=COMPARE
+        ),
     ] = None,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Add the accuracy per class.", rich_help_panel=COMPARE, metavar=FLAG)

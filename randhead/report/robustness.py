@@ -13,6 +13,7 @@ from randhead.robustness import Comparison, ContactSheet, CorruptionReport, Diff
 CUSTOM = "custom"
 TILE_PX = 96  # about the side of an image on the contact sheet
 GAP_PX = 6
+DODGE = 0.06  # severities by which curves are moved apart, so that equal ones can be told from one
 
 
 def draw(report: CorruptionReport, base: Path) -> list[Path]:
@@ -43,8 +44,9 @@ def curves(path: Path, report: CorruptionReport) -> Path:
             row, colour = cells[name], COLOURS[i % len(COLOURS)]
             errors = [100 * cell.error for cell in row.values()]
             bars = [100 * cell.standard_error for cell in row.values()]
+            xs = np.array(list(row)) + DODGE * (i - (len(members) - 1) / 2)
             label = _label(name, report)
-            ax.errorbar(list(row), errors, bars, color=colour, marker="o", markersize=3, linewidth=1.5, label=label)
+            ax.errorbar(xs, errors, bars, color=colour, marker="o", markersize=3, linewidth=1.5, label=label)
         ax.axhline(100 * report.clean.error, color=INK, linestyle="--", linewidth=1, label="clean")
         ax.set(title=group, xlabel="severity", xticks=sorted({s for name in members for s in cells[name]}))
         ax.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.25))
@@ -68,7 +70,8 @@ def heat_map(path: Path, report: CorruptionReport) -> Path:
         for row, column in np.argwhere(~np.isnan(values)):
             colour = "white" if values[row, column] > 65 else INK
             axes.text(column, row, f"{values[row, column]:.1f}", ha="center", va="center", color=colour, fontsize=7.5)
-        _separate_benchmark(axes, list(cells))
+        if _separate_benchmark(axes, list(cells)):
+            axes.set(xlabel="severity (below the line: not in the mean over the benchmark)")
     return path
 
 
@@ -76,7 +79,7 @@ def differences(path: Path, report: CorruptionReport, compared: Comparison) -> P
     """Difference in accuracy to the baseline, by corruption and in the mean, with 95 percent intervals."""
     rows: dict[str, Difference] = {"clean": compared.accuracy}
     if compared.mean_corruption_accuracy:
-        rows[f"mean of {compared.mean_over.partition(' corruptions')[0]}"] = compared.mean_corruption_accuracy
+        rows[f"mean over {compared.mean_over.partition(' corruptions')[0]}"] = compared.mean_corruption_accuracy
     summary = len(rows)
     rows |= {_label(name, report): row for name, row in compared.corruptions.items()}
     with picture(path, 6.4, 1.5 + 0.27 * len(rows)) as axes:
@@ -88,8 +91,10 @@ def differences(path: Path, report: CorruptionReport, compared: Comparison) -> P
         axes.axhline(summary - 0.5, color=INK, linewidth=0.5)
         axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
         axes.invert_yaxis()
-        axes.set(xlabel="difference in accuracy (percentage points), 95 percent interval")
-        axes.set_title(f"{report.run}\nminus {compared.run}, n = {report.n}", fontsize=9)
+        axes.set(
+            xlabel="difference in accuracy (percentage points) with 95 percent intervals; right of 0: more accurate"
+        )
+        axes.set_title(f"{report.run}\ncompared with {compared.run}, n = {report.n}", fontsize=9)
     return path
 
 
@@ -147,11 +152,13 @@ def _panels(grid: GridMetrics) -> dict[str, list[str]]:
     return {group: members for group, members in panels.items() if members}
 
 
-def _separate_benchmark(axes: Axes, rows: list[str]) -> None:
-    """A line below the last corruption of the benchmark: what follows is not in the mean."""
+def _separate_benchmark(axes: Axes, rows: list[str]) -> bool:
+    """Draw a line below the last corruption of the benchmark, if others follow; whether there is one."""
     inside = sum(name in names("benchmark") for name in rows)
-    if 0 < inside < len(rows):
+    separated = 0 < inside < len(rows)
+    if separated:
         axes.axhline(inside - 0.5, color=INK, linewidth=1)
+    return separated
 
 
 def _label(name: str, report: CorruptionReport) -> str:
