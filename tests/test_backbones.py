@@ -1,5 +1,6 @@
 """Encoders: the paper's network by its numbers, what every backbone promises, and what is refused."""
 
+import runpy
 import socket
 
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from randhead import backbones
+from randhead.backbones import small_resnet
 from randhead.errors import DataError, UsageError
 
 OWN = ["resnet18", "small_resnet"]
@@ -41,7 +43,8 @@ def test_the_papers_network_is_the_sum_of_its_layers():
     assert count == 11_168_832
 
 
-def test_the_small_network_has_128_features_of_any_image():
+def test_the_small_network_has_128_features_of_any_image(monkeypatch):
+    monkeypatch.setattr(small_resnet, "WIDTHS", runpy.run_path(small_resnet.__file__)["WIDTHS"])  # not those of tests
     for size in (8, 9, 32, 96):
         assert backbones.build("small_resnet", image_size=size).dim == 128
     assert parameters(backbones.build("small_resnet", image_size=8)) < 400_000
@@ -118,7 +121,7 @@ def test_our_networks_have_neither_variants_nor_published_weights(name):
 def test_images_too_small_for_a_model_are_refused_with_what_to_do():
     with pytest.raises(UsageError, match="cannot take images of 8 px") as caught:
         backbones.build("torchvision:alexnet", image_size=8)
-    assert "data.image_size" in caught.value.hint
+    assert "`image_size=...`" in caught.value.hint
 
 
 def test_a_model_without_a_linear_classifier_is_refused():
@@ -155,7 +158,7 @@ def test_published_weights_without_a_network_are_a_data_error_at_once(name, monk
     with pytest.raises(DataError, match=f"weights of {name} cannot be fetched.*unreachable") as caught:
         backbones.build(name, image_size=32, pretrained=True)
     assert sum(waited) <= 1  # huggingface_hub by itself waits for 45 seconds
-    assert "--pretrained" in caught.value.hint
+    assert "`pretrained`" in caught.value.hint
     assert "\n" not in caught.value.message
     assert not hub.constants.HF_HUB_OFFLINE
 
