@@ -358,6 +358,16 @@ def test_the_default_name_of_a_run_fits_a_line_of_the_list(world, narrow):
     assert len(line) <= 80
 
 
+def test_a_path_in_a_table_stays_in_one_piece(world, narrow):
+    """It is wider than the terminal, which may break the line; copied, it is still the path."""
+    folder = world / ("a" * 60) / ("b" * 60)
+    folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "picture.png")
+    path = f"{'a' * 60}/{'b' * 60}/picture.png"
+    (line,) = [line for line in narrow("predict", "good", "a" * 60) if "picture" in line]
+    assert line.split()[:2] == [path, "1"]
+
+
 @pytest.mark.parametrize("command", [("eval",), ("analyze", "collapse"), ("corrupt-test",)])
 def test_last_is_the_latest_run_for_every_command(world, call, command):
     assert call(*command, "last", *(("--severities", "1") if command[0] == "corrupt-test" else ()))[0] == 0

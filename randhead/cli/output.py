@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import table as rich_table
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +20,7 @@ from randhead.tables import Table, nats, percent
 __all__ = ["Output", "nats", "percent", "progress_bar", "shown", "wrapped"]
 
 KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
+GAP = 2  # between columns of a table
 NARROWEST = 20  # columns; a terminal that says less is wrong
 
 
@@ -63,12 +65,15 @@ class Output:
     def _table(self, table: Table) -> None:
         if table.title:
             self.say(table.title, style="bold")
-        grid = rich_table.Table(box=None, pad_edge=False)
+        cells = [[tables.shown(value) for value in row] for row in table.rows]
+        narrowest = _narrowest([list(table.columns), *cells])
+        width = narrowest if narrowest > self.console.width else None
+        grid = rich_table.Table(box=None, pad_edge=False, width=width)
         for i, column in enumerate(table.columns):
             justify: JustifyMethod = "right" if table.is_numeric(i) else "left"
             grid.add_column(column, justify=justify, header_style="dim", overflow="fold")
-        for row in table.rows:
-            grid.add_row(*[escape(tables.shown(value)) for value in row])
+        for row in cells:
+            grid.add_row(*map(escape, row))
         if table.columns:
             self.console.print(grid)
         for note in table.notes:
@@ -85,6 +90,13 @@ class Output:
         with progress_bar(self.log) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _narrowest(cells: list[list[str]]) -> int:
+    """The columns of a terminal that a table takes if no word is broken; paths are words that can be long."""
+    columns = zip(*cells, strict=True)
+    widths = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def progress_bar(console: Console) -> Progress:
