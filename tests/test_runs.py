@@ -154,18 +154,18 @@ def test_without_a_usable_latest_run_one_has_to_be_trained(trained, content):
     assert "randhead train" in refused(lambda: runs.find(root=trained), "there is no run").hint
 
 
-def test_an_overview_names_every_run_that_can_be_read(trained, images):
+def test_every_run_that_can_be_read_is_listed(trained, images):
     asked = iter([False])
     fit(trained / "stopped", config(), images, should_stop=lambda: next(asked, True))
     fit(trained / "damaged", config(), images)
     (trained / "damaged" / "summary.json").write_text("{")
     warned = []
-    found = runs.overview(trained, warn=warned.append)
-    assert [(run.run, run.state) for run in found.runs] == [("run", "finished"), ("stopped", "stopped after step 1")]
+    found = runs.list_runs(trained, warn=warned.append)
+    assert [(run.name, run.state) for run in found.runs] == [("run", "finished"), ("stopped", "stopped after step 1")]
     assert found.runs[0].test_accuracy == Run(trained / "run").summary().test["accuracy"]
     assert found.last == "damaged"
     assert len(warned) == 1 and "damaged" in warned[0]
-    assert runs.overview(trained / "nothing") == runs.Overview((), None)
+    assert runs.list_runs(trained / "nothing") == runs.RunList((), None)
 
 
 def test_a_missing_root_holds_no_runs(tmp_path):

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from randhead.cli import analyze, corrupt_test, doctor, evaluate, predict, runs, train, vectors
+from randhead.cli import analyze, corrupt_test, doctor, evaluate, list, predict, train, vectors
 
 app = typer.Typer(
     help="Train, evaluate and analyze image classifiers whose class vectors are drawn at random and fixed.",
@@ -27,7 +27,7 @@ app.command("corrupt-test")(corrupt_test.corrupt_test)
 app.command("analyze")(analyze.analyze)
 app.command("vectors")(vectors.vectors)
 app.command("predict")(predict.predict)
-app.command("list")(runs.list_command)
+app.command("list")(list.list_command)
 app.command("doctor")(doctor.doctor)
 
 
