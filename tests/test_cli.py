@@ -15,6 +15,7 @@ from PIL import Image
 
 from randhead import cli, runs
 from randhead.evaluation.prediction import predict
+from randhead.head import ClassVectorHead, preflight
 
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
 
@@ -163,6 +164,8 @@ def test_vectors_checks_a_geometry_and_draws_its_angles(world, document):
     assert found["picture"] == "angles.png"
     with Image.open(world / "angles.png") as picture:
         picture.load()
+    check = preflight(ClassVectorHead(10, 64, "simplex"))
+    assert found == json.loads(json.dumps(check.to_json())) | {"picture": "angles.png"}
 
 
 def test_vectors_warns_where_training_cannot_work(world, call):

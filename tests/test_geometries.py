@@ -10,7 +10,6 @@ import torch
 
 from randhead import rng, vectors
 from randhead.errors import UsageError
-from randhead.head import preflight_check
 from randhead.vectors import hadamard, packed
 from randhead.vectors._rotation import axes
 
@@ -173,7 +172,7 @@ def test_packed_is_a_simplex_where_there_is_one(k, d):
 
 @pytest.mark.parametrize(("k", "d"), [(6, 4), (8, 4), (3, 2), (100, 64), (1000, 512), (1024, 512)])
 def test_packed_reaches_rankins_bound_up_to_two_classes_a_dimension(k, d):
-    assert cosines(matrix("packed", k, d)).max() == pytest.approx(preflight_check.cosine_bound(k, d), abs=1e-6)
+    assert cosines(matrix("packed", k, d)).max() == pytest.approx(vectors.cosine_bound(k, d), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +192,8 @@ def test_packed_finds_the_best_known_arrangements(k, d, best):
 @pytest.mark.parametrize(("k", "d"), [(100, 16), (200, 64)])
 def test_packed_lies_between_the_bounds_and_random_vectors(k, d):
     c = cosines(matrix("packed", k, d))
-    assert preflight_check.cosine_bound(k, d) <= c.max() < 0.4 * cosines(matrix("gaussian", k, d)).max()
-    assert abs(c).max() >= preflight_check.welch_bound(k, d)
+    assert vectors.cosine_bound(k, d) <= c.max() < 0.4 * cosines(matrix("gaussian", k, d)).max()
+    assert abs(c).max() >= vectors.welch_bound(k, d)
 
 
 @pytest.mark.slow
@@ -229,7 +228,7 @@ def test_packed_follows_the_gradient_of_its_energy():
 def test_gaussian_class_vectors_are_as_close_as_random_ones_are(d, k, largest):
     drawn = np.mean([cosines(matrix("gaussian", k, d, seed=seed)).max() for seed in range(2)])
     assert drawn == pytest.approx(largest, abs=0.045)  # `largest` is of one draw
-    assert drawn == pytest.approx(math.cos(math.radians(preflight_check.random_angle(k, d))), abs=0.03)
+    assert drawn == pytest.approx(math.cos(math.radians(vectors.random_angle(k, d))), abs=0.03)
     assert drawn < math.sqrt(4 * math.log(k) / d)
 
 

@@ -12,15 +12,9 @@ import torch
 
 from randhead import vectors
 from randhead.errors import UsageError
-from randhead.head import preflight_check
-from randhead.head.preflight_check import (
-    angle_histogram,
-    cosine_bound,
-    default_scale,
-    inspect,
-    needed_scale,
-    welch_bound,
-)
+from randhead.head import ClassVectorHead, angle_histogram, default_scale, preflight, preflight_check
+from randhead.head.scale import needed_scale
+from randhead.vectors import cosine_bound, random_angle, welch_bound
 
 
 def matrix(name, k, d, seed=0):
@@ -28,7 +22,7 @@ def matrix(name, k, d, seed=0):
 
 
 def look(w, scoring="cosine", scale=20.0, nonnegative=False):
-    return inspect(w, scoring=scoring, scale=scale, nonnegative=nonnegative)
+    return preflight(w, scoring=scoring, scale=scale, nonnegative=nonnegative)
 
 
 def truncated_sylvester(k, d):
@@ -53,6 +47,7 @@ def max_separation(k):
 @pytest.mark.parametrize("tile", [7, 1024])
 def test_figures_agree_with_naive_formulas(monkeypatch, nonnegative, tile):
     monkeypatch.setattr(preflight_check, "TILE", tile)
+    monkeypatch.setattr("randhead.vectors._cosines.ROWS", tile)
     w = torch.from_numpy(np.random.default_rng(0).normal(size=(30, 12))).float()
     check = look(w, scale=9.0, nonnegative=nonnegative)
     u = w.numpy().astype(float)
@@ -110,7 +105,7 @@ def test_of_many_classes_a_sample_is_looked_at_and_said(monkeypatch):
     check, part = look(w, scale=10.0), look(w[:700])
     assert (check.num_classes, check.sampled, part.sampled) == (2000, 700, 700)
     assert check.angle_mean == pytest.approx(90, abs=0.3)
-    assert check.random_angle_min == preflight_check.random_angle(700, 16)
+    assert check.random_angle_min == random_angle(700, 16)
     # The other classes count as often as those looked at, so the probability is that of 2,000 classes.
     exact = torch.softmax(10 * w.double() @ w.T.double(), dim=1).diagonal().mean()
     assert check.max_probability_mean == pytest.approx(float(exact), rel=0.03)
@@ -189,7 +184,7 @@ def test_welch_is_met_by_equiangular_lines():
 @pytest.mark.slow
 @pytest.mark.parametrize(("k", "d"), [(2, 2), (2, 8), (20, 2), (50, 3), (100, 64)])
 def test_the_expected_smallest_angle_is_the_median_over_draws(k, d):
-    median = preflight_check.random_angle(k, d)
+    median = random_angle(k, d)
     draws = (matrix("gaussian", k, d, seed=seed).double() for seed in range(200))
     below = sum(math.degrees(math.acos((w @ w.T).fill_diagonal_(-1).max().clamp_max(1))) < median for w in draws)
     assert scipy.stats.binomtest(below, 200, 0.5).pvalue > 1e-3
@@ -281,10 +276,11 @@ def test_scale_1_with_100_cosine_classes_cannot_work_and_the_advice_does():
     assert look(w, scale=20.0).warnings == ()
 
 
-def test_non_negative_features_are_told_of_the_neck():
-    for scoring in ("dot", "cosine"):
-        (warning,) = look(matrix("uniform", 100, 512), scoring=scoring, nonnegative=True).warnings
-        assert "0.70 at most; a neck" in warning
+def test_non_negative_features_are_told_of_the_neck_if_scores_are_cosines():
+    """Dot products make up for a low cosine with larger features, so nothing limits them."""
+    (warning,) = look(matrix("uniform", 100, 512), nonnegative=True).warnings
+    assert "0.70 at most instead of 1; add a neck" in warning
+    assert look(matrix("uniform", 100, 512), scoring="dot", nonnegative=True).warnings == ()
     assert look(matrix("uniform", 100, 512), nonnegative=False).warnings == ()
     assert look(torch.eye(8), nonnegative=True).warnings == ()
 
@@ -309,3 +305,41 @@ def test_class_vectors_too_close_for_the_scale_are_told():
     w[1] = torch.nn.functional.normalize(w[0] + 0.05 * w[1], dim=0)
     (warning,) = look(w).warnings
     assert "2.9 degrees apart" in warning
+
+
+# Of a head
+
+
+def test_a_head_is_checked_with_its_own_settings():
+    head = ClassVectorHead(30, 16, "gaussian", scoring="cosine", scale=7.0, seed=3)
+    by_hand = preflight(matrix("gaussian", 30, 16, seed=3), scoring="cosine", scale=7.0, nonnegative=True)
+    check = preflight(head)
+    assert (check.geometry, check.seed, by_hand.geometry, by_hand.seed) == ("gaussian", 3, None, None)
+    assert check.to_json() == by_hand.to_json() | {"geometry": "gaussian", "seed": 3}
+    assert not preflight(ClassVectorHead(30, 16, neck="linear")).nonnegative
+    assert preflight(ClassVectorHead(30, 16)).scale == 1
+
+
+def test_learned_vectors_are_checked_with_the_norms_they_have():
+    head = ClassVectorHead(4, 8, trainable=True, scoring="cosine")
+    with torch.no_grad():
+        head.vectors[1] *= 3
+    assert preflight(head).norm_max == pytest.approx(3)
+
+
+def test_of_very_many_class_vectors_a_part_is_drawn_and_the_table_says_so(monkeypatch):
+    monkeypatch.setattr(preflight_check, "CHECKED", 50)
+    check = preflight(ClassVectorHead(10**9, 32, "rademacher"))
+    (table,) = check.tables()
+    assert check.num_classes == 50
+    assert table.notes == ("the first 50 of 1000000000 class vectors were drawn and checked",)
+    assert "unchecked" not in check.to_json()
+
+
+def test_the_table_holds_what_the_check_found():
+    (table,) = preflight(ClassVectorHead(100, 32, scoring="cosine", scale=1.0)).tables()
+    cells = {row[0]: row[1] for row in table.rows}
+    assert table.title == "uniform: 100 class vectors in 32 dimensions, seed 0"
+    assert cells["duplicates"] == "0"
+    assert cells["probability at scale 1"].endswith("at most")
+    assert "Welch bound" in cells

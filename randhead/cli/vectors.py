@@ -26,17 +26,21 @@ def vectors(
     json: JsonOption = False,
 ) -> None:
     """Draw class vectors and check them before training: what angles, cosines and probabilities they allow."""
-    from randhead.cli._preflight import run_check
+    from randhead.cli.output import Output
+    from randhead.config import HeadConfig
+    from randhead.head import ClassVectorHead, angle_histogram, preflight
+    from randhead.report import angles
 
+    HeadConfig(vectors=geometry, scoring=scoring, scale=scale, neck=neck)  # refuses what training would refuse
+    output = Output(as_json=json)
+    head = ClassVectorHead(classes, dim, geometry, scoring, scale=scale, seed=seed)
+    check = preflight(head, nonnegative=neck == "none")
+    output.tables(check.tables())
     picture = picture or Path(f"vectors-{geometry.partition(':')[0]}-{classes}x{dim}.png")
-    run_check(
-        geometry,
-        num_classes=classes,
-        dim=dim,
-        scoring=scoring,
-        scale=scale,
-        neck=neck,
-        seed=seed,
-        picture=picture,
-        as_json=json,
-    )
+    edges, counts = angle_histogram(head)
+    angles.draw(picture, edges.tolist(), counts.tolist(), marks={"smallest": check.angle_min, "mean": check.angle_mean})
+    output.say()
+    output.file(picture)
+    for warning in check.warnings:
+        output.warn(warning)
+    output.result({**check.to_json(), "picture": str(picture)})

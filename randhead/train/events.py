@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from randhead.config.resolved import ResolvedSettings
-from randhead.head.preflight_check import Preflight
+from randhead.head import Preflight
 from randhead.runs import Run, TrainingSummary
 from randhead.train.log import EpochMetrics
 

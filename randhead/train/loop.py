@@ -17,7 +17,7 @@ from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Dataset
 from randhead.device import device_name, resolve_device, versions
 from randhead.errors import DivergedError, RunError, StopRequested
-from randhead.head import preflight_check
+from randhead.head import preflight
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint
@@ -27,8 +27,6 @@ from randhead.train.log import EpochMetrics
 from randhead.train.resolve import resolve_settings
 from randhead.train.state import TrainState, delete_training, restore_state, save_state
 from randhead.train.step import Batch, Stepper
-
-CHECKED_CLASSES = 65_536  # of more, the pre-flight check looks at these
 
 
 def fit_events(
@@ -102,13 +100,8 @@ class Trainer:
         yield from self._resume()
         runs.write_config(self.run, self.config, self.settings)
         runs.set_last(self.run)
-        head = self.model.head
-        check = preflight_check.inspect(
-            head.rows().tile(0, min(head.num_classes, CHECKED_CLASSES), torch.float32),
-            scoring=head.scoring,
-            scale=float(head.scale),
-            nonnegative=bool(self.model.backbone.nonnegative) and self.config.head.neck == "none",
-        )
+        nonnegative = bool(self.model.backbone.nonnegative) and self.config.head.neck == "none"
+        check = preflight(self.model.head, nonnegative=nonnegative)
         count = sum(p.numel() for p in self.model.parameters())
         name = device_name(self.device)
         yield Started(self.run, self.state.step, self.total_steps, count, name, check, self.settings)

@@ -13,6 +13,23 @@ from torch import Tensor
 
 from randhead import registry
 from randhead.errors import UsageError
+from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
+from randhead.vectors._cosines import cosine_tiles
+
+__all__ = [
+    "NEAREST_WITHOUT_LIMIT",
+    "RowGeometry",
+    "SetGeometry",
+    "check",
+    "cosine_bound",
+    "cosine_tiles",
+    "draw",
+    "is_by_row",
+    "is_stored",
+    "random_angle",
+    "simplex_cosine",
+    "welch_bound",
+]
 
 NEAREST_WITHOUT_LIMIT = "uniform, gaussian and rademacher hold any number of classes"
 TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes per entry and more

@@ -8,7 +8,7 @@
   vectors have 0.55 and 0.41 and Levenshtein's bound is 0.09 and 0.04.  The same seed gives the same vectors on the
   same machine; another one's rounding, grown over the steps, moved entries by 1e-4.
 
-`randhead.head.preflight_check` puts what was reached beside the bounds of Welch and Levenshtein.
+`randhead.head.preflight` shows what was reached beside the bounds of Welch and Levenshtein.
 """
 
 import torch
