@@ -1,6 +1,7 @@
 """What a head says of samples, swept over tiles of classes, against logits that are all in memory."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,9 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from randhead import rng
-from randhead.cli import _prediction
 from randhead.datasets import Split, TensorImages
-from randhead.evaluation import classification
+from randhead.evaluation import classification, prediction
 from randhead.head import ClassVectorHead
 from randhead.losses import StoredRows, _topk, head_output
 from randhead.model import Classifier
@@ -211,7 +211,8 @@ def grid(model, part):
 
 
 def predict(model, part):
-    return list(_prediction._score(Loaded(model, PREPROCESS), list(range(N)), part.images.pixels, 5))
+    images = [(Path(str(i)), image) for i, image in enumerate(part.images.pixels)]
+    return list(prediction._score(Loaded(model, PREPROCESS), images, 5))
 
 
 @pytest.mark.parametrize(
