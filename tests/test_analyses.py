@@ -1,8 +1,6 @@
-"""What every analysis shares: the contract of the family, streaming, and what becomes of awkward input."""
+"""What several analyses share beyond their contract (tests/test_contracts.py): streaming, and awkward input."""
 
 import dataclasses
-import inspect
-import json
 import math
 
 import pytest
@@ -10,7 +8,6 @@ import torch
 
 from randhead import registry, rng
 from randhead.analyses import (
-    Findings,
     _moments,
     collapse,
     compactness,
@@ -49,22 +46,6 @@ def example(name, features=FEATURES, labels=LABELS, vectors=VECTORS):
         "seeds": lambda: module.measure(grid[:, 0], grid[:, 1], values={"accuracy": grid.sum(dim=1).sin()}),
     }
     return calls[name]()
-
-
-@pytest.mark.parametrize("name", registry.names("analyses"))
-def test_an_analysis_keeps_the_contract_of_its_family(name):
-    module = registry.load("analyses", name)
-    assert module.STREAMS in ("one pass", "two passes", "tiles", "none")
-    before = torch.get_rng_state()
-    found, again = example(name), example(name)
-    assert isinstance(found, Findings)
-    json.dumps(found.figures, allow_nan=False)
-    assert all(isinstance(array, torch.Tensor) for array in found.arrays.values())
-    assert all(isinstance(note, str) for note in found.notes)
-    assert found.figures == again.figures
-    assert torch.equal(before, torch.get_rng_state())
-    words = {"path", "config", "device"}
-    assert not words & set(inspect.signature(module.measure).parameters)
 
 
 @pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "transfer", "compatibility"])

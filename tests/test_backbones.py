@@ -72,25 +72,6 @@ def test_the_libraries_models_come_without_their_classifier(name):
     assert all(getattr(module, "out_features", 0) != 1000 for module in network.modules())
 
 
-def test_asking_for_the_width_leaves_a_model_as_it_was():
-    network = backbones.build("small_resnet", image_size=8)
-    assert network.training
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert all(int(norm.num_batches_tracked) == 0 for norm in norms)
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_initial_weights_follow_torchs_seed():
-    first, second, third = (seeded("small_resnet", seed) for seed in (1, 1, 2))
-    assert first.equal(second)
-    assert not first.equal(third)
-
-
-def seeded(name, seed):
-    torch.manual_seed(seed)
-    return nn.utils.parameters_to_vector(backbones.build(name, image_size=8).parameters())
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [

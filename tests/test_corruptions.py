@@ -1,4 +1,4 @@
-"""The contract that every corruption keeps, whatever the batch around an image; mistakes get clear answers."""
+"""What corruptions claim beyond the contract of their family (tests/test_contracts.py); mistakes get clear answers."""
 
 import hashlib
 
@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from randhead import registry, rng
-from randhead.corruptions import PARAMETER_SETS, corrupt, corrupt_each, frost, names, parameters_for
+from randhead.corruptions import corrupt, corrupt_each, frost, names, parameters_for
 from randhead.errors import DataError, UsageError
+from randhead.testing.corruption import pictures
 
 BENCHMARK = [
     "gaussian_noise",
@@ -39,19 +40,7 @@ RANDOM = (
         "spatter",
     ]
 )
-every = pytest.mark.parametrize("name", BENCHMARK + EXTRA)
-
-
-def pictures(count, height=32, width=32, seed=0):
-    """Smooth colours with edges: (count, 3, height, width) uint8."""
-    phase = rng.uniforms(seed, "test/pictures", torch.arange(count), 6)
-    y, x = torch.arange(height)[:, None] / height, torch.arange(width) / width
-    waves = [
-        torch.sin(6.3 * (phase[:, i, None, None] + (1 + i) * x + phase[:, i + 3, None, None] * 3 * y)) for i in range(3)
-    ]
-    values = torch.stack(waves, dim=1) * 100 + 128
-    values[:, :, height // 3 : height // 2, width // 4 : width // 2] = 230
-    return values.to(torch.uint8)
+every = pytest.mark.parametrize("name", registry.builtin_names("corruptions"))
 
 
 def differing(a, b):
@@ -59,100 +48,24 @@ def differing(a, b):
 
 
 def test_names_are_in_the_order_of_the_benchmark():
-    assert names() == BENCHMARK + EXTRA
+    assert names()[:19] == BENCHMARK + EXTRA
     assert names("benchmark") == BENCHMARK
-    assert names("extra") == EXTRA
+    assert names("extra")[:4] == EXTRA
     assert names("weather") == ["snow", "frost", "fog", "brightness"]
     assert sorted(n for g in ("noise", "blur", "weather", "digital") for n in names(g)) == sorted(BENCHMARK)
 
 
 @every
-def test_a_member_says_what_the_contract_asks(name):
+def test_a_corruption_is_in_the_row_and_the_group_that_it_says(name):
     module = registry.load("corruptions", name)
-    assert set(module.SEVERITY_PARAMETERS) == set(PARAMETER_SETS)
-    assert all(len(values) == 5 and len(set(map(str, values))) == 5 for values in module.SEVERITY_PARAMETERS.values())
     assert names()[module.ORDER - 1] == name
     assert name in names(module.GROUP)
-    noise = module.sample(torch.tensor([4, 9]), (16, 24), seed=1, parameter_set="32")
-    assert all(len(value) == 2 for value in noise.values())
-    assert bool(noise) == (name in RANDOM)
 
 
-@every
-@pytest.mark.parametrize("side", [32, 46])
-def test_corrupting_keeps_shape_and_type_changes_pixels_and_leaves_the_input_alone(name, side):
-    images = pictures(3, side, side)
-    before = images.clone()
-    for severity in (1, 5):
-        out = corrupt(images, name, severity)
-        assert out.shape == images.shape and out.dtype == torch.uint8 and out.is_contiguous()
-        assert differing(out, images) > 0
-    assert torch.equal(images, before)
-
-
-@every
-def test_severity_0_is_the_identity(name):
-    images = pictures(2)
-    assert torch.equal(corrupt(images, name, 0), images)
-
-
-@every
-def test_the_batch_does_not_matter(name):
-    images, ids = pictures(257), torch.arange(257) * 3 + 5
-    whole = corrupt(images, name, 3, seed=7, ids=ids)
-    for size in (1, 7):
-        parts = [corrupt(images[i : i + size], name, 3, seed=7, ids=ids[i : i + size]) for i in (0, 100, 257 - size)]
-        assert all(torch.equal(part, whole[i : i + size]) for part, i in zip(parts, (0, 100, 257 - size), strict=True))
-    order = rng.permutation(0, "test/order", 257)
-    assert torch.equal(corrupt(images[order], name, 3, seed=7, ids=ids[order]), whole[order])
-    subset = order[:50]
-    assert torch.equal(corrupt(images[subset], name, 3, seed=7, ids=ids[subset].tolist()), whole[subset])
-
-
-@every
-def test_the_batch_does_not_matter_at_odd_sizes(name):
-    images = pictures(5, 75, 61)
-    whole = corrupt(images, name, 4)
-    assert all(torch.equal(corrupt(images[i : i + 1], name, 4, ids=[i]), whole[i : i + 1]) for i in range(5))
-
-
-@pytest.mark.slow
-@every
-def test_the_batch_does_not_matter_at_224_pixels(name):
-    images = pictures(4, 224, 224)
-    for severity in (1, 5):
-        whole = corrupt(images, name, severity)
-        assert torch.equal(corrupt(images[2:3], name, severity, ids=[2]), whole[2:3])
-
-
-@every
-def test_the_number_of_threads_does_not_matter(name):
-    images, kept = pictures(12), torch.get_num_threads()  # enough values for torch to use threads
-    try:
-        results = []
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            results.append(corrupt(images, name, 4))
-    finally:
-        torch.set_num_threads(kept)
-    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
-
-
-@every
-def test_memory_layout_does_not_matter(name):
-    images = pictures(6)
-    expected = corrupt(images, name, 3)
-    assert torch.equal(corrupt(images.contiguous(memory_format=torch.channels_last), name, 3), expected)
-    wide = torch.zeros((6, 3, 40, 50), dtype=torch.uint8)
-    wide[:, :, 4:36, 10:42] = images
-    assert torch.equal(corrupt(wide[:, :, 4:36, 10:42], name, 3), expected)
-
-
-@every
-def test_severities_drawn_together_equal_severities_drawn_alone(name):
-    images = pictures(4)
-    for severity, out in corrupt_each(images, name, (5, 0, 2), seed=3):
-        assert torch.equal(out, corrupt(images, name, severity, seed=3))
+@pytest.mark.parametrize("name", BENCHMARK + EXTRA)
+def test_only_what_is_random_draws_noise(name):
+    module = registry.load("corruptions", name)
+    assert bool(module.sample(torch.tensor([4, 9]), (16, 24), seed=1, parameter_set="32")) == (name in RANDOM)
 
 
 @pytest.mark.parametrize("name", RANDOM)
@@ -168,28 +81,6 @@ def test_seeds_and_ids_do_not_change_what_is_not_random(name):
     images = pictures(1).repeat(2, 1, 1, 1)
     out = corrupt(images, name, 4)
     assert torch.equal(out[0], out[1]) and torch.equal(corrupt(images, name, 4, seed=1), out)
-
-
-@every
-@pytest.mark.parametrize(("height", "width"), [(8, 8), (28, 28), (9, 40), (64, 33), (130, 90)])
-def test_any_size_from_8_pixels_works_with_any_parameter_set(name, height, width):
-    images = pictures(2, height, width)
-    for parameters in (None, "32", "64", "224"):
-        for severity in (2, 5):
-            assert corrupt(images, name, severity, parameters=parameters).shape == images.shape
-
-
-@every
-def test_one_channel_is_the_first_of_three_equal_ones(name):
-    images = pictures(2)[:, :1]
-    out = corrupt(images, name, 3)
-    assert out.shape == images.shape
-    assert torch.equal(out, corrupt(images.repeat(1, 3, 1, 1), name, 3)[:, :1])
-
-
-@every
-def test_an_empty_batch_stays_empty(name):
-    assert corrupt(pictures(0), name, 3).shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize(("side", "name"), [(8, "32"), (45, "32"), (46, "64"), (120, "64"), (121, "224"), (500, "224")])

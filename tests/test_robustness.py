@@ -297,5 +297,5 @@ def test_what_is_kept_does_not_grow_with_features(model, preprocess):
 def test_a_contact_sheet_has_a_row_per_corruption_and_a_column_per_severity():
     image = split(n=1).images.pixels[0]
     sheet = contact_sheet(image, CorruptionSettings(seed=2), image_id=7)
-    assert sheet.tiles.shape == (19, 5, 3, SIZE, SIZE)
+    assert sheet.tiles.shape == (len(corruptions.names()), 5, 3, SIZE, SIZE)
     assert torch.equal(sheet.tiles[9, 2], corruptions.corrupt(image[None], "fog", 3, seed=2, ids=[7])[0])
