@@ -116,7 +116,7 @@ def _check_seed(geometry: str) -> None:
 
 
 def _check_together(geometry: str) -> None:
-    with refused(UsageError, "num_classes is needed", "rows that belong together, without num_classes"):
+    with refused(UsageError, "`num_classes` is needed", "rows that belong together, without num_classes"):
         vectors.draw(geometry, [0], dim=8)
     for ids in ([4], [-1]):
         with refused(UsageError, "in 0..3", f"ids {ids} of 4 classes"):
