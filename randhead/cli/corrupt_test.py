@@ -110,7 +110,8 @@ def corrupt_test(
     from randhead import robustness
     from randhead.cli import grid_display
     from randhead.cli.output import Output
-    from randhead.report import robustness as pictures
+    from randhead.report import draw
+    from randhead.report.robustness import contact_sheet
 
     output = Output(as_json=json)
     first, *others = tested
@@ -140,9 +141,9 @@ def corrupt_test(
         )
     files = [] if save is None else [save]
     if report.contact_sheet:
-        files.append(pictures.contact_sheet(report.folder / "reports" / "corruptions.png", report.contact_sheet))
+        files.append(contact_sheet(report.folder.reports / "corruptions.png", report.contact_sheet))
     for each in (report, *report.others):
-        files += [each.save(), *grid_display.keep(each)]
+        files += [each.save(), *draw(each, each.folder)]
     output.tables(report.tables())
     output.say()
     for file in files:

@@ -1,5 +1,6 @@
 """randhead evaluate, also spelled eval: metrics of a trained run on a split."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,16 +41,17 @@ def evaluate(
     if corruptions:
         loaded.require_classes()
     with output.progress("reading images") as progress:
-        result = evaluation.evaluate(loaded, split=split, data=data, ood=ood, warn=output.warn, progress=progress)
+        images = loaded.dataset(data, progress=progress)  # once for all that follows
+        result = evaluation.evaluate(loaded, split=split, data=images, ood=ood, warn=output.warn, progress=progress)
+        result = replace(result, given=data)
     if corruptions:
         with grid_display.saving(output) as should_stop, grid_display.GridDisplay(output) as display:
             benchmarked = robustness.benchmark(
                 loaded,
                 split=split,
-                data=data,
+                data=images,
                 should_stop=should_stop,
                 warn=output.warn,
-                progress=display.progress,
                 on_event=display.event,
             )
         result = result.with_corruptions(benchmarked)

@@ -1,8 +1,7 @@
-"""What a person sees of a grid of corruptions: a table that fills up while it runs, then tables and pictures."""
+"""What a person sees of a grid of corruptions while it runs: a table of errors that fills up, and the time left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 from rich.console import Console, Group
@@ -13,8 +12,7 @@ from rich.table import Table
 from randhead.cli.output import Output, progress_bar
 from randhead.cli.signals import GracefulStop
 from randhead.errors import StopRequested
-from randhead.report import robustness as pictures
-from randhead.robustness import CLEAN, Advanced, CorruptionReport, GridEvent, GridStarted, RowDone
+from randhead.robustness import CLEAN, Advanced, GridEvent, GridStarted, RowDone
 
 
 @contextmanager
@@ -26,12 +24,6 @@ def saving(output: Output) -> Iterator[GracefulStop]:
         except StopRequested:
             output.note("saved; the same command resumes from there")
             raise typer.Exit(should_stop.exit_code) from None
-
-
-def keep(report: CorruptionReport, stem: str = "corrupt-test") -> list[Path]:
-    """Write the CSV file and the pictures of a report into the folder of its run: reports/STEM.csv, ..."""
-    base = report.folder / "reports" / stem
-    return [report.write_csv(base.with_name(f"{stem}.csv")), *pictures.draw(report, base)]
 
 
 class GridDisplay:

@@ -150,7 +150,7 @@ def evaluate(
     run: str | Path | Run | LoadedRun | None = None,
     *,
     split: str = "test",
-    data: str | None = None,
+    data: str | Dataset | None = None,
     ood: str | None = None,
     root: str | Path = ROOT,
     device: str = "auto",
@@ -163,7 +163,8 @@ def evaluate(
     Args:
         run: a run, by name, folder or as `runs.load` returned it; None for the latest.
         split: "test", "val" or "train".
-        data: other images with the classes of the run: a dataset or a folder; None for the run's own.
+        data: other images with the classes of the run: name of a dataset, a folder, or images that were read already;
+            None for the run's own.
         ood: images of other classes, whose test split should be recognised as out-of-distribution.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
@@ -188,7 +189,7 @@ def evaluate(
     loaded = runs.load(run, root=root, device=device)
     if ood:
         loaded.require_classes()
-    dataset = loaded.dataset(data, progress=progress)
+    dataset = data if isinstance(data, Dataset) else loaded.dataset(data, progress=progress)
     loaded.check_classes(dataset)
     if data and dataset.bad_images:
         warn(f"{len(dataset.bad_images)} images of {dataset.name} cannot be read and are left out")
@@ -201,7 +202,8 @@ def evaluate(
             loaded.model, dataset.splits[split], outside, loaded.preprocess, should_stop=should_stop
         )
         detection = OutOfDistribution(other.name, "test", len(outside), scores)
-    return Evaluation(loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection, given=data)
+    given = None if isinstance(data, Dataset) else data
+    return Evaluation(loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection, given=given)
 
 
 def split_metrics(

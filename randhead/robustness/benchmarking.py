@@ -187,7 +187,7 @@ class _Bench:
             frost=settings.frost if "frost" in self.grid else None,
             clean=clean,
             grid=grid_metrics(accumulator, self.grid, loaded.class_names, clean_error=clean.error),
-            folder=loaded.run.path,
+            folder=loaded.run,
         )
 
     def with_released(

@@ -251,7 +251,7 @@ class CorruptionReport(Result):
     frost: str | None
     clean: CellMetrics
     grid: GridMetrics
-    folder: Path
+    folder: Run
     compared_with: Comparison | None = None
     per_class: Mapping[str, ClassAccuracy] | None = None
     released: ReleasedMetrics | None = None
@@ -321,7 +321,7 @@ class CorruptionReport(Result):
         Returns:
             The path of the JSON file, reports/NAME.json.
         """
-        path = (run or Run(self.folder)).reports / f"{name}.json"
+        path = (run or self.folder).reports / f"{name}.json"
         write_json(path, self.document())
         return path
 
