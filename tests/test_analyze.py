@@ -508,3 +508,21 @@ def test_a_notebook_shows_an_analysis_as_tables(root):
         "no interval",
     ):
         assert words in shown
+
+
+def test_an_analysis_of_a_file_is_made_like_any_other(analyze, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {family: {} for family in registry.FAMILIES})
+    file = tmp_path / "spread.py"
+    file.write_text(
+        '"""Spread: how far are the features from zero?"""\n'
+        "from randhead.analyses import Findings\n"
+        'INPUT = "run"\n'
+        "def measure(features):\n"
+        '    return Findings({"mean_norm": float(features.double().norm(dim=1).mean())})\n'
+    )
+    code, document, _ = analyze(file, "fixed0")
+    assert code == 0
+    assert document["spread"]["mean_norm"] == pytest.approx(
+        float(naive(one_run(root, "fixed0"))[0].norm(dim=1).mean()), rel=1e-5
+    )
+    assert evaluation.analyze(str(file), "fixed0", root=root, device="cpu").to_json() == document

@@ -53,11 +53,9 @@ def analyze(
     """
     from randhead.cli.options import check
 
-    if name not in NAMES:
+    if name not in NAMES and not registry.is_file(name):
         raise unknown("analysis", name, NAMES)
-    check(
-        run or [None], runs, device=device, split=split
-    )  # before torch is imported: a typing error is reported at once
+    check(run or [None], runs, device=device, split=split)  # before torch is imported: mistakes are reported at once
 
     from randhead import evaluation, report
     from randhead.cli.output import Output

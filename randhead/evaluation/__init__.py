@@ -1,4 +1,4 @@
-"""What trained runs are worth: their metrics on a split (`evaluate`) and what they learned (`analyze`).
+"""What trained runs are worth: their metrics (`evaluate`), what they learned (`analyze`), what they say (`predict`).
 
 The verbs load on first use: training and prediction need some modules of this package, but not SciPy's clustering.
 """
@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from randhead.evaluation.analysis import Analysis, analyze
     from randhead.evaluation.evaluation import Evaluation, evaluate
+    from randhead.evaluation.prediction import Predictions, predict
 
-__all__ = ["Analysis", "Evaluation", "analyze", "evaluate"]
+__all__ = ["Analysis", "Evaluation", "Predictions", "analyze", "evaluate", "predict"]
 
-_HOMES = {"Analysis": "analysis", "Evaluation": "evaluation", "analyze": "analysis", "evaluate": "evaluation"}
+_MODULES = {
+    "Analysis": "analysis",
+    "Evaluation": "evaluation",
+    "Predictions": "prediction",
+    "analyze": "analysis",
+    "evaluate": "evaluation",
+    "predict": "prediction",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -99,7 +99,7 @@ def analyze(
     runs: RunLike | Sequence[RunLike] | None = None,
     *,
     split: str = "test",
-    data: str | None = None,
+    data: str | Path | None = None,
     reference: RunLike | None = None,
     taxonomy: str | Path | None = None,
     seed: int = 0,
@@ -112,7 +112,8 @@ def analyze(
     """Analyze what one or more runs learned: how far apart and how tight their classes are, what looks alike, and more.
 
     Args:
-        name: an analysis (see `randhead.registry.names("analyses")`), or "all" for those that apply.
+        name: an analysis (see `randhead.registry.names("analyses")`), the path of a Python file with one of yours, or
+            "all" for those that apply.
         runs: one run or several, by name, folder or as `runs.load` returned them; None for the latest.  Several are
             compared, in pairs of equal seeds.
         split: "test", "val" or "train".
@@ -141,9 +142,12 @@ def analyze(
         >>> found.to_json()["separability"]["mean_angle_deg"]  # doctest: +SKIP
         84.3
     """
+    name = registry.use("analyses", name)
     wanted = chosen(name)
     one_of("split", split, SPLITS)
-    options = AnalysisOptions(split, data, data, reference, None if taxonomy is None else Path(taxonomy), seed)
+    images = None if data is None else str(data)
+    tree = None if taxonomy is None else Path(taxonomy)
+    options = AnalysisOptions(split, images, images, reference, tree, seed)
     session = AnalysisSession(root=root, device=device, should_stop=should_stop, warn=warn, progress=progress)
     members = _open(session, runs, options)
     if name == ALL:

@@ -31,7 +31,7 @@ class AnalysisOptions:
     data: str | None = None  # images of the same classes instead of the run's own
     new_classes: str | None = None  # images of other classes, for transfer
     reference: str | Path | Run | LoadedRun | None = None  # a run that says which classes look alike
-    taxonomy: Path | None = None
+    taxonomy: Path | None = None  # a file that says which classes look alike
     seed: int = 0  # of samples, permutations and episodes
 
 

@@ -117,7 +117,9 @@ def _exact(value: Cell) -> Markup:
 
 
 def _column_classes(table: Table) -> list[Markup]:
-    return [Markup(' class="number"') if table.is_numeric(i) else Markup() for i in range(len(table.columns))]
+    """For each column the attribute that aligns it as numbers, or nothing; names of classes stay words, also "7"."""
+    numeric = [all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.columns))]
+    return [Markup(' class="number"') if is_numeric else Markup() for is_numeric in numeric]
 
 
 def _summary(members: tuple[RunInputs, ...]) -> list[str]:
