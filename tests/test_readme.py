@@ -1,30 +1,19 @@
 """Every command and every Python example of the README is run, in the order in which a reader would."""
 
-import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 import torch
 from PIL import Image
 
 from randhead import rng
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = pages.read("README.md")
 SETUP = ["pip install . && randhead train", "pip install '.[test]' && pytest"]
-
-
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of the README in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-
-
-def commands() -> list[str]:
-    """The lines that start with a dollar sign."""
-    return [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
 
 
 def make_photos(folder: Path, classes: tuple[str, ...]) -> None:
@@ -39,7 +28,7 @@ def make_photos(folder: Path, classes: tuple[str, ...]) -> None:
 
 
 def test_the_readme_has_exactly_two_set_up_commands():
-    assert [block.strip() for block in blocks("") if "pip install" in block] == SETUP
+    assert [block.strip() for block in pages.blocks(README, "") if "pip install" in block] == SETUP
 
 
 def test_the_readme_says_what_it_is_for_in_its_first_three_lines():
@@ -49,37 +38,25 @@ def test_the_readme_says_what_it_is_for_in_its_first_three_lines():
 
 
 def test_pictures_and_scripts_of_the_readme_exist():
-    root = Path(__file__).parent.parent
     linked = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
     named = re.findall(r"`(examples/[^`\s]+)`", README)
     assert linked
     for path in linked + named:
-        assert (root / path).exists(), path
+        assert (pages.ROOT / path).exists(), path
 
 
 @pytest.mark.slow
 def test_every_command_of_the_readme_works(tmp_path):
     make_photos(tmp_path / "photos", ("cats", "dogs"))
     make_photos(tmp_path / "more", ("birds", "cats", "dogs"))
-    environment = {**os.environ, "MPLBACKEND": "agg"}
-    assert len(commands()) >= 8
-    for command in commands():
-        words = shlex.split(command)
-        assert words[0] == "randhead", command
-        done = subprocess.run(
-            [sys.executable, "-m", "randhead", *words[1:]],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert len(pages.commands(README)) >= 8
+    pages.run_commands(README, tmp_path)
 
 
 @pytest.mark.slow
 def test_every_python_example_of_the_readme_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     subprocess.run([sys.executable, "-m", "randhead", "train", "--epochs", "1"], check=True, capture_output=True)
-    assert blocks("python")
-    for example in blocks("python"):
+    assert pages.blocks(README, "python")
+    for example in pages.blocks(README, "python"):
         exec(compile(example, "README.md", "exec"), {})
