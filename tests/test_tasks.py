@@ -32,16 +32,16 @@ def test_every_training_image_is_a_class_of_its_own(instance_run):
 
 def test_instance_runs_are_judged_by_scikit_learns_nearest_neighbours(instance_run):
     loaded, images = runs.load(str(instance_run)), tiny.digits()
-    found = tasks.of(loaded.config, images).evaluate(loaded.model, "test", loaded.preprocess, stop=lambda: False)
+    found = tasks.of(loaded.config, images).evaluate(loaded.model, "test", loaded.preprocess)
     embedded = {
         name: torch.nn.functional.normalize(features.embeddings(loaded.model, split, loaded.preprocess), dim=1).numpy()
         for name, split in images.splits.items()
     }
     labels = {name: split.labels.numpy() for name, split in images.splits.items()}
     judge = KNeighborsClassifier(1).fit(embedded["train"], labels["train"])
-    assert found["knn_1"] == pytest.approx(judge.score(embedded["test"], labels["test"]))
-    assert (found["n"], found["nll"], found["ece"]) == (20, None, None)
-    assert found == runs.Run(instance_run).summary().test
+    assert found.knn_1 == pytest.approx(judge.score(embedded["test"], labels["test"]))
+    assert (found.n, found.to_json()["nll"], found.to_json()["ece"]) == (20, None, None)
+    assert found.to_json() == runs.Run(instance_run).summary().test
 
 
 def test_labels_never_seen_in_training_decide_nothing_but_the_judgement(tmp_path, instance_run):

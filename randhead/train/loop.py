@@ -27,6 +27,7 @@ from randhead.train.log import EpochMetrics
 from randhead.train.resolve import resolve_settings
 from randhead.train.state import TrainState, delete_training, restore_state, save_state
 from randhead.train.step import Batch, Stepper
+from randhead.train.tasks import ValidationMetrics
 
 
 def fit_events(
@@ -118,7 +119,7 @@ class Trainer:
         """Read the test split, once, with the selected weights, and write what the run leaves."""
         state, best = self.state, self.state.selected()
         self.model.load_state_dict(dict(state.best_weights))
-        test = self.task.evaluate(self.model, "test", self.preprocess, stop=self.should_stop)
+        test = self.task.evaluate(self.model, "test", self.preprocess, should_stop=self.should_stop)
         self._write_model(best)
         images = len(self.train_split) * self.config.train.epochs
         summary = TrainingSummary(
@@ -127,7 +128,7 @@ class Trainer:
             epochs=self.config.train.epochs,
             selected=best,
             val={"accuracy": best.accuracy, "nll": best.nll},
-            test=test,
+            test=test.to_json(),
             seconds=round(state.seconds, 3),
             images_per_second=round(images / max(state.seconds, 1e-9), 1),
             device=device_name(self.device),
@@ -187,11 +188,11 @@ class Trainer:
     def _close_epoch(self) -> EpochDone:
         """Validate, select, log and save."""
         state = self.state
-        val = self.task.validate(self.model, self.preprocess, stop=self.should_stop)
-        if not all(map(math.isfinite, val.values())):
+        val = self.task.validate(self.model, self.preprocess, should_stop=self.should_stop)
+        if not val.is_finite():
             raise _diverged(f"the validation metrics are not finite after step {state.step}")
         state.epoch += 1
-        reached = SelectedEpoch(state.epoch, val["accuracy"], val.get("nll"))
+        reached = SelectedEpoch(state.epoch, val.accuracy, val.nll)
         is_best = state.best is None or tasks.rank(reached) > tasks.rank(state.best)
         if is_best:
             state.best = reached
@@ -205,7 +206,7 @@ class Trainer:
             self._write_model(reached)
         return EpochDone(state.epoch, self.config.train.epochs, metrics, is_best)
 
-    def _epoch_metrics(self, val: dict[str, float]) -> EpochMetrics:
+    def _epoch_metrics(self, val: ValidationMetrics) -> EpochMetrics:
         """The line of the log for an epoch with these validation metrics."""
         state, head = self.state, self.model.head
         drift = None
@@ -216,11 +217,7 @@ class Trainer:
             epoch=state.epoch,
             step=state.step,
             train_loss=state.loss_sum / state.images,
-            val_accuracy=val["accuracy"],
-            val_nll=val.get("nll"),
-            val_knn_1=val.get("knn_1"),
-            val_logit_min=val.get("logit_min"),
-            val_logit_max=val.get("logit_max"),
+            **{f"val_{name}": value for name, value in vars(val).items()},
             **vars(state.end_of_epoch()),
             scale=float(head.scale),
             vector_drift_deg=drift,

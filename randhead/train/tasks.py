@@ -1,46 +1,93 @@
-"""What a training is for: telling classes apart, or telling every image from every other.
+"""What a training is for: to distinguish classes, or every image from every other.
 
-A task says which labels the loss sees, and how a model is judged.
+A task says which labels the loss compares with, and by which metrics a model is validated and tested.
 """
 
+import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from randhead.config import Config
 from randhead.datasets import Dataset
 from randhead.errors import UsageError
 from randhead.evaluation import classification
+from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import SelectedEpoch
 
-Stop = Callable[[], bool]
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class ValidationMetrics:
+    """What selects the weights, and is logged once per epoch.  None if a metric does not exist for the task."""
+
+    accuracy: float
+    nll: float | None = None
+    knn_1: float | None = None
+    logit_min: float | None = None
+    logit_max: float | None = None
+
+    def is_finite(self) -> bool:
+        """Whether all metrics that exist are finite numbers."""
+        return all(value is None or math.isfinite(value) for value in vars(self).values())
+
+
+class Task(Protocol):
+    """What the training loop needs to know of a task.
+
+    Attributes:
+        num_classes: number of class vectors.
+        labels: (N,) int64 of the training images, what the loss compares their logits with.
+    """
+
+    num_classes: int
+    labels: Tensor
+
+    def validate(
+        self, model: Classifier, preprocess: Preprocess, *, should_stop: ShouldStop = ...
+    ) -> ValidationMetrics:
+        """The metrics on the validation split that select the weights.  Raises StopRequested."""
+        ...
+
+    def evaluate(
+        self, model: Classifier, split: str, preprocess: Preprocess, *, should_stop: ShouldStop = ...
+    ) -> ClassificationMetrics | NeighbourMetrics:
+        """All metrics on a split.  Raises StopRequested."""
+        ...
 
 
 class ClassTask:
-    """The classes of the data set."""
+    """To distinguish the classes of the dataset."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
         self.num_classes = len(dataset.class_names)
         self.labels = dataset.splits["train"].labels
 
-    def validate(self, model: Classifier, preprocess: Preprocess, *, stop: Stop) -> dict[str, float]:
-        """What selects a model: accuracy first, then NLL."""
-        return classification.quick_metrics(model, self.dataset.splits["val"], preprocess, should_stop=stop)
+    def validate(
+        self, model: Classifier, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
+    ) -> ValidationMetrics:
+        """Accuracy and NLL, and the range of the logits."""
+        split = self.dataset.splits["val"]
+        return ValidationMetrics(**classification.quick_metrics(model, split, preprocess, should_stop=should_stop))
 
-    def evaluate(self, model: Classifier, split: str, preprocess: Preprocess, *, stop: Stop) -> dict[str, Any]:
-        """All figures of a split."""
-        return classification.full_metrics(model, self.dataset.splits[split], preprocess, should_stop=stop).to_json()
+    def evaluate(
+        self, model: Classifier, split: str, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
+    ) -> ClassificationMetrics:
+        """All classification metrics on a split."""
+        return classification.full_metrics(model, self.dataset.splits[split], preprocess, should_stop=should_stop)
 
 
 class InstanceTask:
-    """Every training image a class of its own: instance discrimination (Wu et al. 2018, arXiv 1805.01978).
+    """To distinguish every training image from every other: instance discrimination (Wu et al. 2018, arXiv 1805.01978).
 
-    The model is judged by the real labels, which training never sees: the share of images whose nearest training images
-    have the same label.
+    The model is evaluated by the real labels, which training does not see: k-NN accuracy among the training images.
     """
 
     def __init__(self, dataset: Dataset):
@@ -48,13 +95,17 @@ class InstanceTask:
         self.num_classes = len(dataset.splits["train"])
         self.labels = torch.arange(self.num_classes)
 
-    def validate(self, model: Classifier, preprocess: Preprocess, *, stop: Stop) -> dict[str, float]:
-        """What selects a model: the accuracy of 20 neighbours."""
-        found = self.evaluate(model, "val", preprocess, stop=stop)
-        return {key: found[key] for key in ("accuracy", "knn_1")}
+    def validate(
+        self, model: Classifier, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
+    ) -> ValidationMetrics:
+        """k-NN accuracy with 20 neighbours, and with one."""
+        found = self.evaluate(model, "val", preprocess, should_stop=should_stop)
+        return ValidationMetrics(accuracy=found.accuracy, knn_1=found.knn_1)
 
-    def evaluate(self, model: Classifier, split: str, preprocess: Preprocess, *, stop: Stop) -> dict[str, Any]:
-        """Accuracy of 20 neighbours and of one, of a split."""
+    def evaluate(
+        self, model: Classifier, split: str, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
+    ) -> NeighbourMetrics:
+        """k-NN accuracy on a split with 20 neighbours, and with one."""
         splits = self.dataset.splits
         return classification.neighbour_metrics(
             model,
@@ -62,12 +113,16 @@ class InstanceTask:
             splits["train"],
             preprocess,
             num_classes=len(self.dataset.class_names),
-            should_stop=stop,
-        ).to_json()
+            should_stop=should_stop,
+        )
 
 
-def of(config: Config, dataset: Dataset) -> ClassTask | InstanceTask:
-    """The task of a configuration.  Raises UsageError for class names where there are none."""
+def of(config: Config, dataset: Dataset) -> Task:
+    """The task of a configuration.
+
+    Raises:
+        UsageError: for instance labels with vectors by class name.
+    """
     if config.data.labels == "class":
         return ClassTask(dataset)
     if config.head.class_keys == "name":
@@ -76,7 +131,7 @@ def of(config: Config, dataset: Dataset) -> ClassTask | InstanceTask:
 
 
 def usual_augmentation(config: Config) -> str:
-    """What varies the images: views where every image is a class, unless the user gives crops their size."""
+    """How images are varied by default: as views if every image is a class, unless the crops have a size."""
     return "views" if config.data.labels == "instance" and config.data.crop_padding is None else "crop"
 
 
