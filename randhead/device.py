@@ -1,4 +1,4 @@
-"""What this machine offers: the device, the arithmetic it is fast at, the versions that were used."""
+"""What this machine offers: its devices, the arithmetic that is fast on them, the versions that are used."""
 
 import platform
 
@@ -10,7 +10,14 @@ from randhead.errors import UsageError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for.  Raises UsageError for CUDA where there is none."""
+    """The device of a name.
+
+    Args:
+        name: "cpu", "cuda", or "auto", which is CUDA if it can be used.
+
+    Raises:
+        UsageError: for "cuda" if it cannot be used.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -19,7 +26,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of "fp32", "bf16" or "auto", which takes bfloat16 where the processor multiplies it natively."""
+    """The dtype of a precision.
+
+    Args:
+        name: "fp32", "bf16", or "auto", which is bfloat16 if the processor multiplies it natively.
+        device: where it is used.
+    """
     if name == "auto":
         return torch.bfloat16 if has_fast_bf16(device) else torch.float32
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
@@ -50,5 +62,5 @@ def versions() -> dict[str, str]:
 
 
 def _has(feature: str) -> bool:
-    """torch.cpu tells these by private functions, which not every version has."""
+    """Whether the processor has a feature; torch.cpu has private functions for it, but not in every version."""
     return bool(getattr(torch.cpu, feature, lambda: False)())

@@ -11,11 +11,16 @@ from typing import Any
 
 
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
-    """Put `content` at `path` in one step; `content` may be a function that writes a file at the path it is given.
+    """Write a file in one step.
 
-    The bytes reach the disk under another name first (flush, fsync), then take the place of `path` (rename, fsync of
-    the folder).  Where anything fails, a full disk for example, `path` keeps its old content and no fragment stays, and
-    an OSError names `path`, not the other name.
+    The bytes reach the disk under another name first (flush, fsync), then replace `path` (rename, fsync of the folder).
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        content: what to write, or a function that writes a file at the path that it is given.
+
+    Raises:
+        OSError: if anything fails, as on a full disk.  It names `path`, which keeps its old content; no fragment stays.
     """
     try:
         _write(Path(path), content)
@@ -47,7 +52,7 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically.  Numbers that JSON does not know (NaN, infinity) are refused."""
+    """Write `value` as indented JSON, atomically.  Raises ValueError for NaN and infinity, which JSON does not have."""
     atomic_write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

@@ -22,7 +22,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 @pytest.fixture(autouse=True)
 def world(tmp_path, monkeypatch):
-    """A folder with images in it; 24 of them train, in three steps an epoch."""
+    """A folder with images in it; 24 of them train, in three steps per epoch."""
     tiny.image_folder(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -364,7 +364,7 @@ def test_validation_figures_that_are_not_finite_end_as_diverged_and_are_not_logg
     assert not (tmp_path / PATH / "metrics.jsonl").exists()
 
 
-# Stopping and going on
+# Stopping and resuming
 
 
 def interrupted(folder, settings, images, every):
@@ -583,9 +583,9 @@ def test_normalisation_is_of_the_training_images_of_pretrained_weights_or_half(i
 
 
 def test_one_class_is_refused(images):
-    alone = Dataset("alone", ("cat",), images.splits, 8)
+    single = Dataset("single", ("cat",), images.splits, 8)
     with pytest.raises(UsageError, match="1 class"):
-        resolve_settings(config(), alone)
+        resolve_settings(config(), single)
 
 
 def test_images_of_one_value_can_be_normalised():

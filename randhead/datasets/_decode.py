@@ -69,7 +69,7 @@ def decode(path: Path, size: int) -> np.ndarray:
 
 
 def dimensions(path: Path) -> tuple[int, int] | None:
-    """Width and height from the header alone, before EXIF rotation; None if the file is not an image."""
+    """Width and height, only from the header, before EXIF rotation; None if the file is not an image."""
     try:
         _check_file(path)
         with path.open("rb") as file:

@@ -21,7 +21,7 @@ CHUNK = 1 << 20  # bytes
 
 @dataclass(frozen=True)
 class Source:
-    """A file to fetch: where it goes below the download folder, its addresses (mirrors), and its published MD5 sum."""
+    """A file to fetch: its path in the download folder, its addresses (mirrors), and its published MD5 sum."""
 
     path: str
     urls: tuple[str, ...]

@@ -66,7 +66,7 @@ class FileImages:
         paths: the files.
         size: side of the images in pixels, to which they are resized.
         workers: number of threads that decode.
-        device: where the batches are moved to.
+        device: to which the batches are moved.
     """
 
     def __init__(self, paths: Sequence[Path], size: int, *, workers: int, device: str | torch.device):

@@ -1,7 +1,7 @@
 """Handwritten digits: 1,797 real ones of 8 x 8 pixels, greyscale.  They come with scikit-learn: no network is needed.
 
-The test part of Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI 1998.  The set has no test split
-of its own: a fifth of each class is held out, by `split_seed`.
+The test part of Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI 1998.  It has no test split: a
+fifth of each class is held out, by `split_seed`.
 """
 
 from dataclasses import replace

@@ -34,33 +34,48 @@ FORMAT = 1
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON document, atomically.  Refuses numbers that JSON does not know (NaN, infinity).
+    """Write tensors and a JSON document, atomically.
 
-    Raises RunError where the file cannot be written, on a full disk for example; an older file of that name stays.
+    Args:
+        path: the file.
+        tensors: named tensors.
+        document: anything that JSON has.
+
+    Raises:
+        RunError: if the file cannot be written, as on a full disk; an older file of that name stays.
+        ValueError: for NaN and infinity in the document, which JSON does not have.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(document), allow_nan=False)
     metadata = {"format": f"randhead {FORMAT}", "document": text, "sha256": _digest(plain, text)}
-    # safetensors refuses tensors that share memory, as the CPU's copies of a model and of its best state may.
+    # safetensors refuses tensors that share memory, as the CPU's copies of a model and of its best weights may.
     plain = {name: tensor.clone() for name, tensor in plain.items()}
     try:
         atomic_write(path, lambda fragment: save_file(plain, fragment, metadata))
     except (SafetensorError, OSError) as error:
         raise RunError(
             f"{path}: cannot be written ({error}); older checkpoints are as they were",
-            hint="free some space; the same command goes on from the last checkpoint",
+            hint="free some space; the same call resumes from the last checkpoint",
         ) from None
 
 
 def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the document of a checkpoint.  Raises RunError for a missing, damaged or foreign file."""
+    """Read the tensors and the document of a checkpoint.
+
+    Args:
+        path: the file.
+        device: where the tensors are put.
+
+    Raises:
+        RunError: if the file is missing, damaged, or not of randhead.
+    """
     hint = "use another checkpoint, or train again with `fresh=True`"
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise RunError(f"{path}: no such file", hint="see what there is: randhead list") from None
+        raise RunError(f"{path}: no such file", hint="`randhead list` shows the runs") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise RunError(f"{path}: not a complete safetensors file ({error})", hint=hint) from None
     if metadata.get("format") != f"randhead {FORMAT}":
@@ -82,7 +97,7 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def state_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Hash of named tensors: equal exactly where every name, type, shape and bit is."""
+    """Hash of named tensors: equal if and only if every name, type, shape and bit is equal."""
     return _digest(tensors, "")
 
 

@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves, where, and how to find and load it again."""
+"""The run folder: what a run leaves, where, and how to find it again."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Run:
 
     @property
     def config_path(self) -> Path:
-        """The configuration as it was resolved, with versions."""
+        """The configuration, what it came to on its images, and versions."""
         return self.path / "config.json"
 
     @property
@@ -48,12 +48,12 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON object a line, one line an epoch."""
+        """One JSON object per line, one line per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
     def summary_path(self) -> Path:
-        """The final figures.  A run that has this file is finished."""
+        """The result of the training.  A run that has this file is finished."""
         return self.path / "summary.json"
 
     @property
@@ -63,16 +63,16 @@ class Run:
 
     @property
     def reports(self) -> Path:
-        """What evaluate, corrupt-test and analyze leave."""
+        """The reports of `evaluate`, `benchmark` and `analyze`."""
         return self.path / "reports"
 
     @property
     def features(self) -> Path:
-        """Features of its splits, which analyze keeps."""
+        """Features of the splits, kept for further analyses."""
         return self.path / "features"
 
     def config(self) -> Config:
-        """The configuration.  Raises RunError where it cannot be read."""
+        """The configuration.  Raises RunError if it cannot be read."""
         content = _read_json(self.config_path)
         try:
             return parse.build(parse.unnest(content["config"]))
@@ -95,7 +95,10 @@ class Run:
 
 
 def default_name(config: Config) -> str:
-    """<dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest>: equal config, equal names."""
+    """The default name of a run: equal configurations have equal names, others have others.
+
+    It is <dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest of all settings>.
+    """
     head = config.head
     data = config.data.name
     data = Path(data).name if "/" in data and not registry.is_file(data) else registry.label(data)
@@ -105,10 +108,18 @@ def default_name(config: Config) -> str:
 
 
 def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> Run:
-    """The folder of a run, which need not exist yet.
+    """The folder of a run that is about to be trained; it need not exist yet.
 
-    Raises UsageError for a name that is not a plain folder name, RunError where the folder holds no run or, unless
-    `fresh`, another configuration; the difference is named.
+    Args:
+        root: folder of the runs.
+        name: name of the run.
+        config: its configuration.
+        fresh: whether a run with another configuration may be replaced.
+
+    Raises:
+        UsageError: if the name is not a plain folder name.
+        RunError: if the folder holds something else than a run, or, unless `fresh`, a run with another configuration;
+            the message has the differences.
     """
     if not ALLOWED.fullmatch(name) or name == LAST:
         raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
@@ -183,7 +194,7 @@ def write_config(run: Run, config: Config, settings: ResolvedSettings) -> None:
 
 
 def slug(text: str) -> str:
-    """A text as a part of a file name, of at most 60 characters."""
+    """A text as part of a file name, of at most 60 characters."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._")[:60] or "data"
 
 

@@ -104,16 +104,16 @@ def load(
         hint = "let it finish: the same `randhead train` resumes it"
         raise RunError(f"{folder.path} has no trained model yet", hint=hint)
     tensors, document = checkpoint.load(folder.model_path)
-    where = resolve_device(device)
+    target = resolve_device(device)
     try:
         config = parse.build(parse.unnest(document["config"]))
         settings = ResolvedSettings.from_json(document["resolved"])
         classifier = _rebuild(config, settings, tensors)
-        preprocess = Preprocess.of(settings.mean, settings.std, precision=config.train.precision, device=where)
+        preprocess = Preprocess.of(settings.mean, settings.std, precision=config.train.precision, device=target)
         return LoadedRun(
             run=folder,
             config=config,
-            model=classifier.to(where).to(memory_format=torch.channels_last).eval(),
+            model=classifier.to(target).to(memory_format=torch.channels_last).eval(),
             preprocess=preprocess,
             class_names=settings.class_names,
             image_size=settings.image_size,

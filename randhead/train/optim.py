@@ -15,7 +15,14 @@ ONE_CYCLE_END = 1e-4
 
 
 def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW.  A learned scale is not decayed: decay would pull it to 1, not to 0."""
+    """The optimiser of a configuration: SGD with Nesterov momentum, or AdamW.
+
+    A learned scale has no weight decay, which would pull it to 1, not to 0.
+
+    Args:
+        model: the model whose parameters it updates.
+        config: name, learning rate, momentum and weight decay.
+    """
     decayed = [p for name, p in model.named_parameters() if not name.endswith("log_scale")]
     scales = [p for name, p in model.named_parameters() if name.endswith("log_scale")]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
@@ -27,7 +34,14 @@ def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
 
 
 class Schedule:
-    """The learning rate of every step.  All but the plateau are functions of progress, so there is nothing to save."""
+    """The learning rate of every step.
+
+    All schedules but "plateau" are functions of the progress, so there is nothing to save.
+
+    Args:
+        optimizer: the optimiser whose learning rate is set.
+        config: schedule, learning rate, and the patience and factor of "plateau".
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer, config: OptimConfig):
         self.optimizer, self.config = optimizer, config
@@ -47,12 +61,12 @@ class Schedule:
         return self.optimizer.param_groups[0]["lr"]
 
     def after_epoch(self, accuracy: float) -> None:
-        """Tell the plateau the validation accuracy."""
+        """Give the validation accuracy to the schedule "plateau"."""
         if self.config.schedule == "plateau":
             self.plateau.step(accuracy)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, in JSON's types."""
+        """What a checkpoint keeps, ready for JSON."""
         if self.config.schedule != "plateau":
             return {}
         state = {key: getattr(self.plateau, key) for key in ("best", "num_bad_epochs", "last_epoch")}
@@ -70,7 +84,7 @@ class Schedule:
 
 
 def factor(schedule: str, progress: float) -> float:
-    """What multiplies the learning rate at `progress` in [0, 1)."""
+    """The factor of the learning rate at `progress` in [0, 1)."""
     if schedule == "cosine":
         return _cosine(1.0, 0.0, progress)
     if schedule == "onecycle":
