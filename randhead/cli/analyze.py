@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from randhead import registry
-from randhead.cli.options import IMAGES, DeviceOption, JsonOption, RunsOption, SplitOption
+from randhead.cli.options import IMAGES, DeviceOption, JsonOption, RunsOption, SplitOption, check
 from randhead.errors import unknown
 
 NAMES = (*registry.names("analyses"), "all")
@@ -51,8 +51,6 @@ def analyze(
 
     Several runs are shown side by side; their differences are paired by seed.
     """
-    from randhead.cli.options import check
-
     if name not in NAMES and not registry.is_file(name):
         raise unknown("analysis", name, NAMES)
     check(run or [None], runs, device=device, split=split)  # before torch is imported: mistakes are reported at once
@@ -78,8 +76,4 @@ def analyze(
     first = result.members[0].loaded.run
     files = [result.save(first), *report.draw(result, first)]
     output.say(f"{first.name}\n" if len(result.members) == 1 else f"{len(result.members)} runs\n")
-    output.tables(result.tables())
-    output.say()
-    for file in files:
-        output.file(file)
-    output.result(result.to_json())
+    output.show(result, files)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption
+from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption, check
 
 WHAT, IMAGES, COMPARE = "Corruptions", "Images", "Comparison"
 
@@ -102,8 +102,6 @@ def corrupt_test(
     json: JsonOption = False,
 ) -> None:
     """Accuracy under image corruptions: 15 kinds (noise, blur, weather, ...) at 5 severities, or those you choose."""
-    from randhead.cli.options import check
-
     tested: list[str | None] = [*names] if names else [None]
     check([*tested, *([baseline] if baseline else [])], runs, device=device)  # before torch is imported
 
@@ -144,11 +142,7 @@ def corrupt_test(
         files.append(contact_sheet(report.folder.reports / "corruptions.png", report.contact_sheet))
     for each in (report, *report.others):
         files += [each.save(), *draw(each, each.folder)]
-    output.tables(report.tables())
-    output.say()
-    for file in files:
-        output.file(file)
-    output.result(report.to_json())
+    output.show(report, files)
 
 
 def _numbers(text: str) -> list[int]:

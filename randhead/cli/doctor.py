@@ -30,8 +30,7 @@ def doctor(
         scan(output, data)
         return
     found = checkup.check_machine(out)
-    output.tables(found.tables())
-    output.result(found.to_json())
+    output.show(found)
     if not found.writable:
         raise RunError(f"{out} cannot be written to", hint="choose another folder with `out`")
     if not found.same_bits_on_every_device:
@@ -44,9 +43,8 @@ def scan(output: "Output", folder: Path) -> None:
 
     with output.progress("reading images") as progress:
         found = image_folder.scan(folder, progress=progress)
-    output.tables(found.tables())
     if not found.bad_images:
         output.say(f"every image of {folder} can be read")
-    output.result(found.to_json())
+    output.show(found)
     if found.bad_images:
         raise typer.Exit(DataError.exit_code)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli.options import FLAG, IMAGES, DeviceOption, JsonOption, RunArgument, RunsOption, SplitOption
+from randhead.cli.options import FLAG, IMAGES, DeviceOption, JsonOption, RunArgument, RunsOption, SplitOption, check
 
 
 def evaluate(
@@ -27,8 +27,6 @@ def evaluate(
     json: JsonOption = False,
 ) -> None:
     """Evaluate a run: accuracy, negative log-likelihood, calibration error, confusion of classes."""
-    from randhead.cli.options import check
-
     check([run], runs, device=device, split=split)  # before torch is imported: a typing error is reported at once
 
     from randhead import evaluation, report, robustness
@@ -57,8 +55,4 @@ def evaluate(
         result = result.with_corruptions(benchmarked)
     files = [result.save(loaded.run), *report.draw(result, loaded.run)]
     output.say(f"{result.run}\n")
-    output.tables(result.tables())
-    output.say()
-    for file in files:
-        output.file(file)
-    output.result(result.to_json())
+    output.show(result, files)

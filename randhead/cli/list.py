@@ -12,8 +12,6 @@ def list_command(runs: RunsOption = Path("runs"), json: JsonOption = False) -> N
 
     output = Output(as_json=json)
     found = list_runs(runs, warn=output.warn)
-    if found.runs:
-        output.tables(found.tables())
-    else:
+    if not found.runs:
         output.note(f"no runs in {runs}; train one: randhead train")
-    output.result(found.to_json())
+    output.show(found)

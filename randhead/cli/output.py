@@ -15,9 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from randhead import tables
 from randhead.cli.hints import as_options
-from randhead.tables import Table, nats, percent
-
-__all__ = ["Output", "nats", "percent", "progress_bar", "shown", "wrapped"]
+from randhead.tables import Result, Table
 
 KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
 GAP = 2  # between columns of a table
@@ -47,20 +45,21 @@ class Output:
         """A warning, on stderr; Python arguments in it become options."""
         self.note(f"warning: {as_options(text)}", style="yellow")
 
-    def file(self, path: Path) -> None:
-        """A file or folder that the command has left; its path stays in one piece, to be copied."""
-        self.console.print(f"{KINDS.get(path.suffix, 'images'):<8} {shown(path)}", markup=False)
+    def show(self, result: Result, files: Iterable[Path] = (), **more: str) -> None:
+        """A result: its tables, the files that the command has left, and its document with `more` keys."""
+        self.tables(result.tables())
+        for number, path in enumerate(files):
+            if not number:
+                self.say()  # a path stays in one piece, to be copied
+            self.console.print(f"{KINDS.get(path.suffix, 'images'):<8} {short_path(path)}", markup=False)
+        self.result({**result.to_json(), **more})
 
     def tables(self, found: Iterable[Table]) -> None:
-        """The tables of a result, with an empty line between."""
+        """Tables, with an empty line between."""
         for number, table in enumerate(found):
             if number:
                 self.say()
             self._table(table)
-
-    def table(self, title: str, columns: list[str], rows: list[list[Any]]) -> None:
-        """A table; numbers stand on the right."""
-        self._table(Table(title, tuple(columns), tables.rows(rows)))
 
     def _table(self, table: Table) -> None:
         if table.title:
@@ -105,7 +104,7 @@ def progress_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as a person would type it: relative to the current folder if it is below it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))

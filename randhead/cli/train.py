@@ -118,7 +118,7 @@ def list_settings(output: "Output") -> None:
 def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -> None:
     """Train, show how it goes, and exit with the code of what happened."""
     from randhead import train
-    from randhead.cli.output import shown
+    from randhead.cli.output import short_path
     from randhead.cli.progress import TrainingDisplay
     from randhead.cli.signals import GracefulStop
     from randhead.errors import StopRequested
@@ -145,10 +145,10 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
                     progress=display.reading,
                 )
         except StopRequested:
-            output.note(f"saved in {shown(run.path)}; the same command resumes it")
+            output.note(f"saved in {short_path(run.path)}; the same command resumes it")
             raise typer.Exit(stop.exit_code) from None
     if not display.started:
-        output.note(f"{shown(run.path)} is finished; --fresh trains it again")
+        output.note(f"{short_path(run.path)} is finished; --fresh trains it again")
     output.tables(summary.tables())
-    output.say(f"\nrun    {shown(run.path)}\nnext   randhead eval")
+    output.say(f"\nrun    {short_path(run.path)}\nnext   randhead eval")
     output.result({**summary.to_json(), "path": str(run.path)})

@@ -35,12 +35,9 @@ def vectors(
     output = Output(as_json=json)
     head = ClassVectorHead(classes, dim, geometry, scoring, scale=scale, seed=seed)
     check = preflight(head, nonnegative=neck == "none")
-    output.tables(check.tables())
     picture = picture or Path(f"vectors-{geometry.partition(':')[0]}-{classes}x{dim}.png")
     edges, counts = angle_histogram(head)
     angles.draw(picture, edges.tolist(), counts.tolist(), marks={"smallest": check.angle_min, "mean": check.angle_mean})
-    output.say()
-    output.file(picture)
+    output.show(check, [picture], picture=str(picture))
     for warning in check.warnings:
         output.warn(warning)
-    output.result({**check.to_json(), "picture": str(picture)})
