@@ -19,11 +19,13 @@ from randhead.robustness import (
     CorruptionSettings,
     RowDone,
     accumulator,
+    comparison,
     contact_sheet,
     grid,
+    grid_metrics,
     images,
+    per_class,
     settings,
-    summaries,
 )
 from randhead.robustness.accumulator import Accumulator
 from randhead.robustness.images import CorruptedImages
@@ -83,8 +85,8 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preproce
     for name, severity in [(name, s) for name, severities in GRID.items() for s in severities]:
         clean = part.images.pixels
         images = clean if name == CLEAN else corruptions.corrupt(clean, name, severity, 4)
-        images = Split(TensorImages(images, torch.arange(N)), part.labels)
-        naive = classification.full_metrics(model, images, preprocess).to_json()
+        corrupted = Split(TensorImages(images, torch.arange(N)), part.labels)
+        naive = classification.full_metrics(model, corrupted, preprocess).to_json()
         embedded = features.embed(model, images, preprocess)
         cosines = torch.cosine_similarity(embedded[:, None], rows[None], dim=2)
         own = cosines[torch.arange(N), part.labels]
@@ -104,10 +106,8 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preproce
 
 def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_fields(model, preprocess):
     part = split()
-    whole, some = (
-        CorruptedImages(part, CorruptionSettings()),
-        CorruptedImages(part, CorruptionSettings(), ids=torch.tensor([3, 20, 41])),
-    )
+    whole = CorruptedImages(part, CorruptionSettings())
+    some = CorruptedImages(part, CorruptionSettings(), ids=torch.tensor([3, 20, 41]))
     everything = filled(model, whole, preprocess).correct("gaussian_noise", 5)
     assert filled(model, some, preprocess).correct("gaussian_noise", 5).tolist() == everything[[3, 20, 41]].tolist()
     (_, images), *_ = some.cells("gaussian_noise", (5,), 0, 3)
@@ -249,7 +249,7 @@ def test_a_subset_is_stratified_seeded_and_nested():
 
 def test_a_document_marks_a_partial_mean(model, preprocess):
     cells = filled(model, CorruptedImages(split(), CorruptionSettings()), preprocess)
-    document = summaries.grid_metrics(cells, GRID, [str(k) for k in range(K)], clean_error=0.5).to_json()
+    document = grid_metrics.grid_metrics(cells, GRID, [str(k) for k in range(K)], clean_error=0.5).to_json()
     errors = [[cells.metrics(name, s).error for s in GRID[name]] for name in list(GRID)[1:]]
     assert document["mean_corruption_accuracy"] is None
     assert document["partial_mean_corruption_accuracy"] == pytest.approx(1 - np.mean([np.mean(row) for row in errors]))
@@ -262,14 +262,13 @@ def test_a_comparison_is_paired_by_image(model, preprocess):
     part = split()
     other = Classifier(Pixels(), ClassVectorHead(K, Pixels.dim, "gaussian", scale=0.3, seed=1))
     ours, theirs = (filled(m, CorruptedImages(part, CorruptionSettings()), preprocess) for m in (model, other))
-    found = asdict(summaries.compare(ours, theirs, GRID, "other"))
+    found = asdict(comparison.compare(ours, theirs, GRID, "other"))
     for name in list(GRID)[1:]:
         rows = [[cells.metrics(name, s).error for s in GRID[name]] for cells in (ours, theirs)]
         assert found["corruptions"][name]["difference"] == pytest.approx(np.mean(rows[1]) - np.mean(rows[0]))
         assert found["corruptions"][name]["ce"] == pytest.approx(sum(rows[0]) / sum(rows[1]))
-    gaps = np.mean(
-        [summaries.image_scores(ours, GRID)[n] - summaries.image_scores(theirs, GRID)[n] for n in list(GRID)[1:]], 0
-    )
+    scores = [grid_metrics.image_scores(cells, GRID) for cells in (ours, theirs)]
+    gaps = np.mean([scores[0][name] - scores[1][name] for name in list(GRID)[1:]], 0)
     mean = found["mean_corruption_accuracy"]
     assert mean["difference"] == pytest.approx(gaps.mean())
     assert (mean["high"] - mean["low"]) / 2 == pytest.approx(1.96 * gaps.std() / N**0.5, rel=0.1)
@@ -278,7 +277,7 @@ def test_a_comparison_is_paired_by_image(model, preprocess):
 def test_accuracy_by_class_is_that_of_its_images(model, preprocess):
     part = split()
     cells = filled(model, CorruptedImages(part, CorruptionSettings()), preprocess)
-    found = summaries.class_accuracies(cells, GRID, part.labels, ["a", "b", "c", "d", "e"])
+    found = per_class.class_accuracies(cells, GRID, part.labels, ["a", "b", "c", "d", "e"])
     mine = part.labels == 2
     assert found["c"].n == int(mine.sum())
     assert found["c"].accuracy == pytest.approx(cells.correct(CLEAN, 0)[mine].double().mean().item())

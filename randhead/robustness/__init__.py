@@ -6,18 +6,12 @@ report.mean_corruption_accuracy
 
 from randhead.robustness.accumulator import CellMetrics
 from randhead.robustness.benchmarking import benchmark
+from randhead.robustness.comparison import Comparison, CorruptionDifference, Difference
 from randhead.robustness.contact import contact_sheet
 from randhead.robustness.grid import Advanced, GridEvent, GridStarted, RowDone
-from randhead.robustness.results import (
-    ClassAccuracy,
-    Comparison,
-    ContactSheet,
-    CorruptionDifference,
-    CorruptionReport,
-    Difference,
-    GridMetrics,
-    ReleasedMetrics,
-)
+from randhead.robustness.grid_metrics import GridMetrics
+from randhead.robustness.per_class import ClassAccuracy
+from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
 from randhead.robustness.settings import CLEAN, CorruptionSettings
 
 __all__ = [

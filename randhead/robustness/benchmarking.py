@@ -12,12 +12,14 @@ from randhead.datasets import Dataset
 from randhead.errors import DataError, RunError, StopRequested, UsageError
 from randhead.robustness import custom, export, grid, released
 from randhead.robustness.accumulator import Accumulator, open_accumulator
+from randhead.robustness.comparison import compare
 from randhead.robustness.contact import contact_sheet as make_contact_sheet
 from randhead.robustness.grid import GridEvent, GridStarted
+from randhead.robustness.grid_metrics import grid_metrics
 from randhead.robustness.images import CorruptedImages, Source, fingerprint, subset
+from randhead.robustness.per_class import class_accuracies
 from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
 from randhead.robustness.settings import CLEAN, CorruptionSettings, Grid, choose_grid
-from randhead.robustness.summaries import class_accuracies, compare, grid_metrics
 from randhead.runs import LoadedRun, Run
 
 AnyRun = str | Path | Run | LoadedRun | None

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from randhead import corruptions
-from randhead.corruptions import SEVERITIES
 from randhead.files import atomic_write, write_json
-from randhead.robustness import metrics
 from randhead.robustness.accumulator import CellMetrics
+from randhead.robustness.comparison import Comparison
+from randhead.robustness.grid_metrics import GridMetrics
+from randhead.robustness.per_class import ClassAccuracy
 from randhead.robustness.settings import CLEAN
 from randhead.runs import Run
 from randhead.tables import Result, Table
@@ -24,152 +25,6 @@ RELATIONS = {  # of the images of a released set to those of the split, by what 
     False: "other images than those of the test split, or in another order: the columns have different images",
     None: "whether the images are those of the test split cannot be told from the corruptions that are there",
 }
-
-
-@dataclass(frozen=True)
-class GridMetrics:
-    """The metrics of a grid, without its clean images.
-
-    Attributes:
-        cells: by corruption and severity.
-        mean_standard_error: of the mean over the benchmark, over images; None without corruptions of the benchmark.
-        imagenet: `mce` and `relative_mce`, for the benchmark on ImageNet-1k.
-    """
-
-    cells: Mapping[str, Mapping[int, CellMetrics]]
-    mean_standard_error: float | None
-    imagenet: Mapping[str, float] | None = None
-
-    @property
-    def errors(self) -> dict[str, list[float]]:
-        """The errors of each corruption, by ascending severity."""
-        return {name: [cell.error for cell in row.values()] for name, row in self.cells.items()}
-
-    @property
-    def accuracies(self) -> dict[str, dict[int, float]]:
-        """Accuracy by corruption and severity."""
-        return {name: {s: cell.accuracy for s, cell in row.items()} for name, row in self.cells.items()}
-
-    @property
-    def severities(self) -> list[int]:
-        """All severities that some corruption has."""
-        return sorted({severity for row in self.cells.values() for severity in row})
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all of the benchmark's 15 corruptions are there at five severities."""
-        return all(len(self.cells.get(name, ())) == len(SEVERITIES) for name in metrics.benchmark())
-
-    @property
-    def mean_over(self) -> str:
-        """What the mean over the benchmark is taken over: "14 of 15 corruptions, severities 1, 3, 5"."""
-        return mean_over({name: tuple(row) for name, row in self.cells.items()})
-
-    @property
-    def mean_accuracy(self) -> float | None:
-        """Mean accuracy over the benchmark's corruptions that are there; None if there are none."""
-        if not any(name in self.cells for name in metrics.benchmark()):
-            return None
-        return 1 - metrics.mean_error(self.errors, partial=not self.is_complete)
-
-    @property
-    def groups(self) -> dict[str, tuple[float, str]]:
-        """Mean accuracy of each group, and how many of its corruptions are there: "3 of 4"."""
-        return {group: (1 - error, there) for group, (error, there) in metrics.group_errors(self.errors).items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """The document.
-
-        `mean_corruption_accuracy` is over 15 corruptions at five severities; without them it is None, and
-        `partial_mean_corruption_accuracy` is over those that are there.
-        """
-        mean = self.mean_accuracy
-        return {
-            "corruptions": {name: {str(s): a for s, a in row.items()} for name, row in self.accuracies.items()},
-            "mean_corruption_accuracy": mean if self.is_complete else None,
-            **({} if self.is_complete else {"partial_mean_corruption_accuracy": mean}),
-            "mean_corruption_accuracy_standard_error": self.mean_standard_error,
-            "mean_over": self.mean_over,
-            "groups": {
-                group: {"accuracy": accuracy, "corruptions": there} for group, (accuracy, there) in self.groups.items()
-            },
-            "cells": {name: {str(s): asdict(cell) for s, cell in row.items()} for name, row in self.cells.items()},
-            **({"imagenet": {"denominators": "AlexNet", **self.imagenet}} if self.imagenet else {}),
-        }
-
-
-def mean_over(grid: Mapping[str, Sequence[int]]) -> str:
-    """What a mean over the benchmark is taken over: "14 of 15 corruptions, severities 1, 3, 5"."""
-    rows = [severities for name, severities in grid.items() if name in metrics.benchmark()]
-    full = bool(rows) and all(len(row) == len(SEVERITIES) for row in rows)
-    severities = "all severities" if full else "severities " + ", ".join(map(str, rows[0] if rows else ()))
-    return f"{metrics.coverage(list(grid))} corruptions, {severities}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference in accuracy with its 95 percent interval, paired bootstrap over images."""
-
-    difference: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class CorruptionDifference(Difference):
-    """The same of a corruption, mean over severities, with errors relative to those of the baseline.
-
-    Attributes:
-        ce: corruption error: the ratio of the errors; None if the baseline makes none.
-        relative_ce: the ratio of the increases in error over clean images; None if the baseline has none.
-    """
-
-    ce: float | None
-    relative_ce: float | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How a run differs from a baseline on the same images with the same noise.
-
-    Attributes:
-        run: the baseline.
-        interval: what the intervals are.
-        draws: number of resamples of the bootstrap.
-        accuracy: difference on clean images.
-        mean_corruption_accuracy: difference of the mean over the benchmark's corruptions that are there, if any.
-        mean_over: what that mean is taken over.
-        corruptions: by corruption.
-        mean_ce: mean CE over the same corruptions, in percent.
-        mean_relative_ce: mean relative CE over the same corruptions, in percent.
-    """
-
-    run: str
-    interval: str
-    draws: int
-    accuracy: Difference
-    mean_corruption_accuracy: Difference | None
-    mean_over: str
-    corruptions: Mapping[str, CorruptionDifference]
-    mean_ce: float | None
-    mean_relative_ce: float | None
-
-
-@dataclass(frozen=True)
-class ClassAccuracy:
-    """Accuracies of the images of one class; None if there are none.
-
-    Attributes:
-        n: number of images.
-        accuracy: on clean images.
-        mean_corruption_accuracy: mean over the benchmark's corruptions that are there.
-        corruptions: by corruption, mean over severities.
-    """
-
-    n: int
-    accuracy: float | None
-    mean_corruption_accuracy: float | None
-    corruptions: Mapping[str, float]
 
 
 @dataclass(frozen=True)

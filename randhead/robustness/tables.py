@@ -2,16 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
+from randhead.robustness.comparison import Comparison, Difference
+from randhead.robustness.grid_metrics import GridMetrics
 from randhead.robustness.metrics import benchmark
-from randhead.robustness.results import (
-    ClassAccuracy,
-    Comparison,
-    CorruptionReport,
-    Difference,
-    GridMetrics,
-    ReleasedMetrics,
-    display_name,
-)
+from randhead.robustness.per_class import ClassAccuracy
+from randhead.robustness.results import CorruptionReport, ReleasedMetrics, display_name
 from randhead.tables import Cell, Table, percent, rows
 
 WORST = 5  # classes shown; the report has them all

@@ -1,0 +1,123 @@
+"""How two models differ on the same images with the same noise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from randhead.robustness import metrics
+from randhead.robustness.accumulator import Accumulator
+from randhead.robustness.grid_metrics import image_scores, mean_over
+from randhead.robustness.settings import CLEAN, Grid
+
+INTERVAL = "95 percent, paired bootstrap over images"
+MEAN = "mean"  # the column of the mean over the benchmark, beside those of corruptions
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference in accuracy with its 95 percent interval, paired bootstrap over images."""
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class CorruptionDifference(Difference):
+    """The same of a corruption, mean over severities, with errors relative to those of the baseline.
+
+    Attributes:
+        ce: corruption error: the ratio of the errors; None if the baseline makes none.
+        relative_ce: the ratio of the increases in error over clean images; None if the baseline has none.
+    """
+
+    ce: float | None
+    relative_ce: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a run differs from a baseline on the same images with the same noise.
+
+    Attributes:
+        run: the baseline.
+        interval: what the intervals are.
+        draws: number of resamples of the bootstrap.
+        accuracy: difference on clean images.
+        mean_corruption_accuracy: difference of the mean over the benchmark's corruptions that are there, if any.
+        mean_over: what that mean is taken over.
+        corruptions: by corruption.
+        mean_ce: mean CE over the same corruptions, in percent.
+        mean_relative_ce: mean relative CE over the same corruptions, in percent.
+    """
+
+    run: str
+    interval: str
+    draws: int
+    accuracy: Difference
+    mean_corruption_accuracy: Difference | None
+    mean_over: str
+    corruptions: Mapping[str, CorruptionDifference]
+    mean_ce: float | None
+    mean_relative_ce: float | None
+
+
+def compare(
+    accumulator: Accumulator, baseline: Accumulator, grid: Grid, baseline_name: str, *, seed: int = 0
+) -> Comparison:
+    """How a model differs from a baseline on the same images with the same noise.
+
+    Args:
+        accumulator: of the model, with the clean images.
+        baseline: of the baseline, with the same cells.
+        grid: which cells.
+        baseline_name: name of the baseline.
+        seed: of the bootstrap.
+    """
+    scores, baseline_scores = (_columns(each, grid) for each in (accumulator, baseline))
+    names = list(scores)
+    stacked, baseline_stacked = (torch.stack([each[name] for name in names], 1) for each in (scores, baseline_scores))
+    intervals = metrics.paired_bootstrap(stacked, baseline_stacked, seed=seed)
+    found = {
+        name: Difference(*values)
+        for name, *values in zip(names, *(column.tolist() for column in intervals), strict=True)
+    }
+    errors, baseline_errors = _errors(accumulator, grid), _errors(baseline, grid)
+    clean, baseline_clean = (each.metrics(CLEAN, 0).error for each in (accumulator, baseline))
+    ce = metrics.corruption_errors(errors, baseline_errors)
+    relative_ce = metrics.relative_corruption_errors(errors, clean, baseline_errors, baseline_clean)
+    return Comparison(
+        run=baseline_name,
+        interval=INTERVAL,
+        draws=metrics.DRAWS,
+        accuracy=found[CLEAN],
+        mean_corruption_accuracy=found.get(MEAN),
+        mean_over=mean_over(grid),
+        corruptions={
+            name: CorruptionDifference(
+                found[name].difference, found[name].low, found[name].high, ce=ce[name], relative_ce=relative_ce[name]
+            )
+            for name in errors
+        },
+        mean_ce=metrics.mean_corruption_error(ce, partial=True) if MEAN in found else None,
+        mean_relative_ce=metrics.mean_corruption_error(relative_ce, partial=True) if MEAN in found else None,
+    )
+
+
+def _columns(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
+    """Scores of images: clean, by corruption, and their mean over the benchmark's corruptions, if there are any."""
+    scores = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
+    benchmark = metrics.benchmark()
+    members = [score for name, score in scores.items() if name in benchmark]
+    return {**scores, MEAN: torch.stack(members).mean(dim=0)} if members else scores
+
+
+def _errors(accumulator: Accumulator, grid: Grid) -> dict[str, list[float]]:
+    """Errors of each corruption, by ascending severity, without the clean images."""
+    return {
+        name: [accumulator.metrics(name, severity).error for severity in severities]
+        for name, severities in grid.items()
+        if name != CLEAN
+    }

@@ -1,0 +1,133 @@
+"""The metrics of a grid: of its cells, and their means."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from randhead.corruptions import SEVERITIES
+from randhead.robustness import metrics
+from randhead.robustness.accumulator import Accumulator, CellMetrics
+from randhead.robustness.settings import CLEAN, Grid
+
+
+@dataclass(frozen=True)
+class GridMetrics:
+    """The metrics of a grid, without its clean images.
+
+    Attributes:
+        cells: by corruption and severity.
+        mean_standard_error: of the mean over the benchmark, over images; None without corruptions of the benchmark.
+        imagenet: `mce` and `relative_mce`, for the benchmark on ImageNet-1k.
+    """
+
+    cells: Mapping[str, Mapping[int, CellMetrics]]
+    mean_standard_error: float | None
+    imagenet: Mapping[str, float] | None = None
+
+    @property
+    def errors(self) -> dict[str, list[float]]:
+        """The errors of each corruption, by ascending severity."""
+        return {name: [cell.error for cell in row.values()] for name, row in self.cells.items()}
+
+    @property
+    def accuracies(self) -> dict[str, dict[int, float]]:
+        """Accuracy by corruption and severity."""
+        return {name: {s: cell.accuracy for s, cell in row.items()} for name, row in self.cells.items()}
+
+    @property
+    def severities(self) -> list[int]:
+        """All severities that some corruption has."""
+        return sorted({severity for row in self.cells.values() for severity in row})
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the benchmark's 15 corruptions are there at five severities."""
+        return all(len(self.cells.get(name, ())) == len(SEVERITIES) for name in metrics.benchmark())
+
+    @property
+    def mean_over(self) -> str:
+        """What the mean over the benchmark is taken over: "14 of 15 corruptions, severities 1, 3, 5"."""
+        return mean_over({name: tuple(row) for name, row in self.cells.items()})
+
+    @property
+    def mean_accuracy(self) -> float | None:
+        """Mean accuracy over the benchmark's corruptions that are there; None if there are none."""
+        if not any(name in self.cells for name in metrics.benchmark()):
+            return None
+        return 1 - metrics.mean_error(self.errors, partial=not self.is_complete)
+
+    @property
+    def groups(self) -> dict[str, tuple[float, str]]:
+        """Mean accuracy of each group, and how many of its corruptions are there: "3 of 4"."""
+        return {group: (1 - error, there) for group, (error, there) in metrics.group_errors(self.errors).items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The document.
+
+        `mean_corruption_accuracy` is over 15 corruptions at five severities; without them it is None, and
+        `partial_mean_corruption_accuracy` is over those that are there.
+        """
+        mean = self.mean_accuracy
+        return {
+            "corruptions": {name: {str(s): a for s, a in row.items()} for name, row in self.accuracies.items()},
+            "mean_corruption_accuracy": mean if self.is_complete else None,
+            **({} if self.is_complete else {"partial_mean_corruption_accuracy": mean}),
+            "mean_corruption_accuracy_standard_error": self.mean_standard_error,
+            "mean_over": self.mean_over,
+            "groups": {
+                group: {"accuracy": accuracy, "corruptions": there} for group, (accuracy, there) in self.groups.items()
+            },
+            "cells": {name: {str(s): asdict(cell) for s, cell in row.items()} for name, row in self.cells.items()},
+            **({"imagenet": {"denominators": "AlexNet", **self.imagenet}} if self.imagenet else {}),
+        }
+
+
+def grid_metrics(
+    accumulator: Accumulator, grid: Grid, class_names: Sequence[str], *, clean_error: float
+) -> GridMetrics:
+    """The metrics of the cells of a grid.
+
+    Args:
+        accumulator: has the cells.
+        grid: which cells.
+        class_names: of the classes of the model; mCE is only defined for those of ImageNet-1k.
+        clean_error: error on clean images, for relative mCE.
+    """
+    cells = {
+        name: {severity: accumulator.metrics(name, severity) for severity in severities}
+        for name, severities in grid.items()
+        if name != CLEAN
+    }
+    benchmark = metrics.benchmark()
+    members = [score for name, score in image_scores(accumulator, grid).items() if name in benchmark]
+    found = GridMetrics(cells, _standard_error(torch.stack(members)) if members else None)
+    if found.is_complete and metrics.is_imagenet(class_names):
+        imagenet = metrics.imagenet_errors(found.errors, clean_error)
+        return GridMetrics(found.cells, found.mean_standard_error, imagenet)
+    return found
+
+
+def mean_over(grid: Mapping[str, Sequence[int]]) -> str:
+    """What a mean over the benchmark is taken over: "14 of 15 corruptions, severities 1, 3, 5"."""
+    rows = [severities for name, severities in grid.items() if name in metrics.benchmark()]
+    full = bool(rows) and all(len(row) == len(SEVERITIES) for row in rows)
+    severities = "all severities" if full else "severities " + ", ".join(map(str, rows[0] if rows else ()))
+    return f"{metrics.coverage(list(grid))} corruptions, {severities}"
+
+
+def image_scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
+    """For each corruption, the share of severities at which each image is classified correctly: float64 (N,)."""
+    return {
+        name: torch.stack([accumulator.correct(name, severity) for severity in severities]).double().mean(dim=0)
+        for name, severities in grid.items()
+        if name != CLEAN
+    }
+
+
+def _standard_error(scores: Tensor) -> float:
+    """Of a mean over corruptions: scores (C, N).  Cells share their images, so an image counts once."""
+    per_image = scores.mean(dim=0)
+    return (per_image.std(correction=0) / len(per_image) ** 0.5).item()

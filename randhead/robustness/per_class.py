@@ -1,0 +1,54 @@
+"""Accuracy under corruptions by class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from randhead.robustness import metrics
+from randhead.robustness.accumulator import Accumulator
+from randhead.robustness.grid_metrics import image_scores
+from randhead.robustness.settings import CLEAN, Grid
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """Accuracies of the images of one class; None if there are none.
+
+    Attributes:
+        n: number of images.
+        accuracy: on clean images.
+        mean_corruption_accuracy: mean over the benchmark's corruptions that are there.
+        corruptions: by corruption, mean over severities.
+    """
+
+    n: int
+    accuracy: float | None
+    mean_corruption_accuracy: float | None
+    corruptions: Mapping[str, float]
+
+
+def class_accuracies(
+    accumulator: Accumulator, grid: Grid, labels: Tensor, class_names: Sequence[str]
+) -> dict[str, ClassAccuracy]:
+    """The accuracies of each class, by name.
+
+    Args:
+        accumulator: has the cells and the clean images.
+        grid: which cells.
+        labels: (N,) int64, of the images.
+        class_names: K names.
+    """
+    labels, benchmark = labels.cpu(), metrics.benchmark()
+    counts = labels.bincount(minlength=len(class_names))
+    columns = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
+    zeros = torch.zeros(len(counts), dtype=torch.float64)
+    means = {name: (zeros.index_add(0, labels, column) / counts).tolist() for name, column in columns.items()}
+    found = {}
+    for k, (class_name, n) in enumerate(zip(class_names, counts.tolist(), strict=True)):
+        values = {name: column[k] for name, column in means.items()} if n else {}
+        members = [value for name, value in values.items() if name in benchmark]
+        clean = values.pop(CLEAN, None)
+        found[class_name] = ClassAccuracy(n, clean, sum(members) / len(members) if members else None, values)
+    return found
