@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -36,9 +36,9 @@ class ClassificationMetrics:
     nll: float  # nats
     ece: float
     ece_equal_mass: float
-    per_class_accuracy: list[float | None]
-    confusion: list[list[int]] | None
-    confused_pairs: list[list[int]] | None
+    per_class_accuracy: list[float | None] = field(repr=False)
+    confusion: list[list[int]] | None = field(repr=False)
+    confused_pairs: list[list[int]] | None = field(repr=False)
     diagnostics: dict[str, dict[str, float | None]]
 
     def to_json(self) -> dict[str, Any]:

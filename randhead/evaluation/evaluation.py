@@ -56,7 +56,7 @@ class Evaluation(Result):
         split: "test", "val" or "train".
         class_names: the classes of the run, in the order of its class vectors.
         metrics: of the split.  Runs that were trained with one class per training image have `NeighbourMetrics`.
-        ood: how well images of other classes are told apart, if any were given.
+        ood: how well images of other classes are recognised as such, if any were given.
         corruptions: the report of `robustness.benchmark`, if there is one; see `with_corruptions`.
         given: the images that `evaluate` was given instead of the run's own; part of the name of its report.
     """
@@ -65,7 +65,7 @@ class Evaluation(Result):
     data: str
     split: str
     class_names: tuple[str, ...] = field(repr=False)
-    metrics: ClassificationMetrics | NeighbourMetrics = field(repr=False)
+    metrics: ClassificationMetrics | NeighbourMetrics
     ood: OutOfDistribution | None = None
     corruptions: CorruptionPart | None = field(default=None, repr=False)
     given: str | None = None

@@ -7,7 +7,7 @@ from randhead.evaluation.analysis import ALL
 from randhead.evaluation.classification import ClassificationMetrics
 from randhead.evaluation.measuring import Measurement
 from randhead.files import atomic_write
-from randhead.report import canvas, confusion, page, robustness, sections
+from randhead.report import canvas, confusion, robustness, sections
 from randhead.robustness import CorruptionReport
 from randhead.runs import Run
 from randhead.tables import Result
@@ -55,6 +55,8 @@ def _draw_corruptions(report: CorruptionReport, base: Path) -> list[Path]:
 def _draw_analysis(analysis: Analysis, run: Run) -> list[Path]:
     stem = analysis.path(run).with_suffix("")
     if analysis.name == ALL:
+        from randhead.report import page  # imports t-SNE, which the other pictures need not wait for
+
         rest = stem.name.removeprefix(f"analyze-{ALL}")
         path = stem.with_name("report.html" if rest == "-test" else f"report{rest}.html")
         atomic_write(path, page.render(analysis))
