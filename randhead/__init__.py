@@ -6,11 +6,20 @@ The public names load on first use (PEP 562), so `import randhead` does not impo
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # for editors and type checkers; `_HOMES` says the same at run time
+if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` says the same at run time
     from randhead.config import Config
     from randhead.corruptions import corrupt
-    from randhead.errors import DataError, DivergedError, RandheadError, RunError, StopRequested, UsageError
-    from randhead.head import ClassVectorHead
+    from randhead.errors import (
+        DataError,
+        DataFileError,
+        DivergedError,
+        RandheadError,
+        RunError,
+        StopRequested,
+        UsageError,
+    )
+    from randhead.evaluation import analyze, evaluate
+    from randhead.head import ClassVectorHead, preflight
     from randhead.model import build_model
     from randhead.registry import (
         register_analysis,
@@ -20,23 +29,31 @@ if TYPE_CHECKING:  # for editors and type checkers; `_HOMES` says the same at ru
         register_geometry,
         register_loss,
     )
+    from randhead.robustness import benchmark
     from randhead.runs import load as load_run
+    from randhead.train import fit
     from randhead.vectors import draw
 
 __all__ = [
     "ClassVectorHead",
     "Config",
     "DataError",
+    "DataFileError",
     "DivergedError",
     "RandheadError",
     "RunError",
     "StopRequested",
     "UsageError",
     "__version__",
+    "analyze",
+    "benchmark",
     "build_model",
     "corrupt",
     "draw",
+    "evaluate",
+    "fit",
     "load_run",
+    "preflight",
     "register_analysis",
     "register_backbone",
     "register_corruption",
@@ -47,19 +64,25 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_HOMES = {  # name -> module, with the name that it has there if it is another one
     "ClassVectorHead": "randhead.head",
     "Config": "randhead.config",
     "DataError": "randhead.errors",
+    "DataFileError": "randhead.errors",
     "DivergedError": "randhead.errors",
     "RandheadError": "randhead.errors",
     "RunError": "randhead.errors",
     "StopRequested": "randhead.errors",
     "UsageError": "randhead.errors",
+    "analyze": "randhead.evaluation",
+    "benchmark": "randhead.robustness",
     "build_model": "randhead.model",
     "corrupt": "randhead.corruptions",
     "draw": "randhead.vectors",
+    "evaluate": "randhead.evaluation",
+    "fit": "randhead.train",
     "load_run": "randhead.runs:load",
+    "preflight": "randhead.head",
     "register_analysis": "randhead.registry",
     "register_backbone": "randhead.registry",
     "register_corruption": "randhead.registry",
