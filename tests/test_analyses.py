@@ -8,7 +8,8 @@ import torch
 
 from randhead import registry, rng
 from randhead.analyses import (
-    _moments,
+    _class_statistics,
+    class_statistics,
     collapse,
     compactness,
     compatibility,
@@ -52,42 +53,42 @@ def example(name, features=FEATURES, labels=LABELS, vectors=VECTORS):
 def test_float32_features_are_measured_in_float64(name):
     features = FEATURES.float()
     exact, found = example(name, features.double()), example(name, features)
-    assert found.figures == pytest.approx(exact.figures, abs=1e-12, nan_ok=False)
+    assert found.metrics == pytest.approx(exact.metrics, abs=1e-12, nan_ok=False)
 
 
 @pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "transfer", "compatibility"])
 def test_the_order_of_the_samples_does_not_matter(name):
     order = rng.permutation(0, "test/order", N)
-    found = example(name, FEATURES[order], LABELS[order]).figures
+    found = example(name, FEATURES[order], LABELS[order]).metrics
     skipped = {"few_shot_1", "few_shot_5", "few_shot_1_interval", "few_shot_5_interval"}
     skipped |= {k for k in found if k.startswith(("right_", "wrong_"))}
-    expected = {k: v for k, v in example(name).figures.items() if k not in skipped}
+    expected = {k: v for k, v in example(name).metrics.items() if k not in skipped}
     assert {k: v for k, v in found.items() if k not in skipped} == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("sizes", [[120], [1, 119], [7] * 17 + [1]])
 def test_statistics_do_not_depend_on_how_a_stream_is_cut(sizes):
-    whole = _moments.gather(FEATURES, LABELS, num_classes=K, class_vectors=VECTORS)
+    whole = class_statistics(FEATURES, LABELS, num_classes=K, class_vectors=VECTORS)
     batches = zip(FEATURES.split(sizes), LABELS.split(sizes), strict=True)
-    found = _moments.gather_batches(batches, num_classes=K, class_vectors=VECTORS)
+    found = _class_statistics.class_statistics_of_batches(batches, num_classes=K, class_vectors=VECTORS)
     for name, value in dataclasses.asdict(whole).items():
         torch.testing.assert_close(getattr(found, name), value, rtol=1e-12, atol=1e-12)
 
 
 def test_streamed_separability_and_compactness_equal_those_of_tensors():
-    moments = _moments.gather_batches(
+    statistics = _class_statistics.class_statistics_of_batches(
         zip(FEATURES.split(11), LABELS.split(11), strict=True), num_classes=K, class_vectors=VECTORS
     )
-    whole = example("separability").figures
+    whole = example("separability").metrics
     del whole["silhouette"]
-    assert separability.from_moments(moments, class_vectors=VECTORS).figures == pytest.approx(whole, abs=1e-9)
-    found = compactness.from_moments(moments, class_vectors=VECTORS, correct=LABELS == 0)
-    assert found.figures == pytest.approx(example("compactness").figures, abs=1e-9)
+    assert separability.from_statistics(statistics, class_vectors=VECTORS).metrics == pytest.approx(whole, abs=1e-9)
+    found = compactness.from_statistics(statistics, class_vectors=VECTORS, correct=LABELS == 0)
+    assert found.metrics == pytest.approx(example("compactness").metrics, abs=1e-9)
 
 
 def test_class_statistics_of_tight_classes_far_from_zero_keep_their_digits():
     noise = rng.normals(3, "test/noise", torch.arange(N), D).double() * 2**-20
-    found = _moments.gather(noise + 2**20, LABELS, num_classes=K)
+    found = class_statistics(noise + 2**20, LABELS, num_classes=K)
     exact = torch.stack([(noise[y == LABELS] - noise[y == LABELS].mean(0)).square().sum() for y in range(K)])
     # The sums of squares themselves are about 1e14, with a spacing of 0.02; the scatter is 1e-10.
     torch.testing.assert_close(found.scatter, exact, rtol=1e-3, atol=0)
@@ -99,8 +100,8 @@ def test_a_class_without_samples_is_left_out_and_said_to_be():
     kept = torch.arange(K) != 2
     for name in ("separability", "compactness", "collapse"):
         found = example(name, labels=labels)
-        expected = example(name, labels=fewer, vectors=VECTORS[kept]).figures
-        shared = {k: v for k, v in found.figures.items() if not k.startswith(("class_vectors", "simplex"))}
+        expected = example(name, labels=fewer, vectors=VECTORS[kept]).metrics
+        shared = {k: v for k, v in found.metrics.items() if not k.startswith(("class_vectors", "simplex"))}
         assert shared == pytest.approx({k: expected[k] for k in shared}, abs=1e-9)
         assert found.arrays["classes"].tolist() == [0, 1, 3, 4, 5]
         assert found.notes == ("1 of 6 classes have no sample and are left out: 2",)
@@ -111,10 +112,10 @@ def test_a_class_with_one_sample_has_no_spread_and_counts():
     labels[labels == 5] = 4
     labels[17] = 5
     for name in ("separability", "compactness", "collapse", "compatibility"):
-        assert all(v is not None for k, v in example(name, features, labels).figures.items())
-    moments = _moments.gather(features, labels, num_classes=K)
-    assert moments.scatter[5] == 0
-    assert separability.silhouettes(features, labels, moments)[17] == 0
+        assert all(v is not None for k, v in example(name, features, labels).metrics.items())
+    statistics = class_statistics(features, labels, num_classes=K)
+    assert statistics.scatter[5] == 0
+    assert separability.silhouettes(features, labels, statistics)[17] == 0
     assert "1 samples that are alone" in compatibility.measure([features, features], labels).notes[0]
 
 
@@ -122,16 +123,16 @@ def test_constant_features_have_no_direction_to_compare_and_say_so():
     constant = (VECTORS[0] / 3).repeat(N, 1)
     constant[LABELS == 1] *= 1 + 2**-52  # as equal as rounding leaves them
     found = example("separability", constant)
-    assert found.figures["mean_distance"] == pytest.approx(0, abs=1e-12)
-    assert found.figures["silhouette"] == 0
+    assert found.metrics["mean_distance"] == pytest.approx(0, abs=1e-12)
+    assert found.metrics["silhouette"] == 0
     undefined = ("centred_mean_distance", "centred_min_angle_deg", "class_separation_r2")
-    assert all(found.figures[name] is None for name in undefined)
+    assert all(found.metrics[name] is None for name in undefined)
     assert "lies at the mean of all classes" in found.notes[-1]
     found = example("compactness", constant)
-    assert found.figures["trace_ratio"] is None and found.figures["cdnv"] is None
-    assert found.figures["within_distance"] == pytest.approx(0, abs=1e-12)
+    assert found.metrics["trace_ratio"] is None and found.metrics["cdnv"] is None
+    assert found.metrics["within_distance"] == pytest.approx(0, abs=1e-12)
     found = example("collapse", constant)
-    assert all(found.figures[name] is None for name in ("nc1", "nc2_equinorm", "nc2_head", "nc3"))
+    assert all(found.metrics[name] is None for name in ("nc1", "nc2_equinorm", "nc2_head", "nc3"))
 
 
 def test_features_of_zero_have_cosine_zero_and_are_counted():
@@ -191,8 +192,8 @@ def test_mistakes_of_the_other_analyses_are_errors_with_their_cause():
 def test_two_classes_are_always_opposite_once_centred():
     labels = LABELS % 2
     for name in ("separability", "compactness", "collapse", "compatibility", "transfer"):
-        found = example(name, labels=labels, vectors=VECTORS[:2]).figures
+        found = example(name, labels=labels, vectors=VECTORS[:2]).metrics
         assert all(v is not None for v in found.values()), name
-    assert example("separability", labels=labels).figures["centred_mean_angle_deg"] == pytest.approx(180, abs=1e-5)
-    assert example("collapse", labels=labels, vectors=VECTORS[:2]).figures["nc2_equiangularity"] < 1e-9
-    assert example("similarity", vectors=VECTORS[:2]).figures == {"vectors_means": None, "vectors_means_p": None}
+    assert example("separability", labels=labels).metrics["centred_mean_angle_deg"] == pytest.approx(180, abs=1e-5)
+    assert example("collapse", labels=labels, vectors=VECTORS[:2]).metrics["nc2_equiangularity"] < 1e-9
+    assert example("similarity", vectors=VECTORS[:2]).metrics == {"vectors_means": None, "vectors_means_p": None}

@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.metrics.pairwise import cosine_distances
 
 from randhead import registry, rng
-from randhead.analyses import _margin, _moments, _pairs, collapse, compactness, separability
+from randhead.analyses import _margin, _pairs, class_statistics, collapse, compactness, separability
 from randhead.vectors import draw
 
 GEOMETRIES = [name for name in registry.names("vectors") if name not in ("file", "packed")]
@@ -40,7 +40,7 @@ def off_diagonal(matrix):
 
 def test_angles_between_class_means_equal_brute_force():
     features, labels, _ = blobs()
-    found = separability.measure(features, labels, num_classes=7).figures
+    found = separability.measure(features, labels, num_classes=7).metrics
     for prefix, shift in (("", 0), ("centred_", 1)):
         means = means_of(features.numpy(), labels.numpy())
         means = normalised(means - shift * means.mean(axis=0))
@@ -58,7 +58,7 @@ def test_class_separation_equals_the_double_sum_over_all_pairs_of_samples():
     y, distances = labels.numpy(), cosine_distances(features.numpy())
     blocks = np.array([[distances[np.ix_(y == j, y == k)].mean() for k in range(7)] for j in range(7)])
     within, total = np.diag(blocks).mean(), blocks.mean()
-    found = separability.measure(features, labels, num_classes=7).figures
+    found = separability.measure(features, labels, num_classes=7).metrics
     assert found["within_distance"] == pytest.approx(within, abs=1e-9)
     assert found["total_distance"] == pytest.approx(total, abs=1e-9)
     assert found["class_separation_r2"] == pytest.approx(1 - within / total, abs=1e-9)
@@ -70,17 +70,17 @@ def test_silhouette_equals_scikit_learn():
     labels = torch.where(torch.arange(300) == 7, 6, labels.clamp_max(5))  # class 6 has one sample
     expected = sklearn_metrics.silhouette_samples(features.numpy(), labels.numpy(), metric="cosine")
     found = separability.measure(features, labels, num_classes=7)
-    assert found.figures["silhouette"] == pytest.approx(expected.mean(), abs=1e-9)
+    assert found.metrics["silhouette"] == pytest.approx(expected.mean(), abs=1e-9)
     by_class = [expected[labels.numpy() == c].mean() for c in range(7)]
     assert found.arrays["silhouettes"].tolist() == pytest.approx(by_class, abs=1e-9)
     chosen = rng.permutation(4, "analyses/silhouette", 300)[:50]
-    sampled = separability.measure(features, labels, num_classes=7, sample=50, seed=4).figures
+    sampled = separability.measure(features, labels, num_classes=7, sample=50, seed=4).metrics
     assert sampled["silhouette"] == pytest.approx(expected[chosen.numpy()].mean(), abs=1e-9)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 1024])
 def test_pairs_in_tiles_equal_a_full_matrix_and_ties_go_by_index(rows, monkeypatch):
-    monkeypatch.setattr(_pairs, "ROWS", rows)
+    monkeypatch.setattr("randhead.vectors._cosines.ROWS", rows)
     vectors = torch.tensor([[1.0, 0], [0, 1], [1, 1], [1, 0], [2, 2]], dtype=torch.float64)
     found = _pairs.compare(vectors, keep=4)
     assert found.closest[:2].tolist() == [[0, 3], [2, 4]]
@@ -102,12 +102,12 @@ def test_the_most_similar_classes_are_found_and_stand_side_by_side():
 
 
 def test_class_vectors_stand_beside_the_best_that_is_possible():
-    simplex = separability.class_vector_figures(draw("simplex", list(range(9)), dim=16, num_classes=9))
+    simplex = separability.class_vector_metrics(draw("simplex", list(range(9)), dim=16, num_classes=9))
     assert simplex["class_vectors_largest_cosine"] == pytest.approx(simplex["simplex_cosine"], abs=1e-6)
     assert "welch_cosine" not in simplex
     # Three lines at 60 degrees in the plane meet Welch's bound.
     angles = torch.tensor([0.0, math.pi / 3, 2 * math.pi / 3], dtype=torch.float64)
-    mercedes = separability.class_vector_figures(torch.stack((angles.cos(), angles.sin()), dim=1))
+    mercedes = separability.class_vector_metrics(torch.stack((angles.cos(), angles.sin()), dim=1))
     assert mercedes["class_vectors_largest_absolute_cosine"] == pytest.approx(mercedes["welch_cosine"], abs=1e-12)
     assert mercedes["welch_cosine"] == pytest.approx(0.5, abs=1e-12)
 
@@ -121,15 +121,15 @@ def test_both_cosines_of_compactness_equal_means_over_samples_and_differ():
     found = compactness.measure(features, labels, num_classes=7, class_vectors=vectors)
     for name, cosines in (("cosine_to_class_mean", to_mean), ("cosine_to_class_vector", to_vector)):
         balanced = np.mean([cosines[y == c].mean() for c in range(7)])
-        assert found.figures[name] == pytest.approx(balanced, abs=1e-9)
-    assert abs(found.figures["cosine_to_class_mean"] - found.figures["cosine_to_class_vector"]) > 0.05
+        assert found.metrics[name] == pytest.approx(balanced, abs=1e-9)
+    assert abs(found.metrics["cosine_to_class_mean"] - found.metrics["cosine_to_class_vector"]) > 0.05
     assert found.arrays["angles_deg"].numpy() == pytest.approx(np.degrees(np.arccos(to_vector)), abs=1e-6)
 
 
 def test_variances_of_compactness_equal_loops():
     features, labels, _ = blobs()
     h, y, means = features.numpy(), labels.numpy(), means_of(features.numpy(), labels.numpy())
-    found = compactness.measure(features, labels, num_classes=7).figures
+    found = compactness.measure(features, labels, num_classes=7).metrics
     within = ((h - means[y]) ** 2).sum() / len(h)
     between = ((means - means.mean(axis=0)) ** 2).sum() / 7
     assert found["trace_ratio"] == pytest.approx(within / between, abs=1e-9)
@@ -149,9 +149,9 @@ def test_right_and_wrong_answers_have_their_own_norm_and_angle():
     for side, mask in (("right", correct), ("wrong", ~correct)):
         assert mask.any()
         norm, angle = features[mask].norm(dim=1).mean(), cosines[mask].acos().rad2deg().mean()
-        assert found.figures[f"{side}_feature_norm"] == pytest.approx(norm.item(), abs=1e-9)
-        assert found.figures[f"{side}_angle_deg"] == pytest.approx(angle.item(), abs=1e-6)
-    perfect = compactness.measure(features, labels, num_classes=7, predictions=labels).figures
+        assert found.metrics[f"{side}_feature_norm"] == pytest.approx(norm.item(), abs=1e-9)
+        assert found.metrics[f"{side}_angle_deg"] == pytest.approx(angle.item(), abs=1e-6)
+    perfect = compactness.measure(features, labels, num_classes=7, predictions=labels).metrics
     assert perfect["wrong_feature_norm"] is None
 
 
@@ -164,7 +164,7 @@ def test_collapse_figures_equal_the_published_formulas(k, d, scoring):
         h, w = normalised(h), normalised(w)
     means = means_of(h, y)
     m, wc = means - means.mean(axis=0), w - w.mean(axis=0)
-    found = collapse.measure(features, labels, class_vectors=vectors, scoring=scoring).figures
+    found = collapse.measure(features, labels, class_vectors=vectors, scoring=scoring).metrics
     within = (h - means[y]).T @ (h - means[y]) / len(h)
     expected = {"nc1": np.trace(within @ np.linalg.pinv(m.T @ m / k, rcond=1e-12)) / k}
     for name, a in (("", m), ("_vectors", wc)):
@@ -197,13 +197,13 @@ def test_nc4_counts_the_bias_and_takes_its_means_from_the_training_split():
     features, labels, vectors = blobs()
     train_features, train_labels, _ = blobs(n=400, seed=1)
     bias = torch.linspace(-9, 9, 7)
-    train = _moments.gather(train_features, train_labels, num_classes=7)
-    found = collapse.measure(features, labels, class_vectors=vectors, bias=bias, scale=0.5, train=train).figures
+    train = class_statistics(train_features, train_labels, num_classes=7)
+    found = collapse.measure(features, labels, class_vectors=vectors, bias=bias, scale=0.5, train=train).metrics
     means = means_of(train_features.numpy(), train_labels.numpy())
     nearest = ((features.numpy()[:, None] - means[None]) ** 2).sum(axis=2).argmin(axis=1)
     answers = (0.5 * features.numpy() @ vectors.numpy().T + bias.numpy()).argmax(axis=1)
     assert found["nc4"] == pytest.approx((nearest != answers).mean(), abs=1e-12)
-    assert found["nc4"] != collapse.measure(features, labels, class_vectors=vectors).figures["nc4"]
+    assert found["nc4"] != collapse.measure(features, labels, class_vectors=vectors).metrics["nc4"]
 
 
 @pytest.mark.parametrize("scoring", ["dot", "cosine"])
@@ -219,7 +219,7 @@ def test_a_perfectly_collapsed_run_of_each_geometry_hits_its_floor(geometry, siz
     labels = torch.arange(5 * k) % k
     # Collapse fixes directions only: a dot-product head's features may be scaled, a cosine head's one by one.
     size = 7.5 if scoring == "dot" else 1 + torch.arange(5 * k)[:, None] % 3
-    found = collapse.measure(size * target[labels], labels, class_vectors=vectors, scoring=scoring).figures
+    found = collapse.measure(size * target[labels], labels, class_vectors=vectors, scoring=scoring).metrics
     floors = {name.removesuffix("_floor"): value for name, value in found.items() if name.endswith("_floor")}
     assert len(floors) == (12 if k > d else 9)
     assert {name: found[name] for name in floors} == pytest.approx(floors, abs=1e-6)
@@ -230,7 +230,7 @@ def test_floors_of_the_simplex_figures_are_those_measured_before_for_a_random_he
     # metrics table of floors: Gaussian head of 512 x 100, raw .42 and centred .41; 512 x 10 centred .33 or less.
     vectors = draw("gaussian", list(range(100)), dim=512, seed=0)
     labels = torch.arange(200) % 100
-    found = collapse.measure(vectors[labels], labels, class_vectors=vectors).figures
+    found = collapse.measure(vectors[labels], labels, class_vectors=vectors).metrics
     assert found["nc2_simplex_floor"] == pytest.approx(0.41, abs=0.01)
     assert found["nc3_raw_floor"] == pytest.approx(0.010, abs=0.001)
 
@@ -239,14 +239,14 @@ def test_floors_of_the_simplex_figures_are_those_measured_before_for_a_random_he
 def test_nc1_is_never_negative_and_vanishes_with_the_square_of_the_spread(tightness):
     features, labels, vectors = blobs(d=64, relu=False)
     tight = (vectors[labels] + tightness * (features - vectors[labels])).float()
-    found = collapse.measure(tight, labels, class_vectors=vectors).figures["nc1"]
+    found = collapse.measure(tight, labels, class_vectors=vectors).metrics["nc1"]
     assert 0 <= found < 100 * tightness**2
 
 
 def test_dot_product_collapse_does_not_see_a_shift_of_all_class_vectors():
     features, labels, vectors = blobs()
-    a = collapse.measure(features, labels, class_vectors=vectors).figures
-    b = collapse.measure(features, labels, class_vectors=vectors + 3).figures
+    a = collapse.measure(features, labels, class_vectors=vectors).metrics
+    b = collapse.measure(features, labels, class_vectors=vectors + 3).metrics
     raw = {name for name in a if name.startswith(("nc3_raw", "gnc"))}
     assert {n: v for n, v in a.items() if n not in raw} == pytest.approx(
         {n: v for n, v in b.items() if n not in raw}, abs=1e-6

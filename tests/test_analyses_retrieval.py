@@ -54,7 +54,7 @@ def test_retrieval_equals_a_loop_over_queries_with_ties_by_index(data, same):
     queries, labels = (x, y) if same else (x[:90], y[:90])
     gallery, gallery_labels = (x, y) if same else (x[90:], y[90:])
     expected = brute_force(*(t.numpy() for t in (queries, labels, gallery, gallery_labels)), same)
-    found = _retrieval.retrieve(queries, labels, *(() if same else (gallery, gallery_labels))).figures()
+    found = _retrieval.retrieve(queries, labels, *(() if same else (gallery, gallery_labels))).metrics()
     assert {k: found[k] for k in NAMES} == pytest.approx(expected, abs=1e-9)
 
 
@@ -93,7 +93,7 @@ def test_retrieval_equals_pytorch_metric_learning(data, same):
         )
         expected = calculator.get_accuracy(queries, labels, gallery, gallery_labels, ref_includes_query=same)
         retrieval = _retrieval.retrieve(queries, labels, gallery, gallery_labels, same_images=same)
-        found = retrieval.figures()
+        found = retrieval.metrics()
         assert {k: found[v + suffix] for k, v in names.items()} == pytest.approx(expected, abs=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_retrieval_equals_pytorch_metric_learning_with_its_own_search(same):
         kmeans_func=lambda *_: None,
     )
     expected = calculator.get_accuracy(queries, labels, gallery, gallery_labels, ref_includes_query=same)
-    found = _retrieval.retrieve(queries, labels, gallery, gallery_labels, same_images=same).figures()
+    found = _retrieval.retrieve(queries, labels, gallery, gallery_labels, same_images=same).metrics()
     assert found["recall_at_1"] == pytest.approx(expected["precision_at_1"], abs=1e-6)
     assert found["r_precision"] == pytest.approx(expected["r_precision"], abs=1e-6)
     assert found["map_at_r"] == pytest.approx(expected["mean_average_precision_at_r"], abs=1e-6)
@@ -183,7 +183,7 @@ def test_few_shot_accuracy_equals_a_loop_over_the_same_episodes():
 @pytest.mark.slow
 def test_few_shot_intervals_hold_the_mean_of_many_more_episodes():
     x, y = blobs()
-    figures = transfer.measure(x, y, train_features=x, train_labels=y, episodes=100, seed=0).figures
+    figures = transfer.measure(x, y, train_features=x, train_labels=y, episodes=100, seed=0).metrics
     many = _few_shot.accuracies(x, y, shots=(1, 5), episodes=600, seed=77)
     for column, shot in enumerate((1, 5)):
         mean, half = figures[f"few_shot_{shot}"], figures[f"few_shot_{shot}_interval"]
@@ -195,8 +195,8 @@ def test_few_shot_intervals_hold_the_mean_of_many_more_episodes():
 def test_transfer_takes_any_labels_and_says_what_it_could_not_measure():
     x, y = blobs(60)
     found = transfer.measure(x, y * 1000 + 17, train_features=x, train_labels=y * 1000 + 17, episodes=2)
-    assert found.figures["few_shot_1"] is None and "not measured" in found.notes[0]
-    assert found.figures["knn_1"] == 1
+    assert found.metrics["few_shot_1"] is None and "not measured" in found.notes[0]
+    assert found.metrics["knn_1"] == 1
     assert found.arrays["classes"].tolist() == [17, 1017, 2017, 3017, 4017, 5017]
     unseen = transfer.measure(x, y, train_features=x[y < 5][:12], train_labels=y[y < 5][:12], episodes=2)
     assert any("classes without training samples" in note for note in unseen.notes)
@@ -217,18 +217,18 @@ def test_compatibility_equals_retrieval_of_each_pair_and_its_summaries_by_hand()
             assert c[i, j].item() == pytest.approx(expected["map_at_r"], abs=1e-9)
     c = c.tolist()
     wins = [c[1][0] >= c[0][0], c[2][0] >= c[0][0], c[2][1] >= c[1][1]]
-    assert found.figures["map_at_r_ac"] == pytest.approx(sum(wins) / 3, abs=1e-12)
+    assert found.metrics["map_at_r_ac"] == pytest.approx(sum(wins) / 3, abs=1e-12)
     filled = [c[i][j] for i in range(3) for j in range(i + 1)]
-    assert found.figures["map_at_r_am"] == pytest.approx(np.mean(filled), abs=1e-12)
-    assert found.figures["map_at_r_own"] == pytest.approx((c[0][0] + c[1][1] + c[2][2]) / 3, abs=1e-12)
+    assert found.metrics["map_at_r_am"] == pytest.approx(np.mean(filled), abs=1e-12)
+    assert found.metrics["map_at_r_own"] == pytest.approx((c[0][0] + c[1][1] + c[2][2]) / 3, abs=1e-12)
 
 
 def test_runs_that_share_class_vectors_find_each_other_and_rotated_ones_do_not():
     first, labels = blobs(seed=0, spread=0.5)
     second, _ = blobs(seed=1, spread=0.5)
     rotation = torch.linalg.qr(rng.normals(0, "test/rotation", torch.arange(8), 8).double()).Q
-    shared = compatibility.measure([first, second], labels).figures
-    apart = compatibility.measure([first, second @ rotation], labels).figures
+    shared = compatibility.measure([first, second], labels).metrics
+    apart = compatibility.measure([first, second @ rotation], labels).metrics
     assert shared["recall_at_1_across"] > 0.8
     assert apart["recall_at_1_own"] == pytest.approx(shared["recall_at_1_own"], abs=1e-9)
     assert apart["recall_at_1_across"] < 0.5

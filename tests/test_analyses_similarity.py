@@ -56,10 +56,10 @@ def test_random_vectors_do_not_know_the_likeness_that_learned_ones_and_means_kno
     means = prototypes[groups] + rng.normals(0, "test/means", torch.arange(k), 64)
     references = {"taxonomy": similarity.common_ancestry([["root", f"g{g}", f"c{i}"] for i, g in enumerate(groups)])}
     fixed = similarity.measure(draw("gaussian", list(range(k)), dim=64), references=references, class_means=means)
-    assert abs(fixed.figures["vectors_taxonomy"]) < 0.15 and fixed.figures["vectors_taxonomy_p"] > 0.05
-    assert fixed.figures["means_taxonomy"] > 0.4 and fixed.figures["means_taxonomy_p"] == 0.001
-    learned = similarity.measure(means, references=references).figures
-    assert learned["vectors_taxonomy"] == fixed.figures["means_taxonomy"]
+    assert abs(fixed.metrics["vectors_taxonomy"]) < 0.15 and fixed.metrics["vectors_taxonomy_p"] > 0.05
+    assert fixed.metrics["means_taxonomy"] > 0.4 and fixed.metrics["means_taxonomy_p"] == 0.001
+    learned = similarity.measure(means, references=references).metrics
+    assert learned["vectors_taxonomy"] == fixed.metrics["means_taxonomy"]
     assert fixed.arrays["vectors"].shape == (k, k)
 
 
@@ -87,7 +87,7 @@ def _cosine_distance(a, b):
 
 def test_a_constant_reference_has_no_correlation_and_few_classes_no_power():
     found = similarity.measure(likeness(5, 0), references={"flat": torch.ones(5, 5)})
-    assert found.figures == {"vectors_flat": None, "vectors_flat_p": None}
+    assert found.metrics == {"vectors_flat": None, "vectors_flat_p": None}
     assert "no correlation" in found.notes[0] and "no power" in found.notes[1]
 
 
@@ -101,7 +101,7 @@ def curve(start, end, until, noise=0.05):
 
 
 def test_a_loss_that_falls_and_rests_has_converged_near_its_knee():
-    found = dynamics.measure(STEPS, curve(2.3, 0.2, 1000), num_classes=10).figures
+    found = dynamics.measure(STEPS, curve(2.3, 0.2, 1000), num_classes=10).metrics
     assert found["verdict"] == "converged"
     assert 900 <= found["stopped_at_step"] <= 1150
     assert found["lowest_loss"] == pytest.approx(0.2, abs=0.05)
@@ -109,22 +109,22 @@ def test_a_loss_that_falls_and_rests_has_converged_near_its_knee():
 
 def test_a_loss_that_rests_near_guessing_did_not_converge():
     found = dynamics.measure(STEPS, curve(2.3, 1.6, 500, noise=0.01), num_classes=10, cosine_scale=1.0)
-    assert found.figures["verdict"] == "did not converge"
-    assert 400 <= found.figures["stopped_at_step"] <= 700
+    assert found.metrics["verdict"] == "did not converge"
+    assert 400 <= found.metrics["stopped_at_step"] <= 700
     # heads.md: at s = 1 a simplex head of 10 classes gives its target at most 0.252.
-    assert found.figures["reachable_loss"] == pytest.approx(-math.log(0.252), abs=0.002)
+    assert found.metrics["reachable_loss"] == pytest.approx(-math.log(0.252), abs=0.002)
     assert "raise the scale" in found.notes[0]
     assert dynamics.measure(STEPS, curve(2.3, 0.1, 500), num_classes=10, cosine_scale=16.0).notes == ()
 
 
 def test_a_loss_that_still_falls_is_still_improving():
-    found = dynamics.measure(STEPS, curve(2.3, 0.3, 2000), num_classes=10).figures
+    found = dynamics.measure(STEPS, curve(2.3, 0.3, 2000), num_classes=10).metrics
     assert found["verdict"] == "still improving" and found["stopped_at_step"] is None
 
 
 def test_a_loss_that_rises_again_went_back_up_where_it_was_lowest():
     loss = torch.cat((curve(2.3, 0.5, 1000)[:100], curve(0.5, 1.5, 1000)[:100]))
-    found = dynamics.measure(STEPS, loss, num_classes=10).figures
+    found = dynamics.measure(STEPS, loss, num_classes=10).metrics
     assert found["verdict"] == "went back up"
     assert abs(found["stopped_at_step"] - 1000) <= 100 and abs(found["lowest_loss_step"] - 1000) <= 100
 
@@ -132,7 +132,7 @@ def test_a_loss_that_rises_again_went_back_up_where_it_was_lowest():
 def test_a_loss_that_is_not_a_number_has_diverged_at_its_step():
     loss = curve(2.3, 0.5, 1000)
     loss[120:] = math.nan
-    found = dynamics.measure(STEPS, loss, num_classes=10).figures
+    found = dynamics.measure(STEPS, loss, num_classes=10).metrics
     assert found["verdict"] == "diverged" and found["stopped_at_step"] == 1200
 
 
@@ -156,11 +156,11 @@ def test_drift_and_series_are_followed_to_the_end():
         series={"backbone_gradient": gradients},
         class_vectors=(torch.tensor([0, 10, 20]), kept),
     )
-    assert found.figures["class_vector_turn_deg"] == pytest.approx(45, abs=1e-9)
-    assert found.figures["class_vector_drift"] == pytest.approx(math.sqrt(6 / 5), abs=1e-12)
+    assert found.metrics["class_vector_turn_deg"] == pytest.approx(45, abs=1e-9)
+    assert found.metrics["class_vector_drift"] == pytest.approx(math.sqrt(6 / 5), abs=1e-12)
     assert found.arrays["drift"].tolist()[:2] == [0, 0]
-    assert found.figures["backbone_gradient_first"] == 3 and found.figures["backbone_gradient_lowest"] == 0.5
-    single = dynamics.measure(torch.tensor([0]), torch.tensor([2.0]), num_classes=3).figures
+    assert found.metrics["backbone_gradient_first"] == 3 and found.metrics["backbone_gradient_lowest"] == 0.5
+    single = dynamics.measure(torch.tensor([0]), torch.tensor([2.0]), num_classes=3).metrics
     assert single["verdict"] == "still improving"
 
 
@@ -198,15 +198,15 @@ def test_variance_components_equal_least_squares_of_nested_models():
     assert torch.equal(found.arrays["accuracy"], table)
     expected = {"head": (mean_head - mean_rest) / b, "seed": (mean_seed - mean_rest) / a, "rest": mean_rest}
     for name, variance in expected.items():
-        assert found.figures[f"accuracy_{name}_std"] == pytest.approx(math.sqrt(variance), abs=1e-9)
-        assert found.figures[f"accuracy_{name}_share"] == pytest.approx(variance / sum(expected.values()), abs=1e-9)
+        assert found.metrics[f"accuracy_{name}_std"] == pytest.approx(math.sqrt(variance), abs=1e-9)
+        assert found.metrics[f"accuracy_{name}_share"] == pytest.approx(variance / sum(expected.values()), abs=1e-9)
     p = stats.f.sf(mean_head / mean_rest, a - 1, (a - 1) * (b - 1))
-    assert found.figures["accuracy_head_p"] == pytest.approx(p, abs=1e-9)
+    assert found.metrics["accuracy_head_p"] == pytest.approx(p, abs=1e-9)
 
 
 def test_components_recover_what_the_runs_were_made_of():
     found = [
-        seed_analysis.measure(h, s, values={"x": v}).figures
+        seed_analysis.measure(h, s, values={"x": v}).metrics
         for h, s, v in (layout(8, 8, 0.03, 0.01, 0.02, draw_seed=d)[1:] for d in range(60))
     ]
     for name, expected in (("head", 0.03), ("seed", 0.01), ("rest", 0.02)):
@@ -224,5 +224,5 @@ def test_a_grid_with_holes_repeats_or_a_single_row_is_an_error():
         seed_analysis.measure(heads * 0, torch.arange(9), values={"x": values})
     with pytest.raises(DataError, match="NaN"):
         seed_analysis.measure(heads, trains, values={"x": values * math.nan})
-    flat = seed_analysis.measure(heads, trains, values={"x": torch.ones(9)}).figures
+    flat = seed_analysis.measure(heads, trains, values={"x": torch.ones(9)}).metrics
     assert flat["x_head_share"] is None and flat["x_head_p"] is None and flat["x_std"] == 0

@@ -12,7 +12,7 @@ from trained import NAMES, command, quick, study, train
 from randhead import datasets, evaluation, registry, runs
 from randhead.analyses import (
     Findings,
-    _moments,
+    class_statistics,
     collapse,
     compactness,
     compatibility,
@@ -109,16 +109,16 @@ def test_figures_are_those_of_features_extracted_one_image_at_a_time(analyze, ro
             features,
             labels,
             class_vectors=vectors,
-            train=_moments.gather(train_features, train_labels, num_classes=4),
+            train=class_statistics(train_features, train_labels, num_classes=4),
         ),
     }
     for name, findings in expected.items():
         found = analyze(name, "learned0")[1][name]
-        for figure, value in findings.figures.items():
+        for figure, value in findings.metrics.items():
             assert found[figure] == pytest.approx(value, rel=1e-4, abs=1e-4), figure
     on_train = collapse.measure(train_features, train_labels, class_vectors=vectors)
     assert analyze("collapse", "learned0")[1]["collapse"]["train_nc1"] == pytest.approx(
-        on_train.figures["nc1"], rel=1e-3
+        on_train.metrics["nc1"], rel=1e-3
     )
 
 
@@ -375,10 +375,10 @@ def test_held_out_classes_are_left_out_of_training_and_searched_by_transfer(anal
     queries.dataset = gallery.dataset = new.dataset
     (features, _, labels), (train_features, _, train_labels) = naive(queries), naive(gallery, "train")
     expected = transfer.measure(features, labels, train_features=train_features, train_labels=train_labels)
-    undefined = {figure for figure, value in expected.figures.items() if value is None}
+    undefined = {figure for figure, value in expected.metrics.items() if value is None}
     assert {figure for figure in figures if figures[figure] is None} == undefined
-    for figure in expected.figures.keys() - undefined:
-        assert figures[figure] == pytest.approx(expected.figures[figure], abs=1e-3), figure
+    for figure in expected.metrics.keys() - undefined:
+        assert figures[figure] == pytest.approx(expected.metrics[figure], abs=1e-3), figure
 
 
 def test_transfer_takes_another_data_set(analyze, tmp_path):

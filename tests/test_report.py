@@ -155,7 +155,7 @@ def test_a_page_is_the_same_each_time(root):
 
 def test_an_analysis_without_a_section_is_shown_by_its_figures():
     findings = Findings({"alpha": 1.5, "beta": None})
-    assert headlines("newcomer", findings) == findings.figures
+    assert headlines("newcomer", findings) == findings.metrics
     assert list(sections.pictures("newcomer", findings, ())) == []
     assert in_order(["newcomer", "seeds", "separability"]) == ["separability", "seeds", "newcomer"]
 

@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 
 from randhead import rng
-from randhead.analyses import _moments, _retrieval, compactness, separability
+from randhead.analyses import _class_statistics, _retrieval, class_statistics, compactness, separability
 
 DIM = 512
 RESULTS = Path(__file__).parent / "results" / "analyses.json"
@@ -70,16 +70,16 @@ def one_pass(n: int = 1_280_000, k: int = 1000, batch: int = 8000) -> dict:
     noise = 2 * rng.normals(0, "bench/noise", torch.arange(batch), DIM)
     features = torch.empty_like(noise)
     watch = Stopwatch()
-    total = _moments.Accumulator(k, DIM, class_vectors=vectors)
+    total = _class_statistics.Accumulator(k, DIM, class_vectors=vectors)
     for i in range(n // batch):
         labels = rng.integers(0, "bench/labels", torch.arange(batch), 1, high=k, stream=i).squeeze(1)
         torch.add(vectors[labels], noise, out=features)
         with watch:
             total.add(features, labels)
     with watch:
-        moments = total.moments()
-        figures = separability.from_moments(moments, class_vectors=vectors).figures
-        figures |= compactness.from_moments(moments, class_vectors=vectors).figures
+        statistics = total.statistics()
+        figures = separability.from_statistics(statistics, class_vectors=vectors).metrics
+        figures |= compactness.from_statistics(statistics, class_vectors=vectors).metrics
     size = {"samples": n, "dim": DIM, "classes": k}
     return {**size, **seconds(watch), "peak_gib": peak_gib(), "r2": figures["class_separation_r2"]}
 
@@ -105,8 +105,8 @@ def peers(n: int = 10_000, k: int = 100) -> dict:
     unit = torch.nn.functional.normalize(features)
 
     def both():
-        moments = _moments.gather(features, labels, num_classes=k)
-        return separability.from_moments(moments), compactness.from_moments(moments)
+        statistics = class_statistics(features, labels, num_classes=k)
+        return separability.from_statistics(statistics), compactness.from_statistics(statistics)
 
     found = {
         "separability and compactness": timed(both, 5),
@@ -130,7 +130,7 @@ def sixty_thousand(n: int = 60_000, k: int = 100) -> dict:
     features, labels = samples(n, k)
     before = peak_gib()
     with Stopwatch() as watch:
-        figures = _retrieval.retrieve(features, labels).figures()
+        figures = _retrieval.retrieve(features, labels).metrics()
     size = {"samples": n, "dim": DIM, "classes": k}
     return {
         **size,

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead.analyses import Metrics
 from randhead.analyses._inputs import degrees, number, unit
-
-ROWS = 1024
+from randhead.vectors import cosine_tiles
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Angles of M directions: nearest (M,) the other one at the smallest angle, and its nearest_cosine (M,).
+    """Angles between M directions.
 
-    closest (P, 2) int64 and closest_cosines (P,) are the P pairs of the largest cosine, first index below second,
-    equal cosines by index.
+    Attributes:
+        mean_cosine: over all pairs.
+        mean_angle_deg: over all pairs, in degrees.
+        nearest: index of the nearest other direction (M,) int64.
+        nearest_cosine: cosine to it (M,).
+        closest: the P pairs of the largest cosines, first index below second, ties by index (P, 2) int64.
+        closest_cosines: their cosines (P,).
     """
 
     mean_cosine: float
@@ -25,8 +30,8 @@ class Pairs:
     closest: Tensor
     closest_cosines: Tensor
 
-    def figures(self, prefix: str = "") -> dict[str, float | None]:
-        """Mean and least 1 - cosine, mean and least angle, and the mean over vectors of the angle to the nearest."""
+    def metrics(self, prefix: str = "") -> Metrics:
+        """Mean and smallest 1 - cosine, mean and smallest angle, mean over vectors of the angle to the nearest."""
         nearest = degrees(self.nearest_cosine)
         return {
             f"{prefix}mean_distance": number(1 - self.mean_cosine),
@@ -38,11 +43,11 @@ class Pairs:
 
 
 def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:
-    """All pairs of vectors (M, D), M >= 2.  Where a vector is zero, it has no angle: every figure is NaN."""
+    """All pairs of vectors (M, D), M >= 2.  If a vector is zero, it has no angle: every number is NaN."""
     directions = unit(vectors)
     if (directions == 0).all(dim=1).any():
         directions = directions * torch.nan
-    tiles = [_tile(directions, start, keep) for start in range(0, len(directions), ROWS)]
+    tiles = [_tile(cosines, start, keep) for start, cosines in cosine_tiles(directions)]
     angles, cosines = (torch.stack([tile[i] for tile in tiles]).sum().item() for i in (0, 1))
     pairs, values = torch.cat([tile[4] for tile in tiles]), torch.cat([tile[5] for tile in tiles])
     order = values.sort(descending=True, stable=True).indices[:keep]
@@ -57,11 +62,10 @@ def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:
     )
 
 
-def _tile(directions: Tensor, start: int, keep: int) -> tuple[Tensor, ...]:
-    """Rows start.. against all: sum of angles and of cosines, the nearest other and its cosine, the closest pairs."""
-    cosines = (directions[start : start + ROWS] @ directions.T).clamp_(-1, 1)
-    columns = torch.arange(len(directions), device=directions.device)
-    rows = columns[start : start + ROWS, None]
+def _tile(cosines: Tensor, start: int, keep: int) -> tuple[Tensor, ...]:
+    """Of rows start.. against all: sum of angles, of cosines, the nearest other and its cosine, the closest pairs."""
+    columns = torch.arange(cosines.shape[1], device=cosines.device)
+    rows = columns[start : start + len(cosines), None]
     others = columns != rows
     nearest_cosine, nearest = cosines.masked_fill(~others, -torch.inf).max(dim=1)
     angles, total = degrees(cosines)[others].sum(), cosines[others].sum()
@@ -73,7 +77,7 @@ def _closest(cosines: Tensor, allowed: Tensor, start: int, keep: int) -> tuple[T
     candidates = cosines.masked_fill(~allowed, -torch.inf).flatten()
     count = min(keep, int(allowed.sum()))
     least = candidates.topk(count).values[-1] if count else torch.inf
-    places = (candidates >= least).nonzero().flatten()  # in order of index, which the stable sort keeps among equals
-    places = places[candidates[places].sort(descending=True, stable=True).indices[:keep]]
-    first, second = start + places // cosines.shape[1], places % cosines.shape[1]
-    return torch.stack((first, second), dim=1), candidates[places]
+    found = (candidates >= least).nonzero().flatten()  # in order of index, which the stable sort keeps among equals
+    found = found[candidates[found].sort(descending=True, stable=True).indices[:keep]]
+    first, second = start + found // cosines.shape[1], found % cosines.shape[1]
+    return torch.stack((first, second), dim=1), candidates[found]

@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine and what retrieval makes of them, a tile of queries at a time.
+"""Nearest neighbours by cosine and retrieval metrics, a tile of queries at a time.
 
 Definitions of Musgrave, Belongie and Lim 2020 ("A metric learning reality check", arXiv 2003.08505, section 3.2), equal
 to pytorch-metric-learning's AccuracyCalculator.  The order of neighbours is total: by cosine on a grid of 2^-36, which
@@ -11,44 +11,52 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead.analyses import Metrics
+from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import check_finite, number, unit
 from randhead.errors import DataError, UsageError
 
 TILE = 1 << 21  # cosines held at a time: 16 MiB
 GRID = 1 << 36
-PLACES = 1 << 26  # a cosine on its grid and an index share 63 bits
+INDICES = 1 << 26  # a cosine on its grid and an index share 63 bits
 RECALLS = (1, 2, 4, 8)
 
 
 class Gallery:
-    """Features (G, D) to look for neighbours in."""
+    """Features (G, D) among which neighbours are searched."""
 
     def __init__(self, features: Tensor):
         check_finite(features)
-        if len(features) >= PLACES:
-            raise UsageError(f"a gallery holds fewer than {PLACES} features, got {len(features)}")
+        if len(features) >= INDICES:
+            raise UsageError(f"a gallery holds fewer than {INDICES} features, got {len(features)}")
         self.directions = unit(features)
-        self.places = torch.arange(len(features), device=features.device)
+        self.indices = torch.arange(len(features), device=features.device)
         self.rows = max(1, TILE // max(1, len(features)))
 
-    def nearest(self, queries: Tensor, k: int, *, own: Tensor | None = None) -> Tensor:
-        """The k nearest of every query, nearest first: (B, D) -> (B, k) int64 indices.  own (B,) are never found."""
+    def nearest(self, queries: Tensor, k: int, *, excluded: Tensor | None = None) -> Tensor:
+        """The k nearest per query, nearest first: (B, D) -> (B, k) int64 indices, never `excluded` (B,)."""
         if queries.shape[1] != self.directions.shape[1]:
             dims = f"{queries.shape[1]} and {self.directions.shape[1]}"
-            raise UsageError(f"queries and gallery must have one width, got {dims}", hint="compare runs of one dim")
+            raise UsageError(
+                f"queries and gallery must have the same width, got {dims}", hint="compare runs of the same width"
+            )
         keys = (unit(queries) @ self.directions.T).mul_(GRID).round_().long()
-        keys.mul_(PLACES).sub_(self.places)
-        if own is not None:
-            keys.scatter_(1, own[:, None], torch.iinfo(torch.int64).min)
-        return -keys.topk(k, dim=1).values & (PLACES - 1)
+        keys.mul_(INDICES).sub_(self.indices)
+        if excluded is not None:
+            keys.scatter_(1, excluded[:, None], torch.iinfo(torch.int64).min)
+        return -keys.topk(k, dim=1).values & (INDICES - 1)
 
 
 @dataclass(frozen=True)
 class Retrieval:
     """Scores of the Q queries that have something to find.
 
-    labels (Q,), hits (Q, len(RECALLS)) bool, r_precision and average_precision_at_r (Q,) float64.  `lone` counts the
-    queries left out because nothing of their class is there.
+    Attributes:
+        labels: (Q,).
+        hits: whether one of the k nearest has the query's class (Q, len(RECALLS)) bool.
+        r_precision: (Q,) float64.
+        average_precision_at_r: (Q,) float64.
+        lone: number of queries that were left out because the gallery has nothing of their class.
     """
 
     labels: Tensor
@@ -57,12 +65,12 @@ class Retrieval:
     average_precision_at_r: Tensor
     lone: int
 
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> Metrics:
         """Means over queries; those with the suffix _by_class give every class the same weight."""
         values = {f"recall_at_{k}": self.hits[:, i].double() for i, k in enumerate(RECALLS)}
         values |= {"r_precision": self.r_precision, "map_at_r": self.average_precision_at_r}
-        by_class = {f"{name}_by_class": number(_class_mean(value, self.labels)) for name, value in values.items()}
-        return {name: number(value.mean()) for name, value in values.items()} | by_class
+        means: Metrics = {name: number(value.mean()) for name, value in values.items()}
+        return means | {f"{name}_by_class": number(_class_mean(x, self.labels)) for name, x in values.items()}
 
 
 def retrieve(
@@ -75,10 +83,10 @@ def retrieve(
 ) -> Retrieval:
     """Retrieval of queries (Q, D) in a gallery (G, D), by default the queries themselves.
 
-    Where the gallery is the queries, or holds the same images in the same order (`same_images`), no query finds itself.
-    Raises DataError where no query has anything to find.
+    If the gallery is the queries, or holds the same images in the same order (`same_images`), no query finds itself.
+    Raises DataError if no query has anything to find.
     """
-    if gallery is None:
+    if gallery is None or gallery_labels is None:
         gallery, gallery_labels, same_images = queries, query_labels, True
     check_finite(queries)
     index = Gallery(gallery)
@@ -91,7 +99,7 @@ def retrieve(
     parts = []
     for rows in kept.split(index.rows):
         depth = min(most, max(int(relevant[rows].max()), RECALLS[-1]))
-        found = index.nearest(queries[rows], depth, own=rows if same_images else None)
+        found = index.nearest(queries[rows], depth, excluded=rows if same_images else None)
         parts.append(_scores(gallery_labels[found] == query_labels[rows, None], relevant[rows]))
     back = kept.argsort()
     hits, precision, average = (torch.cat(values)[back] for values in zip(*parts, strict=True))
@@ -101,7 +109,7 @@ def retrieve(
 def votes(
     queries: Tensor, gallery: Tensor, gallery_labels: Tensor, *, ks: tuple[int, ...], num_classes: int
 ) -> Iterator[Tensor]:
-    """The class most frequent among the k nearest, for each k in ks: tiles of (B, len(ks)); ties to the lower class."""
+    """The most frequent class among the k nearest, for each k in ks: tiles of (B, len(ks)); ties to the lower class."""
     check_finite(queries)
     index = Gallery(gallery)
     for h in queries.split(index.rows):
@@ -113,7 +121,7 @@ def votes(
 
 
 def _scores(same: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hits, R-precision and average precision at R of ranked answers same (B, depth) with R = relevant (B,)."""
+    """Hits, R-precision and average precision at R of ranked results same (B, depth) with R = relevant (B,)."""
     ranks = torch.arange(1, same.shape[1] + 1, device=same.device)
     within = same & (ranks <= relevant[:, None])
     precisions = within.cumsum(dim=1) / ranks.double() * within
@@ -122,13 +130,13 @@ def _scores(same: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _relevant(query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
-    """How many gallery items have the class of each query: (Q,) int64."""
+    """Number of gallery items of the class of each query: (Q,) int64."""
     ordered = gallery_labels.sort().values
     query_labels = query_labels.contiguous()
     return torch.searchsorted(ordered, query_labels, right=True) - torch.searchsorted(ordered, query_labels)
 
 
 def _class_mean(values: Tensor, labels: Tensor) -> Tensor:
-    _, places, counts = labels.unique(return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(counts), dtype=values.dtype, device=values.device).index_add_(0, places, values)
-    return (sums / counts).mean()
+    """The mean over classes of their mean value: (Q,), (Q,) -> a scalar."""
+    classes, indices = labels.unique(return_inverse=True)
+    return mean_per_class(values, indices, len(classes)).mean()

@@ -1,8 +1,8 @@
-"""Neural collapse: NC1 to NC4 (Papyan, Han and Donoho 2020, arXiv 2008.08186), measured against the head at hand.
+"""Neural collapse: NC1 to NC4 (Papyan, Han and Donoho 2020, arXiv 2008.08186), measured against the run's own head.
 
-Collapse onto a simplex is only what a head that may become one can reach.  So every figure has a floor: what a
+Collapse onto a simplex is only what a head that may become one can reach.  So every metric has a floor: what a
 perfectly collapsed run of this very head shows, its features of class k all at w_k less the mean class vector (dot
-product), or at w_k / |w_k| (cosine).  For a random head that floor is far from zero for the simplex figures, and the
+product), or at w_k / |w_k| (cosine).  For a random head that floor is far from zero for the simplex metrics, and the
 head-aware NC2 and the NC3 with centred vectors say what they cannot.  For more classes than dimensions, GNC1 to GNC3 of
 Jiang et al. 2023 (arXiv 2310.05351).
 
@@ -14,10 +14,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from randhead.analyses import Findings, _margin
+from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class_statistics
 from randhead.analyses._inputs import centred, check_samples, check_vectors, number, unit
-from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError, unknown
+from randhead.vectors import cosine_tiles
 
 INPUT = "run"
 HEADLINES = (
@@ -47,7 +47,7 @@ def measure(
     bias: Tensor | None = None,
     scale: float = 1.0,
     scoring: str = "dot",
-    train: Moments | None = None,
+    train: ClassStatistics | None = None,
     seed: int = 0,
 ) -> Findings:
     """Collapse of features (N, D) of one split onto a head: logits = scale * h.w_k + b_k, or a cosine for h.w_k.
@@ -55,10 +55,10 @@ def measure(
     With scoring "cosine", features and class vectors are normalised first.  `train` holds the class statistics of the
     training split; where it is given, its class means are the ones NC4 compares with.
 
-    Figures: nc1; nc2_equinorm, nc2_equiangularity and nc2_simplex of the class means, and the same _vectors of the
+    Metrics: nc1; nc2_equinorm, nc2_equiangularity and nc2_simplex of the class means, and the same _vectors of the
     centred class vectors; nc2_head; nc3 and nc3_cosine with centred vectors, nc3_raw without; nc4, the share of samples
     that the head and the nearest class mean disagree on; for K > D gnc1, gnc2, gnc2_vectors and gnc3.  Beside each
-    figure that depends on features, its _floor.
+    metric that depends on features, its _floor.
     """
     num_classes, dim = class_vectors.shape
     check_samples(features, labels, num_classes)
@@ -66,34 +66,36 @@ def measure(
     if scoring not in ("dot", "cosine"):
         raise unknown("scoring", scoring, ["dot", "cosine"])
     cosine = scoring == "cosine"
-    moments = gather(features, labels, num_classes=num_classes)
-    present = moments.present
+    statistics = class_statistics(features, labels, num_classes=num_classes)
+    present = statistics.present
     vectors = (unit(class_vectors) if cosine else class_vectors.double())[present]
-    means = _means(moments, present, cosine)
-    figures = {"nc1": variability(features, labels, moments, normalised=cosine), "nc1_floor": 0.0}
-    figures |= _with_floors(geometry(centred(means), vectors), geometry(centred(vectors), vectors))
-    figures |= vector_geometry(vectors)
+    means = _means(statistics, present, cosine)
+    metrics: Metrics = {"nc1": variability(features, labels, statistics, normalised=cosine), "nc1_floor": 0.0}
+    metrics |= _with_floors(geometry(centred(means), vectors), geometry(centred(vectors), vectors))
+    metrics |= vector_geometry(vectors)
     references = means if train is None else _means(train, present, cosine)
     shift = 0.0 if bias is None else bias.double().reshape(-1).expand(num_classes)[present]
-    answers = (unit(h) if cosine else h.double() for h in features.split(ROWS))
+    batches = (unit(h) if cosine else h.double() for h in features.split(ROWS))
     perfect = vectors if cosine else centred(vectors)
-    figures["nc4"] = disagreement(answers, scale * vectors, shift, references)
-    figures["nc4_floor"] = disagreement([perfect], vectors, 0.0, perfect)
-    notes = moments.notes
+    metrics["nc4"] = disagreement(batches, scale * vectors, shift, references)
+    metrics["nc4_floor"] = disagreement([perfect], vectors, 0.0, perfect)
+    notes = statistics.notes
     if len(present) > dim:
-        generalised, more = _generalised(features, labels, moments, vectors, means, seed)
-        figures, notes = figures | generalised, notes + more
-    return Findings(figures, {"classes": present}, notes)
+        generalised, more = _generalised(features, labels, statistics, vectors, means, seed)
+        metrics, notes = metrics | generalised, notes + more
+    return Findings(metrics, {"classes": present}, notes)
 
 
-def variability(features: Tensor, labels: Tensor, moments: Moments, *, normalised: bool = False) -> float | None:
+def variability(
+    features: Tensor, labels: Tensor, statistics: ClassStatistics, *, normalised: bool = False
+) -> float | None:
     """NC1 = Tr(S_W S_B^+) / K, as a sum of squares over the directions of S_B, so that it cannot be negative.
 
     S_W = mean over samples of (h - mu_y)(h - mu_y)^T, S_B = mean over classes of (mu_k - mu_G)(mu_k - mu_G)^T.  The
-    directions are those torch.linalg.pinv keeps, at most K - 1.  None where the class means coincide.
+    directions are those torch.linalg.pinv keeps, at most K - 1.  None if the class means coincide.
     """
-    present = moments.present
-    all_means = moments.unit_means if normalised else moments.means
+    present = statistics.present
+    all_means = statistics.unit_means if normalised else statistics.means
     moved = centred(all_means[present]) / len(present) ** 0.5
     _, lengths, directions = torch.linalg.svd(moved, full_matrices=False)
     kept = lengths.square() > moved.shape[1] * torch.finfo(torch.float64).eps * lengths[0].square()
@@ -107,20 +109,20 @@ def variability(features: Tensor, labels: Tensor, moments: Moments, *, normalise
     return number(total / len(features) / len(present))
 
 
-def geometry(moved: Tensor, vectors: Tensor) -> dict[str, float | None]:
-    """The figures NC2 and NC3 of centred class means (M, D) and the class vectors (M, D) they should align with."""
+def geometry(moved: Tensor, vectors: Tensor) -> Metrics:
+    """The metrics NC2 and NC3 of centred class means (M, D) and the class vectors (M, D) they should align with."""
     heads = centred(vectors)
-    figures = _simplex_figures(moved)
-    figures["nc2_head"] = _gram_distance(moved, heads)
-    figures["nc3"] = _matrix_distance(moved, heads)
-    figures["nc3_raw"] = _matrix_distance(moved, vectors)
-    figures["nc3_cosine"] = _cosine(moved, heads)
-    return figures
+    metrics = _simplex_metrics(moved)
+    metrics["nc2_head"] = _gram_distance(moved, heads)
+    metrics["nc3"] = _matrix_distance(moved, heads)
+    metrics["nc3_raw"] = _matrix_distance(moved, vectors)
+    metrics["nc3_cosine"] = _cosine(moved, heads)
+    return metrics
 
 
-def vector_geometry(vectors: Tensor) -> dict[str, float | None]:
+def vector_geometry(vectors: Tensor) -> Metrics:
     """How close centred class vectors (M, D) are to a simplex: nc2_..._vectors."""
-    return {f"{name}_vectors": value for name, value in _simplex_figures(centred(vectors)).items()}
+    return {f"{name}_vectors": value for name, value in _simplex_metrics(centred(vectors)).items()}
 
 
 def disagreement(batches: Iterable[Tensor], vectors: Tensor, bias: Tensor | float, means: Tensor) -> float:
@@ -140,14 +142,14 @@ def disagreement(batches: Iterable[Tensor], vectors: Tensor, bias: Tensor | floa
 
 
 def _generalised(
-    features: Tensor, labels: Tensor, moments: Moments, vectors: Tensor, means: Tensor, seed: int
-) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    features: Tensor, labels: Tensor, statistics: ClassStatistics, vectors: Tensor, means: Tensor, seed: int
+) -> tuple[Metrics, tuple[str, ...]]:
     """GNC1, GNC2 (the smallest distance of a unit vector to the convex hull of the others) and GNC3."""
     perfect, moved = centred(vectors), centred(means)
     examined = _margin.examined(len(vectors), seed)
     margins = [_margin.smallest(unit(rows), examined) for rows in (moved, perfect, vectors)]
-    figures = {
-        "gnc1": variability(features, labels, moments, normalised=True),
+    metrics: Metrics = {
+        "gnc1": variability(features, labels, statistics, normalised=True),
         "gnc1_floor": 0.0,
         "gnc2": margins[0],
         "gnc2_floor": margins[1],
@@ -156,22 +158,22 @@ def _generalised(
         "gnc3_floor": _distance(_cosine(perfect, vectors)),
     }
     if len(examined) == len(vectors):
-        return figures, ()
-    return figures, (f"gnc2 is the smallest over {len(examined)} of {len(vectors)} classes",)
+        return metrics, ()
+    return metrics, (f"gnc2 is the smallest over {len(examined)} of {len(vectors)} classes",)
 
 
-def _means(moments: Moments, present: Tensor, normalised: bool) -> Tensor:
-    missing = int((moments.counts[present] == 0).sum())
+def _means(statistics: ClassStatistics, present: Tensor, normalised: bool) -> Tensor:
+    missing = int((statistics.counts[present] == 0).sum())
     if missing:
         raise UsageError(f"the training statistics have no sample of {missing} classes that this split has")
-    return (moments.unit_means if normalised else moments.means)[present]
+    return (statistics.unit_means if normalised else statistics.means)[present]
 
 
-def _with_floors(figures: dict[str, float | None], floors: dict[str, float | None]) -> dict[str, float | None]:
-    return figures | {f"{name}_floor": value for name, value in floors.items()}
+def _with_floors(metrics: Metrics, floors: Metrics) -> Metrics:
+    return metrics | {f"{name}_floor": value for name, value in floors.items()}
 
 
-def _simplex_figures(moved: Tensor) -> dict[str, float | None]:
+def _simplex_metrics(moved: Tensor) -> Metrics:
     """Equal norms (std, with M - 1, over mean), equal angles, and both at once, of centred vectors (M, D)."""
     m, norms = len(moved), moved.norm(dim=1)
     if not norms.any():
@@ -188,8 +190,8 @@ def _simplex_figures(moved: Tensor) -> dict[str, float | None]:
 def _equiangularity(directions: Tensor) -> float:
     """Mean over pairs of |cos + 1/(M-1)|, in tiles."""
     m, total = len(directions), 0.0
-    for start in range(0, m, ROWS):
-        gaps = (directions[start : start + ROWS] @ directions.T + 1 / (m - 1)).abs()
+    for start, cosines in cosine_tiles(directions):
+        gaps = (cosines + 1 / (m - 1)).abs()
         gaps.diagonal(start).zero_()
         total += float(gaps.sum())
     return total / (m * (m - 1))
@@ -215,7 +217,7 @@ def _matrix_distance(a: Tensor, b: Tensor) -> float | None:
 
 
 def _cosine(a: Tensor, b: Tensor) -> float | None:
-    """Mean cosine of matching rows; None where one side has no direction at all."""
+    """Mean cosine of matching rows; None if one side has no direction at all."""
     return number((unit(a) * unit(b)).sum(dim=1).mean()) if a.any() and b.any() else None
 
 

@@ -3,15 +3,14 @@
 Two cosines that are often confused: of a feature to the mean of its class, and to the vector of its class.  d_within of
 Kornblith et al. 2021 (arXiv 2010.16402); the quotient of within- and between-class variance; CDNV, the
 class-distance normalised variance of Galanti et al. 2021 (arXiv 2112.15121); and the norm and angle of right and wrong
-answers, which the official code of the paper looks at.
+predictions, which the official code of the paper looks at.
 """
 
 import torch
 from torch import Tensor
 
-from randhead.analyses import Findings
+from randhead.analyses import ClassStatistics, Findings, Metrics, class_statistics
 from randhead.analyses._inputs import NOTHING, check_vectors, degrees, number, unit
-from randhead.analyses._moments import Moments, gather
 from randhead.errors import UsageError
 
 INPUT = "run"
@@ -37,50 +36,52 @@ def measure(
     class_vectors: Tensor | None = None,
     predictions: Tensor | None = None,
 ) -> Findings:
-    """Compactness of features (N, D) by labels (N,).  See `from_moments`."""
+    """Compactness of features (N, D) by labels (N,).  See `from_statistics`."""
     if predictions is not None and predictions.shape != labels.shape:
         raise UsageError(f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} must be (N,)")
-    moments = gather(features, labels, num_classes=num_classes, class_vectors=class_vectors)
+    statistics = class_statistics(features, labels, num_classes=num_classes, class_vectors=class_vectors)
     correct = None if predictions is None else predictions == labels
-    return from_moments(moments, class_vectors=class_vectors, correct=correct)
+    return from_statistics(statistics, class_vectors=class_vectors, correct=correct)
 
 
-def from_moments(moments: Moments, *, class_vectors: Tensor | None = None, correct: Tensor | None = None) -> Findings:
+def from_statistics(
+    statistics: ClassStatistics, *, class_vectors: Tensor | None = None, correct: Tensor | None = None
+) -> Findings:
     """Compactness from class statistics; class_vectors (K, D) and correct (N,) bool, in the order of the samples.
 
-    Figures: cosine_to_class_mean, cosine_to_class_vector, within_distance (mean cosine distance of two samples of a
+    Metrics: cosine_to_class_mean, cosine_to_class_vector, within_distance (mean cosine distance of two samples of a
     class), trace_ratio = Tr(S_W) / Tr(S_B), cdnv; and right_ and wrong_ feature_norm and angle_deg (to the vector of
     the true class).  Arrays: classes (K',) and by class class_mean_cosines, class_vector_cosines; by sample norms,
     angles_deg and correct.
     """
-    present = moments.present
-    units, means = moments.unit_means[present], moments.means[present]
+    present = statistics.present
+    units, means = statistics.unit_means[present], statistics.means[present]
     to_mean = (units * unit(means)).sum(dim=1)
-    figures = {
+    metrics: Metrics = {
         "cosine_to_class_mean": number(to_mean.mean()),
         "within_distance": number((1 - units.square().sum(dim=1).mean()).clamp_min(0)),
-        "trace_ratio": _trace_ratio(moments, means),
-        "cdnv": cdnv(means, moments.scatter[present] / moments.counts[present]),
+        "trace_ratio": _trace_ratio(statistics, means),
+        "cdnv": cdnv(means, statistics.scatter[present] / statistics.counts[present]),
     }
-    arrays = {"classes": present, "class_mean_cosines": to_mean, "norms": moments.norms}
+    arrays = {"classes": present, "class_mean_cosines": to_mean, "norms": statistics.norms}
     if class_vectors is not None:
-        check_vectors(class_vectors, *moments.means.shape)
+        check_vectors(class_vectors, *statistics.means.shape)
         to_vector = (units * unit(class_vectors)[present]).sum(dim=1)
-        figures["cosine_to_class_vector"] = number(to_vector.mean())
+        metrics["cosine_to_class_vector"] = number(to_vector.mean())
         arrays["class_vector_cosines"] = to_vector
-    if moments.own_cosines is not None:
-        arrays["angles_deg"] = degrees(moments.own_cosines)
+    if statistics.target_cosines is not None:
+        arrays["angles_deg"] = degrees(statistics.target_cosines)
     if correct is not None:
-        figures |= _sides(arrays, correct)
+        metrics |= _sides(arrays, correct)
         arrays["correct"] = correct
-    note = ("class means coincide: no cdnv",) if figures["cdnv"] is None else ()
-    return Findings(figures, arrays, moments.notes + note)
+    note = ("class means coincide: no cdnv",) if metrics["cdnv"] is None else ()
+    return Findings(metrics, arrays, statistics.notes + note)
 
 
 def cdnv(means: Tensor, variances: Tensor) -> float | None:
     """Mean over pairs of classes of (v_i + v_j) / (2 |mu_i - mu_j|^2): means (M, D), variances (M,).
 
-    None where two means coincide.
+    None if two means coincide.
     """
     total, scale = 0.0, float(means.norm(dim=1).max())
     for start in range(0, len(means), ROWS):
@@ -94,19 +95,19 @@ def cdnv(means: Tensor, variances: Tensor) -> float | None:
     return total / (len(means) * (len(means) - 1))
 
 
-def _trace_ratio(moments: Moments, means: Tensor) -> float | None:
+def _trace_ratio(statistics: ClassStatistics, means: Tensor) -> float | None:
     """Tr(S_W) / Tr(S_B): variance of the samples around their class means over that of the class means."""
     moved = means - means.mean(dim=0)
     between = moved.square().sum(dim=1).mean()
     if between.sqrt() <= NOTHING * means.norm(dim=1).max():
         return None
-    return number(moments.scatter.sum() / moments.counts.sum() / between)
+    return number(statistics.scatter.sum() / statistics.counts.sum() / between)
 
 
-def _sides(arrays: dict[str, Tensor], correct: Tensor) -> dict[str, float | None]:
-    """Mean norm and angle of right and of wrong answers; None where there is no such answer."""
+def _sides(arrays: dict[str, Tensor], correct: Tensor) -> Metrics:
+    """Mean norm and angle of right and of wrong predictions; None if there are none."""
     if correct.shape != arrays["norms"].shape:
-        raise UsageError(f"{len(arrays['norms'])} samples meet {tuple(correct.shape)} answers: one a sample is needed")
+        raise UsageError(f"correct must have the shape {tuple(arrays['norms'].shape)}, got {tuple(correct.shape)}")
     kinds = {"feature_norm": arrays["norms"]}
     if "angles_deg" in arrays:
         kinds["angle_deg"] = arrays["angles_deg"]

@@ -3,7 +3,7 @@
 Runs that share fixed class vectors learn into one space, so their features may be compared without any alignment;
 runs that learn theirs may not.  The matrix C and its summaries are those of Biondi et al. 2021 (CoReS, arXiv
 2111.07632) with the criterion of Shen et al. 2020 (arXiv 2003.11942): C_ij is the score of queries of run i in the
-gallery of run j, j <= i, and a pair is compatible where C_ij >= C_jj.
+gallery of run j, j <= i, and a pair is compatible if C_ij >= C_jj.
 """
 
 import torch
@@ -25,7 +25,7 @@ HEADLINES = tuple(
 def measure(features: list[Tensor], labels: Tensor) -> Findings:
     """Cross-retrieval between T >= 2 runs: features, each (N, D) of the same images in the same order; labels (N,).
 
-    Figures for recall_at_1 and map_at_r: _ac, the share of pairs i > j with C_ij >= C_jj; _am, the mean of C_ij over
+    Metrics for recall_at_1 and map_at_r: _ac, the share of pairs i > j with C_ij >= C_jj; _am, the mean of C_ij over
     j <= i; _own and _across, the means of C_jj and of C_ij over j < i.  Arrays: recall_at_1 and map_at_r (T, T), NaN
     above the diagonal.  No query finds its own image.
     """
@@ -35,21 +35,20 @@ def measure(features: list[Tensor], labels: Tensor) -> Findings:
     for i in range(count):
         for j in range(i + 1):
             found = _retrieval.retrieve(features[i], labels, features[j], labels, same_images=True)
-            figures = found.figures()
-            for name, matrix in matrices.items():
-                matrix[i, j] = figures[name]
+            matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
+            matrices["map_at_r"][i, j] = found.average_precision_at_r.mean()
     notes = (f"{found.lone} samples that are alone in their class are left out",) if found.lone else ()
     return Findings({k: v for name, m in matrices.items() for k, v in summary(name, m).items()}, matrices, notes)
 
 
 def summary(name: str, matrix: Tensor) -> dict[str, float]:
     """AC, AM and the means of the diagonal and of what is below it: matrix (T, T), C_ij for j <= i."""
-    i, j = torch.tril_indices(*matrix.shape, offset=-1)
-    own, across = matrix.diagonal(), matrix[i, j]
+    i, j = torch.tril_indices(len(matrix), len(matrix), offset=-1)
+    same_run, across = matrix.diagonal(), matrix[i, j]
     return {
-        f"{name}_ac": float((across >= own[j]).double().mean()),
-        f"{name}_am": float(torch.cat((own, across)).mean()),
-        f"{name}_own": float(own.mean()),
+        f"{name}_ac": float((across >= same_run[j]).double().mean()),
+        f"{name}_am": float(torch.cat((same_run, across)).mean()),
+        f"{name}_own": float(same_run.mean()),
         f"{name}_across": float(across.mean()),
     }
 

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from randhead.analyses import Findings
+from randhead.analyses import Findings, Metrics
 from randhead.analyses._inputs import degrees, number, unit
 from randhead.errors import DataError, UsageError
 
@@ -43,12 +43,12 @@ def measure(
     series: dict[str, tuple[Tensor, Tensor]] | None = None,
     class_vectors: tuple[Tensor, Tensor] | None = None,
 ) -> Findings:
-    """The course of a run: training loss (T,) at increasing steps (T,).
+    """The training of a run: training loss (T,) at increasing steps (T,).
 
     series: name -> (steps, values), for example accuracy, gradient norms of backbone and class vectors, the range of
     the logits.  class_vectors: (steps (C,), kept class vectors (C, K, D)), first the initial ones.
 
-    Figures: verdict ("converged", "still improving", "did not converge", "went back up", "diverged");
+    Metrics: verdict ("converged", "still improving", "did not converge", "went back up", "diverged");
     stopped_at_step, where the lowest loss was nearly reached, None while improving; first_loss, last_loss, lowest_loss
     and lowest_loss_step of the smoothed loss; chance_loss = log K; reachable_loss for a cosine head's scale;
     NAME_first, _last, _lowest and _highest of every series; class_vector_drift |W_t - W_0| / |W_0| and
@@ -56,32 +56,34 @@ def measure(
     and turn_deg with drift_steps.
     """
     _check("loss", steps, loss)
-    figures, smoothed = convergence(steps, loss, math.log(num_classes))
+    chance = math.log(num_classes)
+    metrics, smoothed = convergence(steps, loss, chance)
     arrays = {"steps": steps, "loss": loss.double(), "smoothed_loss": smoothed}
-    figures["reachable_loss"] = None if cosine_scale is None else reachable_loss(cosine_scale, num_classes)
+    reachable = None if cosine_scale is None else reachable_loss(cosine_scale, num_classes)
+    metrics["reachable_loss"] = reachable
     for name, (where, values) in (series or {}).items():
         _check(name, where, values)
-        figures |= _ends(name, values.double())
+        metrics |= _ends(name, values.double())
         arrays |= {name: values.double(), f"{name}_steps": where}
     if class_vectors is not None:
         where, kept = class_vectors
         _check("class_vectors", where, kept[:, 0, 0])
         moved, turned = drift(kept)
-        figures |= {"class_vector_drift": number(moved[-1]), "class_vector_turn_deg": number(turned[-1])}
+        metrics |= {"class_vector_drift": number(moved[-1]), "class_vector_turn_deg": number(turned[-1])}
         arrays |= {"drift": moved, "turn_deg": turned, "drift_steps": where}
-    return Findings(figures, arrays, _notes(figures))
+    return Findings(metrics, arrays, _notes(reachable, chance))
 
 
-def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[dict[str, float | str | None], Tensor]:
-    """The verdict on a loss curve (T,), with its figures, and the smoothed curve (T,)."""
+def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[Metrics, Tensor]:
+    """The verdict on a loss curve (T,), with its metrics, and the smoothed curve (T,)."""
     smoothed = running_median(loss.double(), max(1, round(len(loss) * WINDOW)))
-    figures = {"first_loss": number(smoothed[0]), "last_loss": number(smoothed[-1]), "chance_loss": chance}
+    metrics: Metrics = {"first_loss": number(smoothed[0]), "last_loss": number(smoothed[-1]), "chance_loss": chance}
     broken = (~loss.isfinite()).nonzero().flatten()
     if len(broken):
-        figures |= dict.fromkeys(("lowest_loss", "lowest_loss_step"))
-        return figures | {"verdict": "diverged", "stopped_at_step": int(steps[broken[0]])}, smoothed
-    lowest, place = smoothed.min(dim=0)
-    figures |= {"lowest_loss": number(lowest), "lowest_loss_step": int(steps[place])}
+        metrics |= dict.fromkeys(("lowest_loss", "lowest_loss_step"))
+        return metrics | {"verdict": "diverged", "stopped_at_step": int(steps[broken[0]])}, smoothed
+    lowest, index = smoothed.min(dim=0)
+    metrics |= {"lowest_loss": number(lowest), "lowest_loss_step": int(steps[index])}
     progress = int(steps[last_progress(smoothed)])
     stopped = progress < int(steps[-1]) - PATIENCE * int(steps[-1] - steps[0])
     rose = smoothed[-1] > lowest + REBOUND * (smoothed[0] - lowest) and len(loss) > 1
@@ -91,7 +93,7 @@ def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[dict[str, f
         verdict = "still improving"
     else:
         verdict = "converged" if smoothed[-1] <= SOLVED * chance else "did not converge"
-    return figures | {"verdict": verdict, "stopped_at_step": progress if rose or stopped else None}, smoothed
+    return metrics | {"verdict": verdict, "stopped_at_step": progress if rose or stopped else None}, smoothed
 
 
 def running_median(values: Tensor, window: int) -> Tensor:
@@ -100,7 +102,7 @@ def running_median(values: Tensor, window: int) -> Tensor:
 
 
 def last_progress(values: Tensor) -> int:
-    """Place of the first value at most NEAR of the whole drop above the lowest: what came after gained little."""
+    """Index of the first value at most NEAR of the whole drop above the lowest: what came after gained little."""
     lowest = values.min()
     return int((values <= lowest + NEAR * (values[0] - lowest)).nonzero()[0])
 
@@ -118,22 +120,21 @@ def drift(kept: Tensor) -> tuple[Tensor, Tensor]:
     return moved, turned
 
 
-def _ends(name: str, values: Tensor) -> dict[str, float | None]:
+def _ends(name: str, values: Tensor) -> Metrics:
     ends = {"first": values[0], "last": values[-1], "lowest": values.min(), "highest": values.max()}
     return {f"{name}_{end}": number(value) for end, value in ends.items()}
 
 
 def _check(name: str, steps: Tensor, values: Tensor) -> None:
     if steps.ndim != 1 or steps.shape != values.shape:
-        raise UsageError(f"{name} must have one value a step, got {tuple(values.shape)} for {tuple(steps.shape)}")
+        raise UsageError(f"{name} must have one value per step, got {tuple(values.shape)} for {tuple(steps.shape)}")
     if not len(steps):
         raise DataError(f"{name} has no values: nothing was logged")
     if (steps.diff() <= 0).any():
         raise DataError(f"the steps of {name} do not increase", hint="is this the log of one run?")
 
 
-def _notes(figures: dict[str, float | str | None]) -> tuple[str, ...]:
-    reachable, chance = figures["reachable_loss"], figures["chance_loss"]
+def _notes(reachable: float | None, chance: float) -> tuple[str, ...]:
     if reachable is None or reachable <= SOLVED * chance:
         return ()
     return (f"at this scale no loss is below {reachable:.3f}, and guessing has {chance:.3f}: raise the scale",)

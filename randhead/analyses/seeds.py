@@ -9,7 +9,7 @@ import torch
 from scipy.stats import f as f_distribution
 from torch import Tensor
 
-from randhead.analyses import Findings
+from randhead.analyses import Findings, Metrics
 from randhead.analyses._inputs import number
 from randhead.errors import DataError, UsageError
 
@@ -24,21 +24,23 @@ HEADLINES = tuple(
 def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> Findings:
     """Variance of `values`, name -> (R,), over runs with head_seeds (R,) and seeds (R,), a full grid of them.
 
-    Figures of each: NAME_mean and NAME_std over runs; the components as standard deviations NAME_head_std, _seed_std
+    Metrics of each: NAME_mean and NAME_std over runs; the components as standard deviations NAME_head_std, _seed_std
     and _rest_std, and as shares of their sum NAME_head_share, _seed_share and _rest_share; the p-values of F-tests
     NAME_head_p and NAME_seed_p.  A negative estimate counts as 0.  Arrays: each NAME as (A, B), head_seeds (A,),
     seeds (B,).  Raises DataError where a run of the grid is missing or there twice, or it is not at least 2 x 2.
     """
-    heads, trains, places = _grid(head_seeds, seeds)
-    figures, arrays, notes = {}, {"head_seeds": heads, "seeds": trains}, ()
+    heads, trains, indices = _grid(head_seeds, seeds)
+    metrics: Metrics = {}
+    arrays = {"head_seeds": heads, "seeds": trains}
+    notes: tuple[str, ...] = ()
     for name, value in values.items():
-        table = _table(name, value, places)
+        table = _table(name, value, indices)
         arrays[name] = table
         found, negative = components(table)
-        figures |= {f"{name}_{key}": number(v) for key, v in found.items()}
+        metrics |= {f"{name}_{key}": number(v) for key, v in found.items()}
         if negative:
             notes += (f"{name}: the estimate for {' and '.join(negative)} is below 0 and counts as 0",)
-    return Findings(figures, arrays, notes)
+    return Findings(metrics, arrays, notes)
 
 
 def components(table: Tensor) -> tuple[dict[str, float], list[str]]:
@@ -62,7 +64,7 @@ def components(table: Tensor) -> tuple[dict[str, float], list[str]]:
 
 
 def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The seeds of both sides, sorted, and the place of run (i, j) in the given order: (A,), (B,), (A, B)."""
+    """The seeds of both sides, sorted, and the index of run (i, j) in the given order: (A,), (B,), (A, B)."""
     if head_seeds.ndim != 1 or head_seeds.shape != seeds.shape:
         raise UsageError(f"a run has a head seed and a seed, got {tuple(head_seeds.shape)} and {tuple(seeds.shape)}")
     heads, i = head_seeds.unique(return_inverse=True)
@@ -81,14 +83,14 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             f"head seed {int(heads[h])} with seed {int(trains[s])} has {many}, not one",
             hint="train every head seed with every seed, once",
         )
-    places = torch.empty_like(counts)
-    places[i, j] = torch.arange(len(i))
-    return heads, trains, places
+    indices = torch.empty_like(counts)
+    indices[i, j] = torch.arange(len(i))
+    return heads, trains, indices
 
 
-def _table(name: str, value: Tensor, places: Tensor) -> Tensor:
-    if value.shape != (places.numel(),):
-        raise UsageError(f"{name} must have one value a run, got {tuple(value.shape)} for {places.numel()} runs")
+def _table(name: str, value: Tensor, indices: Tensor) -> Tensor:
+    if value.shape != (indices.numel(),):
+        raise UsageError(f"{name} must have one value per run, got {tuple(value.shape)} for {indices.numel()} runs")
     if not value.isfinite().all():
         raise DataError(f"{name} of some runs is NaN or infinite", hint="leave out runs that diverged")
-    return value.double()[places]
+    return value.double()[indices]

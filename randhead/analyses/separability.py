@@ -15,9 +15,10 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from randhead import rng
-from randhead.analyses import Findings, _pairs
+from randhead.analyses import ClassStatistics, Findings, Metrics, _pairs, class_statistics
+from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import NOTHING, centred, check_vectors, number, unit
-from randhead.analyses._moments import Moments, gather
+from randhead.vectors import cosine_tiles, simplex_cosine, welch_bound
 
 INPUT = "run"
 HEADLINES = (
@@ -46,34 +47,35 @@ def measure(
 ) -> Findings:
     """Separability of features (N, D) by labels (N,); the silhouette is the mean over at most `sample` of them.
 
-    Figures, of class means and, with the prefix centred_, of class means less their mean: mean_distance and
+    Metrics, of class means and, with the prefix centred_, of class means less their mean: mean_distance and
     min_distance (1 - cosine, over pairs), mean_angle_deg, min_angle_deg, nearest_angle_deg (mean over classes of the
     angle to the nearest other one); class_separation_r2 with within_distance and total_distance; silhouette; and with
-    class_vectors (K, D) those of `class_vector_figures`.  Arrays: see `from_moments`; also silhouettes (K',) by class.
+    class_vectors (K, D) those of `class_vector_metrics`.  Arrays: see `from_statistics`; also silhouettes (K',) per
+    class.
     """
-    moments = gather(features, labels, num_classes=num_classes)
-    found = from_moments(moments, class_vectors=class_vectors)
+    statistics = class_statistics(features, labels, num_classes=num_classes)
+    found = from_statistics(statistics, class_vectors=class_vectors)
     chosen = rng.permutation(seed, "analyses/silhouette", len(labels), device=str(labels.device))[:sample]
-    values = silhouettes(features[chosen], labels[chosen], moments)
-    figures = found.figures | {"silhouette": number(values.mean())}
-    arrays = found.arrays | {"silhouettes": _class_means(values, labels[chosen], num_classes)[moments.present]}
-    return Findings(figures, arrays, found.notes)
+    values = silhouettes(features[chosen], labels[chosen], statistics)
+    metrics = found.metrics | {"silhouette": number(values.mean())}
+    arrays = found.arrays | {"silhouettes": mean_per_class(values, labels[chosen], num_classes)[statistics.present]}
+    return Findings(metrics, arrays, found.notes)
 
 
-def from_moments(moments: Moments, *, class_vectors: Tensor | None = None) -> Findings:
-    """The figures of `measure` that one pass gives: all but the silhouette.
+def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None = None) -> Findings:
+    """The metrics of `measure` that one pass gives: all but the silhouette.
 
     Arrays over the K' classes with samples: classes (K',); nearest (K',) the nearest other class after centring and its
     nearest_angle_deg; similar_pairs (P, 2) and their cosines after centring, most similar first; cosines and
     centred_cosines (K', K') in the order of classes, and order (K',), which puts similar classes side by side.
     """
-    present = moments.present
-    means = moments.means[present]
+    present = statistics.present
+    means = statistics.means[present]
     raw, moved = _pairs.compare(means), _pairs.compare(centred(means))
-    figures = raw.figures() | moved.figures("centred_") | _separation(moments.unit_means[present])
+    metrics = raw.metrics() | moved.metrics("centred_") | _separation(statistics.unit_means[present])
     if class_vectors is not None:
-        check_vectors(class_vectors, *moments.means.shape)
-        figures |= class_vector_figures(class_vectors)
+        check_vectors(class_vectors, *statistics.means.shape)
+        metrics |= class_vector_metrics(class_vectors)
     arrays = {
         "classes": present,
         "nearest": present[moved.nearest],
@@ -81,10 +83,10 @@ def from_moments(moments: Moments, *, class_vectors: Tensor | None = None) -> Fi
         "similar_pairs": present[moved.closest],
         "similar_pair_cosines": moved.closest_cosines,
     }
-    return Findings(figures, arrays | _heat_maps(means), _notes(moments, moved))
+    return Findings(metrics, arrays | _heat_maps(means), _notes(statistics, moved))
 
 
-def class_vector_figures(class_vectors: Tensor) -> dict[str, float | None]:
+def class_vector_metrics(class_vectors: Tensor) -> Metrics:
     """Angles between class vectors (K, D), and the largest cosine of any pair beside the least it could be.
 
     Up to D + 1 vectors reach the simplex, -1/(K-1).  For K > D the bound of Welch (1974) holds for the absolute cosine:
@@ -92,46 +94,46 @@ def class_vector_figures(class_vectors: Tensor) -> dict[str, float | None]:
     """
     num_classes, dim = class_vectors.shape
     pairs = _pairs.compare(class_vectors)
-    figures = pairs.figures("class_vectors_")
+    metrics = pairs.metrics("class_vectors_")
     largest = pairs.closest_cosines[:1]
-    figures["class_vectors_largest_cosine"] = number(largest[0]) if len(largest) else None
+    metrics["class_vectors_largest_cosine"] = number(largest[0]) if len(largest) else None
     if num_classes <= dim + 1:
-        figures["simplex_cosine"] = -1 / (num_classes - 1)
+        metrics["simplex_cosine"] = simplex_cosine(num_classes)
     if num_classes > dim:
-        figures["class_vectors_largest_absolute_cosine"] = _largest_absolute(unit(class_vectors))
-        figures["welch_cosine"] = math.sqrt((num_classes - dim) / (dim * (num_classes - 1)))
-    return figures
+        metrics["class_vectors_largest_absolute_cosine"] = _largest_absolute(unit(class_vectors))
+        metrics["welch_cosine"] = welch_bound(num_classes, dim)
+    return metrics
 
 
-def silhouettes(features: Tensor, labels: Tensor, moments: Moments) -> Tensor:
-    """Silhouettes with cosine distances of some samples (n, D), (n,) among all that `moments` counted -> (n,).
+def silhouettes(features: Tensor, labels: Tensor, statistics: ClassStatistics) -> Tensor:
+    """Silhouettes with cosine distances of some samples (n, D), (n,) among all that `statistics` counted -> (n,).
 
     The mean cosine distance of h to a class is 1 - h^ . a_k, so no pair of samples is ever compared.  A sample alone in
     its class has 0, by convention.
     """
     tiles = zip(features.split(ROWS), labels.long().split(ROWS), strict=True)
-    return torch.cat([_silhouettes(unit(h), y, moments) for h, y in tiles])
+    return torch.cat([_silhouettes(unit(h), y, statistics) for h, y in tiles])
 
 
-def _silhouettes(units: Tensor, labels: Tensor, moments: Moments) -> Tensor:
-    distances = 1 - units @ moments.unit_means.T
-    n = moments.counts[labels].double()
-    own = distances.gather(1, labels[:, None]).squeeze(1)
+def _silhouettes(units: Tensor, labels: Tensor, statistics: ClassStatistics) -> Tensor:
+    distances = 1 - units @ statistics.unit_means.T
+    n = statistics.counts[labels].double()
+    to_class = distances.gather(1, labels[:, None]).squeeze(1)
     itself = 1 - units.square().sum(dim=1)  # 0, or 1 for a zero feature, which the mean over its class contains
-    inside = _clean((n * own - itself) / (n - 1).clamp_min(1))
+    inside = _clean((n * to_class - itself) / (n - 1).clamp_min(1))
     distances.scatter_(1, labels[:, None], torch.inf)
-    distances[:, moments.counts == 0] = torch.inf
+    distances[:, statistics.counts == 0] = torch.inf
     outside = _clean(distances.amin(dim=1))
     larger = torch.maximum(inside, outside)
     return ((outside - inside) / larger.where(larger > 0, 1)).masked_fill(n < 2, 0)
 
 
 def _clean(distances: Tensor) -> Tensor:
-    """Distances of rounding only become 0, so that constant features have silhouette 0 and not a random one."""
+    """Distances that are only rounding become 0, so that constant features have silhouette 0 and not a random one."""
     return distances.where(distances > NOTHING, 0)
 
 
-def _separation(unit_means: Tensor) -> dict[str, float | None]:
+def _separation(unit_means: Tensor) -> Metrics:
     within = 1 - unit_means.square().sum(dim=1).mean()
     total = 1 - unit_means.mean(dim=0).square().sum()
     defined = total > NOTHING
@@ -158,20 +160,13 @@ def cluster_order(similarity: Tensor) -> Tensor:
 
 def _largest_absolute(directions: Tensor) -> float:
     largest = 0.0
-    for start in range(0, len(directions), ROWS):
-        cosines = (directions[start : start + ROWS] @ directions.T).abs()
+    for start, cosines in cosine_tiles(directions):
         cosines.diagonal(start).zero_()
-        largest = max(largest, float(cosines.max()))
-    return min(largest, 1.0)
+        largest = max(largest, float(cosines.abs().max()))
+    return largest
 
 
-def _class_means(values: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Mean value of each class: (n,), (n,) -> (K,), NaN without samples."""
-    sums = torch.zeros(num_classes, dtype=values.dtype, device=values.device).index_add_(0, labels.long(), values)
-    return sums / torch.bincount(labels.long(), minlength=num_classes)
-
-
-def _notes(moments: Moments, moved: _pairs.Pairs) -> tuple[str, ...]:
+def _notes(statistics: ClassStatistics, moved: _pairs.Pairs) -> tuple[str, ...]:
     if not math.isnan(moved.mean_cosine):
-        return moments.notes
-    return (*moments.notes, "a class mean lies at the mean of all classes: it has no centred angle")
+        return statistics.notes
+    return (*statistics.notes, "a class mean lies at the mean of all classes: it has no centred angle")

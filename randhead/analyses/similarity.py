@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from randhead import rng
-from randhead.analyses import Findings
+from randhead.analyses import Findings, Metrics
 from randhead.analyses._inputs import OTHER_CLASSES, centred, unit
 from randhead.errors import DataError, UsageError
 
@@ -36,8 +36,8 @@ def measure(
     """Correlation of class_vectors (K, D) with `references`, name -> symmetric likeness (K, K).
 
     Make references with `cosines` (class means of another run, mean images) and `symmetrised` (a confusion matrix), or
-    `common_ancestry` (a taxonomy).  Figures for each: vectors_NAME and vectors_NAME_p, and where the run's class_means
-    (K, D') are given means_NAME and means_NAME_p.  p is one-sided, towards likeness: (1 + better) / (1 + permutations).
+    `common_ancestry` (a taxonomy).  Metrics for each: vectors_NAME and vectors_NAME_p, and, given the run's class_means
+    (K, D'), means_NAME and means_NAME_p.  p is one-sided, towards likeness: (1 + better) / (1 + permutations).
     Arrays: vectors, means and each reference as (K, K).
     """
     num_classes = len(class_vectors)
@@ -48,16 +48,17 @@ def measure(
         sides["means"] = cosines(class_means)
     for name, matrix in {**sides, **references}.items():
         _check(name, matrix, num_classes)
-    figures, notes = {}, []
+    metrics: Metrics = {}
+    notes = []
     for side, matrix in sides.items():
         for name, reference in references.items():
             rho, p = mantel(matrix, reference, permutations=permutations, seed=seed)
-            figures[f"{side}_{name}"], figures[f"{side}_{name}_p"] = rho, p
+            metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
             if rho is None:
                 notes.append(f"{side} and {name}: every pair is equally alike in one of them, no correlation")
     if num_classes < POWER:
         notes.append(f"{num_classes} classes give this test no power: use {POWER} or more")
-    return Findings(figures, sides | {name: matrix.double() for name, matrix in references.items()}, tuple(notes))
+    return Findings(metrics, sides | {name: matrix.double() for name, matrix in references.items()}, tuple(notes))
 
 
 def mantel(
@@ -65,7 +66,7 @@ def mantel(
 ) -> tuple[float | None, float | None]:
     """Spearman's correlation over the pairs i < j of two (K, K) matrices, and its one-sided p-value.
 
-    Permutation s renames the classes of `a` by seeds.permutation(seed, purpose, K, stream=s).  None, None where a
+    Permutation s renames the classes of `a` by rng.permutation(seed, purpose, K, stream=s).  None, None if a
     matrix is constant.
     """
     ranks, other = _centred_ranks(a), _centred_ranks(b)

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from randhead.analyses import Findings, _few_shot, _retrieval
+from randhead.analyses import Findings, Metrics, _few_shot, _retrieval
 from randhead.analyses._inputs import check_finite, check_samples, number
 from randhead.errors import DataError, UsageError
 
@@ -33,17 +33,17 @@ def measure(
 ) -> Findings:
     """How well frozen features (N, D) of new classes can be told apart; labels are any class indices.
 
-    train_features (M, D) and train_labels (M,) are other samples of the same new classes.  Figures: knn_1 and knn_20
+    train_features (M, D) and train_labels (M,) are other samples of the same new classes.  Metrics: knn_1 and knn_20
     (share right, cosine, each neighbour one vote); linear_probe; few_shot_1 and few_shot_5, mean of the episodes, with
     _interval, the half width of its 95 percent interval; and over the samples of `features` recall_at_1, 2, 4, 8,
     r_precision and map_at_r, also _by_class.  Arrays: few_shot (episodes, 2), average_precision_at_r (Q,).
     """
     classes, y, train_y = _classes(features, labels, train_features, train_labels)
     retrieval = _retrieval.retrieve(features, y)
-    figures = neighbours(features, y, train_features, train_y, num_classes=len(classes))
+    metrics = neighbours(features, y, train_features, train_y, num_classes=len(classes))
     probe, notes = linear_probe(features, y, train_features, train_y)
     episodes_found = _few_shot.accuracies(features, y, shots=SHOTS, episodes=episodes, seed=seed)
-    figures |= {"linear_probe": probe} | _few_shot_figures(episodes_found) | retrieval.figures()
+    metrics |= {"linear_probe": probe} | _few_shot_metrics(episodes_found) | retrieval.metrics()
     arrays = {"classes": classes, "average_precision_at_r": retrieval.average_precision_at_r}
     if episodes_found is None:
         needed = max(SHOTS) + _few_shot.QUERIES
@@ -52,12 +52,12 @@ def measure(
         arrays["few_shot"] = episodes_found
     if retrieval.lone:
         notes += (f"retrieval leaves out {retrieval.lone} samples that are alone in their class",)
-    return Findings(figures, arrays, notes + _coverage(y, train_y, len(train_y)))
+    return Findings(metrics, arrays, notes + _coverage(y, train_y, len(train_y)))
 
 
 def neighbours(
     features: Tensor, labels: Tensor, train_features: Tensor, train_labels: Tensor, *, num_classes: int
-) -> dict[str, float | None]:
+) -> Metrics:
     """Share of features (N, D) whose label is the most frequent among the k nearest of (M, D): knn_1, knn_20.
 
     With fewer than k training samples all of them vote.
@@ -71,7 +71,7 @@ def neighbours(
 def linear_probe(
     features: Tensor, labels: Tensor, train_features: Tensor, train_labels: Tensor
 ) -> tuple[float, tuple[str, ...]]:
-    """Accuracy of scikit-learn's logistic regression (C = 1, L-BFGS), and a note where it stopped early.
+    """Accuracy of scikit-learn's logistic regression (C = 1, L-BFGS), and a note if it stopped early.
 
     Features are standardised with the training mean and deviation, so that their scale does not act as a regulariser.
     """
@@ -91,24 +91,24 @@ def linear_probe(
 def _classes(
     features: Tensor, labels: Tensor, train_features: Tensor, train_labels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The classes of both sides, and the labels of each as places among them."""
+    """The classes of both sides, and the labels of each as indices among them."""
     for h, y in ((features, labels), (train_features, train_labels)):
         check_samples(h, y, int(y.max()) + 1 if y.numel() else 0)
         check_finite(h)
     if features.shape[1] != train_features.shape[1]:
         widths = f"{features.shape[1]} and {train_features.shape[1]}"
-        raise UsageError(f"features and train_features must have one width, got {widths}")
+        raise UsageError(f"features and train_features must have the same width, got {widths}")
     if len(train_labels.unique()) < 2:
         raise DataError("transfer needs training samples of at least two classes")
-    classes, places = torch.cat((labels, train_labels)).unique(return_inverse=True)
-    return classes, places[: len(labels)], places[len(labels) :]
+    classes, indices = torch.cat((labels, train_labels)).unique(return_inverse=True)
+    return classes, indices[: len(labels)], indices[len(labels) :]
 
 
-def _few_shot_figures(found: Tensor | None) -> dict[str, float | None]:
+def _few_shot_metrics(found: Tensor | None) -> Metrics:
     if found is None:
         return {f"few_shot_{s}{end}": None for s in SHOTS for end in ("", "_interval")}
     half = 1.96 * found.std(dim=0) / len(found) ** 0.5
-    means = {f"few_shot_{s}": number(value) for s, value in zip(SHOTS, found.mean(dim=0), strict=True)}
+    means: Metrics = {f"few_shot_{s}": number(value) for s, value in zip(SHOTS, found.mean(dim=0), strict=True)}
     return means | {f"few_shot_{s}_interval": number(value) for s, value in zip(SHOTS, half, strict=True)}
 
 

@@ -195,8 +195,8 @@ def measure_all(
 def headlines(name: str, findings: Findings) -> dict[str, float | int | str | None]:
     """The metrics of an analysis that matter first; all of them if it does not say which."""
     analysis = registry.load("analyses", name) if name in registry.names("analyses") else None
-    keys = getattr(analysis, "HEADLINES", findings.figures)
-    return {key: findings.figures[key] for key in keys if key in findings.figures}
+    keys = getattr(analysis, "HEADLINES", findings.metrics)
+    return {key: findings.metrics[key] for key in keys if key in findings.metrics}
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -240,14 +240,14 @@ def _compared(members: list[RunInputs], each: tuple[dict[str, Measurement], ...]
     if len(members) == 1:
         return {}
     configs = [member.loaded.config for member in members]
-    return {name: compare(configs, [found[name].findings.figures for found in each]) for name in each[0]}
+    return {name: compare(configs, [found[name].findings.metrics for found in each]) for name in each[0]}
 
 
 def _document(found: dict[str, Measurement]) -> dict[str, Any]:
     if not found:
         return {}
     notes = {name: list(measured.findings.notes) for name, measured in found.items() if measured.findings.notes}
-    metrics = {name: measured.findings.figures for name, measured in found.items()}
+    metrics = {name: measured.findings.metrics for name, measured in found.items()}
     return {**metrics, "seen": {name: measured.seen for name, measured in found.items()}, "notes": notes}
 
 
@@ -256,7 +256,7 @@ def _metrics(title: str, name: str, measured: list[Measurement], notes: tuple[st
     seen = measured[0].seen
     where = f"{seen['split']} split of {seen['data']}, n = {seen['n']}" if "n" in seen else f"{seen['epochs']} epochs"
     keys = headlines(name, measured[0].findings)
-    rows = [(words(key), *(one.findings.figures.get(key) for one in measured)) for key in keys]
+    rows = [(words(key), *(one.findings.metrics.get(key) for one in measured)) for key in keys]
     columns = ["value"] if len(measured) == 1 else [letters(i) for i in range(len(measured))]
     rows = [row for row in rows if any(value is not None for value in row[1:])]
     return Table(f"{title}: {where}", ("metric", *columns), tuple(rows), notes)

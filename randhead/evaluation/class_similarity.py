@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from randhead.analyses import _moments, similarity
+from randhead.analyses import class_statistics, similarity
 from randhead.datasets import Split
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import metrics
@@ -31,13 +31,13 @@ def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     Raises:
         DataError: if a class has no sample, so that it resembles nothing.
     """
-    moments = _moments.gather(features, labels, num_classes=num_classes)
-    if not moments.counts.all():
+    statistics = class_statistics(features, labels, num_classes=num_classes)
+    if not statistics.counts.all():
         raise DataError(
-            f"class {int((moments.counts == 0).nonzero()[0])} has no sample: its similarity to others is unknown",
+            f"class {int((statistics.counts == 0).nonzero()[0])} has no sample: its similarity to others is unknown",
             hint="use images of all classes of the run",
         )
-    return moments.means
+    return statistics.means
 
 
 def of_run(features: Tensor, predictions: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:

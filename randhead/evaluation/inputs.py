@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from randhead.analyses import _moments, separability, similarity
+from randhead.analyses import ClassStatistics, class_statistics, separability, similarity
 from randhead.datasets import Dataset
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import class_similarity, comparison
@@ -112,10 +112,10 @@ class RunInputs:
         return self.loaded.model.head.scoring
 
     @cached_property
-    def train(self) -> _moments.Moments:
+    def train(self) -> ClassStatistics:
         """Class statistics of the training split, its images without augmentation."""
         found = self.session.features(self.loaded, self.dataset, "train")
-        return _moments.gather(found.features, found.labels, num_classes=self.num_classes)
+        return class_statistics(found.features, found.labels, num_classes=self.num_classes)
 
     @cached_property
     def class_means(self) -> Tensor:
@@ -275,4 +275,4 @@ def _seen(dataset: Dataset, split: str) -> Seen:
 
 def _separability(run: RunInputs) -> dict[str, float | int | str | None]:
     found = separability.measure(run.features, run.labels, num_classes=run.num_classes, sample=1)
-    return {name: found.figures[name] for name in VARIANCE_OF}
+    return {name: found.metrics[name] for name in VARIANCE_OF}

@@ -63,7 +63,7 @@ def measure_together(name: str, members: list[RunInputs]) -> Measurement:
         for kind, pairs in inputs.pairs.items():
             chosen = matrix[below & pairs]
             means[f"{key}_across_{kind}"] = float(chosen.mean()) if len(chosen) else None
-    return Measurement(Findings({**found.figures, **means}, found.arrays, found.notes), inputs.seen)
+    return Measurement(Findings({**found.metrics, **means}, found.arrays, found.notes), inputs.seen)
 
 
 def measure(name: str, inputs: Inputs) -> Findings:
@@ -74,8 +74,8 @@ def measure(name: str, inputs: Inputs) -> Findings:
     if "train" not in given or not isinstance(inputs, RunInputs) or inputs.options.split == "train":
         return found
     other = analysis(**arguments(analysis, inputs.on_train()))
-    on_train = {f"train_{key}": value for key, value in other.figures.items() if not key.endswith(SAME_ON_TRAIN)}
-    return Findings(found.figures | on_train, found.arrays, found.notes)
+    on_train = {f"train_{key}": value for key, value in other.metrics.items() if not key.endswith(SAME_ON_TRAIN)}
+    return Findings(found.metrics | on_train, found.arrays, found.notes)
 
 
 def arguments(analysis: Callable[..., Findings], inputs: object) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _runs_table(members: tuple[RunInputs, ...]) -> Table:
 def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefix: str) -> Block:
     """One analysis: its headlines as tiles, its pictures, and all else folded."""
     findings = measured.findings
-    everything = rows((words(key), value) for key, value in findings.figures.items())
+    everything = rows((words(key), value) for key, value in findings.metrics.items())
     return Block(
         name,
         prefix,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from randhead import rng
-from randhead.analyses import Findings, _moments, similarity
+from randhead.analyses import Findings, class_statistics, similarity
 from randhead.errors import DataError, UsageError
 from randhead.testing._members import Member, claim, known, without_global_randomness
 
@@ -43,7 +43,7 @@ def check_analysis(member: Member, *, arguments: Mapping[str, Any] | None = None
         with without_global_randomness("measure"):
             found = measure(**given)
         _check_findings(found)
-        claim(measure(**given).figures == found.figures, "measure gives other figures the second time")
+        claim(measure(**given).metrics == found.metrics, "measure gives other figures the second time")
         _check_precision(measure, given)
         _check_bad_features(measure, given)
 
@@ -72,7 +72,7 @@ def _run() -> dict[str, Any]:
         "bias": torch.linspace(-1, 1, K).double(),
         "scale": 1.0,
         "scoring": "dot",
-        "train": _moments.gather(features + 0.1, labels, num_classes=K),
+        "train": class_statistics(features + 0.1, labels, num_classes=K),
         "references": {"means": similarity.cosines(vectors.flip(1))},
         "accuracy": 0.5,
         "seed": 0,
@@ -135,13 +135,13 @@ def _check_signature(measure: Callable[..., Findings], given: Mapping[str, Any],
 
 def _check_findings(found: Findings) -> None:
     claim(isinstance(found, Findings), f"measure must return randhead.analyses.Findings, got {type(found).__name__}")
-    for name, value in found.figures.items():
+    for name, value in found.metrics.items():
         kinds = float | int | str | None
         claim(isinstance(value, kinds), f"figures[{name!r}] must be a number, a word or None, got {type(value)}")
     try:
-        json.dumps(found.figures, allow_nan=False)
+        json.dumps(found.metrics, allow_nan=False)
     except ValueError:
-        raise AssertionError(f"a figure without a value must be None, not NaN or infinite: {found.figures}") from None
+        raise AssertionError(f"a figure without a value must be None, not NaN or infinite: {found.metrics}") from None
     for name, array in found.arrays.items():
         claim(isinstance(array, Tensor), f"arrays[{name!r}] must be a tensor, got {type(array).__name__}")
     claim(all(isinstance(note, str) for note in found.notes), "notes must be sentences")
@@ -152,8 +152,8 @@ def _check_precision(measure: Callable[..., Findings], given: Mapping[str, Any])
     features = given.get("features")
     if not isinstance(features, Tensor):
         return
-    single = measure(**{**given, "features": features.float()}).figures
-    exact = measure(**{**given, "features": features.float().double()}).figures
+    single = measure(**{**given, "features": features.float()}).metrics
+    exact = measure(**{**given, "features": features.float().double()}).metrics
     for name, value in exact.items():
         other = single[name]
         same = other == value

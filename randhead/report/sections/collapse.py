@@ -32,13 +32,13 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """Each metric on both splits, its floor, and that of the class vectors."""
-    get = findings.figures.get
+    get = findings.metrics.get
     cells = [[words(n), get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")] for n in _measured(findings)]
     yield Table("Metrics and floors", ("metric", "this split", "training split", "floor", "class vectors"), rows(cells))
 
 
 def _measured(findings: Findings) -> list[str]:
-    return [name for name in findings.figures if f"{name}_floor" in findings.figures]
+    return [name for name in findings.metrics if f"{name}_floor" in findings.metrics]
 
 
 def _lines(axes: Axes, findings: Findings, names: list[str]) -> None:

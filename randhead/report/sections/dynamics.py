@@ -22,7 +22,7 @@ GROUPS = (
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
     """The loss with its bounds, what else was logged, and how far learned class vectors moved."""
-    yield Picture("loss", f"Training loss: {findings.figures['verdict']}.", _loss(findings))
+    yield Picture("loss", f"Training loss: {findings.metrics['verdict']}.", _loss(findings))
     for name, caption, members, logarithmic in GROUPS:
         known = [member for member in members if member in findings.arrays]
         if known:
@@ -46,7 +46,7 @@ def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     members = [
         name.removesuffix("_steps") for name in findings.arrays if name.endswith("_steps") and name != "drift_steps"
     ]
-    cells = [[words(name), *(findings.figures[f"{name}_{end}"] for end in ends)] for name in members]
+    cells = [[words(name), *(findings.metrics[f"{name}_{end}"] for end in ends)] for name in members]
     if cells:
         yield Table("What was logged", ("series", *ends), rows(cells))
 

@@ -29,10 +29,10 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """The correlations with their p-values."""
     cells = [
-        [label, words(reference), findings.figures[f"{side}_{reference}"], findings.figures[f"{side}_{reference}_p"]]
+        [label, words(reference), findings.metrics[f"{side}_{reference}"], findings.metrics[f"{side}_{reference}_p"]]
         for side, (label, _) in SIDES.items()
         for reference in _references(findings)
-        if f"{side}_{reference}" in findings.figures
+        if f"{side}_{reference}" in findings.metrics
     ]
     yield Table("Correlations", ("of", "with", "Spearman's rho", "Mantel's p, one-sided"), rows(cells))
 

@@ -28,5 +28,5 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """Retrieval by sample and by class."""
-    cells = [[words(name), findings.figures[name], findings.figures[f"{name}_by_class"]] for name in RETRIEVAL]
+    cells = [[words(name), findings.metrics[name], findings.metrics[f"{name}_by_class"]] for name in RETRIEVAL]
     yield Table("Retrieval", ("metric", "mean over samples", "mean over classes"), rows(cells))
