@@ -162,7 +162,7 @@ def test_labels_of_other_classes_and_vectors_of_another_run_are_errors(name):
         example(name, labels=LABELS[:-1])
     with pytest.raises(DataError, match="no samples"):
         example(name, FEATURES[:0], LABELS[:0])
-    with pytest.raises(DataError, match="where two have samples"):
+    with pytest.raises(DataError, match="needs samples of at least two"):
         example(name, labels=torch.zeros_like(LABELS))
 
 
@@ -177,7 +177,7 @@ def test_mistakes_of_the_other_analyses_are_errors_with_their_cause():
         compatibility.measure([FEATURES], LABELS)
     with pytest.raises(UsageError, match=r"2 widths cannot be compared: \[9, 10\]"):
         compatibility.measure([FEATURES, FEATURES[:, :9]], LABELS)
-    with pytest.raises(UsageError, match="one width"):
+    with pytest.raises(UsageError, match="the same width"):
         transfer.measure(FEATURES, LABELS, train_features=FEATURES[:, :4], train_labels=LABELS)
     with pytest.raises(DataError, match="at least two classes"):
         transfer.measure(FEATURES, LABELS, train_features=FEATURES, train_labels=torch.zeros_like(LABELS))

@@ -77,8 +77,8 @@ def test_retrieval_equals_pytorch_metric_learning(data, same):
     def by_index(query, k, reference, ref_includes_query=False):
         """Neighbours for the calculator in the same total order: its own searches leave the order of ties open."""
         index = _retrieval.Gallery(reference)
-        own = torch.arange(len(query)) if ref_includes_query else None
-        return None, index.nearest(query, min(k, len(reference) - int(ref_includes_query)), own=own)
+        excluded = torch.arange(len(query)) if ref_includes_query else None
+        return None, index.nearest(query, min(k, len(reference) - int(ref_includes_query)), excluded=excluded)
 
     x, y = data()
     queries, labels, gallery, gallery_labels = (x, y, x, y) if same else (x[:90], y[:90], x[90:], y[90:])
@@ -235,5 +235,5 @@ def test_runs_that_share_class_vectors_find_each_other_and_rotated_ones_do_not()
 
 
 def test_a_gallery_of_another_width_is_an_error():
-    with pytest.raises(UsageError, match="one width, got 4 and 8"):
+    with pytest.raises(UsageError, match="the same width, got 4 and 8"):
         _retrieval.Gallery(blobs()[0]).nearest(torch.zeros(2, 4), 1)

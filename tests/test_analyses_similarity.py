@@ -167,7 +167,7 @@ def test_drift_and_series_are_followed_to_the_end():
 def test_logs_that_cannot_be_of_one_run_are_errors():
     with pytest.raises(DataError, match="steps of loss do not increase"):
         dynamics.measure(torch.tensor([0, 10, 5]), torch.ones(3), num_classes=3)
-    with pytest.raises(UsageError, match="one value a step"):
+    with pytest.raises(UsageError, match="one value per step"):
         dynamics.measure(STEPS, torch.ones(3), num_classes=3)
     with pytest.raises(DataError, match="nothing was logged"):
         dynamics.measure(STEPS[:0], torch.ones(0), num_classes=3)
