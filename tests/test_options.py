@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import sys
 
 import pytest
@@ -167,3 +168,21 @@ def test_a_setting_of_the_head_is_an_argument_of_the_head_with_the_same_default(
     for item in dataclasses.fields(HeadConfig):
         if item.name != "class_keys":  # the names of the classes, or None
             assert arguments[item.name].default == item.default, item.name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scoring": "dots"},
+        {"scale": 0.0},
+        {"scale": math.inf},
+        {"bias": math.nan},
+        {"neck": "batch"},
+        {"normaliser_tolerance": -1.0},
+        {"seed": -1},
+    ],
+    ids=str,
+)
+def test_the_head_refuses_what_the_configuration_refuses(wrong):
+    with pytest.raises(UsageError, match=f"^{next(iter(wrong))}"):
+        ClassVectorHead(10, 16, **wrong)

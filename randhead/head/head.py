@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from randhead import losses, registry, rng, vectors
-from randhead.errors import RunError, UsageError, unknown
+from randhead.config import check_value
+from randhead.errors import RunError, UsageError
 from randhead.head.scale import default_scale
 from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
 from randhead.losses import ClassRows, DrawnRows, HeadOutput, Scores, StoredRows, dense, expected, streaming
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
 DRAWN_AT_ONCE_BYTES = 16 << 20  # of rows: materialised before torch.compile or torch.export traces the head
-SCORINGS = ("dot", "cosine")
 NECKS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda dim: nn.Identity(),
     "linear": lambda dim: nn.Linear(dim, dim),
@@ -55,7 +55,7 @@ class ClassVectorHead(nn.Module):
         last_error_bound: how far the last `loss` may be from the exact one, in nats; 0 except for "expected".
 
     Raises:
-        UsageError: for what cannot be built.
+        UsageError: for an argument out of the bounds of the configuration, and for what cannot be built.
 
     Example:
         >>> head = ClassVectorHead(10, 64, scoring="cosine")
@@ -91,10 +91,12 @@ class ClassVectorHead(nn.Module):
         self.num_classes, self.dim, self.scoring = num_classes, dim, scoring
         self.geometry, self.seed, self.trainable = vectors, seed, trainable
         self.class_names = None if class_names is None else tuple(class_names)
-        if scoring not in SCORINGS:
-            raise unknown("scoring", scoring, SCORINGS)
-        if neck not in NECKS:
-            raise unknown("neck", neck, NECKS)
+        check_value("head.scoring", scoring, "scoring")
+        check_value("head.scale", scale, "scale")
+        check_value("head.bias", bias, "bias")
+        check_value("head.neck", neck, "neck")
+        check_value("head.normaliser_tolerance", normaliser_tolerance, "normaliser_tolerance")
+        check_value("train.head_seed", seed, "seed")
         self.neck = NECKS[neck](dim)
         source = self._source(drawn)
         if isinstance(source, DrawnRows) and 4 * num_classes * dim <= DRAWN_AT_ONCE_BYTES:
