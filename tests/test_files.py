@@ -35,7 +35,7 @@ def leave(path):
         (lambda path: path.write_text("written"), b"written"),
     ],
 )
-def test_content_arrives_whole_and_alone(tmp_path, content, expected):
+def test_content_arrives_whole_with_nothing_else(tmp_path, content, expected):
     path = tmp_path / "sub" / "folder" / "file.bin"
     files.atomic_write(path, content)
     assert path.read_bytes() == expected

@@ -89,7 +89,7 @@ def test_plateau_is_torchs_plateau_of_the_official_code():
 
 
 @pytest.mark.parametrize("stop", range(len(ACCURACIES)))
-def test_a_plateau_saved_after_any_epoch_goes_on_as_if_nothing_had_been(stop):
+def test_a_plateau_saved_after_any_epoch_continues_as_if_nothing_had_been(stop):
     whole, first, second = (schedule(schedule="plateau") for _ in range(3))
     for accuracy in ACCURACIES[:stop]:
         whole.after_epoch(accuracy)

@@ -65,7 +65,7 @@ def whole(tmp_path_factory):
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("moment", [1, 3, pytest.param(4, marks=pytest.mark.slow), 5, 6, 9])
-def test_a_signal_saves_the_step_and_the_same_command_goes_on(world, whole, monkeypatch, capsys, number, code, moment):
+def test_a_signal_saves_the_step_and_the_same_command_resumes(world, whole, monkeypatch, capsys, number, code, moment):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert train(monkeypatch, "stopped", signals=[(moment, number)]) == code
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -115,7 +115,7 @@ def test_a_second_ctrl_c_ends_at_once(world, monkeypatch, capsys):
     assert train(monkeypatch, "stopped") == 0
 
 
-def test_a_finished_run_shows_its_result_again_and_fresh_trains_it_anew(world, monkeypatch, capsys):
+def test_a_finished_run_shows_its_result_again_and_fresh_trains_it_again(world, monkeypatch, capsys):
     assert train(monkeypatch, "run") == 0
     first, folder = capsys.readouterr().out, world / "runs" / "run"
     before = tiny.tree(folder)

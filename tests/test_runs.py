@@ -103,7 +103,7 @@ def test_an_empty_folder_and_what_a_killed_start_leaves_are_no_obstacle(tmp_path
     runs.open_run(tmp_path, "run", config())
 
 
-def test_starting_anew_leaves_nothing_of_the_old_training(trained):
+def test_starting_over_leaves_nothing_of_the_old_training(trained):
     run = Run(trained / "run")
     (run.reports / "deep").mkdir(parents=True)
     (run.reports / "deep" / "evaluate.json").touch()
@@ -112,7 +112,7 @@ def test_starting_anew_leaves_nothing_of_the_old_training(trained):
     assert list(tree(trained)) == ["last", "run/.lock"]
 
 
-def test_starting_anew_cut_short_still_leaves_a_run(trained, monkeypatch):
+def test_starting_over_cut_short_still_leaves_a_run(trained, monkeypatch):
     """The configuration goes last, so that at every moment the folder is known for what it is."""
     run, gone = Run(trained / "run"), []
     unlink = Path.unlink

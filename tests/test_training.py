@@ -11,6 +11,7 @@ from torch import nn
 from trained import command
 
 from randhead import datasets, runs, train
+from randhead.config import configure
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.errors import DivergedError, RunError, StopRequested, UsageError
 from randhead.evaluation import classification
@@ -165,6 +166,14 @@ def test_a_finished_run_needs_no_images_to_give_its_result(tmp_path, images):
     assert happened == []
 
 
+def test_fit_takes_settings_by_their_names_as_the_command_does(tmp_path, images):
+    settings = {"train.epochs": 1, "train.batch_size": "16", "machine.device": "cpu"}
+    summary = train.fit(settings, dataset=images, root=tmp_path, warn=quiet)
+    assert Run(summary.path).config() == configure(settings)
+    with pytest.raises(UsageError, match=r"unknown setting 'train\.epoch'"):
+        train.fit({"train.epoch": 1}, root=tmp_path)
+
+
 def test_fit_that_is_stopped_says_so_and_the_same_call_resumes(tmp_path, images):
     whole = train.fit(config(), dataset=images, root=tmp_path, name="whole", warn=quiet)
     asked = iter([False] * 4)
@@ -255,7 +264,7 @@ def test_label_smoothing_is_torchs(tmp_path, images):
 
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("clip", [0.001, 1e9])
-def test_clipping_bounds_the_gradient_and_leaves_a_small_one_alone(tmp_path, images, clip):
+def test_clipping_bounds_the_gradient_and_leaves_a_small_one_as_it_is(tmp_path, images, clip):
     lr = 0.1
     settings = config(
         optim__clip_norm=clip, optim__lr=lr, optim__momentum=0, optim__weight_decay=0, optim__schedule="constant"
@@ -538,7 +547,7 @@ def test_a_folder_can_be_trained_by_one_process_at_a_time(tmp_path, images):
     assert isinstance(fit(tmp_path / PATH, config(), images)[-1], events.Finished)
 
 
-def test_a_full_disk_ends_the_training_and_the_older_checkpoint_goes_on(tmp_path, images, monkeypatch):
+def test_a_full_disk_ends_the_training_and_the_older_checkpoint_resumes(tmp_path, images, monkeypatch):
     settings = config(machine__checkpoint_minutes=0)
     whole = fit(tmp_path / "whole", settings, images)[-1].summary
     write = checkpoint.save_file

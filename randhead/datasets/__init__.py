@@ -7,7 +7,7 @@ split always is.
 A dataset of your own is a Python file too, which may end with `return from_arrays(...)`:
 
     randhead.register_dataset("mine.py")
-    mine = randhead.datasets.load("mine")
+    images = datasets.load("mine")
 """
 
 from pathlib import Path

@@ -1,11 +1,12 @@
 """The verb of this package: train a classifier into a run folder, and return its result."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from randhead import datasets, runs
-from randhead.config import Config
+from randhead.config import Config, configure
 from randhead.datasets import Dataset
 from randhead.device import resolve_device
 from randhead.errors import StopRequested
@@ -15,7 +16,7 @@ from randhead.train.loop import fit_events
 
 
 def fit(
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     *,
     root: str | Path = ROOT,
     name: str | None = None,
@@ -29,7 +30,8 @@ def fit(
     """Train a classifier into a run folder, or resume a training; a finished run gives its result again.
 
     Args:
-        config: the configuration; by default the digits with fixed random class vectors.
+        config: the configuration, or some of its settings by their dotted names, such as {"data.name": "cifar10"};
+            without it, the digits with fixed random class vectors.
         root: folder of the runs.
         name: name of the run folder in it; by default made from the configuration, so that the same one finds its run.
         dataset: the images; by default those of the configuration.
@@ -50,14 +52,14 @@ def fit(
         StopRequested: if `should_stop` returned True; the same call resumes the training.
 
     Example:
-        >>> from randhead import train
-        >>> from randhead.config import parse
-        >>> config = parse.build({"train.epochs": 1, "machine.device": "cpu"})
-        >>> summary = train.fit(config, warn=print)  # doctest: +SKIP
-        >>> summary.test["accuracy"]  # doctest: +SKIP
-        0.48
+        >>> import tempfile
+        >>> settings = {"data.name": "digits", "train.epochs": 1, "train.batch_size": 512}
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     summary = fit(settings, root=root, name="example", warn=lambda text: None)
+        >>> summary.run, summary.test["n"]
+        ('example', 359)
     """
-    config = config or Config()
+    config = config if isinstance(config, Config) else configure(config or {})
     run = runs.open_run(Path(root), runs.default_name(config) if name is None else name, config, fresh=fresh)
     finished = None if fresh else run.summary()
     if finished is None:
