@@ -24,7 +24,7 @@ from torch.nn.functional import interpolate
 from randhead.corruptions import corrupt, corrupt_each, names
 
 COUNTS = {32: 256, 64: 64, 224: 8}  # images per block of ours and of batched peers
-ONE_BY_ONE = {32: 16, 64: 8, 224: 2}  # images a block of a peer that takes one at a time
+ONE_BY_ONE = {32: 16, 64: 8, 224: 2}  # images per block of a peer that takes one at a time
 
 
 def pictures(size: int, count: int) -> torch.Tensor:
@@ -40,7 +40,7 @@ def pictures(size: int, count: int) -> torch.Tensor:
 
 
 def arms(size: int, options: argparse.Namespace) -> dict[str, tuple[peers.Peer, int]]:
-    """Name -> (function, images a block)."""
+    """Name -> (function, images per block)."""
     found = {"randhead": (corrupt, COUNTS[size])}
     modules = {"imagecorruptions": peers.imagecorruptions_release()}
     if options.head:
@@ -94,7 +94,7 @@ def shared_noise(size: int) -> float:
 
 
 def on_device(size: int, severity: int) -> dict[str, float]:
-    """Images a second of ours on a CUDA device."""
+    """Images per second of ours on a CUDA device."""
     images = pictures(size, 64).repeat(4 if size == 224 else 64, 1, 1, 1).cuda()
     rates = {}
     for name in names():

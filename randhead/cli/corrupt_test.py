@@ -9,94 +9,107 @@ from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption, che
 
 WHAT, IMAGES, COMPARE = "Corruptions", "Images", "Comparison"
 
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RUN", help="Runs, by name or folder.  Without one: the latest run.", show_default=False),
+]
+CorruptionsOption = Annotated[
+    str,
+    typer.Option(
+        help="Corruptions or groups of them, with commas between: benchmark (15), extra (4), all, "
+        "noise, blur, weather, digital; or Python files that define one (see randhead.corruptions).",
+        metavar="NAMES",
+        rich_help_panel=WHAT,
+    ),
+]
+SeveritiesOption = Annotated[
+    str, typer.Option(help="From 1 to 5, with commas between.", rich_help_panel=WHAT, metavar="NUMBERS")
+]
+SkipOption = Annotated[
+    str,
+    typer.Option(help="Corruptions to leave out, with commas between.", rich_help_panel=WHAT, metavar="NAMES"),
+]
+ParametersOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Published severity parameters for images of 32, 64 or 224 pixels.  By default, the size of the "
+        "images decides.",
+        rich_help_panel=WHAT,
+        metavar="PIXELS",
+    ),
+]
+FrostImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of photographs of frost.  Without it, frost is a procedural texture.",
+        rich_help_panel=WHAT,
+        metavar="FOLDER",
+    ),
+]
+CorruptionFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Python file with your own corruption, which is executed: corrupt(images, severity, ids, seed) -> images.",
+        metavar="FILE",
+        rich_help_panel=WHAT,
+    ),
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of the corruptions.", min=0, rich_help_panel=WHAT, metavar="N")]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of test images to use, stratified by class.  Without it: all.",
+        rich_help_panel=IMAGES,
+        metavar="N",
+    ),
+]
+PublishedOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of a published corrupted dataset (CIFAR-10-C, ImageNet-C, ...), tested too.",
+        rich_help_panel=IMAGES,
+        metavar="FOLDER",
+    ),
+]
+SaveOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder to write the corrupted images to.", rich_help_panel=IMAGES, metavar="FOLDER"),
+]
+ShowOption = Annotated[
+    bool,
+    typer.Option(
+        "--show",
+        help="Draw a test image under all corruptions, as a picture.",
+        rich_help_panel=IMAGES,
+        metavar=FLAG,
+    ),
+]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN", help="Run to compare with.  Without it: the first of several.", rich_help_panel=COMPARE
+    ),
+]
+PerClassOption = Annotated[
+    bool, typer.Option("--per-class", help="Add the accuracy per class.", rich_help_panel=COMPARE, metavar=FLAG)
+]
+
 
 def corrupt_test(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN", help="Runs, by name or folder.  Without one: the latest run.", show_default=False
-        ),
-    ] = None,
-    corruptions: Annotated[
-        str,
-        typer.Option(
-            help="Corruptions or groups of them, with commas between: benchmark (15), extra (4), all, "
-            "noise, blur, weather, digital; or a Python file that defines one, which is executed.",
-            metavar="NAMES",
-            rich_help_panel=WHAT,
-        ),
-    ] = "benchmark",
-    severities: Annotated[
-        str, typer.Option(help="From 1 to 5, with commas between.", rich_help_panel=WHAT, metavar="NUMBERS")
-    ] = "1,2,3,4,5",
-    skip: Annotated[
-        str,
-        typer.Option(help="Corruptions to leave out, with commas between.", rich_help_panel=WHAT, metavar="NAMES"),
-    ] = "",
-    parameters: Annotated[
-        str | None,
-        typer.Option(
-            help="Published severity parameters for images of 32, 64 or 224 pixels.  By default, the size of the "
-            "images decides.",
-            rich_help_panel=WHAT,
-            metavar="PIXELS",
-        ),
-    ] = None,
-    frost_images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of photographs of frost.  Without it, frost is a procedural texture.",
-            rich_help_panel=WHAT,
-            metavar="FOLDER",
-        ),
-    ] = None,
-    corruption_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="The same for a Python file with a single function, corrupt(images, severity, ids, seed) -> images.",
-            metavar="FILE",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the corruptions.", min=0, rich_help_panel=WHAT, metavar="N")] = 0,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of test images to use, stratified by class.  Without it: all.",
-            rich_help_panel=IMAGES,
-            metavar="N",
-        ),
-    ] = None,
-    published: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of a published corrupted dataset (CIFAR-10-C, ImageNet-C, ...), tested too.",
-            rich_help_panel=IMAGES,
-            metavar="FOLDER",
-        ),
-    ] = None,
-    save: Annotated[
-        Path | None,
-        typer.Option(help="Folder to write the corrupted images to.", rich_help_panel=IMAGES, metavar="FOLDER"),
-    ] = None,
-    show: Annotated[
-        bool,
-        typer.Option(
-            "--show",
-            help="Draw a test image under all corruptions, as a picture.",
-            rich_help_panel=IMAGES,
-            metavar=FLAG,
-        ),
-    ] = False,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN", help="Run to compare with.  Without it: the first of several.", rich_help_panel=COMPARE
-        ),
-    ] = None,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Add the accuracy per class.", rich_help_panel=COMPARE, metavar=FLAG)
-    ] = False,
+    names: RunsArgument = None,
+    corruptions: CorruptionsOption = "benchmark",
+    severities: SeveritiesOption = "1,2,3,4,5",
+    skip: SkipOption = "",
+    parameters: ParametersOption = None,
+    frost_images: FrostImagesOption = None,
+    corruption_file: CorruptionFileOption = None,
+    seed: SeedOption = 0,
+    limit: LimitOption = None,
+    published: PublishedOption = None,
+    save: SaveOption = None,
+    show: ShowOption = False,
+    baseline: BaselineOption = None,
+    per_class: PerClassOption = False,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
     json: JsonOption = False,

@@ -47,7 +47,7 @@ class Comparison:
         draws: number of resamples of the bootstrap.
         accuracy: difference on clean images.
         mean_corruption_accuracy: difference of the mean over the benchmark's corruptions that are there, if any.
-        mean_over: what that mean is taken over.
+        mean_over: which corruptions and severities that mean covers.
         corruptions: by corruption.
         mean_ce: mean CE over the same corruptions, in percent.
         mean_relative_ce: mean relative CE over the same corruptions, in percent.

@@ -49,7 +49,7 @@ class GridMetrics:
 
     @property
     def mean_over(self) -> str:
-        """What the mean over the benchmark is taken over: "14 of 15 corruptions, severities 1, 3, 5"."""
+        """Which corruptions and severities the mean covers: "14 of 15 corruptions, severities 1, 3, 5"."""
         return mean_over({name: tuple(row) for name, row in self.cells.items()})
 
     @property
@@ -111,7 +111,7 @@ def grid_metrics(
 
 
 def mean_over(grid: Mapping[str, Sequence[int]]) -> str:
-    """What a mean over the benchmark is taken over: "14 of 15 corruptions, severities 1, 3, 5"."""
+    """Which corruptions and severities a mean over the benchmark covers: "14 of 15 corruptions, severities 1, 3, 5"."""
     rows = [severities for name, severities in grid.items() if name in metrics.benchmark()]
     full = bool(rows) and all(len(row) == len(SEVERITIES) for row in rows)
     severities = "all severities" if full else "severities " + ", ".join(map(str, rows[0] if rows else ()))
