@@ -11,7 +11,7 @@ from torch import nn
 from torchmetrics.classification import MulticlassCalibrationError
 from trained import command, train
 
-from randhead import evaluation, runs
+from randhead import evaluation, robustness, runs
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, StopRequested, UsageError
 from randhead.evaluation import classification, features
@@ -188,6 +188,7 @@ def root(tmp_path_factory):
     return train(folder / "runs", "run", data).parent
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_command_and_the_function_give_the_same_document(capsys, root):
     found = evaluation.evaluate("run", root=root, device="cpu", ood="digits")
     code, out, _ = command(capsys, "eval", "run", "--ood", "digits", "--runs", root, "--json")
@@ -214,3 +215,17 @@ def test_what_cannot_be_evaluated_is_refused(root):
         evaluation.evaluate("run", root=root, data="digits", device="cpu")
     with pytest.raises(StopRequested):
         evaluation.evaluate("run", root=root, device="cpu", should_stop=lambda: True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
+def test_a_report_on_corrupted_images_becomes_a_part_of_the_document(capsys, root):
+    benchmarked = robustness.benchmark("run", root=root, device="cpu")
+    found = evaluation.evaluate("run", root=root, device="cpu").with_corruptions(benchmarked)
+    document = found.to_json()
+    assert document["mean_corruption_accuracy"] == benchmarked.mean_corruption_accuracy
+    assert document["corruptions"] == benchmarked.to_json()["corruptions"]
+    code, out, _ = command(capsys, "eval", "run", "--corruptions", "--runs", root, "--json")
+    assert code == 0
+    assert json.loads(out) == document
+    assert [table.title for table in benchmarked.tables()] == [table.title for table in found.tables()][3:]

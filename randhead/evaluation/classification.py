@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from randhead.analyses import transfer
-from randhead.datasets import Split
+from randhead.datasets import Dataset, Split
 from randhead.evaluation import metrics
 from randhead.evaluation.features import embeddings, extract
 from randhead.losses import HeadOutput
@@ -130,11 +130,10 @@ def quick_metrics(
 
 def neighbour_metrics(
     model: Classifier,
-    split: Split,
-    train: Split,
+    dataset: Dataset,
+    split: str,
     preprocess: Preprocess,
     *,
-    num_classes: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> NeighbourMetrics:
     """k-NN accuracy of a split by cosine to the features of the training split.
@@ -145,10 +144,12 @@ def neighbour_metrics(
     Raises:
         StopRequested: if `should_stop` returns True.
     """
-    features, gallery = (embeddings(model, part, preprocess, should_stop=should_stop) for part in (split, train))
-    found = transfer.neighbours(features, split.labels.cpu(), gallery, train.labels.cpu(), num_classes=num_classes)
+    parts = dataset.splits[split], dataset.splits["train"]
+    queries, gallery = (embeddings(model, part, preprocess, should_stop=should_stop) for part in parts)
+    labels, train_labels = (part.labels.cpu() for part in parts)
+    found = transfer.neighbours(queries, labels, gallery, train_labels, num_classes=len(dataset.class_names))
     knn_1, knn_20 = (float(found[f"knn_{k}"] or 0.0) for k in (1, NEIGHBOURS))
-    return NeighbourMetrics(len(split), knn_20, metrics.binomial_error(knn_20, len(split)), knn_1, knn_20)
+    return NeighbourMetrics(len(labels), knn_20, metrics.binomial_error(knn_20, len(labels)), knn_1, knn_20)
 
 
 def out_of_distribution(

@@ -194,7 +194,7 @@ def evaluate(
     if data and dataset.bad_images:
         warn(f"{len(dataset.bad_images)} images of {dataset.name} cannot be read and are left out")
     detection = None
-    metrics = split_metrics(loaded, dataset, split, should_stop=should_stop)
+    metrics = _metrics(loaded, dataset, split, should_stop)
     if ood:
         other = loaded.dataset(ood, progress=progress)
         outside = other.splits["test"]
@@ -206,22 +206,14 @@ def evaluate(
     return Evaluation(loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection, given=given)
 
 
-def split_metrics(
-    loaded: LoadedRun, dataset: Dataset, split: str, *, should_stop: Callable[[], bool] = lambda: False
+def _metrics(
+    loaded: LoadedRun, dataset: Dataset, split: str, should_stop: Callable[[], bool]
 ) -> ClassificationMetrics | NeighbourMetrics:
     """The metrics that fit a run: k-NN accuracy if it was trained with one class per training image."""
+    model, preprocess = loaded.model, loaded.preprocess
     if loaded.config.data.labels == "class":
-        return classification.full_metrics(
-            loaded.model, dataset.splits[split], loaded.preprocess, should_stop=should_stop
-        )
-    return classification.neighbour_metrics(
-        loaded.model,
-        dataset.splits[split],
-        dataset.splits["train"],
-        loaded.preprocess,
-        num_classes=len(dataset.class_names),
-        should_stop=should_stop,
-    )
+        return classification.full_metrics(model, dataset.splits[split], preprocess, should_stop=should_stop)
+    return classification.neighbour_metrics(model, dataset, split, preprocess, should_stop=should_stop)
 
 
 def _diagnostics(m: ClassificationMetrics) -> Table:

@@ -106,15 +106,7 @@ class InstanceTask:
         self, model: Classifier, split: str, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
     ) -> NeighbourMetrics:
         """k-NN accuracy on a split with 20 neighbours, and with one."""
-        splits = self.dataset.splits
-        return classification.neighbour_metrics(
-            model,
-            splits[split],
-            splits["train"],
-            preprocess,
-            num_classes=len(self.dataset.class_names),
-            should_stop=should_stop,
-        )
+        return classification.neighbour_metrics(model, self.dataset, split, preprocess, should_stop=should_stop)
 
 
 def of(config: Config, dataset: Dataset) -> Task:
