@@ -95,7 +95,8 @@ class ClassVectorHead(nn.Module):
         check_value("head.scale", scale, "scale")
         check_value("head.bias", bias, "bias")
         check_value("head.neck", neck, "neck")
-        check_value("head.normaliser_tolerance", normaliser_tolerance, "normaliser_tolerance")
+        if normaliser_tolerance != math.inf:  # which refuses nothing
+            check_value("head.normaliser_tolerance", normaliser_tolerance, "normaliser_tolerance")
         check_value("train.head_seed", seed, "seed")
         self.neck = NECKS[neck](dim)
         source = self._source(drawn)
