@@ -1,4 +1,4 @@
-"""A classifier: a backbone that makes features, and a head that scores them against class vectors."""
+"""A classifier: a backbone that computes features, and a head that scores them against class vectors."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,25 +7,31 @@ import torch
 from torch import Tensor, nn
 
 from randhead import backbones, rng
+from randhead.backbones import Backbone
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
 from randhead.head import ClassVectorHead
 
 
 class Classifier(nn.Module):
-    """Normalised images (B, 3, H, W) -> logits (B, K)."""
+    """Normalised images (B, 3, H, W) -> logits (B, K).
 
-    def __init__(self, backbone: nn.Module, head: ClassVectorHead):
+    Args:
+        backbone: maps images to features (B, D).
+        head: scores features against class vectors.
+    """
+
+    def __init__(self, backbone: Backbone, head: ClassVectorHead):
         super().__init__()
         self.backbone = backbone
         self.head = head
 
     def embed(self, images: Tensor) -> Tensor:
-        """Features as they meet the class vectors: (B, 3, H, W) -> (B, D)."""
+        """Features after the neck, as the head scores them: (B, 3, H, W) -> (B, D)."""
         return self.head.embed(self.backbone(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, K)."""
+        """Logits: (B, 3, H, W) -> (B, K)."""
         return self.head(self.backbone(images))
 
 
@@ -41,10 +47,28 @@ def build_model(
 ) -> Classifier:
     """A classifier with initial weights from `seed` and class vectors from `head_seed`; the two are independent.
 
-    `head` goes to `ClassVectorHead`.  Whether the class vectors are fixed does not touch the other initial weights, so
-    fixed and learned runs start from the same point.
+    Whether the class vectors are fixed does not change the other initial weights, so fixed and learned runs start from
+    the same point.
+
+    Args:
+        backbone: a member of `randhead.backbones`, "torchvision:NAME" or "timm:NAME".
+        num_classes: K.
+        image_size: side of the images in pixels.
+        seed: seed of the initial weights.
+        head_seed: seed of the class vectors.
+        pretrained: start the backbone from published weights.
+        head: more arguments of `ClassVectorHead`.
+
+    Raises:
+        UsageError: for what cannot be built.
+        DataError: if published weights cannot be fetched.
+
+    Example:
+        >>> model = build_model(num_classes=10, image_size=8, scoring="cosine")
+        >>> model(torch.zeros(2, 3, 8, 8)).shape
+        torch.Size([2, 10])
     """
-    # torch's initialisers know only its global generator; it is given back as it was found.
+    # torch's initialisers use only its global generator, whose state is restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(rng.key(seed, "weights")[0])
         encoder = backbones.build(backbone, image_size=image_size, pretrained=pretrained)

@@ -6,7 +6,7 @@ written in int64 tensor operations, so CPU and GPU give the same bits.  The layo
 * key: the first 64 bits of SHA-256("<seed>/<purpose>"), low word first;
 * counter: (block, stream, id & 0xFFFFFFFF, id >> 32); a block makes four 32-bit words, the words of an id follow
   each other;
-* `id` names what the number belongs to (a class, a sample), `stream` which draw it is (an epoch, an episode).
+* `id` says what the number belongs to (a class, a sample), `stream` which draw it is (an epoch, an episode).
 
 Everything derived from the words is exact in integers, or one IEEE rounding away from it.
 
@@ -18,6 +18,7 @@ makes them in C, eight times as fast; elsewhere the same bits come from int64 te
 import functools
 import hashlib
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,10 +40,11 @@ NORMAL_SCALE = 1 << 16  # normals are integers over this; the largest is 4.2 sta
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
     """Philox4x32-10: four words of counter (int64 tensors in [0, 2^32), shapes that broadcast) -> four random words."""
     c0, c1, c2, c3 = (word.clone() for word in torch.broadcast_tensors(*counter))
-    multiply, shift, on_cpu = torch.mul, torch.bitwise_right_shift, c0.device.type == "cpu"
+    on_cpu = c0.device.type == "cpu"
+    multiply: Any = np.multiply if on_cpu else torch.mul
+    shift: Any = np.right_shift if on_cpu else torch.bitwise_right_shift
     if on_cpu:  # the same operations on the same memory, 1.5 times as fast
         c0, c1, c2, c3 = (word.numpy() for word in (c0, c1, c2, c3))
-        multiply, shift = np.multiply, np.right_shift
     first, second = c0 * 0, c0 * 0
     k0, k1 = key
     for _ in range(ROUNDS):
@@ -74,34 +76,50 @@ def name_id(name: str) -> int:
 
 
 def words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random 32-bit words: ids (N,) int64 -> (N, count) int64 in [0, 2^32), on the device of `ids`.
+    """Random 32-bit words.
 
-    Raises UsageError for ids that are negative or not integers.
+    Args:
+        seed: of the numbers.
+        purpose: what they are for; two purposes have unrelated numbers.
+        ids: what each row belongs to (N,) int64.
+        count: numbers per id.
+        stream: which draw it is, such as an epoch.
+
+    Returns:
+        (N, count) int64 in [0, 2^32), on the device of `ids`.
+
+    Raises:
+        UsageError: for ids that are not an int64 tensor of shape (N,).
+
+    Example:
+        >>> both = words(0, "example", torch.tensor([3, 7]), 2)
+        >>> torch.equal(both[1:], words(0, "example", torch.tensor([7]), 2))
+        True
     """
     return _packed(seed, purpose, ids, count, stream).view(torch.int32)[:, :count].to(torch.int64) & MASK
 
 
 def halves(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random 16-bit integers: (N,) -> (N, count) int32 in [0, 2^16).  A word gives its low half first."""
+    """Random 16-bit integers: (N,) -> (N, count) int32 in [0, 2^16).  The low half of a word comes first."""
     return signed_halves(seed, purpose, ids, count, stream=stream).to(torch.int32).add_(1 << 15)
 
 
 def signed_halves(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """The same less 2^15, in a quarter of the memory: (N,) -> (N, count) int16."""
+    """`halves` minus 2^15, in half the memory: (N,) -> (N, count) int16."""
     packed = _packed(seed, purpose, ids, -(-count // 2), stream)
     return packed.bitwise_xor_(SIGNS_OF_HALVES).view(torch.int16)[:, :count]
 
 
 def octets(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random 8-bit integers: (N,) -> (N, count) int32 in [0, 2^8).  A word gives its lowest octet first."""
+    """Random 8-bit integers: (N,) -> (N, count) int32 in [0, 2^8).  The lowest octet of a word comes first."""
     return _packed(seed, purpose, ids, -(-count // 4), stream).view(torch.uint8)[:, :count].to(torch.int32)
 
 
 def bits(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random bits: (N,) -> (N, count) int64 in {0, 1}.  A word gives its lowest bit first."""
+    """Random bits: (N,) -> (N, count) int64 in {0, 1}.  The lowest bit of a word comes first."""
     packed = words(seed, purpose, ids, -(-count // 32), stream=stream)
-    places = torch.arange(32, device=ids.device)
-    return ((packed[..., None] >> places) & 1).flatten(1)[:, :count]
+    shifts = torch.arange(32, device=ids.device)
+    return ((packed[..., None] >> shifts) & 1).flatten(1)[:, :count]
 
 
 def integers(seed: int, purpose: str, ids: Tensor, count: int, *, high: int, stream: int = 0) -> Tensor:
@@ -120,9 +138,9 @@ def normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0
 
 
 def normals_of(drawn: Tensor) -> Tensor:
-    """The normals that signed halves stand for: int16 -> float32 of the same shape."""
-    places = drawn.to(torch.int32).add_(1 << 15)
-    return _quantiles(drawn.device).index_select(0, places.flatten()).view(drawn.shape)
+    """The normals of signed halves: int16 -> float32 of the same shape."""
+    indices = drawn.to(torch.int32).add_(1 << 15)
+    return _quantiles(drawn.device).index_select(0, indices.flatten()).view(drawn.shape)
 
 
 def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str | torch.device = "cpu") -> Tensor:
@@ -146,10 +164,10 @@ def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Te
     second = torch.full((1, 1), stream, dtype=torch.int64, device=ids.device)
     out = torch.empty(len(ids), blocks, 2, dtype=torch.int64, device=ids.device)
     group = max(CACHED // max(blocks, 1), 1) if ids.device.type == "cpu" else max(len(ids), 1)
-    for part, place in zip(ids[:, None].split(group), out.split(group), strict=True):
+    for part, written in zip(ids[:, None].split(group), out.split(group), strict=True):
         w0, w1, w2, w3 = philox((block, second, part & MASK, part >> 32), key(seed, purpose))
-        torch.bitwise_or(w0, w1.bitwise_left_shift_(32), out=place[..., 0])
-        torch.bitwise_or(w2, w3.bitwise_left_shift_(32), out=place[..., 1])
+        torch.bitwise_or(w0, w1.bitwise_left_shift_(32), out=written[..., 0])
+        torch.bitwise_or(w2, w3.bitwise_left_shift_(32), out=written[..., 1])
     return out.flatten(1)
 
 

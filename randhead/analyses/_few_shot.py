@@ -1,8 +1,8 @@
-"""Few-shot episodes: can a new class be told from one or five examples of it?
+"""Few-shot episodes: can a new class be recognised from one or five examples?
 
 Nearest prototype, as in Snell, Swersky and Zemel 2017 (arXiv 1703.05175), with the cosine to the mean of the unit
 features.  An episode is a function of (seed, episode): the classes drawn, and the samples drawn of them.  The supports
-of fewer shots are the first of those of more, and the queries are the same, so that shots compare like with like.
+of fewer shots are the first of those of more, and the queries are the same, so that numbers of shots are comparable.
 """
 
 import torch
@@ -17,7 +17,7 @@ WAYS, QUERIES = 5, 15
 def accuracies(features: Tensor, labels: Tensor, *, shots: tuple[int, ...], episodes: int, seed: int) -> Tensor | None:
     """Accuracy of each episode: features (N, D), labels (N,) -> (episodes, len(shots)) float64.
 
-    WAYS classes, or all where there are fewer, with QUERIES queries each.  None where fewer than two classes have
+    WAYS classes, or all if there are fewer, with QUERIES queries each.  None if fewer than two classes have
     max(shots) + QUERIES samples.
     """
     needed = max(shots) + QUERIES

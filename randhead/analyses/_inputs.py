@@ -1,4 +1,4 @@
-"""Checks of what an analysis is given, and the few numbers that all of them share."""
+"""Checks of the input of an analysis, and a few shared functions."""
 
 import math
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from randhead.errors import DataError, UsageError
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
-NOTHING = 1e-12  # a length this far below its neighbours is rounding: it has no direction
+NOTHING = 1e-12  # a norm so far below the others is only rounding: it has no direction
 
 
 def check_samples(features: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Raise where features (N, D) and labels (N,) do not fit together or name classes beyond `num_classes`."""
+    """Raise if features (N, D) and labels (N,) do not fit together, or for labels beyond `num_classes`."""
     if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
         shapes = f"{tuple(features.shape)} and {tuple(labels.shape)}"
         raise UsageError(f"features and labels must be (N, D) and (N,), got {shapes}")
@@ -26,14 +26,14 @@ def check_samples(features: Tensor, labels: Tensor, num_classes: int) -> None:
 
 
 def check_finite(features: Tensor) -> None:
-    """Raise DataError where a feature is NaN or infinite, and say how many samples have one."""
+    """Raise DataError if features are NaN or infinite, and say of how many samples."""
     bad = int((~features.isfinite().all(dim=1)).sum())
     if bad:
         raise DataError(f"{bad} of {len(features)} features hold NaN or infinity", hint="did the run diverge?")
 
 
 def check_vectors(class_vectors: Tensor, num_classes: int, dim: int) -> None:
-    """Raise where class vectors are not finite numbers of shape (num_classes, dim)."""
+    """Raise if class vectors are not finite numbers of shape (num_classes, dim)."""
     if tuple(class_vectors.shape) != (num_classes, dim):
         expected, found = (num_classes, dim), tuple(class_vectors.shape)
         raise UsageError(f"class vectors must be {expected} to fit the features, got {found}", hint=OTHER_CLASSES)
@@ -68,7 +68,7 @@ def degrees(cosines: Tensor) -> Tensor:
 
 
 def left_out(counts: Tensor) -> tuple[str, ...]:
-    """The note about classes without a sample, where there are any; counts (K,)."""
+    """The note about classes without a sample, if there are any; counts (K,)."""
     empty = (counts == 0).nonzero().flatten().tolist()
     if not empty:
         return ()

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from randhead import rng
 
-MOST = 200  # at K = 1,000, D = 512 one class takes 0.03 s, and there are three sets of vectors to look at
+MOST = 200  # at K = 1,000, D = 512 one class takes 0.03 s, and there are three sets of vectors
 
 
 def examined(count: int, seed: int) -> Tensor:
-    """The classes to look at: all of them, or MOST drawn at random.  int64, sorted."""
+    """The classes to measure: all of them, or MOST drawn at random.  int64, sorted."""
     return rng.permutation(seed, "analyses/margin", count)[:MOST].sort().values
 
 

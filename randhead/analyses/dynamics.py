@@ -1,6 +1,6 @@
 """Dynamics: how the training went, and whether and when it stopped converging.
 
-The paper observes that cosine heads of a low scale do not converge.  The scale alone bounds them: with unit features
+The paper observes that cosine heads of a low scale do not converge.  The scale bounds them: with unit features
 and unit vectors no loss is below log(1 + (K-1) exp(-s K/(K-1))) (Wang et al. 2017, NormFace, arXiv 1704.06369), which
 stands beside the loss that was reached.
 """

@@ -1,1 +1,1 @@
-"""How training varies images: crops, and strong views."""
+"""Augmentation of training images: `crop`, and strong `views`."""

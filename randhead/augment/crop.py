@@ -2,7 +2,7 @@
 
 The usual augmentation of small images (Lee et al., "Deeply-supervised nets", AISTATS 2015; He et al., "Deep residual
 learning for image recognition", CVPR 2016, section 4.2): pad with zeros, crop a window of the original size at random,
-mirror half of them.  What happens to a sample is a function of (seed, sample id, epoch), whatever batch it is in.
+mirror half of them.  The crop of a sample is a function of (seed, sample id, epoch), whatever batch it is in.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,13 @@ PURPOSE = "augment"
 
 @dataclass(frozen=True)
 class Crops:
-    """Where B windows start, in pixels of the padded image, (B,) int64 twice, and which are mirrored, (B,) bool."""
+    """The windows of B images.
+
+    Attributes:
+        tops: first row of the padded image (B,) int64.
+        lefts: first column (B,) int64.
+        flips: whether the window is mirrored (B,) bool.
+    """
 
     tops: Tensor
     lefts: Tensor
@@ -29,10 +35,24 @@ class Crops:
 
 
 def draw(ids: Tensor, *, seed: int, epoch: int, padding: int, flip: bool = True) -> Crops:
-    """The crops of samples in an epoch: ids (B,) int64 -> Crops, on the device of `ids`.
+    """Draw the crops of samples in an epoch: tops and lefts uniform in 0..2*padding, half of the windows mirrored.
 
-    Tops and lefts are uniform in 0..2*padding, and half of the windows are mirrored if `flip`.  Drawing a whole epoch
-    at once and taking `crops[rows]` for each batch saves the generator's fixed cost for every batch.
+    Drawing a whole epoch at once and indexing `crops[rows]` per batch saves the generator's fixed cost per batch.
+
+    Args:
+        ids: of the samples (B,) int64.
+        seed: of the augmentation.
+        epoch: number of the epoch.
+        padding: zeros on each side, in pixels.
+        flip: whether to mirror at all.
+
+    Returns:
+        Crops on the device of `ids`.
+
+    Example:
+        >>> crops = draw(torch.arange(3), seed=0, epoch=0, padding=2)
+        >>> crop_flip(torch.ones(3, 1, 8, 8), crops, 2).shape
+        torch.Size([3, 1, 8, 8])
     """
     words = rng.words(seed, PURPOSE, ids, 3, stream=epoch)
     tops, lefts = (words[:, :2] * (2 * padding + 1) >> 32).unbind(1)
@@ -44,7 +64,7 @@ def crop_flip(images: Tensor, crops: Crops, padding: int) -> Tensor:
     B, C, H, W = images.shape
     wide = functional.pad(images, (padding,) * 4)
     down, across = torch.arange(H, device=images.device), torch.arange(W, device=images.device)
-    # Whole rows are copied first, then pixels within them: 4 microseconds a 32-pixel image on one CPU thread, where one
+    # Whole rows are copied first, then pixels within them: 4 microseconds per 32-pixel image on one CPU thread; one
     # gather over pixels takes 9.
     planes = torch.arange(B * C, device=images.device).view(B, C, 1) * wide.shape[2]
     rows = planes + (crops.tops[:, None] + down)[:, None]

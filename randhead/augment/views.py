@@ -6,7 +6,7 @@ Instance discrimination learns only what the views of an image have in common.  
 by up to 0.4, a fifth in grey.  The hue is shifted by 0.1 instead of 0.4 of a turn, as by Chen et al. (SimCLR, arXiv
 2002.05709): on 5,000 CIFAR-10 images, 20 neighbours were right for 38.6 instead of 37.9 percent of 2,000 others.
 
-What happens to a sample is a function of (seed, sample id, epoch), whatever batch it is in.
+The view of a sample is a function of (seed, sample id, epoch), whatever batch it is in.
 
 All colour changes are one affine map of RGB: values are clamped once, at the end, not after each change.  Then they
 commute, so they need no order: brightness and contrast act on luma and chroma alike, saturation and grey scale the
@@ -33,10 +33,12 @@ YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))  
 
 @dataclass(frozen=True)
 class Views:
-    """What is done to B images: boxes (B, 4) int64, flips (B,) bool, colours (B, 4) float32.
+    """The views of B images.
 
-    A box is top, left, height and width in pixels; colours are the factors of brightness, contrast and saturation, and
-    the hue in full turns.
+    Attributes:
+        boxes: top, left, height and width in pixels (B, 4) int64.
+        flips: whether the view is mirrored (B,) bool.
+        colours: factors of brightness, contrast and saturation, and the hue in full turns (B, 4) float32.
     """
 
     boxes: Tensor
@@ -48,9 +50,25 @@ class Views:
 
 
 def draw(ids: Tensor, *, seed: int, epoch: int, size: tuple[int, int], flip: bool = True) -> Views:
-    """The views of samples in an epoch: ids (B,) int64 -> Views of images of `size` (H, W), on the device of `ids`.
+    """Draw the views of samples in an epoch.
 
-    Areas are uniform; the logarithm of the aspect is uniform over what fits into the image; so is the place of a box.
+    Areas are uniform; the logarithm of the aspect is uniform over what fits into the image, and so is the position of a
+    box.
+
+    Args:
+        ids: of the samples (B,) int64.
+        seed: of the augmentation.
+        epoch: number of the epoch.
+        size: height and width of the images in pixels.
+        flip: whether to mirror half of the views.
+
+    Returns:
+        Views on the device of `ids`.
+
+    Example:
+        >>> views = draw(torch.arange(3), seed=0, epoch=0, size=(8, 8))
+        >>> apply(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), views).dtype
+        torch.uint8
     """
     drawn = rng.uniforms(seed, PURPOSE, ids, 10, stream=epoch).double()
     area = AREAS[0] + (AREAS[1] - AREAS[0]) * drawn[:, 0]
@@ -75,16 +93,16 @@ def _resized(images: Tensor, boxes: Tensor, flips: Tensor) -> Tensor:
     """The boxes of images, resized to the whole image, bilinear between the pixels of the box, in whole grey levels."""
     B, _, H, W = images.shape
     tops, lefts, heights, widths = boxes.unbind(1)
-    down, across = _places(tops, heights, H), _places(lefts, widths, W)
+    down, across = _positions(tops, heights, H), _positions(lefts, widths, W)
     across = torch.where(flips[:, None], across.flip(1), across)
     grid = torch.stack((across[:, None].expand(B, H, W), down[:, :, None].expand(B, H, W)), dim=3)
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False).round_()
 
 
-def _places(starts: Tensor, lengths: Tensor, count: int) -> Tensor:
-    """Where `count` samples of a stretch of a side of `count` pixels lie: (B, count), in [-1, 1] from edge to edge.
+def _positions(starts: Tensor, lengths: Tensor, count: int) -> Tensor:
+    """Positions of `count` samples within part of a side of `count` pixels: (B, count), in [-1, 1] from edge to edge.
 
-    None is beyond the centres of the stretch's first and last pixels.
+    None is outside the centres of the first and last pixels of that part.
     """
     centres = (torch.arange(count, device=starts.device) + 0.5) / count
     inside = (centres * lengths[:, None]).clamp(min=0.5).minimum(lengths[:, None] - 0.5)

@@ -1,8 +1,9 @@
-"""Encoders from images to features: one file, one backbone, one verb.
+"""Encoders from images to features: one file, one backbone, one verb, `build`.
 
-`build(*, name, image_size, pretrained)` returns a module that maps (B, 3, H, W) to features (B, D).  D is found by
-asking the module.  `torchvision:NAME` and `timm:NAME` reach the models of those libraries.
+`torchvision:NAME` and `timm:NAME` reach the models of those libraries.
 """
+
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +12,60 @@ from randhead import registry
 from randhead.backbones._strided import avoid_broken_kernel
 from randhead.errors import RandheadError, UsageError
 
+__all__ = ["Backbone", "BackboneBuilder", "build"]
 
-def build(name: str, *, image_size: int, pretrained: bool = False) -> nn.Module:
-    """An encoder with the attributes `dim` (D) and `nonnegative` (whether its features are, as after a ReLU).
 
-    Initial weights come from torch's global generator: seed it first.  Raises UsageError for an unknown name, and for
-    images that the backbone cannot take.
+class Backbone(nn.Module):
+    """An encoder as `build` returns it, whatever its class: images (B, 3, H, W) -> features (B, D).
+
+    Attributes:
+        dim: D, found by running the module.
+        nonnegative: whether its features are never negative, as after a ReLU.
+    """
+
+    dim: int
+    nonnegative: bool
+
+
+class BackboneBuilder(Protocol):
+    """A member of this family: a module with this verb."""
+
+    @staticmethod
+    def build(*, name: str, image_size: int, pretrained: bool) -> nn.Module:
+        """A module that maps images (B, 3, H, W) to features (B, D).
+
+        Args:
+            name: what follows the colon in "member:name", or "".
+            image_size: side of the images in pixels.
+            pretrained: load published weights.
+        """
+        ...
+
+
+def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
+    """An encoder with initial weights from torch's global generator: seed it first.
+
+    Args:
+        name: a member of `randhead.backbones`, "torchvision:NAME" or "timm:NAME".
+        image_size: side of the images in pixels.
+        pretrained: start from published weights; only models of torchvision and timm have some.
+
+    Raises:
+        UsageError: for an unknown name, and for images that the backbone cannot take.
+        DataError: if published weights cannot be fetched.
+
+    Example:
+        >>> build("small_resnet", image_size=8).dim
+        128
     """
     member, model = registry.split(name)
     module = registry.load("backbones", member)
     backbone = module.build(name=model, image_size=image_size, pretrained=pretrained)
     avoid_broken_kernel(backbone)
     features = _probe(backbone, name, image_size)
-    backbone.dim, backbone.nonnegative = features.shape[1], bool((features >= 0).all())
-    return backbone
+    found = cast(Backbone, backbone)
+    found.dim, found.nonnegative = features.shape[1], bool((features >= 0).all())
+    return found
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The basic residual block (He et al. 2016, arXiv 1512.03385), as both of our networks use it."""
+"""The basic residual block (He et al. 2016, arXiv 1512.03385), as both built-in networks use it."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class Block(nn.Module):
         self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(width)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or width_in != width:
             self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
@@ -31,7 +31,7 @@ def stem(width: int) -> nn.Sequential:
 
 
 def stages(widths: tuple[int, ...], blocks: int, width_in: int) -> nn.Sequential:
-    """Stages of `blocks` blocks; each but the first halves the image."""
+    """Stages of `blocks` blocks each; all but the first halve the image."""
     layers = []
     for i, width in enumerate(widths):
         strides = [1 if i == 0 else 2] + [1] * (blocks - 1)
@@ -42,7 +42,7 @@ def stages(widths: tuple[int, ...], blocks: int, width_in: int) -> nn.Sequential
 
 
 def refuse_variants(backbone: str, name: str, pretrained: bool) -> None:
-    """Raise UsageError for a variant ("resnet18:x") or pretrained weights, of which our own networks have none."""
+    """Raise UsageError for a variant ("resnet18:x") or pretrained weights, which built-in networks do not have."""
     if name:
         raise UsageError(f"{backbone} has no variants, got {backbone}:{name}", hint=f'use `backbone="{backbone}"`')
     if pretrained:

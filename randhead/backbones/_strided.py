@@ -8,7 +8,7 @@ so the same convolution of those pixels with a stride of 1 is equal and takes an
 
 from torch import Tensor, nn
 
-SAFE_CHANNELS = 16  # with at least as many, the kernel is right, and our own networks keep their bits
+SAFE_CHANNELS = 16  # with at least as many, the kernel is correct, and the built-in networks keep their bits
 
 
 def avoid_broken_kernel(network: nn.Module) -> None:

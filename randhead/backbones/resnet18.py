@@ -1,7 +1,7 @@
 """The paper's network: ResNet-18 for small images, 11,168,832 parameters.
 
 A 3x3 stem of stride 1, no max pool, then 4x4 average pooling and flattening, as in the official code of
-arXiv 2011.08704.  So D grows with the image: 512 at 32 px, 4608 at 96 px.  Features are not negative.
+arXiv 2011.08704.  So D grows with the image: 512 at 32 px, 4608 at 96 px.  Features are never negative.
 """
 
 from torch import nn

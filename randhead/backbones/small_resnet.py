@@ -8,6 +8,6 @@ WIDTHS = (32, 64, 128)
 
 
 def build(*, name: str = "", image_size: int, pretrained: bool = False) -> nn.Module:
-    """(B, 3, H, W) -> (B, 128), not negative.  Raises UsageError for `pretrained`: no such weights exist."""
+    """(B, 3, H, W) -> (B, 128), never negative.  Raises UsageError for `pretrained`: no such weights exist."""
     refuse_variants("small_resnet", name, pretrained)
     return nn.Sequential(stem(WIDTHS[0]), stages(WIDTHS, 1, WIDTHS[0]), nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -3,17 +3,18 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from types import ModuleType
 
 from torch import nn
 
 from randhead.errors import DataFileError, UsageError, unknown
 
 HINT = "train without `pretrained`, or copy ~/.cache/huggingface from a machine that has fetched them"
-ATTEMPTS, TIMEOUT_S = 2, 5  # one lost answer is no missing network
+ATTEMPTS, TIMEOUT_S = 2, 5  # one lost reply does not mean that there is no network
 
 
 def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
-    """(B, 3, H, W) -> (B, D).  Raises UsageError for an unknown model, DataError where weights cannot be fetched."""
+    """(B, 3, H, W) -> (B, D).  Raises UsageError for an unknown model, DataError if weights cannot be fetched."""
     try:
         import timm
     except ModuleNotFoundError:
@@ -32,14 +33,13 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
 
 @contextlib.contextmanager
 def _offline_without_network() -> Iterator[None]:
-    """Where the hub cannot be reached, take its offline mode: weights come from its cache, or are refused.
+    """If the hub cannot be reached, use its offline mode: weights come from its cache, or are refused.
 
-    By itself it tries again for 45 seconds.  It is asked through its own client, with its proxies and mirrors.
+    Otherwise it tries again for 45 seconds.  It is contacted through its own client, with its proxies and mirrors.
     """
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    constants = huggingface_hub.constants
-    reason = None if constants.HF_HUB_OFFLINE else _why_unreachable(huggingface_hub)
+    reason = None if constants.HF_HUB_OFFLINE else _why_unreachable()
     if reason is None:
         yield
         return
@@ -52,8 +52,11 @@ def _offline_without_network() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = False
 
 
-def _why_unreachable(huggingface_hub: object) -> str | None:
-    """None where the hub gives an answer, of any kind; else why there is none."""
+def _why_unreachable() -> str | None:
+    """None if the hub replies, whatever the reply; else the reason."""
+    import huggingface_hub
+
+    reason = None
     for attempt in range(ATTEMPTS):
         time.sleep(attempt)
         try:
@@ -64,7 +67,7 @@ def _why_unreachable(huggingface_hub: object) -> str | None:
     return reason
 
 
-def _create(timm: object, name: str, image_size: int, pretrained: bool) -> nn.Module:
+def _create(timm: ModuleType, name: str, image_size: int, pretrained: bool) -> nn.Module:
     """Models whose weights depend on the image size (ViT) take it as an argument, the others refuse the argument."""
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)

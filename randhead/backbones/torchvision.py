@@ -9,7 +9,7 @@ from randhead.errors import DataFileError, UsageError, unknown
 
 
 def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
-    """(B, 3, H, W) -> (B, D).  Raises UsageError for an unknown model, DataError where weights cannot be fetched."""
+    """(B, 3, H, W) -> (B, D).  Raises UsageError for an unknown model, DataError if weights cannot be fetched."""
     known = models.list_models(module=models)
     if name not in known:
         raise unknown("torchvision model", name, known)
@@ -23,8 +23,8 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     return _without_classifier(model, name)
 
 
-def _quiet(name: str, pretrained: bool) -> dict:
-    """GoogLeNet and Inception have auxiliary classifiers, which we do not train, and a slow default initialisation."""
+def _quiet(name: str, pretrained: bool) -> dict[str, bool]:
+    """GoogLeNet and Inception have auxiliary classifiers, which are not used, and a slow default initialisation."""
     if name not in ("googlenet", "inception_v3") or pretrained:
         return {}
     return {"aux_logits": False, "init_weights": True}
@@ -33,7 +33,8 @@ def _quiet(name: str, pretrained: bool) -> dict:
 def _without_classifier(model: nn.Module, name: str) -> nn.Module:
     """Replace the last linear layer by the identity; convolutional classifiers (SqueezeNet) are refused."""
     if getattr(model, "aux_logits", False):
-        model.aux_logits, model.AuxLogits, model.aux1, model.aux2 = False, None, None, None
+        for attribute, value in {"aux_logits": False, "AuxLogits": None, "aux1": None, "aux2": None}.items():
+            setattr(model, attribute, value)
     for path, module in reversed(list(model.named_modules())):
         if isinstance(module, nn.Linear):
             parent, _, attribute = path.rpartition(".")

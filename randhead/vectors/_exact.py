@@ -1,15 +1,15 @@
-"""From exact integers to unit vectors, with the same roundings on every device, a cache's fill at a time."""
+"""From exact integers to unit vectors, with the same roundings on every device, in parts that fit in a cache."""
 
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-PART = 1 << 17  # entries worked on at once by a CPU: a core's cache holds them
+PART = 1 << 17  # entries that a CPU processes at once: they fit in the cache of a core
 
 
 def parts(out: Tensor, drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Some rows of `out` (N, D) and what was drawn for them, until there are no more."""
+    """The rows of `out` (N, D) with what was drawn for them, part by part."""
     size = max(PART // out.shape[1], 1) if out.device.type == "cpu" else max(len(out), 1)
     return zip(out.split(size), drawn.split(size), strict=True)
 
@@ -17,12 +17,12 @@ def parts(out: Tensor, drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def unit_(entries: Tensor, *, largest: int | None = None) -> Tensor:
     """Divide rows by their norm, in place: (N, D) float32.  A row of zeros becomes the first axis.
 
-    The entries are integers, or integers over a power of two, of so few bits that sums of their squares are exact in
+    The entries are integers, or integers over a power of two, with so few bits that sums of their squares are exact in
     float64.  Integers of magnitude `largest` at most may be summed in float32.
     """
     exact = torch.float32 if largest is not None and entries.shape[1] * largest**2 < 1 << 24 else torch.float64
     wide = entries.to(exact)
-    # The sum is exact, so the only roundings are IEEE's, and every device makes the same ones.
+    # The sum is exact, so the only roundings are those of IEEE 754, the same on every device.
     squared = torch.linalg.vecdot(wide, wide).to(torch.float64)
     zero = squared == 0
     entries[:, 0] += zero

@@ -1,4 +1,4 @@
-"""Random orthonormal axes, for the geometries whose rows belong together."""
+"""Random orthonormal axes, for geometries whose rows are drawn together."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The user's own class vectors: "file:PATH", a matrix with one row a class.
+"""The user's own class vectors: "file:PATH", a matrix with one row per class.
 
 .safetensors (the tensor named "vectors", or the only one) or .npy.  The numbers are kept as they are, in float32: rows
 are not normalised, since their lengths may be meant.  Nothing is unpickled.
@@ -23,7 +23,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int, source: str) -> 
 
 
 def limit(dim: int) -> None:
-    """None: `read` refuses another number of classes than the file has rows."""
+    """None: `read` refuses any number of classes but the number of rows in the file."""
 
 
 def read(path: Path, dim: int, num_classes: int) -> Tensor:
@@ -64,7 +64,7 @@ def _safetensors(path: Path, shape: tuple[int, int]) -> Tensor:
 
 def _npy(path: Path, shape: tuple[int, int]) -> Tensor:
     try:
-        # open_memmap reads .npy alone, never a pickle, and believes a header only as far as the file is long.
+        # open_memmap reads only .npy, never a pickle, and never trusts a header beyond the length of the file.
         array = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
         raise DataError(f"{path}: not a .npy file of numbers ({error})", hint="write it with numpy.save") from error
@@ -83,9 +83,9 @@ def _float32(vectors: Tensor, path: Path) -> Tensor:
 def _check_shape(found: Sequence[int], wanted: tuple[int, int], path: Path) -> None:
     if tuple(found) == wanted:
         return
-    hint = "write one row for every class, in the order of the class names"
+    hint = "write one row per class, in the order of the class names"
     if tuple(found) == wanted[::-1]:
-        hint = "transpose it: a row is a class"
+        hint = "transpose it: each row is a class"
     raise DataError(f"{path}: an array of shape {tuple(found)}, (classes, dimensions) is {wanted}", hint=hint)
 
 

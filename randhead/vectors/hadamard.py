@@ -3,8 +3,8 @@
 Sylvester's H_D has the sign of popcount(r & c) at row r, column c; a fast transform gives the D logits of a block in
 D log D operations.  Rows of a block are orthogonal; across blocks cosines are those of random signs.
 
-No two rows are ever equal or opposite.  Two blocks share a row, up to sign, exactly where s_a * s_b is a row of H_D up
-to sign: where s_a and s_b are in the same coset of the first-order Reed-Muller code.  The word of a coset that is plus
+No two rows are ever equal or opposite.  Two blocks share a row, up to sign, exactly if s_a * s_b is a row of H_D up
+to sign: if s_a and s_b are in the same coset of the first-order Reed-Muller code.  The word of a coset that is plus
 at the columns 0, 1, 2, 4, 8, ... names it, so the other columns of s_b spell the block's number, scrambled by a
 bijection, and a random word of the code goes on top.  Every 63-bit id has a row of its own from D = 64 up, and all
 2^(D-1) corners of the cube up to sign are used below.  Truncated Hadamard matrices, in contrast, repeat rows
@@ -32,7 +32,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
 
 
 def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:
-    """The sign diagonals of blocks of `dim` classes: (N,) int64 -> (N, dim) int8, 1 where the sign is minus."""
+    """The sign diagonals of blocks of `dim` classes: (N,) int64 -> (N, dim) int8, 1 if the sign is minus."""
     pivots, free = _columns(dim)
     length = min(len(free), 64 - len(pivots))  # the block number of a 63-bit id has 63 - log2(D) bits
     drawn = rng.bits(seed, PURPOSE, blocks, dim)
@@ -46,15 +46,15 @@ def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:
 
 
 def walsh(index: Tensor, dim: int) -> Tensor:
-    """Rows of the Hadamard matrix: index (N,) int64 in [0, dim) -> (N, dim) int8, 1 where the entry is -1."""
+    """Rows of the Hadamard matrix: index (N,) int64 in [0, dim) -> (N, dim) int8, 1 if the entry is -1."""
     row = torch.zeros(len(index), 1, dtype=torch.int8, device=index.device)
-    for place in range(dim.bit_length() - 1):
-        row = torch.cat((row, row ^ ((index[:, None] >> place) & 1).to(torch.int8)), dim=1)
+    for bit in range(dim.bit_length() - 1):
+        row = torch.cat((row, row ^ ((index[:, None] >> bit) & 1).to(torch.int8)), dim=1)
     return row
 
 
 def limit(dim: int) -> int | None:
-    """2^(D-1) below 64 dimensions, any number from there.  Raises UsageError where D is not a power of two."""
+    """2^(D-1) below 64 dimensions, any number from there.  Raises UsageError if D is not a power of two."""
     if dim & (dim - 1):
         below = 1 << (dim.bit_length() - 1)
         raise UsageError(
@@ -66,7 +66,7 @@ def limit(dim: int) -> int | None:
 
 def _columns(dim: int) -> tuple[list[int], list[int]]:
     """The columns 0, 1, 2, 4, ..., which fix a word of the code, and the others."""
-    pivots = [0] + [1 << place for place in range(dim.bit_length() - 1)]
+    pivots = [0] + [1 << bit for bit in range(dim.bit_length() - 1)]
     return pivots, [column for column in range(dim) if column.bit_count() > 1]
 
 

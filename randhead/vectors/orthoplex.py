@@ -20,5 +20,5 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
 
 
 def limit(dim: int) -> int:
-    """A class at either end of every axis."""
+    """A class at both ends of every axis."""
     return 2 * dim

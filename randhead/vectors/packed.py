@@ -1,4 +1,4 @@
-"""Vectors whose smallest angle is as large as we can make it: the geometry for more classes than dimensions.
+"""Vectors with the smallest angle as large as an optimiser gets it: the geometry for more classes than dimensions.
 
 * K <= D + 1: the simplex, which is the best there is.
 * K <= 2 D: K - D simplices in mutually orthogonal subspaces.  The largest cosine is 0, and no arrangement of more
@@ -6,7 +6,7 @@
 * beyond: a random start moved by Adam along the gradient of sum_{i != j} exp(t cos_ij) while t rises, on the sphere,
   in float64 on the CPU.  At K = 1,000 it ends at a largest cosine of 0.15 (D = 64) and 0.075 (D = 128), where random
   vectors have 0.55 and 0.41 and Levenshtein's bound is 0.09 and 0.04.  The same seed gives the same vectors on the
-  same machine; another one's rounding, grown over the steps, moved entries by 1e-4.
+  same machine; on another one, rounding amplified over the steps moved entries by 1e-4.
 
 `randhead.head.preflight` shows what was reached beside the bounds of Welch and Levenshtein.
 """
@@ -38,7 +38,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
 
 
 def limit(dim: int) -> int:
-    """Two classes a dimension in closed form, or as many as can be optimised in minutes."""
+    """Two classes per dimension in closed form, or as many as can be optimised in minutes."""
     return max(2 * dim, MOST) if dim > 1 else 2
 
 
@@ -58,7 +58,7 @@ def spread(vectors: Tensor, *, steps: int = STEPS) -> Tensor:
 
 
 def _push(vectors: Tensor, sharpness: float) -> Tensor:
-    """The gradient of the energy, scaled to weights of mean 1 a row, without its radial part: (K, D)."""
+    """The gradient of the energy, scaled to weights of mean 1 per row, without its radial part: (K, D)."""
     weights = (vectors @ vectors.T).fill_diagonal_(-torch.inf)
     weights = weights.sub_(weights.max()).mul_(sharpness).exp_()
     gradient = (weights @ vectors).mul_(len(vectors) / weights.sum())

@@ -1,4 +1,4 @@
-"""Random signs over sqrt(D): one bit an entry, the cheapest vectors to draw again.  A bit of 1 is the plus sign."""
+"""Random signs over sqrt(D): one bit per entry, the cheapest vectors to draw again.  A bit of 1 is a plus sign."""
 
 import functools
 
@@ -26,7 +26,7 @@ def limit(dim: int) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _signs_of_octet(dim: int, device: torch.device) -> Tensor:
-    """The eight entries that an octet stands for: (256, 8) float32."""
+    """The eight entries that each octet encodes: (256, 8) float32."""
     bits = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
     # A lookup moves 8 entries at a time: 5 times faster than shifting a bit out for each.
     return ((2 * bits - 1) * (1 / torch.tensor(dim, dtype=torch.float64).sqrt())).to(torch.float32).to(device)
