@@ -49,8 +49,8 @@ def small_tiles(monkeypatch, rows=64):
 @pytest.mark.parametrize("norm", [3.0, 100.0, 150.0])
 @pytest.mark.parametrize("name", ["dense", "streaming"])
 def test_gradients_of_exact_normalisers_are_right(monkeypatch, name, norm, learned, bias):
-    small_tiles(monkeypatch)
-    k, d = 70, 3
+    small_tiles(monkeypatch, rows=8)
+    k, d = 11, 3
     queries, labels = batch(3, d, k, norm=norm, dtype=torch.float64)
     matrix = vectors.draw("gaussian", range(k), dim=d).double().requires_grad_(learned)
     offsets = torch.linspace(-1, 1, k, dtype=torch.float64).requires_grad_() if bias else None
@@ -73,8 +73,8 @@ def test_gradients_of_exact_normalisers_are_right(monkeypatch, name, norm, learn
 def test_gradients_of_all_that_surrounds_a_normaliser_are_right(
     monkeypatch, name, geometry, weighted, smoothing, margin
 ):
-    small_tiles(monkeypatch)
-    k, d = 70, 3
+    small_tiles(monkeypatch, rows=8)
+    k, d = 11, 3
     scoring = "dot" if margin is None else "cosine"
     head = ClassVectorHead(k, d, geometry, scoring, scale=4.0, normaliser=name, normaliser_tolerance=math.inf)
     # queries() is the place where a head goes to float32.

@@ -17,6 +17,7 @@ def cosine_tiles(directions: Tensor) -> Iterator[tuple[int, Tensor]]:
         The index of a tile's first row, and its cosines to all M vectors (T, M), within [-1, 1].
 
     Example:
+        >>> import torch
         >>> [(start, tile.shape) for start, tile in cosine_tiles(torch.eye(3))]
         [(0, torch.Size([3, 3]))]
     """
