@@ -1,5 +1,6 @@
 """Shared fixtures: small folders of images, made on the spot."""
 
+import gc
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ from PIL import Image
 # What is tested is small: a second thread costs more than it brings, above all on a busy machine.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+
+
+def pytest_collection_finish() -> None:
+    """What the imports have made stays: the collector of garbage does not look at it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

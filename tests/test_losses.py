@@ -41,7 +41,8 @@ def assert_close(found, wanted, rel):
 
 
 def small_tiles(monkeypatch, rows=64):
-    monkeypatch.setattr(_tiles, "LARGEST_TILE", rows)
+    for name in ("LARGEST_TILE", "SMALLEST_TILE"):
+        monkeypatch.setattr(_tiles, name, rows)
 
 
 @pytest.mark.parametrize("bias", [False, True])

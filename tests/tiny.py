@@ -1,10 +1,12 @@
 """What several test files share: a data set, a configuration and an image folder on which training takes a moment."""
 
+import functools
 import json
 import sys
 
 import pytest
 import torch
+import typer
 from PIL import Image
 
 from randhead import cli, datasets
@@ -43,9 +45,13 @@ def fit(folder, configuration, dataset, **options):
     return list(fit_events(configuration, dataset, Run(folder), **options))
 
 
+COMMANDS = functools.cache(typer.main.get_command)  # made once, not for every command
+
+
 def main(*words):
     """Run the command line in this process: its exit code."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", COMMANDS)
         patch.setattr(sys, "argv", ["randhead", *map(str, words)])
         try:
             cli.main()
