@@ -91,7 +91,7 @@ def test_a_grid_of_corruptions_does_not_depend_on_the_tiles(call, monkeypatch):
     with monkeypatch.context() as patch:
         in_tiles(patch)
         patch.setattr(
-            "randhead.robustness.grid._code", lambda: "other code"
+            "randhead.robustness.images._code", lambda: "other code"
         )  # so that nothing is taken from the first grid
         tiled = json.loads(call(*command))
     assert alike(tiled["corruptions"], whole["corruptions"])
