@@ -212,6 +212,18 @@ def test_corrupt_test_takes_a_file_among_names(call):
     assert done.code == 2 and "unknown corruption 'negative'" in done.err
 
 
+def test_corrupt_test_needs_the_file_of_the_images_too(call, folder):
+    words = ("corrupt-test", "own", "--limit", "8", "--severities", "1", "--corruptions", "fog", "--json")
+    assert call(*words, "--data", "./stripes.py").document["data"] == "stripes"
+    done = call(*words)
+    assert done.code == 2 and f"name it again: --data {folder / 'stripes.py'}" in done.err
+
+
+def test_vectors_takes_a_file(call, folder):
+    assert call("vectors", "./thirds.py", "--classes", "5", "--dim", "12", "--json").document["angle_mean"]
+    assert (folder / "vectors-thirds-5x12.png").is_file()
+
+
 def test_another_version_of_a_corruption_is_measured_anew(call, folder):
     words = ("corrupt-test", "digits", "--limit", "60", "--severities", "5", "--json", "--corruptions", "./negative.py")
     before = call(*words).document["cells"]["negative"]["5"]

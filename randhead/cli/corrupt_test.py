@@ -55,6 +55,15 @@ CorruptionFileOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the corruptions.", min=0, rich_help_panel=WHAT, metavar="N")]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Other images with the classes of the run: a dataset, a folder, or a Python file, which is executed.  "
+        "Without it: the run's own.",
+        metavar="NAME|FOLDER",
+        rich_help_panel=IMAGES,
+    ),
+]
 LimitOption = Annotated[
     int | None,
     typer.Option(
@@ -104,6 +113,7 @@ def corrupt_test(
     frost_images: FrostImagesOption = None,
     corruption_file: CorruptionFileOption = None,
     seed: SeedOption = 0,
+    data: DataOption = None,
     limit: LimitOption = None,
     published: PublishedOption = None,
     save: SaveOption = None,
@@ -137,6 +147,7 @@ def corrupt_test(
             corruption_file=corruption_file,
             seed=seed,
             limit=limit,
+            data=data,
             others=others,
             baseline=baseline,
             published=published,

@@ -26,16 +26,18 @@ def vectors(
     json: JsonOption = False,
 ) -> None:
     """Draw class vectors and check them before training: what angles, cosines and probabilities they allow."""
+    from randhead import registry
     from randhead.cli.output import Output
     from randhead.config import HeadConfig
     from randhead.head import ClassVectorHead, angle_histogram, preflight
     from randhead.report import angles
 
+    geometry = registry.use("vectors", geometry)
     HeadConfig(vectors=geometry, scoring=scoring, scale=scale, neck=neck)  # refuses what training would refuse
     output = Output(as_json=json)
     head = ClassVectorHead(classes, dim, geometry, scoring, scale=scale, seed=seed)
     check = preflight(head, nonnegative=neck == "none")
-    picture = picture or Path(f"vectors-{geometry.partition(':')[0]}-{classes}x{dim}.png")
+    picture = picture or Path(f"vectors-{registry.label(geometry)}-{classes}x{dim}.png")
     edges, counts = angle_histogram(head)
     angles.draw(picture, edges.tolist(), counts.tolist(), marks={"smallest": check.angle_min, "mean": check.angle_mean})
     output.show(check, [picture], picture=str(picture))
