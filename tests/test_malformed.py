@@ -456,6 +456,7 @@ class Home:
     world: Path | None = None
     template: Path | None = None
     file: object = None
+    touched: bool = True
 
 
 HOME = Home()
@@ -488,8 +489,10 @@ def home(tmp_path_factory):
 @pytest.fixture
 def world(home, monkeypatch):
     """The folder in its original state, and the current one; class vectors have 32 dimensions."""
-    shutil.rmtree(home.world, ignore_errors=True)
-    shutil.copytree(home.template, home.world)
+    if home.touched:
+        shutil.rmtree(home.world, ignore_errors=True)
+        shutil.copytree(home.template, home.world)
+    home.touched = True
     monkeypatch.chdir(home.world)
     return home.world
 
@@ -524,6 +527,7 @@ def test_what_is_malformed_is_refused(case, world, monkeypatch, capsys):
         after = {path: content for path, content in after.items() if path in before} | {"runs/last": b"good\n"}
     assert after == before
     assert not os.path.lexists(world / "executed")
+    HOME.touched = case.spoil is not nothing or case.code == DIVERGED
 
 
 def test_without_anything_malformed_the_same_commands_work(world, monkeypatch, capsys):
