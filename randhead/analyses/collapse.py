@@ -50,15 +50,30 @@ def measure(
     train: ClassStatistics | None = None,
     seed: int = 0,
 ) -> Findings:
-    """Collapse of features (N, D) of one split onto a head: logits = scale * h.w_k + b_k, or a cosine for h.w_k.
-
-    With scoring "cosine", features and class vectors are normalised first.  `train` holds the class statistics of the
-    training split; where it is given, its class means are the ones NC4 compares with.
+    """Collapse of the features of one split onto a head with logits scale * h.w_k + b_k, or a cosine for h.w_k.
 
     Metrics: nc1; nc2_equinorm, nc2_equiangularity and nc2_simplex of the class means, and the same _vectors of the
     centred class vectors; nc2_head; nc3 and nc3_cosine with centred vectors, nc3_raw without; nc4, the share of samples
-    that the head and the nearest class mean disagree on; for K > D gnc1, gnc2, gnc2_vectors and gnc3.  Beside each
+    on which the head and the nearest class mean disagree; for K > D gnc1, gnc2, gnc2_vectors and gnc3.  Beside each
     metric that depends on features, its _floor.
+
+    Args:
+        features: (N, D).
+        labels: (N,) integers.
+        class_vectors: (K, D).
+        bias: of the head, (K,) or a single number.
+        scale: of the head.
+        scoring: "dot" or "cosine"; with "cosine", features and class vectors are normalised first.
+        train: class statistics of the training split, whose class means NC4 then compares with.
+        seed: of the choice of classes for gnc2 if there are many.
+
+    Raises:
+        DataError: for NaN features, labels out of range, and fewer than two classes with samples.
+        UsageError: for shapes that do not fit.
+
+    Example:
+        >>> measure(torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2), class_vectors=torch.eye(3)).metrics["nc1"]
+        0.0
     """
     num_classes, dim = class_vectors.shape
     check_samples(features, labels, num_classes)

@@ -36,7 +36,24 @@ def measure(
     class_vectors: Tensor | None = None,
     predictions: Tensor | None = None,
 ) -> Findings:
-    """Compactness of features (N, D) by labels (N,).  See `from_statistics`."""
+    """How tight each class is.  Metrics and arrays: see `from_statistics`.
+
+    Args:
+        features: (N, D).
+        labels: (N,) integers.
+        num_classes: K.
+        class_vectors: (K, D), for cosines and angles to them.
+        predictions: (N,) classes, to separate right from wrong ones.
+
+    Raises:
+        DataError: for NaN features, labels out of range, and fewer than two classes with samples.
+        UsageError: for shapes that do not fit.
+
+    Example:
+        >>> features, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1]).repeat(3)
+        >>> measure(features, labels, num_classes=2).metrics["cosine_to_class_mean"]
+        1.0
+    """
     if predictions is not None and predictions.shape != labels.shape:
         raise UsageError(f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} must be (N,)")
     statistics = class_statistics(features, labels, num_classes=num_classes, class_vectors=class_vectors)
@@ -47,12 +64,17 @@ def measure(
 def from_statistics(
     statistics: ClassStatistics, *, class_vectors: Tensor | None = None, correct: Tensor | None = None
 ) -> Findings:
-    """Compactness from class statistics; class_vectors (K, D) and correct (N,) bool, in the order of the samples.
+    """Compactness from class statistics.
 
     Metrics: cosine_to_class_mean, cosine_to_class_vector, within_distance (mean cosine distance of two samples of a
     class), trace_ratio = Tr(S_W) / Tr(S_B), cdnv; and right_ and wrong_ feature_norm and angle_deg (to the vector of
-    the true class).  Arrays: classes (K',) and by class class_mean_cosines, class_vector_cosines; by sample norms,
+    the true class).  Arrays: classes (K',), per class class_mean_cosines and class_vector_cosines, per sample norms,
     angles_deg and correct.
+
+    Args:
+        statistics: of the classes.
+        class_vectors: (K, D).
+        correct: whether each prediction is right (N,) bool, in the order of the samples.
     """
     present = statistics.present
     units, means = statistics.unit_means[present], statistics.means[present]

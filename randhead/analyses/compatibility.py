@@ -23,11 +23,24 @@ HEADLINES = tuple(
 
 
 def measure(features: list[Tensor], labels: Tensor) -> Findings:
-    """Cross-retrieval between T >= 2 runs: features, each (N, D) of the same images in the same order; labels (N,).
+    """Cross-retrieval between runs.  No query finds its own image.
 
     Metrics for recall_at_1 and map_at_r: _ac, the share of pairs i > j with C_ij >= C_jj; _am, the mean of C_ij over
     j <= i; _own and _across, the means of C_jj and of C_ij over j < i.  Arrays: recall_at_1 and map_at_r (T, T), NaN
-    above the diagonal.  No query finds its own image.
+    above the diagonal.
+
+    Args:
+        features: of T >= 2 runs, each (N, D) of the same images in the same order.
+        labels: (N,) integers.
+
+    Raises:
+        DataError: for NaN features, and if no sample has another one of its class.
+        UsageError: for fewer than two runs and for shapes that do not fit.
+
+    Example:
+        >>> features, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1]).repeat(3)
+        >>> measure([features, features], labels).metrics["recall_at_1_across"]
+        1.0
     """
     _check(features, labels)
     count = len(features)

@@ -43,10 +43,7 @@ def measure(
     series: dict[str, tuple[Tensor, Tensor]] | None = None,
     class_vectors: tuple[Tensor, Tensor] | None = None,
 ) -> Findings:
-    """The training of a run: training loss (T,) at increasing steps (T,).
-
-    series: name -> (steps, values), for example accuracy, gradient norms of backbone and class vectors, the range of
-    the logits.  class_vectors: (steps (C,), kept class vectors (C, K, D)), first the initial ones.
+    """Whether and when the training of a run converged.
 
     Metrics: verdict ("converged", "still improving", "did not converge", "went back up", "diverged");
     stopped_at_step, where the lowest loss was nearly reached, None while improving; first_loss, last_loss, lowest_loss
@@ -54,6 +51,22 @@ def measure(
     NAME_first, _last, _lowest and _highest of every series; class_vector_drift |W_t - W_0| / |W_0| and
     class_vector_turn_deg, the mean angle, at the end.  Arrays: steps, loss, smoothed_loss, NAME and NAME_steps, drift
     and turn_deg with drift_steps.
+
+    Args:
+        steps: (T,), increasing.
+        loss: training loss at these steps (T,).
+        num_classes: K.
+        cosine_scale: scale of a cosine head.
+        series: by name, steps and values, such as accuracy, gradient norms, the range of the logits.
+        class_vectors: steps (C,) and saved class vectors (C, K, D), first the initial ones.
+
+    Raises:
+        DataError: for empty logs and steps that do not increase.
+        UsageError: for shapes that do not fit.
+
+    Example:
+        >>> measure(torch.arange(100), 2 * 0.8 ** torch.arange(100), num_classes=10).metrics["verdict"]
+        'converged'
     """
     _check("loss", steps, loss)
     chance = math.log(num_classes)

@@ -22,12 +22,26 @@ HEADLINES = tuple(
 
 
 def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> Findings:
-    """Variance of `values`, name -> (R,), over runs with head_seeds (R,) and seeds (R,), a full grid of them.
+    """Variance of results over a full grid of head seeds and training seeds.
 
-    Metrics of each: NAME_mean and NAME_std over runs; the components as standard deviations NAME_head_std, _seed_std
-    and _rest_std, and as shares of their sum NAME_head_share, _seed_share and _rest_share; the p-values of F-tests
-    NAME_head_p and NAME_seed_p.  A negative estimate counts as 0.  Arrays: each NAME as (A, B), head_seeds (A,),
-    seeds (B,).  Raises DataError where a run of the grid is missing or there twice, or it is not at least 2 x 2.
+    Metrics of each value: NAME_mean and NAME_std over runs; the components as standard deviations NAME_head_std,
+    _seed_std and _rest_std, and as shares of their sum NAME_head_share, _seed_share and _rest_share; the p-values of
+    F-tests NAME_head_p and NAME_seed_p.  A negative estimate counts as 0.  Arrays: each NAME as (A, B), head_seeds
+    (A,), seeds (B,).
+
+    Args:
+        head_seeds: per run (R,).
+        seeds: training seeds per run (R,).
+        values: by name, one result per run (R,).
+
+    Raises:
+        DataError: if a run of the grid is missing or repeated, or the grid is smaller than 2 x 2.
+        UsageError: for shapes that do not fit.
+
+    Example:
+        >>> heads, seeds = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+        >>> measure(heads, seeds, values={"accuracy": heads.double()}).metrics["accuracy_head_share"]
+        1.0
     """
     heads, trains, indices = _grid(head_seeds, seeds)
     metrics: Metrics = {}

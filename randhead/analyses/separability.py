@@ -45,13 +45,29 @@ def measure(
     sample: int = 10_000,
     seed: int = 0,
 ) -> Findings:
-    """Separability of features (N, D) by labels (N,); the silhouette is the mean over at most `sample` of them.
+    """Distances and angles between the classes of features.
 
     Metrics, of class means and, with the prefix centred_, of class means less their mean: mean_distance and
     min_distance (1 - cosine, over pairs), mean_angle_deg, min_angle_deg, nearest_angle_deg (mean over classes of the
     angle to the nearest other one); class_separation_r2 with within_distance and total_distance; silhouette; and with
-    class_vectors (K, D) those of `class_vector_metrics`.  Arrays: see `from_statistics`; also silhouettes (K',) per
-    class.
+    class vectors those of `class_vector_metrics`.  Arrays: see `from_statistics`; also silhouettes (K',) per class.
+
+    Args:
+        features: (N, D).
+        labels: (N,) integers.
+        num_classes: K.
+        class_vectors: (K, D).
+        sample: number of samples for the silhouette.
+        seed: of the choice of these samples.
+
+    Raises:
+        DataError: for NaN features, labels out of range, and fewer than two classes with samples.
+        UsageError: for shapes that do not fit.
+
+    Example:
+        >>> features, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1]).repeat(3)
+        >>> round(measure(features, labels, num_classes=2).metrics["mean_angle_deg"])
+        90
     """
     statistics = class_statistics(features, labels, num_classes=num_classes)
     found = from_statistics(statistics, class_vectors=class_vectors)
@@ -63,11 +79,15 @@ def measure(
 
 
 def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None = None) -> Findings:
-    """The metrics of `measure` that one pass gives: all but the silhouette.
+    """The metrics of `measure` that need only one pass: all but the silhouette.
 
-    Arrays over the K' classes with samples: classes (K',); nearest (K',) the nearest other class after centring and its
-    nearest_angle_deg; similar_pairs (P, 2) and their cosines after centring, most similar first; cosines and
+    Arrays over the K' classes with samples: classes (K',); nearest (K',), the nearest other class after centring, and
+    its nearest_angle_deg; similar_pairs (P, 2) and their cosines after centring, most similar first; cosines and
     centred_cosines (K', K') in the order of classes, and order (K',), which puts similar classes side by side.
+
+    Args:
+        statistics: of the classes.
+        class_vectors: (K, D).
     """
     present = statistics.present
     means = statistics.means[present]

@@ -33,12 +33,28 @@ def measure(
     permutations: int = 999,
     seed: int = 0,
 ) -> Findings:
-    """Correlation of class_vectors (K, D) with `references`, name -> symmetric likeness (K, K).
+    """Correlation of class vectors with measures of how similar the classes look.
 
-    Make references with `cosines` (class means of another run, mean images) and `symmetrised` (a confusion matrix), or
-    `common_ancestry` (a taxonomy).  Metrics for each: vectors_NAME and vectors_NAME_p, and, given the run's class_means
-    (K, D'), means_NAME and means_NAME_p.  p is one-sided, towards likeness: (1 + better) / (1 + permutations).
-    Arrays: vectors, means and each reference as (K, K).
+    Metrics for each reference: vectors_NAME and vectors_NAME_p, and, with `class_means`, means_NAME and means_NAME_p.
+    p is one-sided, towards similarity: (1 + better) / (1 + permutations).  Arrays: vectors, means and each reference as
+    (K, K).
+
+    Args:
+        class_vectors: (K, D).
+        references: by name, symmetric similarities (K, K), made with `cosines` (class means of another run, mean
+            images), `symmetrised` (a confusion matrix) or `common_ancestry` (a taxonomy).
+        class_means: of the run's features (K, D').
+        permutations: of Mantel's test.
+        seed: of the permutations.
+
+    Raises:
+        DataError: for similarities that are not finite or not symmetric.
+        UsageError: for shapes that do not fit.
+
+    Example:
+        >>> vectors = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+        >>> round(measure(vectors, references={"itself": cosines(vectors)}).metrics["vectors_itself"], 3)
+        1.0
     """
     num_classes = len(class_vectors)
     if permutations < 1:

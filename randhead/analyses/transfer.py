@@ -31,12 +31,29 @@ def measure(
     episodes: int = 600,
     seed: int = 0,
 ) -> Findings:
-    """How well frozen features (N, D) of new classes can be told apart; labels are any class indices.
+    """How well frozen features separate classes that the run was not trained on; labels are any class indices.
 
-    train_features (M, D) and train_labels (M,) are other samples of the same new classes.  Metrics: knn_1 and knn_20
-    (share right, cosine, each neighbour one vote); linear_probe; few_shot_1 and few_shot_5, mean of the episodes, with
-    _interval, the half width of its 95 percent interval; and over the samples of `features` recall_at_1, 2, 4, 8,
-    r_precision and map_at_r, also _by_class.  Arrays: few_shot (episodes, 2), average_precision_at_r (Q,).
+    Metrics: knn_1 and knn_20 (accuracy, cosine, one vote per neighbour); linear_probe; few_shot_1 and few_shot_5, mean
+    of the episodes, with _interval, the half width of its 95 percent interval; and over the samples of `features`
+    recall_at_1, 2, 4, 8, r_precision and map_at_r, also _by_class.  Arrays: few_shot (episodes, 2),
+    average_precision_at_r (Q,).
+
+    Args:
+        features: (N, D) of test samples.
+        labels: (N,) integers.
+        train_features: (M, D) of other samples of the same classes.
+        train_labels: (M,) integers.
+        episodes: number of few-shot episodes.
+        seed: of the episodes.
+
+    Raises:
+        DataError: for NaN features, a single class, and if no sample has another one of its class.
+        UsageError: for shapes that do not fit.
+
+    Example:
+        >>> features, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1]).repeat(3)
+        >>> measure(features, labels, train_features=features, train_labels=labels).metrics["knn_1"]
+        1.0
     """
     classes, y, train_y = _classes(features, labels, train_features, train_labels)
     retrieval = _retrieval.retrieve(features, y)

@@ -55,8 +55,8 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
         DataError: if published weights cannot be fetched.
 
     Example:
-        >>> build("small_resnet", image_size=8).dim
-        128
+        >>> build("small_resnet", image_size=8).nonnegative
+        True
     """
     member, model = registry.split(name)
     module = registry.load("backbones", member)

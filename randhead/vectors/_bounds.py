@@ -79,7 +79,7 @@ def random_angle(num_classes: int, dim: int) -> float:
 
     Example:
         >>> round(random_angle(100, 64))
-        59
+        64
     """
     if dim == 1:
         return 0.0
