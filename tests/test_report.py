@@ -185,6 +185,14 @@ def test_a_heat_map_shows_similar_classes_side_by_side_with_their_names():
     assert np.allclose(axes.images[0].get_array(), cosines[order][:, order])
 
 
+def test_text_in_a_heat_map_can_be_read_on_its_cell():
+    matrix, texts = np.array([[-1.0, 0.0, 1.0]]), np.array([["low", "", "high"]])
+    for colours, expected in (("Blues", ["#222222", "white"]), ("RdBu_r", ["white", "white"])):
+        figure = canvas.heat_map(matrix, "r", "abc", label="", colours=colours, limits=(-1, 1), texts=texts)
+        assert [text.get_text() for text in figure.axes[0].texts] == ["low", "high"]
+        assert [text.get_color() for text in figure.axes[0].texts] == expected
+
+
 def test_right_and_wrong_answers_stand_apart():
     norms = torch.cat((torch.linspace(1, 2, 60), torch.tensor([9, 9.5])))
     angles = torch.cat((torch.linspace(5, 40, 60), torch.tensor([80.0, 85.0])))

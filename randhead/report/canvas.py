@@ -78,6 +78,7 @@ def heat_map(
     limits: tuple[float, float],
     texts: np.ndarray | None = None,
     cell: float = 0.14,
+    unnamed: float = 4.8,
 ) -> Figure:
     """A matrix as colours, with a colour bar, and with names if they can be read.
 
@@ -90,9 +91,10 @@ def heat_map(
         limits: the values at the two ends of the colour map.
         texts: (R, C) strings that are written into the cells; "" writes nothing.
         cell: side of a cell in inches.
+        unnamed: side of a matrix that is too large for names, in inches.
     """
     columns = rows if columns is None else columns
-    height, width = (min(LARGEST, max(4.2, 1.4 + cell * n)) if n <= NAMED else 4.8 for n in matrix.shape)
+    height, width = (min(LARGEST, max(4.2, 1.4 + cell * n)) if n <= NAMED else unnamed for n in matrix.shape)
     figure, (axes,) = panels(width + 0.8, height)
     image = axes.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1])
     figure.colorbar(image, ax=axes, label=label, shrink=0.7)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from randhead.report.canvas import heat_map, look, png
+from randhead.report.canvas import LARGEST, heat_map, look, png
 
 COUNTED_CLASSES = 20  # beyond this, the counts cannot be read
 
@@ -17,7 +17,14 @@ def draw(path: Path, counts: Sequence[Sequence[int]], class_names: Sequence[str]
     texts = np.where(matrix > 0, matrix.astype(str), "") if len(matrix) <= COUNTED_CLASSES else None
     with look():
         figure = heat_map(
-            shares, class_names, label="share of the class", colours="Blues", limits=(0, 1), texts=texts, cell=0.32
+            shares,
+            class_names,
+            label="share of the class",
+            colours="Blues",
+            limits=(0, 1),
+            texts=texts,
+            cell=0.32,
+            unnamed=LARGEST,
         )
         figure.axes[0].set(xlabel="predicted class", ylabel="class", title="Confusion matrix")
     return png(figure, path)
