@@ -50,7 +50,7 @@ def test_a_setting_says_what_it_is_and_its_default_is_allowed(key):
     assert about.convert(about.shown(about.default)) == about.default
     about.check(about.default)
     assert about.domain()
-    assert not about.option or about.panel in PANELS
+    assert not about.option or about.option.panel in PANELS
 
 
 def test_every_field_of_the_configuration_is_a_setting():
@@ -83,7 +83,7 @@ def test_an_option_sets_its_setting(chosen, tmp_path, about):
         )
         meant = "streaming" if about.key == "head.normaliser" else about.choices[-1] if about.choices else meant
         given = str(meant)
-    words = [about.option.split("/")[0]] if about.kind is bool else [about.option, given]
+    words = [about.option.names()[0]] if about.kind is bool else [about.option.flags, given]
     assert parse.flatten(chosen(*words))[about.key] == meant
 
 

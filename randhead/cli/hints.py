@@ -30,7 +30,7 @@ def _typed(code: str) -> str:
     name, value = found["name"], found["value"]
     about, option = _by_name().get(name), _of_commands().get(ALIASES.get(name, name))
     if about is not None and about.option:
-        option = tuple(about.option.split("/"))
+        option = about.option.names()
     elif about is not None:
         return f"--set {about.key}={'...' if value is None else _word(value)}"
     return code if option is None else _option(option, value)
@@ -56,7 +56,9 @@ def _by_name() -> dict[str, Setting]:
     """Settings by what the library calls them: the dotted key, the field, the name of the option."""
     fields = [about.name for about in settings().values()]
     found = {about.name: about for about in settings().values() if fields.count(about.name) == 1}
-    found |= {about.option.strip("-").replace("-", "_"): about for about in settings().values() if about.option}
+    for about in settings().values():
+        if about.option:
+            found[about.option.flags.strip("-").replace("-", "_")] = about
     return found | settings()
 
 

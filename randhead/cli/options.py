@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from randhead.config import DEVICES, Setting, one_of, settings
+from randhead.config import DEVICES, one_of, settings
 
 FLAG = ""  # the metavar of an option without a value
 IMAGES = "NAME|FOLDER"  # a dataset, or a folder of images
@@ -15,9 +15,10 @@ SPLITS = ("test", "val", "train")
 
 def option(key: str, *, show_default: bool = True) -> typer.models.OptionInfo:
     """The option of a setting, as the field of the configuration describes it."""
-    about: Setting = settings()[key]
-    metavar = FLAG if about.kind is bool else about.metavar or about.kind.__name__.upper()
-    return typer.Option(about.option, help=about.help, metavar=metavar, show_default=show_default)
+    about = settings()[key]
+    assert about.option is not None, key  # noqa: S101 (a mistake in the code)
+    metavar = FLAG if about.kind is bool else about.option.metavar or about.kind.__name__.upper()
+    return typer.Option(about.option.flags, help=about.help, metavar=metavar, show_default=show_default)
 
 
 RunArgument = Annotated[

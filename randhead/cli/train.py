@@ -10,6 +10,7 @@ import typer
 from randhead.cli.options import FLAG, option
 from randhead.config import Config, Setting, configure, settings
 from randhead.config.schema import PANELS, RUN
+from randhead.config.setting import Option
 
 if TYPE_CHECKING:
     from randhead.cli.output import Output
@@ -67,7 +68,7 @@ def train(
         list_settings(output)
         return
     chosen = read_toml(config) if config else {}
-    typed = {OPTIONS[key].key: value for key, value in options.items() if value is not None}
+    typed = {OPTIONS[key][0].key: value for key, value in options.items() if value is not None}
     if options.get("train_start_from") is not None:
         typed["train.start_from"] = str(runs.find(options["train_start_from"], root=out).path.resolve())
     chosen |= use_files(typed | dict(parse_assignment(text) for text in set_ or []))
@@ -76,16 +77,16 @@ def train(
     run_training(output, configured, run, fresh=fresh)
 
 
-OPTIONS = {about.key.replace(".", "_"): about for about in settings().values() if about.option}
+OPTIONS = {key.replace(".", "_"): (about, about.option) for key, about in settings().items() if about.option}
 
 
-def _parameter(name: str, about: Setting) -> inspect.Parameter:
+def _parameter(name: str, about: Setting, declared: Option) -> inspect.Parameter:
     """A setting as an argument of the command.  Its text is converted and checked with all other settings."""
     info = option(about.key, show_default=False)
-    info.rich_help_panel, info.hidden = about.panel, about.hidden
-    words = about.option.split("/")
-    if len(words) == 2 or about.kind is not bool:
-        default = words[1].strip("-") if len(words) == 2 else about.shown(about.default)
+    info.rich_help_panel, info.hidden = declared.panel, declared.hidden
+    off = declared.names()[1:]  # of a flag with two names, the second is the default
+    if off or about.kind is not bool:
+        default = off[0].strip("-") if off else about.shown(about.default)
         info.help = rf"{about.help} [dim]\[default: {default}][/dim]"
     kind: Any = bool | None if about.kind is bool else str | None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info])
@@ -93,8 +94,8 @@ def _parameter(name: str, about: Setting) -> inspect.Parameter:
 
 def _signature() -> inspect.Signature:
     """The arguments of the command: the settings that are options, panel by panel, and those of the command itself."""
-    built = [_parameter(name, about) for name, about in OPTIONS.items()]
-    built.sort(key=lambda item: PANELS.index(OPTIONS[item.name].panel))
+    built = [_parameter(name, *each) for name, each in OPTIONS.items()]
+    built.sort(key=lambda item: PANELS.index(OPTIONS[item.name][1].panel))
     own = [item for item in inspect.signature(train).parameters.values() if item.kind is not item.VAR_KEYWORD]
     return inspect.Signature([*built, *(item.replace(kind=item.KEYWORD_ONLY) for item in own)])
 

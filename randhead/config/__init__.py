@@ -3,7 +3,7 @@
 Needs no torch, so that the command line answers questions and refuses mistakes at once.
 """
 
-from randhead.config.parse import configure
+from randhead.config.parse import check_value, configure, settings
 from randhead.config.schema import (
     AUTO,
     DEVICES,
@@ -14,8 +14,6 @@ from randhead.config.schema import (
     MachineConfig,
     OptimConfig,
     TrainConfig,
-    check_value,
-    settings,
 )
 from randhead.config.setting import Setting, one_of
 

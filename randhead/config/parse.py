@@ -4,6 +4,7 @@ An unknown key, a wrong type and a value out of bounds are errors that name the 
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,10 +13,37 @@ from typing import Any
 
 from randhead import registry
 from randhead.config import data_source, recipes
-from randhead.config.schema import SECTIONS, Config, settings
+from randhead.config.schema import SECTIONS, Config
+from randhead.config.setting import Setting
 from randhead.errors import UsageError, guess
 
 OF_FILES = {"data.name": "datasets", "head.vectors": "vectors"}  # settings that may be the path of a Python file
+
+
+@functools.cache
+def settings() -> dict[str, Setting]:
+    """All settings by their dotted names, in the order of the configuration."""
+    return {about.key: about for part in (Config, *SECTIONS) for about in part.settings()}
+
+
+def check_value(key: str, value: Any, name: str | None = None) -> None:
+    """Check one value as the configuration does, for other parts of the library that take the same argument.
+
+    Args:
+        key: the dotted name of the setting.
+        value: the value, of the right type.
+        name: what the message calls it; the key without it.
+
+    Raises:
+        UsageError: if the value is out of bounds or none of the choices.
+
+    Example:
+        >>> check_value("head.scoring", "cosine")
+        >>> check_value("head.scale", -1.0, "scale")
+        Traceback (most recent call last):
+        randhead.errors.UsageError: scale must be a positive number, got -1.0
+    """
+    settings()[key].check(value, name)
 
 
 def configure(chosen: Mapping[str, Any]) -> Config:

@@ -5,9 +5,7 @@ is an option of `randhead train` too.  The section `machine` holds what does not
 the identity of a run.
 """
 
-import functools
 from dataclasses import dataclass, field
-from typing import Any
 
 from randhead import registry
 from randhead.config import recipes
@@ -20,8 +18,8 @@ from randhead.config.setting import (
     SEED,
     WITHIN_ONE,
     Interval,
+    Option,
     Section,
-    Setting,
     require,
     setting,
 )
@@ -39,9 +37,7 @@ class DataConfig(Section, section="data"):
     name: str = setting(
         "digits",
         "A dataset (digits, cifar10, cifar100, ...), a folder of images (one subfolder per class) or a Python file.",
-        option="--data",
-        panel=DATA,
-        metavar="NAME|FOLDER",
+        option=Option("--data", DATA, "NAME|FOLDER"),
     )
     image_size: int | None = setting(
         AUTO,
@@ -81,26 +77,19 @@ class DataConfig(Section, section="data"):
     skip_bad_images: bool = setting(
         False,
         "Leave out unreadable images instead of refusing them.",
-        option="--skip-bad-images",
-        panel=DATA,
-        hidden=True,
+        option=Option("--skip-bad-images", DATA, hidden=True),
     )
     labels: str = setting(
         "class",
         "What is a class: class (the label of an image) or instance (every training image is a class of its own).",
         choices=("class", "instance"),
-        option="--labels",
-        panel=DATA,
-        hidden=True,
+        option=Option("--labels", DATA, hidden=True),
     )
     hold_out_classes: str | None = setting(
         None,
         "Classes left out of training, for randhead analyze transfer: their number, drawn by data.split_seed, or "
         "their names with commas between.",
-        option="--hold-out-classes",
-        panel=DATA,
-        hidden=True,
-        metavar="N|NAMES",
+        option=Option("--hold-out-classes", DATA, "N|NAMES", hidden=True),
     )
 
     def __post_init__(self) -> None:
@@ -118,12 +107,10 @@ class BackboneConfig(Section, section="backbone"):
         "small_resnet",
         "Network from image to feature vector: small_resnet, resnet18, torchvision:NAME or timm:NAME.",
         family="backbones",
-        option="--backbone",
-        panel=DATA,
-        metavar="NAME",
+        option=Option("--backbone", DATA, "NAME"),
     )
     pretrained: bool = setting(
-        False, "Start from the published weights of that network.", option="--pretrained", panel=DATA
+        False, "Start from the published weights of that network.", option=Option("--pretrained", DATA)
     )
 
 
@@ -138,29 +125,23 @@ class HeadConfig(Section, section="head"):
         + ", file:PATH or a Python file. "
         "uniform is the paper's.",
         family="vectors",
-        option="--vectors",
-        panel=HEAD,
-        metavar="GEOMETRY",
+        option=Option("--vectors", HEAD, "GEOMETRY"),
     )
     scoring: str = setting(
         "dot",
         "Score of a class: the dot product (dot) or the cosine (cosine) of the feature vector and its class vector.",
         choices=("dot", "cosine"),
-        option="--scoring",
-        panel=HEAD,
-        metavar="dot|cosine",
+        option=Option("--scoring", HEAD, "dot|cosine"),
     )
     trainable: bool = setting(
-        False, "Train the class vectors too, or keep them as drawn.", option="--learned/--fixed", panel=HEAD
+        False, "Train the class vectors too, or keep them as drawn.", option=Option("--learned/--fixed", HEAD)
     )
     scale: float | None = setting(
         AUTO,
         "Logit scale (inverse temperature), which multiplies the scores. auto: 1 for dot, 16 or more for cosine.",
         bounds=POSITIVE,
         unset="auto",
-        option="--scale",
-        panel=HEAD,
-        metavar="NUMBER",
+        option=Option("--scale", HEAD, "NUMBER"),
     )
     learn_scale: bool = setting(False, "Train the logit scale too.")
     bias: float | None = setting(
@@ -172,28 +153,21 @@ class HeadConfig(Section, section="head"):
         "none",
         "Layer between network and class vectors: none, linear or batchnorm. With one, features can be negative.",
         choices=("none", "linear", "batchnorm"),
-        option="--neck",
-        panel=HEAD,
-        metavar="LAYER",
+        option=Option("--neck", HEAD, "LAYER"),
     )
     class_keys: str = setting(
         "index",
         "What a class vector is drawn for: the index of its class, or its name. With name, adding or reordering "
         "classes changes no vector.",
         choices=("index", "name"),
-        option="--class-keys",
-        panel=HEAD,
-        hidden=True,
+        option=Option("--class-keys", HEAD, hidden=True),
     )
     normaliser: str = setting(
         "auto",
         "Softmax method, that is how the sum over all classes is made: dense (all at once), streaming (in tiles, for "
         "many classes), expected (an approximation for very many) or auto (dense or streaming).",
         family="losses",
-        option="--normaliser",
-        panel=HEAD,
-        hidden=True,
-        metavar="METHOD",
+        option=Option("--normaliser", HEAD, "METHOD", hidden=True),
     )
     normaliser_tolerance: float = setting(
         0.05, "Largest error of the loss, in nats, that the softmax method expected may have.", bounds=POSITIVE
@@ -232,41 +206,28 @@ class TrainConfig(Section, section="train"):
     """How long, in which batches, from which seeds, with which arithmetic."""
 
     epochs: int = setting(
-        20, "Number of training epochs.", bounds=Interval(1, 100_000), option="--epochs", panel=TRAINING, metavar="N"
+        20, "Number of training epochs.", bounds=Interval(1, 100_000), option=Option("--epochs", TRAINING, "N")
     )
     batch_size: int = setting(
-        64,
-        "Number of images per batch.",
-        bounds=Interval(2, 1_000_000),
-        option="--batch-size",
-        panel=TRAINING,
-        metavar="N",
+        64, "Number of images per batch.", bounds=Interval(2, 1_000_000), option=Option("--batch-size", TRAINING, "N")
     )
     seed: int = setting(
         0,
         "Seed of everything else: initial weights, order of the images, random crops.",
         bounds=SEED,
-        option="--seed",
-        panel=TRAINING,
-        metavar="N",
+        option=Option("--seed", TRAINING, "N"),
     )
-    head_seed: int = setting(
-        0, "Seed of the class vectors.", bounds=SEED, option="--head-seed", panel=HEAD, metavar="N"
-    )
+    head_seed: int = setting(0, "Seed of the class vectors.", bounds=SEED, option=Option("--head-seed", HEAD, "N"))
     precision: str = setting(
         "auto",
         "Arithmetic: fp32, bf16, or auto (bf16 if the processor is fast at it).",
         choices=("auto", "fp32", "bf16"),
-        option="--precision",
-        panel=TRAINING,
-        hidden=True,
+        option=Option("--precision", TRAINING, hidden=True),
     )
     start_from: str | None = setting(
         None,
         "Start from the trained network of another run, whose classes may differ.",
-        option="--from",
-        panel=RUN,
-        metavar="RUN",
+        option=Option("--from", RUN, "RUN"),
     )
 
 
@@ -278,12 +239,10 @@ class MachineConfig(Section, section="machine"):
         "auto",
         "Where to compute: cpu, cuda, or auto (cuda if there is a GPU).",
         choices=DEVICES,
-        option="--device",
-        panel=TRAINING,
-        metavar="DEVICE",
+        option=Option("--device", TRAINING, "DEVICE"),
     )
     compile: bool = setting(
-        False, "Compile the network with torch.compile.", option="--compile", panel=TRAINING, hidden=True
+        False, "Compile the network with torch.compile.", option=Option("--compile", TRAINING, hidden=True)
     )
     data_root: str = setting("~/.cache/randhead", "Folder in which downloaded datasets are kept.")
     memory_budget_mb: int = setting(
@@ -320,9 +279,7 @@ class Config(Section):
         "Settings that belong together: default, paper (those of the paper's code) or fair (equal for all kinds of "
         "heads). What you set yourself has precedence.",
         choices=tuple(recipes.RECIPES),
-        option="--recipe",
-        panel=TRAINING,
-        metavar="NAME",
+        option=Option("--recipe", TRAINING, "NAME"),
     )
     data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -333,29 +290,3 @@ class Config(Section):
 
 
 SECTIONS = (DataConfig, BackboneConfig, HeadConfig, OptimConfig, TrainConfig, MachineConfig)
-
-
-@functools.cache
-def settings() -> dict[str, Setting]:
-    """All settings by their dotted names, in the order of the configuration."""
-    return {about.key: about for part in (Config, *SECTIONS) for about in part.settings()}
-
-
-def check_value(key: str, value: Any, name: str | None = None) -> None:
-    """Check one value as the configuration does, for other parts of the library that take the same argument.
-
-    Args:
-        key: the dotted name of the setting.
-        value: the value, of the right type.
-        name: what the message calls it; the key without it.
-
-    Raises:
-        UsageError: if the value is out of bounds or none of the choices.
-
-    Example:
-        >>> check_value("head.scoring", "cosine")
-        >>> check_value("head.scale", -1.0, "scale")
-        Traceback (most recent call last):
-        randhead.errors.UsageError: scale must be a positive number, got -1.0
-    """
-    settings()[key].check(value, name)

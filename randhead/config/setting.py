@@ -2,9 +2,9 @@
 
 Everything about a setting is said once, on its field in `randhead.config.schema`:
 
-    epochs: int = setting(20, "Number of training epochs.", bounds=Interval(1, 100_000), option="--epochs")
+    epochs: int = setting(20, "Number of training epochs.", bounds=AT_LEAST_ONE, option=Option("--epochs", TRAINING))
 
-From there come the checks, the options of `randhead train`, and the table of `randhead train --settings`.
+From there come the checks, the options of `randhead train`, and the list of `randhead train --settings`.
 """
 
 import dataclasses
@@ -66,6 +66,27 @@ SEED = Interval(0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
+class Option:
+    """The option of `randhead train` for a setting.
+
+    Args:
+        flags: its name as Typer declares it: "--scale", "--learned/--fixed".
+        panel: the group of options that it belongs to.
+        metavar: how `--help` shows a value; without it, the type.
+        hidden: whether it is left out of `--help`.
+    """
+
+    flags: str
+    panel: str
+    metavar: str = ""
+    hidden: bool = False
+
+    def names(self) -> tuple[str, ...]:
+        """("--scale",) or, for a flag that can be negated, ("--learned", "--fixed")."""
+        return tuple(self.flags.split("/"))
+
+
+@dataclass(frozen=True)
 class Setting:
     """One setting of a run, with everything that is known about it.
 
@@ -75,10 +96,7 @@ class Setting:
         choices: the words that are allowed; empty if any text is.
         family: the family whose members are the values ("uniform", or "file:PATH" with a part of its own), if any.
         unset: what a value of None is called: "auto" if a value is then chosen, "none" if the feature is off.
-        option: the option of `randhead train` as Typer declares it, "" if there is only `--set`.
-        panel: the group of options that it belongs to.
-        hidden: whether the option is left out of `--help`.
-        metavar: how `--help` shows a value; "" for the type of the field.
+        option: its option, or None if there is only `--set`.
         key: the dotted name, such as "head.scoring".
         kind: the type of a value that is not None.
         optional: whether None is allowed.
@@ -90,10 +108,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     family: str = ""
     unset: str = "none"
-    option: str = ""
-    panel: str = ""
-    hidden: bool = False
-    metavar: str = ""
+    option: Option | None = None
     key: str = ""
     kind: type = str
     optional: bool = False
@@ -148,7 +163,8 @@ class Setting:
         last = (self.unset,) if self.optional else ()
         if words:
             return " | ".join((*words, *last))
-        return ", or ".join((str(self.bounds or self.metavar or _CONVERTERS[self.kind][1]), *last))
+        metavar = self.option.metavar if self.option else ""
+        return ", or ".join((str(self.bounds or metavar or _CONVERTERS[self.kind][1]), *last))
 
 
 def setting(
@@ -159,17 +175,14 @@ def setting(
     choices: tuple[str, ...] = (),
     family: str = "",
     unset: str = "none",
-    option: str = "",
-    panel: str = "",
-    hidden: bool = False,
-    metavar: str = "",
+    option: Option | None = None,
 ) -> T:
     """A field of a configuration that knows its bounds, its help text and its option.  Arguments as for `Setting`.
 
     Returns:
         What `dataclasses.field` returns; typed as the default, so that the annotation of the field is checked.
     """
-    about = Setting(help, bounds, choices, family, unset, option, panel, hidden, metavar)
+    about = Setting(help, bounds, choices, family, unset, option)
     return dataclasses.field(default=default, metadata={SETTING: about})
 
 
