@@ -2,23 +2,19 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from randhead import losses, registry, rng, vectors
+from randhead import losses, registry
 from randhead.config import check_value
-from randhead.errors import RunError, UsageError
+from randhead.errors import UsageError
+from randhead.head.class_vectors import ClassVectors
 from randhead.head.scale import default_scale
-from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
 from randhead.losses import ClassRows, DrawnRows, HeadOutput, Scores, StoredRows, dense, expected, streaming
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
-DRAWN_AT_ONCE_BYTES = 16 << 20  # of rows: materialised before torch.compile or torch.export traces the head
 NECKS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda dim: nn.Identity(),
     "linear": lambda dim: nn.Linear(dim, dim),
@@ -26,7 +22,7 @@ NECKS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-class ClassVectorHead(nn.Module):
+class ClassVectorHead(ClassVectors):
     """Scores features against one vector per class.
 
     Fixed vectors are float32 and stay so, whatever dtype the module is moved to.  If their geometry can be drawn again
@@ -63,7 +59,6 @@ class ClassVectorHead(nn.Module):
         torch.Size([3, 10])
     """
 
-    vectors: nn.Parameter
     bias: nn.Parameter | None
     log_scale: nn.Parameter | None
 
@@ -85,12 +80,6 @@ class ClassVectorHead(nn.Module):
         drawn: Tensor | None = None,
         normaliser_tolerance: float = expected.TOLERANCE,
     ):
-        super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"a head needs at least 2 classes, got {num_classes}")
-        self.num_classes, self.dim, self.scoring = num_classes, dim, scoring
-        self.geometry, self.seed, self.trainable = vectors, seed, trainable
-        self.class_names = None if class_names is None else tuple(class_names)
         check_value("head.scoring", scoring, "scoring")
         check_value("head.scale", scale, "scale")
         check_value("head.bias", bias, "bias")
@@ -98,15 +87,9 @@ class ClassVectorHead(nn.Module):
         if normaliser_tolerance != math.inf:  # which refuses nothing
             check_value("head.normaliser_tolerance", normaliser_tolerance, "normaliser_tolerance")
         check_value("train.head_seed", seed, "seed")
-        self.neck = NECKS[neck](dim)
-        source = self._source(drawn)
-        if isinstance(source, DrawnRows) and 4 * num_classes * dim <= DRAWN_AT_ONCE_BYTES:
-            source.matrix()
-        keys = "index" if class_names is None else "name"
-        self.spec = VectorsSpec(vectors, seed, num_classes, dim, keys, vectors_sha256(source))
-        self._rows = None if trainable else source
-        if trainable:
-            self.vectors = nn.Parameter(source.matrix().clone())
+        names = None if class_names is None else tuple(class_names)
+        super().__init__(num_classes, dim, vectors, seed=seed, trainable=trainable, class_names=names, drawn=drawn)
+        self.scoring, self.neck = scoring, NECKS[neck](dim)
         self.bias = nn.Parameter(torch.full((num_classes,), float(bias))) if trainable and bias is not None else None
         self.constant = 0.0 if bias is None or trainable else float(bias)
         self.initial_scale = default_scale(num_classes, scoring) if scale is None else float(scale)
@@ -117,28 +100,6 @@ class ClassVectorHead(nn.Module):
             registry.load("losses", normaliser)  # an unknown name is an error now, not at the first loss
         if normaliser == "expected":
             expected.check(self.rows())
-
-    def draw(self) -> Tensor:
-        """Draw the initial class vectors: (K, D) float32.  Fixed ones never differ from this."""
-        geometry, ids = self.geometry, self.ids()
-        return vectors.draw(geometry, ids, dim=self.dim, seed=self.seed, num_classes=self.num_classes)
-
-    def ids(self) -> Tensor:
-        """The id each class vector is drawn for, the class index or the hashed class name: (K,) int64."""
-        if self.class_names is None:
-            return torch.arange(self.num_classes)
-        if len(set(self.class_names)) != self.num_classes:
-            raise UsageError(f"{self.num_classes} different class names are needed, got {len(set(self.class_names))}")
-        if not vectors.is_by_row(self.geometry):
-            raise UsageError(
-                f"{self.geometry} vectors are drawn as a set and cannot be keyed by class name",
-                hint=f'use `class_keys="index"`, or other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}',
-            )
-        return torch.tensor([rng.name_id(name) for name in self.class_names])
-
-    def raw_rows(self) -> ClassRows:
-        """The class vectors as they were drawn, stored or learned, of any norm."""
-        return StoredRows(self.vectors) if self._rows is None else self._rows
 
     def rows(self) -> ClassRows:
         """The class vectors as the scores use them: with unit norm if scores are cosines."""
@@ -294,49 +255,7 @@ class ClassVectorHead(nn.Module):
     def _multiplier(self) -> Tensor | float:
         return self.initial_scale if self.log_scale is None else self.log_scale.exp()
 
-    def _source(self, drawn: Tensor | None) -> ClassRows:
-        """The class vectors before training."""
-        if drawn is None and not vectors.is_stored(self.geometry):
-            vectors.check(self.geometry, dim=self.dim, num_classes=self.num_classes)
-            ids = None if self.class_names is None else self.ids()
-            draw = partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
-            return DrawnRows(draw, self.num_classes, self.dim, geometry=self.geometry, seed=self.seed, ids=ids)
-        return StoredRows(self.draw() if drawn is None else drawn.float())
-
     def extra_repr(self) -> str:
         """The summary that `print(head)` shows."""
         kind = "learned" if self.trainable else "fixed"
         return f"{self.num_classes} classes, D={self.dim}, {kind} {self.geometry}, {self.scoring}, seed={self.seed}"
-
-    def _apply(self, fn: Any, recurse: bool = True) -> "ClassVectorHead":
-        """Move fixed vectors with the module, but never round them: `half()` leaves them in float32."""
-        super()._apply(fn, recurse)
-        if self._rows is not None:
-            self._rows = self._rows.to(fn(torch.empty(0, device=self._rows.device)).device)
-        return self
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[prefix + "spec"] = pack_spec(self.spec)
-        if self._rows is not None and vectors.is_stored(self.geometry):
-            destination[prefix + "vectors"] = self._rows.matrix()
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Check that the class vectors are those of the checkpoint before anything is loaded.
-
-        Learned ones have moved from where they were drawn, so only the spec of the draw has to agree, not the hash.
-        """
-        packed = state_dict.pop(prefix + "spec", None)
-        if packed is None:
-            raise RunError("the checkpoint holds no spec of its class vectors", hint="it was not saved by randhead")
-        saved = unpack_spec(packed)
-        if self.trainable:
-            self.spec = replace(self.spec, sha256=saved.sha256)
-        if saved != self.spec:
-            raise RunError(
-                f"the class vectors are not those of the checkpoint ({saved} there, {self.spec} here)",
-                hint="give the head the geometry, seed, classes and dimensions of the checkpoint",
-            )
-        if not self.trainable:  # this head has them already
-            state_dict.pop(prefix + "vectors", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
