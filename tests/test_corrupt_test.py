@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import config, fit, image_folder, main
 
 from randhead import corruptions, datasets, registry, robustness
-from randhead.errors import StopRequested
+from randhead.errors import StopRequested, UsageError
 from randhead.robustness import Advanced, GridStarted, RowDone
 from randhead.robustness.images import CorruptedImages
 
@@ -226,6 +226,8 @@ def test_the_function_reports_what_happens(folder):
     assert warnings == []
     with pytest.raises(StopRequested):
         robustness.benchmark("first", **{**options, "seed": 12}, should_stop=lambda: True)
+    with pytest.raises(UsageError, match="tests"):
+        robustness.benchmark("first", **options, split="tests")
 
 
 def test_pictures_of_frost_are_taken_from_a_folder_and_named(call, tmp_path):

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from randhead.config import DEVICES, one_of, settings
+from randhead.config import DEVICES, SPLITS, one_of, settings
 
 FLAG = ""  # the metavar of an option without a value
 IMAGES = "NAME|FOLDER"  # a dataset, or a folder of images
-SPLITS = ("test", "val", "train")
 
 
 def option(key: str, *, show_default: bool = True) -> typer.models.OptionInfo:

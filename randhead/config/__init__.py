@@ -7,6 +7,7 @@ from randhead.config.parse import check_value, configure, settings
 from randhead.config.schema import (
     AUTO,
     DEVICES,
+    SPLITS,
     BackboneConfig,
     Config,
     DataConfig,
@@ -20,6 +21,7 @@ from randhead.config.setting import Setting, one_of
 __all__ = [
     "AUTO",
     "DEVICES",
+    "SPLITS",
     "BackboneConfig",
     "Config",
     "DataConfig",

@@ -27,6 +27,7 @@ from randhead.config.setting import (
 GEOMETRIES = [name for name in registry.builtin_names("vectors") if name != "file"]
 AUTO = None  # "chosen for you, and printed": the value of a setting that depends on the data or the device
 DEVICES = ("auto", "cpu", "cuda")
+SPLITS = ("test", "val", "train")
 DATA, HEAD, TRAINING, RUN = PANELS = ("Data and network", "Head", "Training", "Run")
 
 

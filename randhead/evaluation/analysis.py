@@ -9,10 +9,9 @@ from typing import Any
 
 from randhead import registry
 from randhead.analyses import Findings
-from randhead.config import one_of
+from randhead.config import SPLITS, one_of
 from randhead.errors import DataError, RandheadError, StopRequested, UsageError, unknown
 from randhead.evaluation.comparison import Comparison, Estimate, compare
-from randhead.evaluation.evaluation import SPLITS
 from randhead.evaluation.inputs import AnalysisOptions, RunInputs
 from randhead.evaluation.measuring import Measurement, measure_run, measure_together
 from randhead.evaluation.session import AnalysisSession

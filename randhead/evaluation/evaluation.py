@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from randhead import runs
-from randhead.config import one_of
+from randhead.config import SPLITS, one_of
 from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
@@ -16,7 +16,6 @@ from randhead.files import write_json
 from randhead.runs import ROOT, LoadedRun, Run, slug
 from randhead.tables import Cell, Result, Table, nats, percent, words
 
-SPLITS = ("test", "val", "train")
 WORST = 5  # classes in the table; the document has them all
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from randhead import registry, runs
+from randhead.config import SPLITS, one_of
 from randhead.corruptions import SEVERITIES, load_frost_images
 from randhead.corruptions import names as corruption_names
 from randhead.datasets import Dataset
@@ -93,7 +94,14 @@ def benchmark(
         DataError: for images, a released set or pictures of frost that cannot be used.
         RunError: for a run that cannot be loaded, and for runs that cannot be compared.
         StopRequested: if `should_stop` returns True.
+
+    Example:
+        >>> from randhead import robustness
+        >>> report = robustness.benchmark("digits-seed0", limit=1000)  # doctest: +SKIP
+        >>> report.mean_corruption_accuracy, report.corruptions["fog"][3]  # doctest: +SKIP
+        (0.7556, 0.4206)
     """
+    one_of("split", split, SPLITS)
     settings = _settings(parameters, frost_images, corruption_file, seed)
     names = [registry.use("corruptions", name) for name in _names(corruptions)]
     cells = choose_grid(names, severities, skip=_names(skip), custom=tuple(settings.custom))
