@@ -20,8 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` says the same
     )
     from randhead.evaluation import analyze, evaluate
     from randhead.head import ClassVectorHead, preflight
-    from randhead.model import build_model
-    from randhead.registry import (
+    from randhead.members import (
         register_analysis,
         register_backbone,
         register_corruption,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` says the same
         register_geometry,
         register_loss,
     )
+    from randhead.model import build_model
     from randhead.robustness import benchmark
     from randhead.runs import load as load_run
     from randhead.train import fit
@@ -83,12 +83,12 @@ _HOMES = {  # name -> module, with the name that it has there if it is another o
     "fit": "randhead.train",
     "load_run": "randhead.runs:load",
     "preflight": "randhead.head",
-    "register_analysis": "randhead.registry",
-    "register_backbone": "randhead.registry",
-    "register_corruption": "randhead.registry",
-    "register_dataset": "randhead.registry",
-    "register_geometry": "randhead.registry",
-    "register_loss": "randhead.registry",
+    "register_analysis": "randhead.members",
+    "register_backbone": "randhead.members",
+    "register_corruption": "randhead.members",
+    "register_dataset": "randhead.members",
+    "register_geometry": "randhead.members",
+    "register_loss": "randhead.members",
 }
 
 

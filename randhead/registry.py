@@ -121,8 +121,8 @@ def split(name: str) -> tuple[str, str]:
 
 
 def label(name: str) -> str:
-    """A short name for people: "mine" for "/home/me/mine.py", "file" for "file:w.npy", the name itself otherwise."""
-    return Path(name).stem if is_file(name) else split(name)[0]
+    """A short name for people: "mine" for "/home/me/mine.py", the name itself otherwise."""
+    return Path(name).stem if is_file(name) else name
 
 
 def is_file(name: str) -> bool:
@@ -264,45 +264,3 @@ def _check_contract(family: str, module: object, *, where: str) -> None:
 def _hint(family: str) -> str:
     parts = FAMILIES[family].contract
     return f"a {FAMILIES[family].kind} defines {', '.join(parts)}: see the docstring of randhead.{family}"
-
-
-def register_geometry(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a geometry of class vectors known in this process: `register` of the family `randhead.vectors`.
-
-    Example:
-        >>> import types, torch
-        >>> mine = types.ModuleType("axes")
-        >>> mine.BY_ROW, mine.limit = False, lambda dim: dim
-        >>> mine.rows = lambda ids, dim, *, seed, num_classes: torch.eye(dim)[ids]
-        >>> register_geometry(mine)
-        'axes'
-        >>> import randhead
-        >>> randhead.draw("axes", [1], dim=3, num_classes=2)
-        tensor([[0., 1., 0.]])
-    """
-    return register("vectors", member, name=name)
-
-
-def register_dataset(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a dataset known in this process: `register` of the family `randhead.datasets`."""
-    return register("datasets", member, name=name)
-
-
-def register_corruption(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make an image corruption known in this process: `register` of the family `randhead.corruptions`."""
-    return register("corruptions", member, name=name)
-
-
-def register_analysis(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make an analysis known in this process: `register` of the family `randhead.analyses`."""
-    return register("analyses", member, name=name)
-
-
-def register_backbone(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make an encoder known in this process: `register` of the family `randhead.backbones`."""
-    return register("backbones", member, name=name)
-
-
-def register_loss(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a way to compute the softmax known in this process: `register` of the family `randhead.losses`."""
-    return register("losses", member, name=name)

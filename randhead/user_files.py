@@ -15,6 +15,8 @@ from randhead.files import sha256
 P = ParamSpec("P")
 R = TypeVar("R")
 LONGEST_REASON = 300  # characters of an exception's text that a message repeats
+YOURS = "this is an error in your file"
+_executed: set[Path] = set()
 
 
 def execute(path: Path, *, hint: str) -> ModuleType:
@@ -34,6 +36,7 @@ def execute(path: Path, *, hint: str) -> ModuleType:
     spec = importlib.util.spec_from_loader(name, loader, is_package=False)
     assert spec is not None  # as the loader is given  # noqa: S101
     module = importlib.util.module_from_spec(spec)
+    _executed.add(path)
     sys.modules[name] = module  # where dataclasses and pickle look for the classes of the file
     guarded(path, loader.exec_module, hint=hint)(module)
     return module
@@ -51,9 +54,15 @@ def guarded(path: Path, function: Callable[P, R], *, hint: str | None = None) ->
         except Exception as error:
             reason = " ".join(str(error).split())[:LONGEST_REASON]
             message = f"{path}{_line(path, error)}: {type(error).__name__}: {reason}"
-            raise UsageError(message, hint=hint or "this is an error in your file") from error
+            raise UsageError(message, hint=hint or YOURS) from error
 
     return call
+
+
+def origin(error: Exception) -> str | None:
+    """The file and the line, as "FILE, line N", of an exception that passed through a file; None for others."""
+    places = (f"{path}{line}" for path in sorted(_executed) if (line := _line(path, error)))
+    return next(places, None)
 
 
 class _WithoutBytecode(SourceFileLoader):

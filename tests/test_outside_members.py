@@ -286,6 +286,15 @@ def test_mistakes_in_a_file_are_the_users_and_name_the_line(call, folder, words,
     assert message in done.err and "bug in randhead" not in done.err
 
 
+def test_a_mistake_deeper_in_a_file_is_the_users_too(call, folder):
+    broken = DATASET.replace("TensorImages(pixels, rows[name])", "Images(pixels, rows[name])")
+    broken += "class Images(TensorImages):\n    def batches(self, order, batch_size):\n        return {}[0]\n"
+    (folder / "deep.py").write_text(broken.lstrip())
+    done = call("train", "--data", "./deep.py", "--epochs", "1", "--device", "cpu")
+    assert done.code == 2, done.err
+    assert "deep.py, line 18: KeyError: 0" in done.err and "in your file" in done.err and "bug" not in done.err
+
+
 @pytest.mark.slow
 def test_they_work_in_processes_of_their_own(folder):
     import subprocess

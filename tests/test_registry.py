@@ -212,4 +212,8 @@ def test_the_parts_of_a_name():
     assert registry.split("torchvision:resnet50") == ("torchvision", "resnet50")
     assert registry.split("uniform") == ("uniform", "")
     assert registry.split("/a:b/mine.py") == ("/a:b/mine.py", "")
-    assert [registry.label(name) for name in ("uniform", "file:w.npy", "/a/mine.py")] == ["uniform", "file", "mine"]
+    assert [registry.label(name) for name in ("uniform", "file:w.npy", "/a/mine.py")] == [
+        "uniform",
+        "file:w.npy",
+        "mine",
+    ]

@@ -6,9 +6,10 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from randhead import user_files
 from randhead.cli.hints import as_options
 from randhead.cli.signals import Ended, ending_at_once
-from randhead.errors import RandheadError, RunError
+from randhead.errors import RandheadError, RunError, UsageError
 
 
 def guard(command: Callable[[], None], *, debug: bool) -> None:
@@ -35,10 +36,13 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
             traceback.print_exc()
         _say(f"error: {_system_message(error)}", "check the path, its permissions and the space left on the disk")
         sys.exit(RunError.exit_code)  # what is written is the run folder's, and what is read there
-    except Exception as error:  # a bug of ours: one line is enough for the user, the traceback is for us
+    except Exception as error:  # a bug, ours or in a file of the user: a line is enough, --debug shows the traceback
         if debug:
             traceback.print_exc()
         reason = " ".join(str(error).split())[:500]
+        if place := user_files.origin(error):
+            _say(f"error: {place}: {type(error).__name__}: {reason}", user_files.YOURS)
+            sys.exit(UsageError.exit_code)
         _say(f"error: a bug in randhead: {type(error).__name__}: {reason}", "run again with --debug and report it")
         sys.exit(RandheadError.exit_code)
 

@@ -2,6 +2,7 @@
 
 from rich.progress import TaskID
 
+from randhead import registry
 from randhead.cli.output import Output, progress_bar
 from randhead.config import Config
 from randhead.tables import percent
@@ -50,13 +51,15 @@ class TrainingDisplay:
         instances = ", every training image its own" if self.config.data.labels == "instance" else ""
         views = ", seen in views" if settings.augment == "views" else ""
         self.output.note(
-            f"{self.config.data.name}: {images['train']} training, {images['val']} validation and {images['test']} "
-            f"test images of {settings.image_size} px, {settings.num_classes} classes{instances}{views}"
+            f"{registry.label(self.config.data.name)}: {images['train']} training, {images['val']} validation "
+            f"and {images['test']} test images of {settings.image_size} px, {settings.num_classes} "
+            f"classes{instances}{views}"
         )
         kind = "learned" if head.trainable else "fixed"
         self.output.note(
             f"{self.config.backbone.name}: {event.parameters:,} parameters, {settings.dim} features; {kind} "
-            f"{head.vectors} class vectors, {head.scoring} scoring, scale {settings.scale:g}; {event.device}"
+            f"{registry.label(head.vectors)} class vectors, {head.scoring} scoring, scale {settings.scale:g}; "
+            f"{event.device}"
         )
         if event.step:
             self.output.note(f"resuming from step {event.step} of {event.total_steps}")

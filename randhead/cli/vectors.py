@@ -37,7 +37,7 @@ def vectors(
     output = Output(as_json=json)
     head = ClassVectorHead(classes, dim, geometry, scoring, scale=scale, seed=seed)
     check = preflight(head, nonnegative=neck == "none")
-    picture = picture or Path(f"vectors-{registry.label(geometry)}-{classes}x{dim}.png")
+    picture = picture or Path(f"vectors-{registry.split(geometry)[0]}-{classes}x{dim}.png")
     edges, counts = angle_histogram(head)
     angles.draw(picture, edges.tolist(), counts.tolist(), marks={"smallest": check.angle_min, "mean": check.angle_mean})
     output.show(check, [picture], picture=str(picture))

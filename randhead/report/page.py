@@ -131,7 +131,7 @@ def _summary(members: tuple[RunInputs, ...]) -> list[str]:
         config, head = run.loaded.config, run.loaded.model.head
         kind = "learned" if head.trainable else "fixed"
         lines.append(
-            f"{config.backbone.name}, {kind} {config.head.vectors} class vectors, D = {head.dim}, "
+            f"{config.backbone.name}, {kind} {registry.label(config.head.vectors)} class vectors, D = {head.dim}, "
             f"{head.scoring} scoring, scale {run.scale:.4g}"
         )
         lines.append(f"seed {config.train.seed}, head seed {config.train.head_seed}")

@@ -1,5 +1,6 @@
 """The model card: what a run is, how it was made and what came out, as README.md of the run folder."""
 
+from randhead import registry
 from randhead.config import Config, recipes
 from randhead.files import atomic_write
 from randhead.runs.folder import Run
@@ -19,7 +20,8 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     lines = [
         f"# {run.name}",
         "",
-        f"A {config.backbone.name} trained on {config.data.name} with {kind} {head.vectors} class vectors "
+        f"A {config.backbone.name} trained on {registry.label(config.data.name)} with {kind} "
+        f"{registry.label(head.vectors)} class vectors "
         f"({head.scoring} scoring), by randhead {summary.versions['randhead']}.",
         "",
         "| figure | value |",

@@ -103,7 +103,7 @@ def default_name(config: Config) -> str:
     data = config.data.name
     data = Path(data).name if "/" in data and not registry.is_file(data) else registry.label(data)
     kind = "learned" if head.trainable else "fixed"
-    parts = [data, config.backbone.name, head.scoring, kind, registry.label(head.vectors)]
+    parts = [data, config.backbone.name, head.scoring, kind, registry.split(registry.label(head.vectors))[0]]
     return "-".join([*map(slug, parts), f"seed{config.train.seed}", parse.digest(config)])
 
 
