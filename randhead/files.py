@@ -1,7 +1,6 @@
 """Files that are never half written: a reader sees the old content or the new, also after a power cut."""
 
 import contextlib
-import hashlib
 import json
 import os
 import tempfile
@@ -58,6 +57,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def sha256(data: bytes | Path) -> str:
     """Hex SHA-256 of bytes, or of the content of a file."""
+    import hashlib  # takes 3 ms, which a question to the command line does not wait for
+
     if isinstance(data, Path):
         with data.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

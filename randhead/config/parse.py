@@ -5,7 +5,6 @@ An unknown key, a wrong type and a value out of bounds are errors that name the 
 
 import dataclasses
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -149,6 +148,8 @@ def parse_assignment(text: str) -> tuple[str, str]:
 
 def digest(config: Config) -> str:
     """Six hex digits that identify everything that changes the result."""
+    import hashlib  # takes 3 ms, which `--help` does not wait for
+
     identity = {key: value for key, value in flatten(config).items() if not key.startswith("machine.")}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
 
