@@ -165,6 +165,7 @@ def test_a_users_own_corruption_is_run_and_stays_out_of_the_mean(call, tmp_path)
 
 
 MEMBER = """
+GROUP = "noise"
 SEVERITY_PARAMETERS = dict.fromkeys(("32", "64", "224"), (10, 20, 30, 40, 50))
 
 def sample(ids, size, *, seed, parameter_set):
