@@ -116,7 +116,7 @@ def test_a_class_with_one_sample_has_no_spread_and_counts():
     statistics = class_statistics(features, labels, num_classes=K)
     assert statistics.scatter[5] == 0
     assert separability.silhouettes(features, labels, statistics)[17] == 0
-    assert "1 samples that are alone" in compatibility.measure([features, features], labels).notes[0]
+    assert "1 samples without another one" in compatibility.measure([features, features], labels).notes[0]
 
 
 def test_constant_features_have_no_direction_to_compare_and_say_so():

@@ -1,9 +1,9 @@
 """Neural collapse: NC1 to NC4 (Papyan, Han and Donoho 2020, arXiv 2008.08186), measured against the run's own head.
 
-Collapse onto a simplex is only what a head that may become one can reach.  So every metric has a floor: what a
-perfectly collapsed run of this very head shows, its features of class k all at w_k less the mean class vector (dot
-product), or at w_k / |w_k| (cosine).  For a random head that floor is far from zero for the simplex metrics, and the
-head-aware NC2 and the NC3 with centred vectors say what they cannot.  For more classes than dimensions, GNC1 to GNC3 of
+Only a head whose vectors can form a simplex can collapse onto one.  So every metric has a floor: its value for a
+perfectly collapsed run with this head, whose features of class k are all at w_k less the mean class vector (dot
+product), or at w_k / |w_k| (cosine).  For a random head that floor is far from zero for the simplex metrics; the
+head-aware NC2 and the NC3 with centred vectors are informative there.  For more classes than dimensions, GNC1 to GNC3 of
 Jiang et al. 2023 (arXiv 2310.05351).
 
 Papyan's own code does not divide NC1 by K; here, as in most later code, it is divided.

@@ -1,7 +1,7 @@
-"""Compatibility: can the features of one run be looked up among those of another?
+"""Compatibility: can features of one run be retrieved among those of another?
 
-Runs that share fixed class vectors learn into one space, so their features may be compared without any alignment;
-runs that learn theirs may not.  The matrix C and its summaries are those of Biondi et al. 2021 (CoReS, arXiv
+Runs that share fixed class vectors learn the same space, so their features can be compared without alignment; runs
+with learned vectors do not.  The matrix C and its summaries are those of Biondi et al. 2021 (CoReS, arXiv
 2111.07632) with the criterion of Shen et al. 2020 (arXiv 2003.11942): C_ij is the score of queries of run i in the
 gallery of run j, j <= i, and a pair is compatible if C_ij >= C_jj.
 """
@@ -50,7 +50,7 @@ def measure(features: list[Tensor], labels: Tensor) -> Findings:
             found = _retrieval.retrieve(features[i], labels, features[j], labels, same_images=True)
             matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
             matrices["map_at_r"][i, j] = found.average_precision_at_r.mean()
-    notes = (f"{found.lone} samples that are alone in their class are left out",) if found.lone else ()
+    notes = (f"{found.lone} samples without another one of their class are left out",) if found.lone else ()
     return Findings({k: v for name, m in matrices.items() for k, v in summary(name, m).items()}, matrices, notes)
 
 

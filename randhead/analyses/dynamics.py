@@ -1,8 +1,8 @@
-"""Dynamics: how the training went, and whether and when it stopped converging.
+"""Dynamics: how training went, and whether and when it stopped converging.
 
-The paper observes that cosine heads of a low scale do not converge.  The scale bounds them: with unit features
-and unit vectors no loss is below log(1 + (K-1) exp(-s K/(K-1))) (Wang et al. 2017, NormFace, arXiv 1704.06369), which
-stands beside the loss that was reached.
+The paper observes that cosine heads with a small scale do not converge.  The scale bounds them: with unit features and
+unit vectors no loss is below log(1 + (K-1) exp(-s K/(K-1))) (Wang et al. 2017, NormFace, arXiv 1704.06369), which is
+reported beside the loss that was reached.
 """
 
 import math
@@ -27,10 +27,10 @@ HEADLINES = (
     "class_vector_drift",
     "class_vector_turn_deg",
 )
-WINDOW = 1 / 20  # of the run: the median that takes the noise of single batches out
-NEAR = 0.02  # of the whole drop of the loss: so close to the lowest counts as having reached it
+WINDOW = 1 / 20  # of the run: the window of the median that removes the noise of single batches
+NEAR = 0.02  # of the whole drop of the loss: a value so close to the lowest counts as reaching it
 PATIENCE = 1 / 5  # of the run: without progress for so long at its end, it has stopped
-REBOUND = 0.1  # of the whole drop: ending so far above the low is going back up
+REBOUND = 0.1  # of the whole drop: ending so far above the lowest counts as going back up
 SOLVED = 0.5  # of the loss of guessing, log K: a run that stops above it has not converged
 
 
@@ -74,21 +74,21 @@ def measure(
     arrays = {"steps": steps, "loss": loss.double(), "smoothed_loss": smoothed}
     reachable = None if cosine_scale is None else reachable_loss(cosine_scale, num_classes)
     metrics["reachable_loss"] = reachable
-    for name, (where, values) in (series or {}).items():
-        _check(name, where, values)
+    for name, (at, values) in (series or {}).items():
+        _check(name, at, values)
         metrics |= _ends(name, values.double())
-        arrays |= {name: values.double(), f"{name}_steps": where}
+        arrays |= {name: values.double(), f"{name}_steps": at}
     if class_vectors is not None:
-        where, kept = class_vectors
-        _check("class_vectors", where, kept[:, 0, 0])
+        at, kept = class_vectors
+        _check("class_vectors", at, kept[:, 0, 0])
         moved, turned = drift(kept)
         metrics |= {"class_vector_drift": number(moved[-1]), "class_vector_turn_deg": number(turned[-1])}
-        arrays |= {"drift": moved, "turn_deg": turned, "drift_steps": where}
+        arrays |= {"drift": moved, "turn_deg": turned, "drift_steps": at}
     return Findings(metrics, arrays, _notes(reachable, chance))
 
 
 def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[Metrics, Tensor]:
-    """The verdict on a loss curve (T,), with its metrics, and the smoothed curve (T,)."""
+    """The verdict on a loss curve (T,) and its other metrics, and the smoothed curve (T,)."""
     smoothed = running_median(loss.double(), max(1, round(len(loss) * WINDOW)))
     metrics: Metrics = {"first_loss": number(smoothed[0]), "last_loss": number(smoothed[-1]), "chance_loss": chance}
     broken = (~loss.isfinite()).nonzero().flatten()

@@ -1,4 +1,4 @@
-"""Seeds: how much of the spread of a result comes from the head's draw, and how much from everything else.
+"""Seeds: how much of the variance of a result comes from the draw of the class vectors, and how much from the rest.
 
 A two-way layout without replication: every head seed with every training seed, one run each.  Variance components by
 the mean squares of the analysis of variance (Searle, Casella and McCulloch 1992, chapter 4): the head's draw, the

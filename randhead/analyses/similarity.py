@@ -1,9 +1,9 @@
-"""Similarity: do the class vectors say which classes look alike?  The claim at the centre of the paper.
+"""Similarity: do class vectors reflect which classes look alike?  The central claim of the paper.
 
 Representational similarity analysis (Kriegeskorte et al. 2008): Spearman's correlation between two K x K matrices, over
-the pairs i < j, one of them the cosines of the centred class vectors, the other a measure of likeness that does not
-depend on this head.  Its p-value is Mantel's (1967): how often a random renaming of the classes of one matrix
-correlates as well.  About zero is expected of fixed random vectors, more of learned ones.
+the pairs i < j, one of them the cosines of the centred class vectors, the other a measure of similarity that does not
+depend on this head.  Its p-value is Mantel's (1967): how often a random permutation of the classes of one
+matrix correlates as well.  About zero is expected for fixed random vectors, more for learned ones.
 """
 
 import torch
@@ -22,7 +22,7 @@ HEADLINES = tuple(
     for side in ("vectors", "means")
     for end in ("", "_p")
 )
-POWER = 8  # classes; below it a random renaming correlates well too often
+POWER = 8  # classes; with fewer, a random permutation correlates well too often
 
 
 def measure(
@@ -71,7 +71,7 @@ def measure(
             rho, p = mantel(matrix, reference, permutations=permutations, seed=seed)
             metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
             if rho is None:
-                notes.append(f"{side} and {name}: every pair is equally alike in one of them, no correlation")
+                notes.append(f"{side} and {name}: all pairs are equally similar in one of them, no correlation")
     if num_classes < POWER:
         notes.append(f"{num_classes} classes give this test no power: use {POWER} or more")
     return Findings(metrics, sides | {name: matrix.double() for name, matrix in references.items()}, tuple(notes))
@@ -82,7 +82,7 @@ def mantel(
 ) -> tuple[float | None, float | None]:
     """Spearman's correlation over the pairs i < j of two (K, K) matrices, and its one-sided p-value.
 
-    Permutation s renames the classes of `a` by rng.permutation(seed, purpose, K, stream=s).  None, None if a
+    Permutation s reorders the classes of `a` by rng.permutation(seed, purpose, K, stream=s).  None, None if a
     matrix is constant.
     """
     ranks, other = _centred_ranks(a), _centred_ranks(b)
@@ -105,7 +105,7 @@ def cosines(vectors: Tensor) -> Tensor:
 
 
 def symmetrised(confusion: Tensor) -> Tensor:
-    """Likeness from the counts of another run's confusions (K, K): the mean of the two error rates of each pair.
+    """Similarity from the confusion counts of another run (K, K): the mean of the two error rates of each pair.
 
     NaN for a class without samples, which `measure` refuses.
     """
@@ -114,17 +114,17 @@ def symmetrised(confusion: Tensor) -> Tensor:
 
 
 def common_ancestry(paths: list[list[str]]) -> Tensor:
-    """Likeness from a taxonomy: paths from the root to each class -> (K, K), the share of the path two classes share.
+    """Similarity from a taxonomy: paths from the root to each class -> (K, K), the share of the path in common.
 
     Twice the length of the common beginning over the sum of the two lengths (Wu and Palmer 1994).
     """
-    likeness = torch.empty(len(paths), len(paths), dtype=torch.float64)
+    similarity = torch.empty(len(paths), len(paths), dtype=torch.float64)
     for i, first in enumerate(paths):
         for j, second in enumerate(paths):
             same = [a == b for a, b in zip(first, second, strict=False)]
             common = same.index(False) if False in same else len(same)
-            likeness[i, j] = 2 * common / max(1, len(first) + len(second))
-    return likeness
+            similarity[i, j] = 2 * common / max(1, len(first) + len(second))
+    return similarity
 
 
 def _centred_ranks(matrix: Tensor) -> Tensor:
@@ -143,6 +143,6 @@ def _check(name: str, matrix: Tensor, num_classes: int) -> None:
         shape = tuple(matrix.shape)
         raise UsageError(f"{name} must be ({num_classes}, {num_classes}), got {shape}", hint=OTHER_CLASSES)
     if not matrix.isfinite().all():
-        raise DataError(f"{name} holds NaN or infinity", hint="a class without samples has no likeness: leave it out")
+        raise DataError(f"{name} holds NaN or infinity", hint="a class without samples has no similarity: leave it out")
     if not torch.allclose(matrix.double(), matrix.double().T, rtol=0, atol=1e-9):
         raise DataError(f"{name} is not symmetric", hint="use symmetrised(...) for a confusion matrix")

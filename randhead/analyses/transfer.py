@@ -1,7 +1,7 @@
-"""Transfer: are the features good for classes, or a dataset, that the run was not trained on?
+"""Transfer: are the features useful for classes, or a dataset, that the run was not trained on?
 
 kNN, a linear probe (logistic regression), few-shot prototypes, and retrieval: Recall@K, R-precision and mAP@R.  A
-higher separability can go with a worse transfer (Kornblith et al. 2021, arXiv 2010.16402): read the two side by side.
+higher separability can come with worse transfer (Kornblith et al. 2021, arXiv 2010.16402): read both together.
 """
 
 import warnings
@@ -68,7 +68,7 @@ def measure(
     else:
         arrays["few_shot"] = episodes_found
     if retrieval.lone:
-        notes += (f"retrieval leaves out {retrieval.lone} samples that are alone in their class",)
+        notes += (f"retrieval leaves out {retrieval.lone} samples without another one of their class",)
     return Findings(metrics, arrays, notes + _coverage(y, train_y, len(train_y)))
 
 
