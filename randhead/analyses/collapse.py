@@ -3,8 +3,8 @@
 Only a head whose vectors can form a simplex can collapse onto one.  So every metric has a floor: its value for a
 perfectly collapsed run with this head, whose features of class k are all at w_k less the mean class vector (dot
 product), or at w_k / |w_k| (cosine).  For a random head that floor is far from zero for the simplex metrics; the
-head-aware NC2 and the NC3 with centred vectors are informative there.  For more classes than dimensions, GNC1 to GNC3 of
-Jiang et al. 2023 (arXiv 2310.05351).
+head-aware NC2 and the NC3 with centred vectors are informative there.  For more classes than dimensions, GNC1 to GNC3
+of Jiang et al. 2023 (arXiv 2310.05351).
 
 Papyan's own code does not divide NC1 by K; here, as in most later code, it is divided.
 """

@@ -1,7 +1,7 @@
 """Compactness: how tight each class is.
 
-Two cosines that are often confused: that of a feature to the mean of its class, and to the vector of its class.  d_within of
-Kornblith et al. 2021 (arXiv 2010.16402); the quotient of within- and between-class variance; CDNV, the
+Two cosines that are often confused: that of a feature to the mean of its class, and to the vector of its class.
+d_within of Kornblith et al. 2021 (arXiv 2010.16402); the quotient of within- and between-class variance; CDNV, the
 class-distance normalised variance of Galanti et al. 2021 (arXiv 2112.15121); and the norm and angle of right and wrong
 predictions, which the official code of the paper looks at.
 """
