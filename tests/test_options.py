@@ -12,6 +12,7 @@ from typer.main import get_command
 from randhead import ClassVectorHead, cli
 from randhead.cli import train
 from randhead.cli.hints import as_options
+from randhead.cli.output import Output
 from randhead.config import Config, HeadConfig, check_value, configure, parse, recipes, settings
 from randhead.config.schema import PANELS
 from randhead.errors import UsageError
@@ -186,3 +187,8 @@ def test_a_setting_of_the_head_is_an_argument_of_the_head_with_the_same_default(
 def test_the_head_refuses_what_the_configuration_refuses(wrong):
     with pytest.raises(UsageError, match=f"^{next(iter(wrong))}"):
         ClassVectorHead(10, 16, **wrong)
+
+
+def test_a_warning_names_options_too(capsys):
+    Output(as_json=False).warn('features are never negative: try `neck="linear"`')
+    assert capsys.readouterr().err == "warning: features are never negative: try --neck linear\n"
