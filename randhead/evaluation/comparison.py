@@ -134,7 +134,7 @@ def estimate(values: list[float]) -> Estimate:
     if n < 2:
         return Estimate(mean, None, n)
     # Not stats.t.interval: it returns NaN for equal values, whose interval is a point.
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stats.sem(values))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
     return Estimate(mean, (mean - half, mean + half), n)
 
 
