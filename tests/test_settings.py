@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from randhead.config import Config, parse, recipes, settings
+from randhead.config import Config, DataConfig, HeadConfig, OptimConfig, TrainConfig, parse, recipes, settings
 from randhead.errors import UsageError
 
 KINDS = {key: about.kind | None if about.optional else about.kind for key, about in settings().items()}
@@ -186,6 +188,27 @@ def test_an_assignment_is_split_at_its_first_equals_sign():
     for text in ("optim.lr", "=3", " =3"):
         with pytest.raises(UsageError):
             parse.parse_assignment(text)
+
+
+def test_fields_are_checked_in_python_too():
+    for wrong in (
+        lambda: HeadConfig(trainable="false"),
+        lambda: HeadConfig(scoring=3),
+        lambda: TrainConfig(epochs="3"),
+        lambda: TrainConfig(seed=None),
+        lambda: DataConfig(name=Path("photos")),
+        lambda: DataConfig(hold_out_classes=3),
+        lambda: OptimConfig(lr="0.1"),
+    ):
+        with pytest.raises(UsageError):
+            wrong()
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert TrainConfig(seed=np.int64(2**63 - 1)).seed == 2**63 - 1
+    assert HeadConfig(scale=np.float32(2)).scale == 2
+    with pytest.raises(UsageError):
+        HeadConfig(scale=np.float32("nan"))
 
 
 def test_configurations_are_frozen():

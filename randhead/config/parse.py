@@ -30,11 +30,11 @@ def check_value(key: str, value: Any, name: str | None = None) -> None:
 
     Args:
         key: the dotted name of the setting.
-        value: the value, of the right type.
+        value: the value.
         name: what the message calls it; the key without it.
 
     Raises:
-        UsageError: if the value is out of bounds or none of the choices.
+        UsageError: if the value is of another type, out of bounds or none of the choices.
 
     Example:
         >>> check_value("head.scoring", "cosine")

@@ -10,6 +10,7 @@ From there come the checks, the options of `randhead train`, and the list of `ra
 import dataclasses
 import functools
 import math
+import numbers
 import types
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -38,10 +39,13 @@ class Interval:
     unit: str = ""
 
     def __contains__(self, value: object) -> bool:
-        if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        if not isinstance(value, numbers.Real):  # those of NumPy are
             return False
-        above = value > self.low if self.open_low else value >= self.low
-        return above and (value < self.high if self.open_high else value <= self.high)
+        number = int(value) if isinstance(value, numbers.Integral) else float(value)  # a seed has more bits than floats
+        if isinstance(number, float) and not math.isfinite(number):
+            return False
+        above = number > self.low if self.open_low else number >= self.low
+        return above and (number < self.high if self.open_high else number <= self.high)
 
     def __str__(self) -> str:
         """The interval in words, as it follows "must be"."""
@@ -120,18 +124,20 @@ class Setting:
         return self.key.rpartition(".")[2]
 
     def check(self, value: Any, name: str | None = None) -> None:
-        """Check a value of the right type.
+        """Check a value.
 
         Args:
             value: the value.
             name: what the message calls the setting; its key without it.
 
         Raises:
-            UsageError: if the value is out of bounds or none of the choices.
+            UsageError: if the value is of another type, out of bounds or none of the choices.
         """
         if value is None and self.optional:
             return
         name = name or self.key
+        if self.kind in (bool, str) and not self.choices:
+            require(isinstance(value, self.kind), name, f"be {_CONVERTERS[self.kind][1]}", value)
         if self.bounds is not None:
             require(value in self.bounds, name, f"be {self.bounds}", value)
         if self.choices:
