@@ -1,6 +1,6 @@
-"""Level B: our own random numbers have the reference's distributions, and are independent where they should be.
+"""Our random numbers have the reference's distributions, and are independent where they should be.
 
-Seeds are fixed, so a test that passes keeps passing.  Noise is compared with its law, field-shaped corruptions with
+Seeds are fixed, so a test that passes keeps passing.  Noise is compared with its law, structured noise with
 results of the reference that `examples/benchmarks/corruption_parity.py` has stored.
 """
 
@@ -83,7 +83,7 @@ def test_impulses_hit_their_share_of_values_and_are_salt_as_often_as_pepper(para
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", parity.FIELDS)
-def test_fields_are_distributed_as_the_references(name):
+def test_structured_noise_is_distributed_as_the_references(name):
     clean = parity.inputs(32)[0]
     out = corrupt(clean.expand(2000, -1, -1, -1), name, 3, seed=11)
     ours = parity.statistics(out, clean)

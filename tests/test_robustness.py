@@ -104,7 +104,7 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preproce
         assert asdict(cells.metrics(name, severity)) == pytest.approx(expected, rel=1e-5), (name, severity)
 
 
-def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_fields(model, preprocess):
+def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_noise(model, preprocess):
     part = split()
     whole = CorruptedImages(part, CorruptionSettings())
     some = CorruptedImages(part, CorruptionSettings(), ids=torch.tensor([3, 20, 41]))
