@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from randhead.corruptions import SEVERITIES, groups, names
-from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, look, picture, png
+from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, heat_map, look, picture, png
 from randhead.robustness import Comparison, ContactSheet, CorruptionReport, Difference, GridMetrics, ReleasedMetrics
 
 CUSTOM = "custom"
@@ -25,7 +25,7 @@ def draw(report: CorruptionReport, base: Path) -> list[Path]:
     curves_path, heat_path, compared_path, published_path = (
         base.with_name(f"{base.name}-{suffix}.png") for suffix in ("curves", "heat", "compared", "published")
     )
-    files = [curves(curves_path, report), heat_map(heat_path, report)]
+    files = [curves(curves_path, report), error_map(heat_path, report)]
     if report.compared_with:
         files.append(differences(compared_path, report, report.compared_with))
     if report.released:
@@ -55,24 +55,30 @@ def curves(path: Path, report: CorruptionReport) -> Path:
     return png(figure, path)
 
 
-def heat_map(path: Path, report: CorruptionReport) -> Path:
+@look()
+def error_map(path: Path, report: CorruptionReport) -> Path:
     """Error of every corruption at every severity."""
     cells, severities = report.grid.cells, report.grid.severities
     values = np.array([[100 * row[s].error if s in row else np.nan for s in severities] for row in cells.values()])
-    with picture(path, 2.6 + 0.75 * len(severities), 1.5 + 0.3 * len(cells)) as axes:
-        image = axes.imshow(values, cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
-        axes.figure.colorbar(image, ax=axes, label="error (percent)", shrink=0.8)
-        axes.set_xticks(range(len(severities)), list(map(str, severities)))
-        axes.set_yticks(range(len(cells)), [_label(name, report) for name in cells], fontsize=8)
-        axes.set(xlabel="severity")
-        axes.set_title(_title(report), fontsize=9)
-        axes.spines[:].set_visible(False)
-        for row, column in np.argwhere(~np.isnan(values)):
-            colour = "white" if values[row, column] > 65 else INK
-            axes.text(column, row, f"{values[row, column]:.1f}", ha="center", va="center", color=colour, fontsize=7.5)
-        if _separate_benchmark(axes, list(cells)):
-            axes.set(xlabel="severity (below the line: not in the mean over the benchmark)")
-    return path
+    texts = np.array([["" if np.isnan(value) else f"{value:.1f}" for value in row] for row in values])
+    figure = heat_map(
+        values,
+        [_label(name, report) for name in cells],
+        [str(severity) for severity in severities],
+        label="error (percent)",
+        colours="YlOrRd",
+        limits=(0, 100),
+        texts=texts,
+        cell=0.3,
+    )
+    axes = figure.axes[0]
+    axes.set_aspect("auto")
+    axes.tick_params(axis="x", rotation=0)
+    axes.set(xlabel="severity")
+    axes.set_title(_title(report), fontsize=9)
+    if _separate_benchmark(axes, list(cells)):
+        axes.set(xlabel="severity (below the line: not in the mean over the benchmark)")
+    return png(figure, path)
 
 
 def differences(path: Path, report: CorruptionReport, compared: Comparison) -> Path:
