@@ -28,18 +28,18 @@ from randhead.evaluation.inputs import AnalysisOptions, JointInputs, NewClassInp
 from randhead.evaluation.session import AnalysisSession
 from randhead.runs import checkpoint
 
-pytestmark = pytest.mark.usefixtures("narrow")
+pytestmark = pytest.mark.usefixtures("few_permutations")
 OF_ONE_RUN = ("separability", "compactness", "similarity", "collapse", "dynamics")
 
 
 @pytest.fixture(scope="module")
-def narrow():
+def few_permutations():
     with quick():
         yield
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory, narrow):
+def root(tmp_path_factory, few_permutations):
     return study(tmp_path_factory.mktemp("study"))
 
 

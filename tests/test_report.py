@@ -42,18 +42,18 @@ EVIL = ("$x_1$", "<img src=x onerror=alert(1)>", 'a"b&c', "\u732b \u72ac")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def narrow():
+def few_permutations():
     with quick():
         yield
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory, narrow):
+def root(tmp_path_factory, few_permutations):
     return study(tmp_path_factory.mktemp("study"), images=30)
 
 
 @pytest.fixture(scope="module")
-def one_page(tmp_path_factory, narrow):
+def one_page(tmp_path_factory, few_permutations):
     """The page of a run whose class names are as bad as they come."""
     folder = tmp_path_factory.mktemp("evil")
     data = image_folder(folder / "data", classes=EVIL, images=30)
