@@ -171,8 +171,7 @@ def preload() -> None:
     """Import, once for all forks, what a training imports."""
     for name in (
         "randhead.cli.progress",
-        "randhead.report.card",
-        "randhead.train.loop",
+        "randhead.train",
         "randhead.datasets.digits",
         "randhead.backbones.small_resnet",
         "torch._dynamo",
