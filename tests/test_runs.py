@@ -16,10 +16,12 @@ from tiny import config, digits, fit, tree
 
 from randhead import runs
 from randhead.config import parse
+from randhead.config.resolved import ResolvedSettings
 from randhead.errors import DataError, RunError, UsageError
-from randhead.runs import Run, checkpoint, folder
+from randhead.runs import Run, SelectedEpoch, checkpoint, folder
 from randhead.train import log
-from randhead.train.state import delete_training
+from randhead.train.log import StepMetrics
+from randhead.train.state import TrainState, delete_training
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +266,36 @@ NAMES = {
     "vectors of a missing file": {"head": {"vectors": "file:/nothing/w.npy"}},
     "a normaliser that is private": {"head": {"normaliser": "_rows"}},
 }
+
+
+NEEDED = ("class_names", "num_classes", "image_size", "mean", "std")
+
+
+def test_a_model_of_an_older_version_loads_without_the_newer_keys(trained):
+    def older(tensors, document):
+        return tensors, document | {"resolved": {key: document["resolved"][key] for key in NEEDED}}
+
+    before = runs.load("run", root=trained, device="cpu")
+    rewritten(trained / "run" / "model.safetensors", older)
+    after = runs.load("run", root=trained, device="cpu")
+    assert after.weights_sha256 == before.weights_sha256
+    assert (after.class_names, after.image_size) == (before.class_names, before.image_size)
+
+
+def test_what_json_keeps_comes_back_as_it_was():
+    settings = ResolvedSettings(("a", "b"), 2, 8, (0.5,) * 3, (0.25,) * 3, "views", 1, True, {"train": 3}, 16, 1.5)
+    assert ResolvedSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    for best in (None, SelectedEpoch(3, 0.5), SelectedEpoch(3, 0.5, 0.1)):
+        for last_step in (None, StepMetrics(0.1, 2.0), StepMetrics(0.1, 2.0, 3.0, 0.5)):
+            state = TrainState(7, 3, 1.5, 40, last_step, 2.5, best, {"lr": 0.1}, {})
+            assert TrainState.from_json(json.loads(json.dumps(state.to_json())), {}) == state
+
+
+def test_load_takes_what_find_takes_and_a_loaded_run(trained):
+    loaded = runs.load(root=trained, device="cpu")
+    for run in ("run", "last", trained / "run", str(trained / "run"), Run(trained / "run")):
+        assert runs.load(run, root=trained, device="cpu").run.path.resolve() == (trained / "run").resolve()
+    assert runs.load(loaded) is loaded
 
 
 @pytest.mark.parametrize("section", NAMES.values(), ids=NAMES)
