@@ -184,7 +184,7 @@ def test_a_corruption_from_a_file_is_a_member_of_the_extra_group(call, tmp_path,
     found = call(*words, "--json").document
     assert list(found["corruptions"]) == ["pixelate", "darker"]
     assert found["mean_over"] == "1 of 15 corruptions, all severities"
-    assert found["groups"]["extra"]["corruptions"] == "1 of 5"
+    assert found["groups"]["extra"]["corruptions"] == f"1 of {len(corruptions.names('extra'))}"
     assert "darker (extra)" in call(*words).out
     file.write_text(MEMBER.replace("images.int() - darker", "images.int() * 0"))  # a new version: no cell is reused
     changed = call(*words, "--json").document
