@@ -97,9 +97,7 @@ def differences(path: Path, report: CorruptionReport, compared: Comparison) -> P
         axes.axhline(summary - 0.5, color=INK, linewidth=0.5)
         axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
         axes.invert_yaxis()
-        axes.set(
-            xlabel="difference in accuracy (percentage points) with 95 percent intervals; right of 0: more accurate"
-        )
+        axes.set(xlabel="difference in accuracy (percentage points), 95 percent interval\nright of 0: more accurate")
         axes.set_title(f"{report.run}\ncompared with {compared.run}, n = {report.n}", fontsize=9)
     return path
 
