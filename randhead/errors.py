@@ -28,7 +28,7 @@ class RandheadError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Python's own way calls the constructor with `args`, which drops the hint and fails where it takes others.
+        # Python's own way calls the constructor with `args`, which drops the hint and fails if it takes others.
         return _restored, (type(self), self.args, self.__dict__)
 
 

@@ -1,4 +1,4 @@
-"""Every member of every family keeps the contract of its family, and a member that breaks it is told how."""
+"""Every member of every family keeps the contract of its family, and breaking it is an error that says how."""
 
 import types
 
@@ -86,7 +86,7 @@ def test_folders_of_images(options, image_folder):
     check_dataset(image_folder, options=options)
 
 
-# A member that breaks its contract is told how
+# A member that breaks its contract: the error says how
 
 
 def module(name, **content):
@@ -121,7 +121,7 @@ def test_a_geometry_of_ones_own_passes():
 
 
 @pytest.mark.parametrize("words", BROKEN_GEOMETRIES)
-def test_a_broken_geometry_is_told_how(words):
+def test_a_broken_geometry_is_an_error_that_says_how(words):
     with pytest.raises(AssertionError) as caught:
         check_geometry(module("axes", **(GEOMETRY | BROKEN_GEOMETRIES[words])))
     assert words in str(caught.value)
@@ -154,7 +154,7 @@ def test_a_corruption_of_ones_own_passes():
 
 
 @pytest.mark.parametrize("words", BROKEN_CORRUPTIONS)
-def test_a_broken_corruption_is_told_how(words):
+def test_a_broken_corruption_is_an_error_that_says_how(words):
     with pytest.raises(AssertionError) as caught:
         check_corruption(module("darker", **(CORRUPTION | BROKEN_CORRUPTIONS[words])))
     assert words in str(caught.value)
@@ -186,7 +186,7 @@ def test_an_analysis_of_ones_own_passes():
 
 
 @pytest.mark.parametrize("words", BROKEN_ANALYSES)
-def test_a_broken_analysis_is_told_how(words):
+def test_a_broken_analysis_is_an_error_that_says_how(words):
     with pytest.raises(AssertionError) as caught:
         check_analysis(module("norms", **(ANALYSIS | BROKEN_ANALYSES[words])))
     assert words in str(caught.value)
@@ -217,7 +217,7 @@ def test_a_dataset_of_ones_own_passes():
 
 
 @pytest.mark.parametrize("words", BROKEN_DATASETS)
-def test_a_broken_dataset_is_told_how(words):
+def test_a_broken_dataset_is_an_error_that_says_how(words):
     with pytest.raises(AssertionError) as caught:
         check_dataset(module("grey", **BROKEN_DATASETS[words]))
     assert words in str(caught.value)
@@ -234,13 +234,13 @@ class Unused(nn.Module):
         return self.used(images.mean(dim=(2, 3)))
 
 
-def test_a_broken_backbone_is_told_how():
+def test_a_broken_backbone_is_an_error_that_says_how():
     check_backbone(module("linear", build=lambda **_: nn.Sequential(nn.Flatten(), nn.Linear(192, 5))), image_size=8)
     with pytest.raises(AssertionError, match=r"without a gradient: unused\.weight, unused\.bias"):
         check_backbone(module("linear", build=lambda **_: Unused()), image_size=8)
 
 
-def test_a_broken_loss_is_told_how():
+def test_a_broken_loss_is_an_error_that_says_how():
     dense = registry.load("losses", "dense")
     check_loss(module("mine", scores=dense.scores))
     with pytest.raises(AssertionError, match="in float64"):

@@ -40,7 +40,7 @@ def test_names_are_read_without_importing_a_member():
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_a_misspelt_name_is_told_the_nearest():
+def test_of_a_misspelt_name_the_nearest_is_named():
     with pytest.raises(UsageError, match="unknown geometry of class vectors 'gausian'") as error:
         registry.load("vectors", "gausian")
     assert "did you mean 'gaussian'?" in error.value.hint
@@ -48,14 +48,14 @@ def test_a_misspelt_name_is_told_the_nearest():
     assert error.value.exit_code == 2
 
 
-def test_a_name_like_no_other_is_told_what_there_is():
+def test_of_a_name_like_no_other_the_known_ones_are_named():
     with pytest.raises(UsageError) as error:
         registry.load("vectors", "zzz")
     assert "did you mean" not in error.value.hint
     assert "known: " in error.value.hint
 
 
-def test_of_very_many_names_the_nearest_are_told():
+def test_of_very_many_names_the_nearest_are_named():
     known = [f"model{i}" for i in range(2000)]
     hint = errors.unknown("model", "model1234x", known).hint
     assert hint.startswith("did you mean 'model1234'? known: model1234, ")

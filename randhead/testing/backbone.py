@@ -52,13 +52,13 @@ def _check_features(backbone: nn.Module, image_size: int) -> None:
     images = torch.linspace(-2, 2, 3 * 3 * image_size**2).reshape(3, 3, image_size, image_size)
     backbone.eval()
     with torch.no_grad():
-        features, alone = backbone(images), backbone(images[:1])
+        features, single = backbone(images), backbone(images[:1])
     backbone.train()
     claim(features.shape == (3, backbone.dim), f"3 images must give (3, dim), got {tuple(features.shape)}")
     claim(features.dtype == torch.float32, f"features must be float32, got {features.dtype}")
     claim(bool(features.isfinite().all()), "features must be finite")
     claim(not backbone.nonnegative or bool((features >= 0).all()), "nonnegative is True, but a feature is negative")
-    claim(torch.allclose(alone, features[:1], atol=1e-4), "in eval mode, features depend on the batch")
+    claim(torch.allclose(single, features[:1], atol=1e-4), "in eval mode, features depend on the batch")
 
 
 def _check_gradients(backbone: nn.Module, image_size: int) -> None:

@@ -68,8 +68,8 @@ def _check_noise(module: ModuleType) -> None:
         noise = module.sample(ids, (16, 24), seed=1, parameter_set="32")
     for key, value in noise.items():
         claim(len(value) == 2, f"sample()[{key!r}] must have a row per image, 2, got shape {tuple(value.shape)}")
-        alone = module.sample(ids[1:], (16, 24), seed=1, parameter_set="32")[key]
-        claim(torch.equal(alone[0], value[1]), f"sample()[{key!r}] of an image depends on the other images")
+        single = module.sample(ids[1:], (16, 24), seed=1, parameter_set="32")[key]
+        claim(torch.equal(single[0], value[1]), f"sample()[{key!r}] of an image depends on the other images")
 
 
 def _check_images(name: str, side: int) -> None:
@@ -155,5 +155,5 @@ def _check_large(name: str) -> None:
     images = pictures(4, 224, 224)
     for severity in (1, 5):
         whole = corrupt(images, name, severity)
-        alone = corrupt(images[2:3], name, severity, ids=[2])
-        claim(torch.equal(alone, whole[2:3]), f"images of 224 px depend on their batch at severity {severity}")
+        single = corrupt(images[2:3], name, severity, ids=[2])
+        claim(torch.equal(single, whole[2:3]), f"images of 224 px depend on their batch at severity {severity}")

@@ -134,8 +134,8 @@ def _check_limit(name: str, module: ModuleType) -> None:
 def _check_by_row(name: str, module: ModuleType) -> None:
     w = vectors.draw(name, list(FAR), dim=128, seed=1)
     for row, far in zip(w, FAR, strict=True):
-        alone = vectors.draw(name, [far], dim=128, seed=1)[0]
-        claim(torch.equal(alone, row), f"the row of id {far} depends on the other ids")
+        single = vectors.draw(name, [far], dim=128, seed=1)[0]
+        claim(torch.equal(single, row), f"the row of id {far} depends on the other ids")
     closest = float(_cosines(w).abs().max())
     claim(closest < 0.6, f"ids above 2^32 share a row with others: the largest cosine is {closest:.3f}")
     same = torch.equal(_draw(name, 100, 64)[:10], _draw(name, 10, 64))
