@@ -52,8 +52,8 @@ def test_a_head_stays_on_its_device(device, geometry, normaliser, trainable, sco
         features = torch.empty(8, 64, device="cuda", requires_grad=True)
         labels = torch.zeros(8, dtype=torch.int64, device="cuda")
         loss = head.loss(features, labels, label_smoothing=0.1, weights=torch.ones(8, device="cuda"))
-        answers = head.output(features, labels)
-        found = [loss, head(features), *answers, answers.losses, answers.log_sum, *head.predict(features)]
+        output = head.output(features, labels)
+        found = [loss, head(features), *output, output.losses, output.log_sum, *head.predict(features)]
     assert {str(tensor.device) for tensor in found} == {"cuda:0"}
 
 

@@ -97,13 +97,13 @@ def check(head, features, labels, found, k):
 
 @pytest.mark.parametrize("k", [2, 6, 7, 50, 1500])
 @pytest.mark.parametrize("kind", HEADS)
-def test_answers_are_those_of_all_logits(small_tiles, kind, k):
+def test_outputs_are_those_of_all_logits(small_tiles, kind, k):
     head, (features, labels) = build(kind, k), samples(k)
     check(head, features, labels, head.output(features, labels, k=9), 9)
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_tiles_of_any_size_give_the_same_answers(small_tiles, monkeypatch, kind):
+def test_tiles_of_any_size_give_the_same_output(small_tiles, monkeypatch, kind):
     head, (features, labels) = build(kind, 300), samples(300)
     tiled = head.output(features, labels)
     monkeypatch.setattr(_topk, "SMALLEST_TILE", 4096)
@@ -156,7 +156,7 @@ def test_confidence_keeps_its_last_digits_without_a_label():
     assert 1 - of_logits(logits).confidences.item() == pytest.approx(2 * math.exp(-36), rel=0.05, abs=0)
 
 
-def test_answers_of_float64_logits_equal_their_formulas(small_tiles):
+def test_outputs_of_float64_logits_equal_their_formulas(small_tiles):
     logits = 3 * rng.normals(0, "test/logits", torch.arange(50), 30).double()
     labels = torch.arange(50) % 30
     found = of_logits(logits, labels)

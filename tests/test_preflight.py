@@ -140,6 +140,12 @@ def test_fewer_than_two_class_vectors_cannot_be_checked(shape):
         look(torch.ones(shape))
 
 
+@pytest.mark.parametrize("wrong", [{"scoring": "cosin"}, {"scale": 0.0}, {"scale": -1.0}])
+def test_settings_that_no_head_has_are_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        preflight(torch.eye(3), **wrong)
+
+
 # Bounds
 
 

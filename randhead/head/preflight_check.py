@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead import rng
+from randhead.config import check_value
 from randhead.errors import UsageError
 from randhead.head.advice import advice
 from randhead.head.head import ClassVectorHead
@@ -48,7 +49,7 @@ def preflight(
             head has a neck.
 
     Raises:
-        UsageError: for anything but two or more class vectors.
+        UsageError: for fewer than two class vectors, an unknown scoring, and a scale that is not positive.
 
     Example:
         >>> check = preflight(ClassVectorHead(100, 512, "simplex", scoring="cosine", scale=1.0, neck="linear"))
@@ -60,41 +61,16 @@ def preflight(
     head = vectors if isinstance(vectors, ClassVectorHead) else None
     matrix = _matrix(vectors)
     scoring = scoring or (head.scoring if head else "dot")
+    check_value("head.scoring", scoring, "scoring")
+    check_value("head.scale", scale, "scale")
     if scale is None:
         scale = float(head.scale) if head else default_scale(len(matrix), scoring)
     if nonnegative is None:
         nonnegative = head is None or isinstance(head.neck, nn.Identity)
-    norms = matrix.norm(dim=1)
-    unit = matrix / norms.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
-    positive = unit.clamp_min(0)
-    reachable = positive.norm(dim=1)
-    picked = _sample(len(matrix))
-    targets = positive[picked] / reachable[picked, None].clamp_min(1e-12) if nonnegative else unit[picked]
-    angles = _pair_angles(unit[picked], matrix)
-    fit = _fit(targets, (unit if scoring == "cosine" else matrix)[picked], len(matrix), scoring, scale)
-    check = Preflight(
-        geometry=head.geometry if head else None,
-        seed=head.seed if head else None,
-        num_classes=len(matrix),
-        dim=matrix.shape[1],
-        scoring=scoring,
-        scale=scale,
-        nonnegative=nonnegative,
-        sampled=len(picked),
-        norm_min=float(norms.min()),
-        norm_max=float(norms.max()),
-        zero_rows=int((norms == 0).sum()),
-        **angles._asdict(),
-        cosine_bound=cosine_bound(*matrix.shape),
-        simplex_cosine=simplex_cosine(len(matrix)),
-        welch_bound=welch_bound(*matrix.shape),
-        random_angle_min=random_angle(len(picked), matrix.shape[1]),
-        reachable_cosine_mean=float(reachable.mean()),
-        reachable_cosine_min=float(reachable.min()),
-        **fit._asdict(),
-        warnings=(),
-        unchecked=head.num_classes - len(matrix) if head else 0,
-    )
+    check = _measured(matrix, scoring, scale, nonnegative)
+    if head:
+        unchecked = head.num_classes - len(matrix)
+        check = replace(check, geometry=head.geometry, seed=head.seed, unchecked=unchecked)
     return replace(check, warnings=tuple(advice(check)))
 
 
@@ -148,6 +124,40 @@ def _matrix(vectors: Tensor | ClassVectorHead) -> Tensor:
     if matrix.ndim != 2 or len(matrix) < 2:
         raise UsageError(f"class vectors must be (K, D) with K >= 2, got a shape of {tuple(matrix.shape)}")
     return matrix
+
+
+def _measured(matrix: Tensor, scoring: str, scale: float, nonnegative: bool) -> Preflight:
+    """All numbers of the check of class vectors (K, D)."""
+    norms = matrix.norm(dim=1)
+    unit = matrix / norms.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+    positive = unit.clamp_min(0)
+    reachable = positive.norm(dim=1)
+    picked = _sample(len(matrix))
+    targets = positive[picked] / reachable[picked, None].clamp_min(1e-12) if nonnegative else unit[picked]
+    angles = _pair_angles(unit[picked], matrix)
+    fit = _fit(targets, (unit if scoring == "cosine" else matrix)[picked], len(matrix), scoring, scale)
+    return Preflight(
+        geometry=None,
+        seed=None,
+        num_classes=len(matrix),
+        dim=matrix.shape[1],
+        scoring=scoring,
+        scale=scale,
+        nonnegative=nonnegative,
+        sampled=len(picked),
+        norm_min=float(norms.min()),
+        norm_max=float(norms.max()),
+        zero_rows=int((norms == 0).sum()),
+        **angles._asdict(),
+        cosine_bound=cosine_bound(*matrix.shape),
+        simplex_cosine=simplex_cosine(len(matrix)),
+        welch_bound=welch_bound(*matrix.shape),
+        random_angle_min=random_angle(len(picked), matrix.shape[1]),
+        reachable_cosine_mean=float(reachable.mean()),
+        reachable_cosine_min=float(reachable.min()),
+        **fit._asdict(),
+        warnings=(),
+    )
 
 
 def _sample(num_classes: int) -> Tensor:
