@@ -49,6 +49,7 @@ def test_p_values_of_unrelated_matrices_are_uniform():
     assert 0.3 < np.mean(p) < 0.7
 
 
+@pytest.mark.slow
 def test_random_vectors_do_not_know_the_likeness_that_learned_ones_and_means_know():
     k = 30
     groups = torch.arange(k) // 5

@@ -71,6 +71,7 @@ def naive(run, split="test"):
 
 
 @pytest.mark.parametrize("name", OF_ONE_RUN)
+@pytest.mark.usefixtures("no_pictures")
 def test_an_analysis_prints_its_figures_and_writes_json_and_pictures(capsys, monkeypatch, root, name):
     code, out, _ = command(capsys, "analyze", name, "fixed0", "--runs", root, "--json")
     assert code == 0

@@ -26,7 +26,9 @@ def parameters(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize(("size", "width"), [(8, 512), (32, 512), (64, 2048), (96, 4608)])
+@pytest.mark.parametrize(
+    ("size", "width"), [(8, 512), (32, 512), (64, 2048), pytest.param(96, 4608, marks=pytest.mark.slow)]
+)
 def test_the_papers_network_has_its_parameters_and_its_width(size, width):
     network = backbones.build("resnet18", image_size=size)
     assert parameters(network) == 11_168_832

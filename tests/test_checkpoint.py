@@ -94,6 +94,7 @@ def test_bytes_at_the_end_are_refused(saved):
     is_refused(saved)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_refused_wherever_it_is(saved):
     content = saved.read_bytes()
     header = 8 + int.from_bytes(content[:8], "little")

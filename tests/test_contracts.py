@@ -65,7 +65,9 @@ def test_losses(name):
 
 
 @pytest.mark.parametrize("name", [name for name in registry.names("backbones") if name not in LIBRARIES])
-@pytest.mark.parametrize("size", [8, 15, 32])
+@pytest.mark.parametrize(
+    "size", [8, pytest.param(15, marks=pytest.mark.slow), pytest.param(32, marks=pytest.mark.slow)]
+)
 def test_backbones(name, size):
     check_backbone(name, image_size=size)
 

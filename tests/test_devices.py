@@ -57,7 +57,8 @@ def test_a_head_stays_on_its_device(device, geometry, normaliser, trainable, sco
     assert {str(tensor.device) for tensor in found} == {"cuda:0"}
 
 
-@pytest.mark.parametrize("severity", [pytest.param(1, marks=pytest.mark.slow), 5])
+@pytest.mark.slow
+@pytest.mark.parametrize("severity", [1, 5])
 @pytest.mark.parametrize("name", sorted(set(corruptions.names()) - DEPENDS_ON_NUMBERS))
 def test_a_corruption_stays_on_its_device(device, name, severity):
     with device:

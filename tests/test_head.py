@@ -226,7 +226,9 @@ def test_wrong_use_is_named():
 
 
 @pytest.mark.filterwarnings("ignore:(Attempted to insert a get_attr|Node getattr)")  # of torch 2.7, of its own doing
-@pytest.mark.parametrize("geometry", ["uniform", "hadamard", "simplex"])
+@pytest.mark.parametrize(
+    "geometry", ["uniform", *(pytest.param(name, marks=pytest.mark.slow) for name in ("hadamard", "simplex"))]
+)
 def test_a_model_with_a_head_compiles_as_one_graph_and_exports(geometry):
     def model():
         torch.manual_seed(0)

@@ -66,8 +66,10 @@ def test_gradients_of_exact_normalisers_are_right(monkeypatch, name, norm, learn
 
 
 @pytest.mark.parametrize("margin", [None, losses.cosface, losses.arcface])
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("smoothing", "weighted"),
+    [(0.0, False), (0.2, True), *(pytest.param(*both, marks=pytest.mark.slow) for both in ((0.2, False), (0.0, True)))],
+)
 @pytest.mark.parametrize(
     ("name", "geometry"), [("dense", "uniform"), ("streaming", "uniform"), *(("expected", g) for g in GEOMETRIES)]
 )

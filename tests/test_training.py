@@ -68,6 +68,7 @@ def test_events_come_in_order_and_count_every_step_and_epoch(tmp_path, images):
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 3), (2, 6)]
 
 
+@pytest.mark.slow
 def test_training_learns_what_it_is_shown(tmp_path):
     happened = fit(tmp_path / PATH, config(train__epochs=8), digits(train=160, val=60, test=60))
     assert happened[-1].summary.test["accuracy"] > 0.5  # chance is 0.1
