@@ -16,12 +16,11 @@ from randhead.evaluation.inputs import AnalysisOptions, RunInputs
 from randhead.evaluation.measuring import Measurement, measure_run, measure_together
 from randhead.evaluation.session import AnalysisSession
 from randhead.files import sha256, write_json
-from randhead.runs import ROOT, LoadedRun, Run, slug
+from randhead.runs import ROOT, Run, RunLike, slug
 from randhead.tables import Result, Table, words
 
 ALL = "all"
 ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "dynamics", "compatibility", "seeds")
-RunLike = str | Path | Run | LoadedRun
 
 
 @dataclass(frozen=True)

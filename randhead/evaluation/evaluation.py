@@ -13,7 +13,7 @@ from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
 from randhead.files import write_json
-from randhead.runs import ROOT, LoadedRun, Run, slug
+from randhead.runs import ROOT, LoadedRun, Run, RunLike, slug
 from randhead.tables import Cell, Result, Table, nats, percent, words
 
 WORST = 5  # classes in the table; the document has them all
@@ -146,7 +146,7 @@ class Evaluation(Result):
 
 
 def evaluate(
-    run: str | Path | Run | LoadedRun | None = None,
+    run: RunLike | None = None,
     *,
     split: str = "test",
     data: str | Dataset | None = None,

@@ -17,7 +17,7 @@ from randhead.errors import DataError, UsageError
 from randhead.evaluation import class_similarity, comparison
 from randhead.evaluation.feature_cache import Extracted
 from randhead.evaluation.session import AnalysisSession
-from randhead.runs import LoadedRun, Run
+from randhead.runs import LoadedRun, RunLike
 
 VARIANCE_OF = ("class_separation_r2", "mean_angle_deg", "nearest_angle_deg")  # of separability, beside the accuracy
 Seen = dict[str, str | int]  # what was looked at, ready for JSON
@@ -30,7 +30,7 @@ class AnalysisOptions:
     split: str = "test"
     data: str | None = None  # images of the same classes instead of the run's own
     new_classes: str | None = None  # images of other classes, for transfer
-    reference: str | Path | Run | LoadedRun | None = None  # a run that says which classes look alike
+    reference: RunLike | None = None  # a run that says which classes look alike
     taxonomy: Path | None = None  # a file that says which classes look alike
     seed: int = 0  # of samples, permutations and episodes
 
@@ -137,7 +137,7 @@ class RunInputs:
         """The same run on the training split."""
         return RunInputs(self.session, self.loaded, replace(self.options, split="train"))
 
-    def _of_reference(self, reference: str | Path | Run | LoadedRun) -> dict[str, Tensor]:
+    def _of_reference(self, reference: RunLike) -> dict[str, Tensor]:
         other = RunInputs(self.session, self.session.run(reference), self.options)
         if other.loaded.run.path.resolve() == self.loaded.run.path.resolve():
             raise UsageError(f"{other.name} cannot be its own reference", hint="give another run as `reference`")

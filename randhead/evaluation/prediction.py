@@ -13,7 +13,7 @@ from randhead import datasets, runs
 from randhead.errors import DataError, DataFileError, StopRequested
 from randhead.evaluation import features
 from randhead.files import write_json
-from randhead.runs import ROOT, LoadedRun, Run
+from randhead.runs import ROOT, LoadedRun, Run, RunLike
 from randhead.tables import Result, Table, percent
 
 COLUMNS = ("image", "rank", "class", "probability", "cosine")
@@ -75,7 +75,7 @@ class Predictions(Result):
 
 def predict(
     images: str | Path | Sequence[str | Path],
-    run: str | Path | Run | LoadedRun | None = None,
+    run: RunLike | None = None,
     *,
     k: int = 1,
     skip_bad_images: bool = False,

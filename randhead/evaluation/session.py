@@ -10,7 +10,7 @@ from randhead.datasets import Dataset
 from randhead.errors import StopRequested
 from randhead.evaluation import feature_cache
 from randhead.evaluation.feature_cache import Extracted
-from randhead.runs import LoadedRun, Run
+from randhead.runs import LoadedRun, RunLike
 
 
 class AnalysisSession:
@@ -43,7 +43,7 @@ class AnalysisSession:
         if self.should_stop():
             raise StopRequested("stopped between two analyses")
 
-    def run(self, run: str | Path | Run | LoadedRun | None) -> LoadedRun:
+    def run(self, run: RunLike | None) -> LoadedRun:
         """A trained run.  Raises RunError if it is missing or damaged."""
         return runs.load(run, root=self.root, device=self.device)
 

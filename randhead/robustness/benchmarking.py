@@ -21,14 +21,13 @@ from randhead.robustness.images import CorruptedImages, Source, fingerprint, sub
 from randhead.robustness.per_class import class_accuracies
 from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
 from randhead.robustness.settings import CLEAN, CorruptionSettings, Grid, choose_grid
-from randhead.runs import LoadedRun, Run
+from randhead.runs import LoadedRun, RunLike
 
-AnyRun = str | Path | Run | LoadedRun | None
 ProgressCallback = Callable[[int, int], None]
 
 
 def benchmark(
-    run: AnyRun = None,
+    run: RunLike | None = None,
     *,
     corruptions: str | Sequence[str] = "benchmark",
     severities: Sequence[int] = SEVERITIES,
@@ -40,8 +39,8 @@ def benchmark(
     limit: int | None = None,
     split: str = "test",
     data: str | Path | Dataset | None = None,
-    others: Sequence[AnyRun] = (),
-    baseline: AnyRun = None,
+    others: Sequence[RunLike | None] = (),
+    baseline: RunLike | None = None,
     published: str | Path | None = None,
     per_class: bool = False,
     contact_sheet: bool = False,

@@ -1,6 +1,6 @@
 """Run folders: what a training leaves, how to find it, and how to load it again.
 
-`load` and `LoadedRun` import torch, so they are imported on first use; finding and listing runs needs no torch.
+`load`, `LoadedRun` and `RunLike` import torch, so they are imported on first use; finding and listing runs needs none.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,14 @@ from randhead.runs.lock import locked
 from randhead.runs.summary import SelectedEpoch, TrainingSummary
 
 if TYPE_CHECKING:
-    from randhead.runs.loaded import LoadedRun, load
+    from randhead.runs.loaded import LoadedRun, RunLike, load
 
 __all__ = [
     "ROOT",
     "ListedRun",
     "LoadedRun",
     "Run",
+    "RunLike",
     "RunList",
     "SelectedEpoch",
     "TrainingSummary",
@@ -49,7 +50,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("LoadedRun", "load"):
+    if name not in ("LoadedRun", "RunLike", "load"):
         raise AttributeError(f"module 'randhead.runs' has no attribute {name!r}")
     from randhead.runs import loaded
 

@@ -82,9 +82,10 @@ class LoadedRun:
             )
 
 
-def load(
-    run: str | Path | Run | LoadedRun | None = None, *, root: str | Path = ROOT, device: str = "auto"
-) -> LoadedRun:
+RunLike = str | Path | Run | LoadedRun  # how the functions of the library may be given a run; None is the latest
+
+
+def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "auto") -> LoadedRun:
     """Load the selected classifier of a run.
 
     Args:
