@@ -1,5 +1,6 @@
-"""Defocus blur: the mean over a disk whose edge is softened by a small Gaussian.  Hendrycks and Dietterich, ICLR
-2019.
+"""Defocus blur: the mean over a disk whose edge is softened by a small Gaussian.
+
+Hendrycks and Dietterich, ICLR 2019.
 
 The kernel of the reference is a disk of equal weights, filtered with 3 or 5 taps a side.  So the disk comes first,
 exactly: a row of the disk is a run of equal weights, the difference of two running sums of integers.  The soft edge

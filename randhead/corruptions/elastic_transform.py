@@ -1,5 +1,6 @@
-"""Elastic transform: a random affine map, then a random displacement of every pixel.  Hendrycks and Dietterich, ICLR
-2019.
+"""Elastic transform: a random affine map, then a random displacement of every pixel.
+
+Hendrycks and Dietterich, ICLR 2019.
 
 After Simard, Steinkraus and Platt, ICDAR 2003.  Both steps are bilinear; the affine map mirrors without repeating the
 border pixel, the displacement with it.  The displacement is uniform noise under a wide Gaussian.

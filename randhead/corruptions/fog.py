@@ -1,5 +1,6 @@
-"""Fog: a fractal cloud is added, then everything is scaled back by the image's maximum.  Hendrycks and Dietterich,
-2019.
+"""Fog: a fractal cloud is added, then everything is scaled back by the image's maximum.
+
+Hendrycks and Dietterich, ICLR 2019.
 """
 
 import torch

@@ -1,5 +1,6 @@
-"""Glass blur: blur, let every pixel take the value of a near neighbour, blur again.  Hendrycks and Dietterich, ICLR
-2019.
+"""Glass blur: blur, let every pixel take the value of a near neighbour, blur again.
+
+Hendrycks and Dietterich, ICLR 2019.
 
 The reference means to swap two pixels but copies one: numpy's rows are views, so that the neighbour's value is taken
 and the neighbour keeps it.  Pixels are visited from the bottom right, row by row; a neighbour that was visited before

@@ -1,5 +1,6 @@
-"""Pixelate: shrink with a box filter and enlarge again, in bytes, as Pillow does it.  Hendrycks and Dietterich, ICLR
-2019.
+"""Pixelate: shrink with a box filter and enlarge again, in bytes, as Pillow does it.
+
+Hendrycks and Dietterich, ICLR 2019.
 
 A box filter gives equal weights to the pixels whose centres it covers, so that a pass is a rounded mean of 1 to 5
 bytes; on the way up it covers exactly one.  Rows and columns are separate passes with bytes in between.

@@ -1,5 +1,6 @@
-"""Spatter: drops of water (severities 1 to 3) or mud (4 and 5) on the lens.  An extra of Hendrycks and Dietterich,
-2019.
+"""Spatter: drops of water (severities 1 to 3) or mud (4 and 5) on the lens.
+
+An extra of Hendrycks and Dietterich, ICLR 2019.
 
 Drops are the peaks of blurred noise.  Water is lit from one side: the distance to the nearest outline of a drop,
 equalised and embossed, gives its brightness.
