@@ -65,12 +65,11 @@ class Output:
         if table.title:
             self.say(table.title, style="bold")
         cells = [[tables.shown(value) for value in row] for row in table.rows]
-        narrowest = _narrowest([list(table.columns), *cells])
-        width = narrowest if narrowest > self.console.width else None
-        grid = rich_table.Table(box=None, pad_edge=False, width=width)
-        for i, column in enumerate(table.columns):
+        widths = _widths([list(table.columns), *cells], self.console.width)
+        grid = rich_table.Table(box=None, pad_edge=False, width=sum(widths) + GAP * (len(widths) - 1))
+        for i, width in enumerate(widths):
             justify: JustifyMethod = "right" if table.is_numeric(i) else "left"
-            grid.add_column(column, justify=justify, header_style="dim", overflow="fold")
+            grid.add_column(table.columns[i], justify=justify, header_style="dim", overflow="fold", width=width)
         for row in cells:
             grid.add_row(*map(escape, row))
         if table.columns:
@@ -91,11 +90,19 @@ class Output:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _narrowest(cells: list[list[str]]) -> int:
-    """The columns of a terminal that a table takes if no word is broken; paths are words that can be long."""
-    columns = zip(*cells, strict=True)
+def _widths(cells: list[list[str]], available: int) -> list[int]:
+    """The width of each column of a table: as wide as its cells if all fit, but never so narrow that a word is broken.
+
+    Paths are words that can be long, and lines longer than the terminal can still be copied.
+    """
+    columns = [list(column) for column in zip(*cells, strict=True)]
+    widest = [max(map(cell_len, column)) for column in columns]
     widths = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
-    return sum(widths) + GAP * (len(widths) - 1)
+    spare = available - sum(widths) - GAP * (len(widths) - 1)
+    for i in sorted(range(len(columns)), key=widest.__getitem__):  # the narrow ones, of numbers, stay on one line
+        more = max(0, min(widest[i] - widths[i], spare))
+        widths[i], spare = widths[i] + more, spare - more
+    return [max(width, 1) for width in widths]  # a column without a word in it
 
 
 def progress_bar(console: Console) -> Progress:

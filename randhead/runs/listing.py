@@ -41,11 +41,11 @@ class RunList(Result):
     def tables(self) -> Iterator[Table]:
         """One row per run; a star marks the latest.  The name of a default run and 100 % fit into 80 columns."""
         if self.runs:
-            yield Table("", ("  run", "state", "test %", "val %"), tuple(self._row(run) for run in self.runs))
+            yield Table("", ("", "run", "state", "test %", "val %"), tuple(self._row(run) for run in self.runs))
 
     def _row(self, run: ListedRun) -> tuple[str, ...]:
         shares = [percent(share).removesuffix(" %") for share in (run.test_accuracy, run.val_accuracy)]
-        return f"{'*' if run.name == self.last else ' '} {run.name}", run.state, *shares
+        return "*" if run.name == self.last else "", run.name, run.state, *shares
 
 
 def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings.warn) -> RunList:
