@@ -1,11 +1,11 @@
-"""Analyses: one file, one question about what was learned, one verb, `measure`.
+"""Analyses of what a run has learned: one file per analysis, each with one function, `measure`.
 
 An analysis is a module that follows `Analysis`.  Its arguments are read from its `INPUT` by name, with the same meaning
 everywhere: features (N, D), labels (N,) int64, class_vectors (K, D), bias (K,), predictions (N,) int64, num_classes.
 
 Everything is computed in float64.  Means over classes give every class the same weight; classes without a sample are
 left out, and a note says so.  A metric without a value, such as the spread of a single class, is None; a note says why.
-Input that makes no sense, such as NaN features or labels of other classes, is a DataError or UsageError.
+Invalid input, such as NaN features or labels of other classes, raises DataError or UsageError.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ Metrics = dict[str, float | int | str | None]
 
 @dataclass(frozen=True)
 class Findings:
-    """What an analysis found.
+    """The result of an analysis.
 
     Attributes:
         metrics: by name; a number, a word, or None if it is undefined, ready for JSON.
-        arrays: what a picture or a long table needs; entries without a value are NaN.
+        arrays: data for pictures and long tables; entries without a value are NaN.
         notes: sentences for the reader about what was left out.
     """
 
@@ -36,7 +36,7 @@ class Findings:
     notes: tuple[str, ...] = ()
 
     def number(self, name: str) -> float | None:
-        """A metric if it is a number: None for words, and if it does not exist.
+        """A metric as a number; None if it is a word, undefined or missing.
 
         Example:
             >>> Findings({"accuracy": 0.5, "verdict": "converged"}).number("accuracy")
@@ -47,12 +47,12 @@ class Findings:
 
 
 class Analysis(Protocol):
-    """A member of this family: a module with these names, and optionally `HEADLINES`.
+    """The interface of an analysis: a module with these names; `HEADLINES` is optional.
 
     Attributes:
-        INPUT: what the arguments are read from: "run", one run on images of its own classes; "training", the log of one
+        INPUT: the source of the arguments: "run", one run on images of its own classes; "training", the log of one
             run; "new classes", one run on images of other classes; "runs", several runs at once, so that `features` is
-            a list, or a tensor holds one value per run.
+            a list with one entry per run, and other arguments are tensors with one value per run.
         measure: takes tensors, never a config or a path, and has no state.
         HEADLINES: the metrics that a short table shows, in their order; without it, all of them.
     """

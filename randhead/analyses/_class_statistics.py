@@ -1,7 +1,7 @@
 """Statistics per class in one pass: O(N D) time, O(K D) memory beyond the features, and two numbers per sample.
 
-The mean of the unit features of a class, a_k, holds all that mean cosines need: the mean cosine of class k to any
-direction v is a_k . v, and of two classes to each other a_j . a_k.
+The mean of the unit features of a class, a_k, is enough for all mean cosines: the mean cosine of class k to any
+direction v is a_k . v, and the mean cosine between two classes is a_j . a_k.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from torch import Tensor
 from randhead.analyses._inputs import check_finite, check_samples, check_vectors, left_out, unit
 from randhead.errors import DataError
 
-ROWS = 256  # temporaries that stay in the cache and are reused; at 8,192 rows page faults take 6 times the time
+ROWS = 256  # per tile: temporaries stay in the cache and are reused; at 8,192 rows page faults make it 6 times slower
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Accumulator:
         self.unit_sums.index_add_(0, y, units)
         if self.directions is not None:
             self.target_cosines.append(torch.einsum("nd,nd->n", units, self.directions[y]))
-        # Sums start at the first sample of a class: a class that is tight but far from 0 keeps its digits.
+        # Sums are relative to the first sample of the class: precise also for a tight class far from 0.
         moved = h - self.origins[y]
         self.sums.index_add_(0, y, moved)
         self.squares.index_add_(0, y, torch.einsum("nd,nd->n", moved, moved))

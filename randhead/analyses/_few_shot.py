@@ -1,8 +1,8 @@
 """Few-shot episodes: can a new class be recognised from one or five examples?
 
 Nearest prototype, as in Snell, Swersky and Zemel 2017 (arXiv 1703.05175), with the cosine to the mean of the unit
-features.  An episode is a function of (seed, episode): the classes drawn, and the samples drawn of them.  The supports
-of fewer shots are the first of those of more, and the queries are the same, so that numbers of shots are comparable.
+features.  The classes of an episode and their samples are a function of (seed, episode).  All numbers of shots use the
+same queries, and fewer shots use the first examples of more shots, so that their accuracies are comparable.
 """
 
 import torch

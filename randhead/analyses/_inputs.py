@@ -8,7 +8,7 @@ from torch import Tensor
 from randhead.errors import DataError, UsageError
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
-NOTHING = 1e-12  # a norm so far below the others is only rounding: it has no direction
+NOTHING = 1e-12  # relative to the other norms: a vector below this is only rounding error and has no direction
 
 
 def check_samples(features: Tensor, labels: Tensor, num_classes: int) -> None:
@@ -49,7 +49,7 @@ def unit(rows: Tensor) -> Tensor:
 
 
 def centred(rows: Tensor) -> Tensor:
-    """Rows less their mean, float64; a row that only rounding keeps from the mean becomes exactly zero."""
+    """Rows minus their mean, float64; a row that differs from the mean only by rounding becomes exactly zero."""
     rows = rows.double()
     moved = rows - rows.mean(dim=0)
     rounding = moved.norm(dim=1, keepdim=True) <= NOTHING * rows.norm(dim=1).max()

@@ -43,7 +43,7 @@ class Pairs:
 
 
 def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:
-    """All pairs of vectors (M, D), M >= 2.  If a vector is zero, it has no angle: every number is NaN."""
+    """Compare all pairs of vectors (M, D), M >= 2.  All numbers are NaN if a vector is zero, as it has no angle."""
     directions = unit(vectors)
     if (directions == 0).all(dim=1).any():
         directions = directions * torch.nan
@@ -63,7 +63,7 @@ def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:
 
 
 def _tile(cosines: Tensor, start: int, keep: int) -> tuple[Tensor, ...]:
-    """Of rows start.. against all: sum of angles, of cosines, the nearest other and its cosine, the closest pairs."""
+    """Rows start.. against all: sums of angles and of cosines, nearest other row and its cosine, closest pairs."""
     columns = torch.arange(cosines.shape[1], device=cosines.device)
     rows = columns[start : start + len(cosines), None]
     others = columns != rows

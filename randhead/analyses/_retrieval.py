@@ -1,8 +1,8 @@
 """Nearest neighbours by cosine and retrieval metrics, a tile of queries at a time.
 
 Definitions of Musgrave, Belongie and Lim 2020 ("A metric learning reality check", arXiv 2003.08505, section 3.2), equal
-to pytorch-metric-learning's AccuracyCalculator.  The order of neighbours is total: by cosine on a grid of 2^-36, which
-is above the rounding of float64 products, so that equal features tie, and ties by index.
+to pytorch-metric-learning's AccuracyCalculator.  The order of neighbours is total: by cosine, rounded to a multiple of
+2^-36 so that equal features tie in spite of rounding errors in float64, then by index.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import check_finite, number, unit
 from randhead.errors import DataError, UsageError
 
-TILE = 1 << 21  # cosines held at a time: 16 MiB
+TILE = 1 << 21  # cosines in memory at once: 16 MiB
 GRID = 1 << 36
 INDICES = 1 << 26  # a cosine on its grid and an index share 63 bits
 RECALLS = (1, 2, 4, 8)
@@ -49,14 +49,14 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Scores of the Q queries that have something to find.
+    """Scores of the Q queries for which the gallery has another sample of their class.
 
     Attributes:
         labels: (Q,).
         hits: whether one of the k nearest has the query's class (Q, len(RECALLS)) bool.
         r_precision: (Q,) float64.
         average_precision_at_r: (Q,) float64.
-        lone: number of queries that were left out because the gallery has nothing of their class.
+        lone: number of queries that were left out because the gallery has no other sample of their class.
     """
 
     labels: Tensor
@@ -84,7 +84,7 @@ def retrieve(
     """Retrieval of queries (Q, D) in a gallery (G, D), by default the queries themselves.
 
     If the gallery is the queries, or holds the same images in the same order (`same_images`), no query finds itself.
-    Raises DataError if no query has anything to find.
+    Raises DataError if the gallery has no other sample of the class of any query.
     """
     if gallery is None or gallery_labels is None:
         gallery, gallery_labels, same_images = queries, query_labels, True

@@ -1,12 +1,12 @@
 """Neural collapse: NC1 to NC4 (Papyan, Han and Donoho 2020, arXiv 2008.08186), measured against the run's own head.
 
-Only a head whose vectors can form a simplex can collapse onto one.  So every metric has a floor: its value for a
-perfectly collapsed run with this head, whose features of class k are all at w_k less the mean class vector (dot
-product), or at w_k / |w_k| (cosine).  For a random head that floor is far from zero for the simplex metrics; the
-head-aware NC2 and the NC3 with centred vectors are informative there.  For more classes than dimensions, GNC1 to GNC3
-of Jiang et al. 2023 (arXiv 2310.05351).
+Only a head whose vectors can form a simplex can collapse onto one.  So every metric has a floor: its value for a run
+that has collapsed perfectly onto this head, so that every feature of class k equals w_k minus the mean class vector
+(dot product), or w_k / |w_k| (cosine).  For a random head the floor of the simplex metrics is far from zero; then
+nc2_head and nc3 with centred vectors are informative.  For more classes than dimensions there are also GNC1 to GNC3 of
+Jiang et al. 2023 (arXiv 2310.05351).
 
-Papyan's own code does not divide NC1 by K; here, as in most later code, it is divided.
+NC1 is divided by K, as in most later code, although not in Papyan's own.
 """
 
 from collections.abc import Iterable
@@ -50,12 +50,14 @@ def measure(
     train: ClassStatistics | None = None,
     seed: int = 0,
 ) -> Findings:
-    """Collapse of the features of one split onto a head with logits scale * h.w_k + b_k, or a cosine for h.w_k.
+    """Neural collapse of the features of one split, measured against the head of the run.
+
+    The logits are scale * h.w_k + b_k, or scale * cos(h, w_k) + b_k.
 
     Metrics: nc1; nc2_equinorm, nc2_equiangularity and nc2_simplex of the class means, and the same _vectors of the
     centred class vectors; nc2_head; nc3 and nc3_cosine with centred vectors, nc3_raw without; nc4, the share of samples
-    on which the head and the nearest class mean disagree; for K > D gnc1, gnc2, gnc2_vectors and gnc3.  Beside each
-    metric that depends on features, its _floor.
+    on which the head and the nearest class mean disagree; for K > D gnc1, gnc2, gnc2_vectors and gnc3.  Each metric
+    that depends on features has a second one with the suffix _floor.
 
     Args:
         features: (N, D).
@@ -64,8 +66,8 @@ def measure(
         bias: of the head, (K,) or a single number.
         scale: of the head.
         scoring: "dot" or "cosine"; with "cosine", features and class vectors are normalised first.
-        train: class statistics of the training split, whose class means NC4 then compares with.
-        seed: of the choice of classes for gnc2 if there are many.
+        train: class statistics of the training split; if given, NC4 uses its class means.
+        seed: of the random choice of classes for gnc2, if there are many.
 
     Raises:
         DataError: for NaN features, labels out of range, and fewer than two classes with samples.
@@ -189,7 +191,7 @@ def _with_floors(metrics: Metrics, floors: Metrics) -> Metrics:
 
 
 def _simplex_metrics(moved: Tensor) -> Metrics:
-    """Equal norms (std, with M - 1, over mean), equal angles, and both at once, of centred vectors (M, D)."""
+    """NC2 of centred vectors (M, D): equal norms (std, with M - 1, over mean), equal angles, and both together."""
     m, norms = len(moved), moved.norm(dim=1)
     if not norms.any():
         return dict.fromkeys(("nc2_equinorm", "nc2_equiangularity", "nc2_simplex"))

@@ -1,9 +1,9 @@
 """Compactness: how tight each class is.
 
-Two cosines that are often confused: that of a feature to the mean of its class, and to the vector of its class.
-d_within of Kornblith et al. 2021 (arXiv 2010.16402); the quotient of within- and between-class variance; CDNV, the
-class-distance normalised variance of Galanti et al. 2021 (arXiv 2112.15121); and the norm and angle of right and wrong
-predictions, which the official code of the paper looks at.
+The metrics are two cosines that are often confused, of a feature to its class mean and to its class vector; d_within of
+Kornblith et al. 2021 (arXiv 2010.16402); the ratio of within-class to between-class variance; CDNV, the class-distance
+normalised variance of Galanti et al. 2021 (arXiv 2112.15121); and the norms and angles of the features of right and of
+wrong predictions, as in the paper's official code.
 """
 
 import torch

@@ -55,7 +55,7 @@ def measure(features: list[Tensor], labels: Tensor) -> Findings:
 
 
 def summary(name: str, matrix: Tensor) -> dict[str, float]:
-    """AC, AM and the means of the diagonal and of what is below it: matrix (T, T), C_ij for j <= i."""
+    """AC, AM, and the means of the diagonal and of the entries below it: matrix (T, T), C_ij for j <= i."""
     i, j = torch.tril_indices(len(matrix), len(matrix), offset=-1)
     same_run, across = matrix.diagonal(), matrix[i, j]
     return {

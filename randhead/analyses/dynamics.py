@@ -1,7 +1,7 @@
 """Dynamics: how training went, and whether and when it stopped converging.
 
-The paper observes that cosine heads with a small scale do not converge.  The scale bounds them: with unit features and
-unit vectors no loss is below log(1 + (K-1) exp(-s K/(K-1))) (Wang et al. 2017, NormFace, arXiv 1704.06369), which is
+The paper observes that cosine heads with a small scale do not converge.  The scale s sets a lower bound on their loss:
+log(1 + (K-1) exp(-s K/(K-1))) for unit features and unit vectors (Wang et al. 2017, NormFace, arXiv 1704.06369).  It is
 reported beside the loss that was reached.
 """
 
@@ -27,11 +27,11 @@ HEADLINES = (
     "class_vector_drift",
     "class_vector_turn_deg",
 )
-WINDOW = 1 / 20  # of the run: the window of the median that removes the noise of single batches
-NEAR = 0.02  # of the whole drop of the loss: a value so close to the lowest counts as reaching it
-PATIENCE = 1 / 5  # of the run: without progress for so long at its end, it has stopped
-REBOUND = 0.1  # of the whole drop: ending so far above the lowest counts as going back up
-SOLVED = 0.5  # of the loss of guessing, log K: a run that stops above it has not converged
+WINDOW = 1 / 20  # share of the run: the window of the median that removes the noise of single batches
+NEAR = 0.02  # share of the total drop of the loss: a value this close to the lowest counts as reaching it
+PATIENCE = 1 / 5  # share of the run: if its last part of this length brings no progress, it has stopped improving
+REBOUND = 0.1  # share of the total drop: ending this far above the lowest counts as going back up
+SOLVED = 0.5  # share of log K, the loss of guessing: a run that stops above this has not converged
 
 
 def measure(
@@ -46,19 +46,19 @@ def measure(
     """Whether and when the training of a run converged.
 
     Metrics: verdict ("converged", "still improving", "did not converge", "went back up", "diverged");
-    stopped_at_step, where the lowest loss was nearly reached, None while improving; first_loss, last_loss, lowest_loss
-    and lowest_loss_step of the smoothed loss; chance_loss = log K; reachable_loss for a cosine head's scale;
-    NAME_first, _last, _lowest and _highest of every series; class_vector_drift |W_t - W_0| / |W_0| and
-    class_vector_turn_deg, the mean angle, at the end.  Arrays: steps, loss, smoothed_loss, NAME and NAME_steps, drift
-    and turn_deg with drift_steps.
+    stopped_at_step, the step that nearly reached the lowest loss, None if still improving; first_loss, last_loss,
+    lowest_loss and lowest_loss_step of the smoothed loss; chance_loss = log K; reachable_loss, the lower bound for a
+    cosine head; NAME_first, _last, _lowest and _highest of every series; and at the end of training
+    class_vector_drift |W_t - W_0| / |W_0| and class_vector_turn_deg, the mean angle between w_t and w_0.
+    Arrays: steps, loss, smoothed_loss, NAME and NAME_steps, drift and turn_deg with drift_steps.
 
     Args:
         steps: (T,), increasing.
         loss: training loss at these steps (T,).
         num_classes: K.
         cosine_scale: scale of a cosine head.
-        series: by name, steps and values, such as accuracy, gradient norms, the range of the logits.
-        class_vectors: steps (C,) and saved class vectors (C, K, D), first the initial ones.
+        series: steps and values by name, such as accuracy, gradient norms, the range of the logits.
+        class_vectors: steps (C,) and saved class vectors (C, K, D), the initial ones first.
 
     Raises:
         DataError: for empty logs and steps that do not increase.
@@ -115,7 +115,7 @@ def running_median(values: Tensor, window: int) -> Tensor:
 
 
 def last_progress(values: Tensor) -> int:
-    """Index of the first value at most NEAR of the whole drop above the lowest: what came after gained little."""
+    """Index of the first value within NEAR of the lowest, relative to the total drop: later steps gained little."""
     lowest = values.min()
     return int((values <= lowest + NEAR * (values[0] - lowest)).nonzero()[0])
 

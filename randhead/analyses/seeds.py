@@ -1,8 +1,9 @@
 """Seeds: how much of the variance of a result comes from the draw of the class vectors, and how much from the rest.
 
-A two-way layout without replication: every head seed with every training seed, one run each.  Variance components by
-the mean squares of the analysis of variance (Searle, Casella and McCulloch 1992, chapter 4): the head's draw, the
-training seed (initial weights, data order, augmentation), and the rest, which holds their interaction.
+A two-way layout without replication: one run for every pair of a head seed and a training seed.  The variance
+components are estimated from the mean squares of the analysis of variance (Searle, Casella and McCulloch 1992, chapter
+4): the head's draw, the training seed (initial weights, data order, augmentation), and the rest, which includes their
+interaction.
 """
 
 import torch
@@ -58,7 +59,7 @@ def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> 
 
 
 def components(table: Tensor) -> tuple[dict[str, float], list[str]]:
-    """Variance components of a table (A, B), rows head seeds, and the names of those whose estimate is negative."""
+    """Variance components of a table (A, B) with one row per head seed, and the names of the negative estimates."""
     a, b = table.shape
     rows, columns, mean = table.mean(dim=1), table.mean(dim=0), table.mean()
     rest = (table - rows[:, None] - columns + mean).square().sum() / ((a - 1) * (b - 1))

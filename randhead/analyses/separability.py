@@ -1,10 +1,10 @@
 """Separability: how far apart the classes are.
 
-Angles between class means, as they are and less the class-balanced mean of all (non-negative features share a large
-common part); the class separation R^2 of Kornblith et al. 2021 ("Why do better loss functions lead to less
-transferable features?", arXiv 2010.16402), 1 - d_within / d_total over mean cosine distances, each class counting the
-same; the silhouette (Rousseeuw 1987) with cosine distances; the angles between the class vectors, beside the best
-that K vectors in D dimensions can have.
+The metrics are the angles between class means, with and without the mean over classes subtracted (non-negative features
+have a large part in common); the class separation R^2 of Kornblith et al. 2021 ("Why do better loss functions lead to
+less transferable features?", arXiv 2010.16402), 1 - d_within / d_total with mean cosine distances and equal weight per
+class; the silhouette (Rousseeuw 1987) with cosine distances; and the angles between the class vectors, beside the best
+that is possible for K vectors in D dimensions.
 """
 
 import math
@@ -32,7 +32,7 @@ HEADLINES = (
     "class_vectors_mean_angle_deg",
     "class_vectors_min_angle_deg",
 )
-HEAT_MAP = 2000  # classes; a larger K x K picture shows nothing and takes 32 MB and more
+HEAT_MAP = 2000  # most classes of a K x K picture: a larger one shows nothing and takes more than 32 MB
 ROWS = 1024
 
 
@@ -107,7 +107,7 @@ def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None
 
 
 def class_vector_metrics(class_vectors: Tensor) -> Metrics:
-    """Angles between class vectors (K, D), and the largest cosine of any pair beside the least it could be.
+    """Angles between class vectors (K, D), and the largest cosine of any pair beside its lower bound.
 
     Up to D + 1 vectors reach the simplex, -1/(K-1).  For K > D the bound of Welch (1974) holds for the absolute cosine:
     sqrt((K - D) / (D (K - 1))).
@@ -128,8 +128,8 @@ def class_vector_metrics(class_vectors: Tensor) -> Metrics:
 def silhouettes(features: Tensor, labels: Tensor, statistics: ClassStatistics) -> Tensor:
     """Silhouettes with cosine distances of some samples (n, D), (n,) among all that `statistics` counted -> (n,).
 
-    The mean cosine distance of h to a class is 1 - h^ . a_k, so no pair of samples is ever compared.  A sample alone in
-    its class has 0, by convention.
+    The mean cosine distance of h to a class is 1 - h^ . a_k, so no pair of samples is ever compared.  The silhouette of
+    the only sample of a class is 0, by convention.
     """
     tiles = zip(features.split(ROWS), labels.long().split(ROWS), strict=True)
     return torch.cat([_silhouettes(unit(h), y, statistics) for h, y in tiles])
@@ -172,7 +172,7 @@ def _heat_maps(means: Tensor) -> dict[str, Tensor]:
 
 
 def cluster_order(similarity: Tensor) -> Tensor:
-    """An order (M,) that puts similar things side by side: the leaves of average-linkage clustering of (M, M)."""
+    """An order (M,) that puts similar classes side by side: the leaves of average-linkage clustering of (M, M)."""
     distances = (1 - similarity).cpu().numpy()
     condensed = squareform((distances + distances.T) / 2, checks=False)
     return torch.from_numpy(hierarchy.leaves_list(hierarchy.linkage(condensed, method="average"))).long()

@@ -1,9 +1,9 @@
 """Similarity: do class vectors reflect which classes look alike?  The central claim of the paper.
 
-Representational similarity analysis (Kriegeskorte et al. 2008): Spearman's correlation between two K x K matrices, over
-the pairs i < j, one of them the cosines of the centred class vectors, the other a measure of similarity that does not
-depend on this head.  Its p-value is Mantel's (1967): how often a random permutation of the classes of one
-matrix correlates as well.  About zero is expected for fixed random vectors, more for learned ones.
+Representational similarity analysis (Kriegeskorte et al. 2008): Spearman's correlation over the pairs i < j of two
+K x K matrices, the cosines of the centred class vectors and a similarity of classes that does not depend on this head.
+The p-value is that of Mantel's test (1967): the share of random permutations of the classes of one matrix that
+correlate at least as well.  Expect a correlation near zero for fixed random vectors, and more for learned ones.
 """
 
 import torch
@@ -44,7 +44,7 @@ def measure(
         references: by name, symmetric similarities (K, K), made with `cosines` (class means of another run, mean
             images), `symmetrised` (a confusion matrix) or `common_ancestry` (a taxonomy).
         class_means: of the run's features (K, D').
-        permutations: of Mantel's test.
+        permutations: number of random permutations in Mantel's test.
         seed: of the permutations.
 
     Raises:
@@ -128,7 +128,7 @@ def common_ancestry(paths: list[list[str]]) -> Tensor:
 
 
 def _centred_ranks(matrix: Tensor) -> Tensor:
-    """Ranks of the pairs i < j, ties averaged, less their mean, as a matrix with zeros elsewhere above, symmetric."""
+    """Ranks of the pairs i < j, ties averaged, minus their mean: a symmetric matrix (K, K) with zero diagonal."""
     k = len(matrix)
     upper = torch.triu_indices(k, k, 1)
     values = matrix.double().cpu()[upper[0], upper[1]]

@@ -34,9 +34,9 @@ def measure(
     """How well frozen features separate classes that the run was not trained on; labels are any class indices.
 
     Metrics: knn_1 and knn_20 (accuracy, cosine, one vote per neighbour); linear_probe; few_shot_1 and few_shot_5, mean
-    of the episodes, with _interval, the half width of its 95 percent interval; and over the samples of `features`
-    recall_at_1, 2, 4, 8, r_precision and map_at_r, also _by_class.  Arrays: few_shot (episodes, 2),
-    average_precision_at_r (Q,).
+    over episodes, with _interval, the half width of its 95 percent interval; and among the samples of `features`
+    recall_at_1, 2, 4, 8, r_precision and map_at_r, each also with the suffix _by_class.
+    Arrays: few_shot (episodes, 2), average_precision_at_r (Q,).
 
     Args:
         features: (N, D) of test samples.
@@ -75,9 +75,9 @@ def measure(
 def neighbours(
     features: Tensor, labels: Tensor, train_features: Tensor, train_labels: Tensor, *, num_classes: int
 ) -> Metrics:
-    """Share of features (N, D) whose label is the most frequent among the k nearest of (M, D): knn_1, knn_20.
+    """k-NN accuracy of features (N, D) among training features (M, D), by majority vote: knn_1, knn_20.
 
-    With fewer than k training samples all of them vote.
+    If there are fewer than k training samples, all of them vote.
     """
     ks = tuple(min(k, len(train_features)) for k in NEIGHBOURS)
     found = torch.cat(list(_retrieval.votes(features, train_features, train_labels, ks=ks, num_classes=num_classes)))

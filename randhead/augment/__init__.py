@@ -1,1 +1,1 @@
-"""Augmentation of training images: `crop`, and strong `views`."""
+"""Augmentation of training images: random crops (`crop`) and strong views (`views`)."""

@@ -2,7 +2,7 @@
 
 The usual augmentation of small images (Lee et al., "Deeply-supervised nets", AISTATS 2015; He et al., "Deep residual
 learning for image recognition", CVPR 2016, section 4.2): pad with zeros, crop a window of the original size at random,
-mirror half of them.  The crop of a sample is a function of (seed, sample id, epoch), whatever batch it is in.
+mirror half of them.  The crop of a sample is a function of (seed, sample id, epoch) and does not depend on its batch.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Crops:
 
     Attributes:
         tops: first row of the padded image (B,) int64.
-        lefts: first column (B,) int64.
+        lefts: first column of the padded image (B,) int64.
         flips: whether the window is mirrored (B,) bool.
     """
 
@@ -35,7 +35,7 @@ class Crops:
 
 
 def draw(ids: Tensor, *, seed: int, epoch: int, padding: int, flip: bool = True) -> Crops:
-    """Draw the crops of samples in an epoch: tops and lefts uniform in 0..2*padding, half of the windows mirrored.
+    """Draw the crops of samples in an epoch: positions uniform in 0..2*padding, half of the windows mirrored.
 
     Drawing a whole epoch at once and indexing `crops[rows]` per batch saves the generator's fixed cost per batch.
 
@@ -43,8 +43,8 @@ def draw(ids: Tensor, *, seed: int, epoch: int, padding: int, flip: bool = True)
         ids: of the samples (B,) int64.
         seed: of the augmentation.
         epoch: number of the epoch.
-        padding: zeros on each side, in pixels.
-        flip: whether to mirror at all.
+        padding: width of the zeros on each side, in pixels.
+        flip: whether to mirror half of the windows.
 
     Returns:
         Crops on the device of `ids`.
@@ -60,7 +60,7 @@ def draw(ids: Tensor, *, seed: int, epoch: int, padding: int, flip: bool = True)
 
 
 def crop_flip(images: Tensor, crops: Crops, padding: int) -> Tensor:
-    """Pad with zeros, crop, mirror: images (B, C, H, W) -> the same shape and type."""
+    """Pad with zeros, crop and mirror: images (B, C, H, W) -> the same shape and type."""
     B, C, H, W = images.shape
     wide = functional.pad(images, (padding,) * 4)
     down, across = torch.arange(H, device=images.device), torch.arange(W, device=images.device)

@@ -1,4 +1,4 @@
-"""Encoders from images to features: one file, one backbone, one verb, `build`.
+"""Encoders from images to features: one file per backbone, each with one function, `build`.
 
 `torchvision:NAME` and `timm:NAME` reach the models of those libraries.
 """
@@ -19,7 +19,7 @@ class Backbone(nn.Module):
     """An encoder as `build` returns it, whatever its class: images (B, 3, H, W) -> features (B, D).
 
     Attributes:
-        dim: D, found by running the module.
+        dim: D, measured by running the module.
         nonnegative: whether its features are never negative, as after a ReLU.
     """
 
@@ -28,11 +28,11 @@ class Backbone(nn.Module):
 
 
 class BackboneBuilder(Protocol):
-    """A member of this family: a module with this verb."""
+    """The interface of a backbone: a module with this function."""
 
     @staticmethod
     def build(*, name: str, image_size: int, pretrained: bool) -> nn.Module:
-        """A module that maps images (B, 3, H, W) to features (B, D).
+        """Build a module that maps images (B, 3, H, W) to features (B, D).
 
         Args:
             name: what follows the colon in "member:name", or "".
@@ -43,7 +43,7 @@ class BackboneBuilder(Protocol):
 
 
 def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
-    """An encoder with initial weights from torch's global generator: seed it first.
+    """Build an encoder.  Its initial weights come from torch's global generator: seed that first.
 
     Args:
         name: a member of `randhead.backbones`, "torchvision:NAME" or "timm:NAME".
@@ -70,7 +70,7 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
 
 @torch.no_grad()
 def _probe(backbone: nn.Module, name: str, image_size: int) -> Tensor:
-    """Features of a few unremarkable images: (3, D)."""
+    """Features of a few ordinary images: (3, D)."""
     training = backbone.training
     images = torch.linspace(-2, 2, 3 * 3 * image_size**2).reshape(3, 3, image_size, image_size)
     try:

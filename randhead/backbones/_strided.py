@@ -2,8 +2,8 @@
 
 The gradient of the input of a channels-last 1x1 convolution with a stride of 2 corrupts memory if there are fewer input
 channels than fp32 numbers in a vector register: 16 with AVX-512, 8 with AVX2 (oneDNN's brgconv_strided, in fp32 and
-bf16; found with a page that cannot be written behind each buffer).  Such a convolution reads every second pixel only,
-so the same convolution of those pixels with a stride of 1 is equal and takes another kernel.
+bf16; found with a write-protected page behind each buffer).  The convolution reads only every second pixel, so the same
+convolution of those pixels with a stride of 1 gives the same result and uses another kernel.
 """
 
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ SAFE_CHANNELS = 16  # with at least as many, the kernel is correct, and the buil
 
 
 def avoid_broken_kernel(network: nn.Module) -> None:
-    """Let each convolution of `network` that needs it drop the pixels itself.  Weights and their names stay."""
+    """Drop the unused pixels before each affected convolution of `network`.  Weights and their names do not change."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and _is_affected(module):
             module.register_forward_pre_hook(_Every(*module.stride))
@@ -25,7 +25,7 @@ def _is_affected(conv: nn.Conv2d) -> bool:
 
 
 class _Every:
-    """A hook: every `rows`-th row and every `columns`-th column of (B, C, H, W).  It can be pickled."""
+    """A hook that keeps every `rows`-th row and `columns`-th column of (B, C, H, W).  It can be pickled."""
 
     def __init__(self, rows: int, columns: int):
         self.rows, self.columns = rows, columns

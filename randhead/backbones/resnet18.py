@@ -15,5 +15,5 @@ def build(*, name: str = "", image_size: int, pretrained: bool = False) -> nn.Mo
     """(B, 3, H, W) -> (B, D).  Raises UsageError for `pretrained`: no such weights exist."""
     refuse_variants("resnet18", name, pretrained)
     side = -(-image_size // 8)  # of the last stage, after three halvings that round up
-    pool = nn.AvgPool2d(min(POOL, side))  # below 25 px there is less than one full window
+    pool = nn.AvgPool2d(min(POOL, side))  # below 25 px the image is smaller than a full window
     return nn.Sequential(stem(64), stages((64, 128, 256, 512), 2, 64), pool, nn.Flatten())

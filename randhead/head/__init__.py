@@ -1,4 +1,4 @@
-"""The last layer: class vectors that are fixed or learned, what a checkpoint stores of them, and what they allow."""
+"""The last layer: fixed or learned class vectors, their spec in a checkpoint, and the pre-flight check."""
 
 from randhead.head.head import ClassVectorHead
 from randhead.head.preflight_check import angle_histogram, preflight

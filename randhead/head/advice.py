@@ -1,4 +1,4 @@
-"""What limits a head according to its pre-flight check, and what to do about it."""
+"""Warnings of the pre-flight check: what limits a head, and what to do about it."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from randhead.head.preflight_result import Preflight
 from randhead.head.scale import default_scale
 
-LOW_COSINE = 0.1  # a class vector that features cannot approach closer than this is out of reach
+LOW_COSINE = 0.1  # a class vector is out of reach if features cannot have a larger cosine with it
 NECK = 'a neck, a layer between backbone and class vectors (`neck="linear"` or `neck="batchnorm"`)'
 
 
@@ -35,9 +35,9 @@ def _about_vectors(check: Preflight) -> Iterator[str]:
 
 
 def _about_signs(check: Preflight) -> Iterator[str]:
-    """Features without negative entries reach a cosine of 0.7 with signed vectors.
+    """Warnings for features without negative entries, which reach a cosine of only 0.7 with signed class vectors.
 
-    Dot products make up for that with larger features, as long as each class vector has positive entries at all.
+    With dot products, larger features make up for this, as long as each class vector has enough positive entries.
     """
     if check.reachable_cosine_min < LOW_COSINE:
         yield (

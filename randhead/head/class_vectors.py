@@ -1,4 +1,4 @@
-"""The class vectors of a head: how they are drawn, moved, saved and recognised."""
+"""The class vectors of a head: drawing, moving, saving and recognising them."""
 
 from dataclasses import replace
 from functools import partial
@@ -28,8 +28,8 @@ class ClassVectors(nn.Module):
         drawn: class vectors (K, D) that were drawn before.
 
     Attributes:
-        spec: all that is needed to draw the vectors again.
-        vectors: learned class vectors (K, D); fixed ones are no parameter.
+        spec: everything that is needed to draw the vectors again.
+        vectors: learned class vectors (K, D); fixed ones are not a parameter.
     """
 
     vectors: nn.Parameter
@@ -65,7 +65,7 @@ class ClassVectors(nn.Module):
         return vectors.draw(geometry, ids, dim=self.dim, seed=self.seed, num_classes=self.num_classes)
 
     def ids(self) -> Tensor:
-        """The id each class vector is drawn for, the class index or the hashed class name: (K,) int64."""
+        """The ids that class vectors are drawn for, class indices or hashed class names: (K,) int64."""
         if self.class_names is None:
             return torch.arange(self.num_classes)
         if len(set(self.class_names)) != self.num_classes:
@@ -106,7 +106,7 @@ class ClassVectors(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Check that the class vectors are those of the checkpoint before anything is loaded.
 
-        Learned ones have moved from where they were drawn, so only the spec of the draw has to agree, not the hash.
+        Learned ones have changed since they were drawn, so only the spec has to agree, not the hash.
         """
         packed = state_dict.pop(prefix + "spec", None)
         if packed is None:

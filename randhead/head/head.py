@@ -25,9 +25,9 @@ NECKS: dict[str, Callable[[int], nn.Module]] = {
 class ClassVectorHead(ClassVectors):
     """Scores features against one vector per class.
 
-    Fixed vectors are float32 and stay so, whatever dtype the module is moved to.  If their geometry can be drawn again
-    from its seed, many of them are never materialised, and a state_dict holds their spec and hash instead of their
-    numbers; loading those of another head is refused.
+    Fixed vectors stay float32, whatever dtype the module is moved to.  If they can be drawn again from the seed, a
+    large set of them is never materialised, and a state_dict holds their spec and hash instead of their numbers;
+    loading the state_dict of a head with other class vectors raises RunError.
 
     Args:
         num_classes: K, at least 2.
@@ -36,7 +36,7 @@ class ClassVectorHead(ClassVectors):
         scoring: "dot" for the dot product of features and class vector, "cosine" for their cosine.
         trainable: learn the class vectors, from the same start; otherwise they are fixed.
         scale: factor on the scores; None chooses `default_scale`.
-        bias: a constant added to every logit, None for none.  It is learned if the class vectors are.
+        bias: a constant added to every logit; None for no bias.  It is learned if the class vectors are.
         neck: a layer between the features and the scores: "none", "linear" (D to D) or "batchnorm".
         seed: seed of the class vectors.
         class_names: key the vectors by these K names instead of by index, so that another set of classes does not
@@ -45,13 +45,13 @@ class ClassVectorHead(ClassVectors):
             logits of the batch take less than 64 MiB, else streaming.
         learn_scale: learn the scale, starting from `scale`.
         drawn: class vectors (K, D) that were drawn before, as a checkpoint stores them, instead of drawing them.
-        normaliser_tolerance: error bound of the loss, in nats, above which "expected" refuses.
+        normaliser_tolerance: for "expected", the largest error bound of the loss, in nats; UsageError above it.
 
     Attributes:
         last_error_bound: how far the last `loss` may be from the exact one, in nats; 0 except for "expected".
 
     Raises:
-        UsageError: for an argument out of the bounds of the configuration, and for what cannot be built.
+        UsageError: for an argument out of its bounds, and for arguments that do not fit together.
 
     Example:
         >>> head = ClassVectorHead(10, 64, scoring="cosine")
@@ -210,7 +210,7 @@ class ClassVectorHead(ClassVectors):
 
     @torch.no_grad()
     def output(self, embedded: Tensor, labels: Tensor | None = None, *, k: int = 5) -> HeadOutput:
-        """All that metrics need of the logits of a batch, in tiles, as `predict`.
+        """The numbers that metrics need for a batch, computed in tiles as in `predict`.
 
         Args:
             embedded: features after the neck (B, D), from `embed`.

@@ -1,7 +1,7 @@
-"""The pre-flight check: what a set of class vectors allows, known before training.
+"""The pre-flight check: the limits that a set of class vectors sets, computed before training.
 
-Duplicates and angles beside what is possible, the cosine that non-negative features can reach, and the target
-probability that a scale allows.
+It counts duplicates, compares the angles with the best possible ones, and computes the cosine that non-negative
+features can reach and the target probability that a scale allows.
 
 The scale that a target probability p needs, s >= ln((K - 1) p / (1 - p)) / gap, where gap is the target's cosine minus
 the others', is the bound of NormFace and CosFace (Wang et al. 2017, 2018).
@@ -36,10 +36,10 @@ def preflight(
     scale: float | None = None,
     nonnegative: bool | None = None,
 ) -> Preflight:
-    """Check class vectors before an hour of training is spent on them.
+    """Check class vectors before training with them.
 
-    Every number is for the features that fit best: each class's own vector, or the non-negative direction nearest to
-    it.  Pairs are compared among at most 4,096 random classes.
+    All numbers are for ideal features: each class's own vector, or the non-negative direction nearest to it.  Pairs are
+    compared among at most 4,096 random classes.
 
     Args:
         vectors: a head, of which at most 65,536 class vectors are checked, or a matrix of class vectors (K, D), K >= 2.
@@ -47,6 +47,9 @@ def preflight(
         scale: factor on the scores; by default that of the head, or `default_scale`.
         nonnegative: whether features have no negative entries, as after a ReLU and pooling; by default True unless the
             head has a neck.
+
+    Returns:
+        The numbers of the check, with warnings that say what limits the head and what to do.
 
     Raises:
         UsageError: for fewer than two class vectors, an unknown scoring, and a scale that is not positive.
@@ -186,7 +189,7 @@ def _pair_angles(unit: Tensor, vectors: Tensor) -> _Angles:
 
 
 def _exact_repeats(vectors: Tensor) -> int:
-    """How many rows (K, D) equal another one to the bit: sorted by a fingerprint, compared with their neighbour."""
+    """Number of rows (K, D) that are identical to another one: sorted by a fingerprint, compared with the next."""
     drawn = rng.words(0, "preflight/fingerprint", torch.arange(vectors.shape[1]), 2)
     weights = (drawn[:, 0] << 32) | drawn[:, 1]
     prints = torch.cat([(part.contiguous().view(torch.int32) * weights).sum(dim=1) for part in vectors.split(TILE)])
@@ -196,7 +199,7 @@ def _exact_repeats(vectors: Tensor) -> int:
 
 
 def _fit(targets: Tensor, rows: Tensor, num_classes: int, scoring: str, scale: float) -> _Fit:
-    """What is reached if every feature is its target (N, D), against class vectors (N, D), a sample of K classes."""
+    """Target probabilities if every feature equals its target (N, D), among class vectors (N, D), a sample of K."""
     chances, gaps = [], []
     # Classes outside the sample count as often as those in it.
     weight = math.log((num_classes - 1) / (len(rows) - 1))

@@ -9,7 +9,7 @@ from randhead.tables import Cell, Result, Table, rows
 
 @dataclass(frozen=True)
 class Preflight(Result):
-    """What a set of class vectors allows.  Angles are in degrees; None for a number that does not apply.
+    """The limits that a set of class vectors sets.  Angles are in degrees; None for a number that does not apply.
 
     Attributes:
         geometry: of the head, None for a plain matrix.
@@ -19,27 +19,27 @@ class Preflight(Result):
         scoring: "dot" or "cosine".
         scale: factor on the scores.
         nonnegative: whether features have no negative entries.
-        sampled: number of classes whose pairs were compared: all, or a random 4,096 of more.
+        sampled: number of classes whose pairs were compared: all, or 4,096 at random.
         norm_min: the smallest norm of a class vector.
         norm_max: the largest.
         zero_rows: number of class vectors that are zero.
-        duplicates: number of class vectors that repeat an earlier one; outside the sample, to the bit.
+        duplicates: number of class vectors that repeat an earlier one; outside the sample only identical ones count.
         angle_min: the smallest angle between two class vectors.
         angle_mean: the mean angle.
         cosine_max: the largest cosine between two class vectors.
-        cosine_bound: no arrangement has a smaller largest cosine.
+        cosine_bound: lower bound for the largest cosine of any arrangement.
         simplex_cosine: -1/(K - 1), the bound for K <= D + 1.
-        welch_bound: no arrangement has a smaller largest absolute cosine; for K > D.
+        welch_bound: lower bound for the largest absolute cosine of any arrangement; for K > D.
         random_angle_min: the median smallest angle of `sampled` random vectors.
         reachable_cosine_mean: the best cosine of a non-negative feature with a class vector, mean over classes.
         reachable_cosine_min: the same for the worst class.
         max_probability_mean: probability of the target at this scale for the best features, mean over classes; for
             cosine scoring.
         max_probability_min: the same for the worst class.
-        scale_for_90: the least scale for a target probability of 0.9; for cosine scoring.
+        scale_for_90: the smallest scale for a target probability of 0.9; for cosine scoring.
         scale_for_99: the same for 0.99.
-        feature_norm_for_90: the least norm of features for a target probability of 0.9; for dot scoring, which reaches
-            any probability with large features.
+        feature_norm_for_90: the smallest norm of features for a target probability of 0.9; for dot scoring, which
+            reaches any probability with large features.
         feature_norm_for_99: the same for 0.99.
         warnings: what limits the head and what to do, most serious first.
         unchecked: number of class vectors of the head beyond those that were checked.

@@ -1,4 +1,4 @@
-"""What a checkpoint stores of class vectors that can be drawn again: their spec, and a hash to recognise them."""
+"""The spec that a checkpoint stores for class vectors that can be drawn again, with a hash to recognise them."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ TILE = 4096
 
 @dataclass(frozen=True)
 class VectorsSpec:
-    """All that is needed to draw a head's class vectors again, and a hash to recognise them."""
+    """Everything that is needed to draw a head's class vectors again, and a hash to recognise them."""
 
     geometry: str
     seed: int

@@ -1,9 +1,9 @@
-"""How the softmax over all classes is computed: one file, one method, one verb, `scores`.
+"""Methods for the softmax over all classes: one file per method, each with one function, `scores`.
 
 A method computes two numbers per sample: the logit of its target class and the log-sum-exp over the *other* classes.
-With the two, cross-entropy is softplus(non_target - target), which keeps its digits if the sample is well fitted; the
-usual form subtracts two nearly equal numbers there.  Margins, temperature, label smoothing and weights are ordinary
-autograd on top.
+Cross-entropy is then softplus(non_target - target), which stays precise for a well-fitted sample; the usual form would
+subtract two nearly equal numbers.  Margins, temperature, label smoothing and weights are added on top, by ordinary
+autograd.
 """
 
 from typing import Protocol
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class SoftmaxMethod(Protocol):
-    """A member of this family: a module with this verb, which may take more arguments by keyword."""
+    """The interface of a softmax method: a module with this function, which may take more keyword arguments."""
 
     @staticmethod
     def scores(queries: Tensor, labels: Tensor, rows: ClassRows, bias: Tensor | None = None) -> Scores:

@@ -20,8 +20,8 @@ def check_batch(features: Tensor, labels: Tensor, num_classes: int) -> None:
             f"{tuple(labels.shape)}"
         )
     outside = (labels < 0) | (labels >= num_classes)
-    # A finite sum has finite terms: a tenth of the time of looking at each.
-    if not (outside.any() | ~features.sum(dtype=torch.float32).isfinite()):  # one wait for the device
+    # If the sum is finite, so are its terms: a tenth of the time of checking each.
+    if not (outside.any() | ~features.sum(dtype=torch.float32).isfinite()):  # one synchronisation with the device
         return
     infinite = ~features.isfinite().all(dim=1)
     if infinite.any():
@@ -34,11 +34,17 @@ def check_batch(features: Tensor, labels: Tensor, num_classes: int) -> None:
 
 
 def check_exact_classes(classes: Tensor, num_classes: int, normaliser: str) -> None:
-    """Raise UsageError for classes that repeat or are none of the head's, or if the softmax method is exact anyway."""
+    """Raise UsageError for repeated or unknown classes, or if the softmax method is exact anyway.
+
+    Args:
+        classes: the classes that the expected softmax is to sum one by one (N,) int64.
+        num_classes: K.
+        normaliser: name of the softmax method.
+    """
     if normaliser != "expected":
         raise UsageError(f'`exact_classes` needs `normaliser="expected"`, this head uses {normaliser}')
     if classes.ndim != 1 or classes.dtype != torch.int64 or len(classes.unique()) != len(classes):
-        hint = "labels.unique() gives those of the batch"
+        hint = "`labels.unique()` gives the classes of the batch"
         raise UsageError("exact_classes must be different classes, (N,) int64", hint=hint)
     if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= num_classes):
         raise UsageError(f"exact_classes must be in 0..{num_classes - 1}")

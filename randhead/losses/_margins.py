@@ -1,6 +1,6 @@
-"""Margins: during training the cosine to the target class is made smaller, so that it has to become larger.
+"""Margins: training lowers the cosine to the target class, so that features have to come closer to their class vector.
 
-They act on the target's score only, outside the sum over classes, so every softmax method can have them.
+They change only the target's score, outside the sum over classes, so they work with every softmax method.
 """
 
 import math
@@ -14,7 +14,7 @@ def cosface(cosines: Tensor, *, margin: float = 0.35) -> Tensor:
 
     Args:
         cosines: cosines to the target class (B,).
-        margin: what is subtracted from them.
+        margin: subtracted from the cosines.
 
     Example:
         >>> cosface(torch.tensor([1.0, 0.5]), margin=0.25)
@@ -26,12 +26,12 @@ def cosface(cosines: Tensor, *, margin: float = 0.35) -> Tensor:
 def arcface(cosines: Tensor, *, margin: float = 0.5) -> Tensor:
     """ArcFace: cos(t + margin) (Deng et al. 2019, eq. 3).
 
-    Beyond t = pi - margin, where that would rise again, it continues as cos(t) - margin * sin(margin), as in the
-    official code.
+    Beyond t = pi - margin, where cos(t + margin) would rise again, the result is cos(t) - margin * sin(margin), as in
+    the official code.
 
     Args:
         cosines: cosines to the target class (B,).
-        margin: what is added to the angle, in radians.
+        margin: added to the angle, in radians.
 
     Example:
         >>> arcface(torch.tensor([0.0]), margin=math.pi / 6)

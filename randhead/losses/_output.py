@@ -1,9 +1,9 @@
-"""All that metrics need of the logits, from one sweep over tiles of classes: memory does not grow with K.
+"""The numbers that metrics need, from one sweep over tiles of classes: memory does not grow with K.
 
-A prediction, a loss, a confidence and an out-of-distribution score are functions of a few numbers per sample, and each
-of these is a maximum, a minimum or a sum over classes: it can be accumulated tile by tile.  Sums of exponentials are
-kept relative to the largest logit (Milakov and Gimelshein 2018, arXiv 1805.02867), and without the target, so that the
-loss and the confidence of a well-fitted sample keep their digits.
+A prediction, a loss, a confidence and an out-of-distribution score are functions of a few numbers per sample.  Each of
+these is a maximum, a minimum or a sum over classes, which can be accumulated tile by tile.  Sums of exponentials are
+relative to the largest logit (Milakov and Gimelshein 2018, arXiv 1805.02867) and leave out the target, so that the loss
+and the confidence of a well-fitted sample stay precise.
 """
 
 from typing import NamedTuple
@@ -19,12 +19,12 @@ TINY = 1e-30  # of a norm: the cosine of a zero vector is 0
 
 
 class HeadOutput(NamedTuple):
-    """What a head says about B samples; numbers are float64, computed from float32 logits.
+    """The output of a head for B samples; numbers are float64, computed from float32 logits.
 
     Attributes:
         classes: the k best classes, best first, ties by class index (B, k) int64.
         logits: their logits (B, k).
-        target: logit of the label (B,); -inf if there is no label, or it is no class of the head.
+        target: logit of the label (B,); -inf if there is no label, or the head does not have its class.
         non_target: the largest logit of any other class (B,).
         non_target_sum: sum of exp(logit - non_target) over all classes but the label (B,).
         lowest: the smallest logit (B,).
@@ -45,7 +45,7 @@ class HeadOutput(NamedTuple):
     def losses(self) -> Tensor:
         """Cross-entropy per sample, softplus(log-sum-exp over the other classes - target): (B,)."""
         gap = self.non_target - self.target + self.non_target_sum.log()
-        # logaddexp keeps log1p(exp(x)) exact for all x; F.softplus cuts over to x at 20, which costs 1e-10.
+        # logaddexp is exact for all x; F.softplus returns x above 20, an error of 1e-10.
         return torch.logaddexp(gap, torch.zeros_like(gap))
 
     @property
@@ -90,7 +90,7 @@ def head_output(
         queries: embedded, scaled features (B, D).
         rows: K class vectors.
         bias: added to the logits: (K,) or a number.
-        labels: (B,) int64; a label that is no class counts as none.
+        labels: (B,) int64; a label outside 0..K-1 counts as no label.
         k: number of best classes to keep, at most K.
     """
     if labels is None:
@@ -127,7 +127,7 @@ def _of_tile(logits: Tensor, cosines: Tensor, columns: Tensor) -> dict[str, Tens
 
 
 def _joined(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The fields of two sets of classes together."""
+    """Merge the fields of two sets of classes."""
     largest = ("target", "non_target", "target_cosine", "non_target_cosine")
     joined = {name: torch.maximum(a[name], b[name]) for name in largest}
     sums = [part["non_target_sum"] * (part["non_target"] - joined["non_target"]).exp() for part in (a, b)]

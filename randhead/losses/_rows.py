@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept once all of them were asked for
+MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept after the first call of `matrix`
 MEAN_TILE = 1 << 20  # entries drawn at once for the mean
 SIGNS = ("rademacher", "hadamard")  # entries are +-1/sqrt(D)
 
@@ -25,12 +25,12 @@ class ClassRows(Protocol):
 
     @property
     def geometry(self) -> str | None:
-        """The geometry whose independent draws the rows are; None for learned, stored or structured ones."""
+        """Name of the geometry if the rows are independent draws; None for learned, stored or structured rows."""
         ...
 
     @property
     def is_materialisable(self) -> bool:
-        """Whether all rows fit in memory and stay there: `matrix` draws nothing, or keeps what it draws."""
+        """Whether all rows can stay in memory: `matrix` draws nothing, or keeps what it draws."""
         ...
 
     def largest_norm(self) -> float:
@@ -42,13 +42,13 @@ class ClassRows(Protocol):
         ...
 
     def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
-        """Rows start..stop-1 over `row_scale(dtype)`, without gradient: (stop - start, D) of `dtype`.
+        """Rows start..stop-1 divided by `row_scale(dtype)`, without gradient: (stop - start, D) of `dtype`.
 
         Args:
             start: the first class.
             stop: the class after the last.
             dtype: of the result.
-            space: float32 memory of at least as many rows that drawn ones may be written to.
+            space: float32 buffer of at least as many rows, which drawn rows may be written to.
         """
         ...
 
@@ -70,7 +70,7 @@ class ClassRows(Protocol):
 
 
 class StoredRows:
-    """Rows held as a matrix, learned or fixed.
+    """Rows stored as a matrix, learned or fixed.
 
     Args:
         matrix: class vectors (K, D).
@@ -171,11 +171,11 @@ class DrawnRows:
         return torch.tensor(1 / math.sqrt(self.dim)).item() if exact else 1.0
 
     def ids(self, start: int, stop: int) -> Tensor:
-        """The ids that rows start..stop-1 are drawn for: (stop - start,) int64."""
+        """The ids of rows start..stop-1: (stop - start,) int64."""
         return torch.arange(start, stop, device=self.device) if self.names is None else self.names[start:stop]
 
     def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
-        """Rows start..stop-1 over `row_scale(dtype)`."""
+        """Rows start..stop-1 divided by `row_scale(dtype)`."""
         if self._matrix is not None:
             rows = self._matrix[start:stop]
         else:
@@ -198,7 +198,7 @@ class DrawnRows:
         return rows
 
     def mean(self) -> Tensor:
-        """The mean row: (D,).  All rows are drawn for it once."""
+        """The mean row: (D,).  The first call draws all rows."""
         if self._mean is None:
             total, size = torch.zeros(self.dim, dtype=torch.float64, device=self.device), max(MEAN_TILE // self.dim, 1)
             for start in range(0, self.num_classes, size):

@@ -1,4 +1,4 @@
-"""What a softmax method computes for a batch."""
+"""The result of a softmax method for a batch."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class Scores(NamedTuple):
         non_target: log-sum-exp of the logits of all other classes (B,).
         relative_std: standard deviation of the sum over the other classes, relative to the sum (B,); None for an exact
             method.
-        log_bias: how far the logarithm of that sum may be off in addition (B,); None for an exact form.
+        log_bias: bound on the systematic error of the logarithm of that sum (B,); None if its formula is exact.
     """
 
     target: Tensor

@@ -1,4 +1,4 @@
-"""Tiles of class vectors for one sweep over all classes: each makes the logits of its classes and sums weighted rows.
+"""Tiles of class vectors for a sweep over all classes: each computes the logits of its classes and sums weighted rows.
 
 Hadamard rows come in blocks of D classes, W = H_D diag(s)/sqrt(D) with random signs s, so a fast transform replaces
 both products.  With H_D = H_a x H_b (a Kronecker product, a and b near sqrt(D)) it is two small products:
@@ -17,12 +17,12 @@ from randhead.losses._rows import ClassRows, DrawnRows
 TILE_ENTRIES = 1 << 20  # of a tile of rows; 512 to 8192 rows were equally fast
 LARGEST_TILE = 2048  # rows
 SMALLEST_TILE = 64
-HADAMARD_TILE = 512  # a core's cache holds what a transform makes of it
+HADAMARD_TILE = 512  # the intermediate results of its transform fit in a core's cache
 DRAWN_BLOCKS = 64  # the fixed cost of drawing is 1.5 ms
 
 
 class MatrixTile:
-    """Rows (T, D) in memory, over their row scale."""
+    """Rows (T, D) in memory, divided by their row scale."""
 
     def __init__(self, rows: Tensor):
         self.rows = rows
@@ -75,7 +75,7 @@ def tiles(rows: ClassRows, batch: int, precision: torch.dtype) -> Iterator[tuple
 
 
 def row_tiles(rows: ClassRows, size: int, dtype: torch.dtype) -> Iterator[tuple[int, Tensor]]:
-    """All class vectors over their row scale, `size` at a time: tiles (T, D), each with its first class.
+    """All class vectors divided by their row scale, `size` at a time: tiles (T, D), each with its first class.
 
     A tile is valid until the next one is requested: new memory for each would cost 5 percent of a sweep's time, in page
     faults.

@@ -1,4 +1,4 @@
-"""The best classes per query among any number of classes, in tiles: exact, O(B k) memory beside one tile."""
+"""The best classes per query among any number of classes, in tiles: exact, O(B k) memory in addition to one tile."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def top(queries: Tensor, rows: ClassRows, bias: Tensor | None, *, k: int) -> tup
 
 
 def tiles(queries: Tensor, rows: ClassRows) -> Iterator[tuple[int, Tensor]]:
-    """All class vectors in tiles (T, D), each with its first class, so large that B T logits fit in memory.
+    """All class vectors in tiles (T, D), each with its first class, with at most TILE_LOGITS logits if possible.
 
     A tile is valid until the next one is requested.
     """

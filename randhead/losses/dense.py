@@ -33,7 +33,7 @@ def split(logits: Tensor, labels: Tensor) -> Scores:
 
 
 class _Split(torch.autograd.Function):
-    """With the exponentials of the forward pass kept: 0.8 times the time of autograd on the same formulas."""
+    """Keeps the exponentials of the forward pass: 0.8 times the time of autograd on the same formulas."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

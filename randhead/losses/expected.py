@@ -31,14 +31,14 @@ def check(rows: ClassRows) -> None:
 def scores(
     queries: Tensor, labels: Tensor, rows: ClassRows, bias: None = None, *, exact_classes: Tensor | None = None
 ) -> Scores:
-    """Scores with the sum over the other classes at its expectation, and how far that may be off.
+    """Scores with the expected value of the sum over the other classes, and bounds on the error.
 
     Args:
         queries: embedded, scaled features (B, D).
         labels: target classes (B,) int64.
         rows: K class vectors, independent draws.
         bias: must be None; a bias that differs between classes has no closed form.
-        exact_classes: different classes (N,) int64 that are summed exactly.
+        exact_classes: distinct classes (N,) int64 that are summed exactly.
 
     Raises:
         UsageError: for class vectors without a closed form, and for a bias.
@@ -62,7 +62,7 @@ def scores(
 
 
 def mean_row(rows: ClassRows) -> Tensor:
-    """The expected mean row (D,), which label smoothing needs; the actual one is |w|/sqrt(K) away."""
+    """The expected mean row (D,), which label smoothing needs; the actual one differs by about |w|/sqrt(K)."""
     entry = -0.5 / math.sqrt(rows.dim * _moments.MEAN_SQUARE) if rows.geometry == "uniform" else 0.0
     return torch.full((rows.dim,), entry, device=rows.device)
 

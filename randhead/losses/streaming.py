@@ -1,9 +1,9 @@
 """The exact softmax in one sweep over tiles of classes: memory does not grow with K.
 
 The gradient of log sum_k exp(q.w_k) is the softmax-weighted sum of the w_k.  With fixed w that is flash attention with
-keys = values = class vectors, so the sweep that makes the log-sum-exp also makes the gradient: 4BKD flop, nothing is
+keys = values = class vectors, so one sweep computes both the log-sum-exp and the gradient: 4BKD flop, nothing is
 computed twice.  Tiles of rows are drawn once for the whole batch.  The gradient of learned rows depends on the
-incoming gradient, so it takes a second sweep (8BKD in all).
+incoming gradient, so it takes a second sweep (8BKD in total).
 
 As rows have a known norm, |z| <= |q|, a static shift replaces the running maximum of the online softmax
 (Milakov and Gimelshein 2018), and tiles can be added in any order.
@@ -62,7 +62,7 @@ def scores(
 
 
 class _NonTargetLogSumExp(torch.autograd.Function):
-    """log sum_{k != label} exp(q.w_k + b_k), whose gradient the same sweep makes."""
+    """log sum_{k != label} exp(q.w_k + b_k), and its gradient from the same sweep."""
 
     @staticmethod
     def forward(
@@ -109,7 +109,7 @@ def sweep(
         rows: K class vectors.
         bias: learned bias (K,).
         precision: dtype of the products over all classes.
-        gradient: whether to make the gradient with respect to the queries.
+        gradient: whether to compute the gradient with respect to the queries.
     """
     bound = torch.linalg.vector_norm(queries.detach(), dim=1) * rows.largest_norm()
     bound = bound if bias is None else bound + bias.detach().abs().max()

@@ -1,7 +1,7 @@
-"""Class vectors: one file, one geometry, one verb, `rows`.
+"""Class vectors: one file per geometry, each with one function, `rows`.
 
-A geometry is a module that follows `RowGeometry`, whose rows are independent draws, or `SetGeometry`, whose rows are
-drawn together.
+A geometry is a module that follows `RowGeometry` (rows are independent draws) or `SetGeometry` (rows are drawn
+together).
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes per ent
 class RowGeometry(Protocol):
     """A geometry whose rows depend only on (seed, id, dim) and have the same bits on every machine.
 
-    Such rows are never stored but drawn again, for any 63-bit id: an index, or a hashed class name.
+    They are drawn again rather than stored, for any 63-bit id: a class index or a hashed class name.
     """
 
     BY_ROW: Literal[True]
@@ -50,7 +50,7 @@ class RowGeometry(Protocol):
 
     @staticmethod
     def limit(dim: int) -> int | None:
-        """The largest number of classes, or None.  Raises UsageError for dimensions the geometry does not have."""
+        """The largest number of classes, or None.  Raises UsageError for dimensions that are not supported."""
         ...
 
 
@@ -61,12 +61,12 @@ class SetGeometry(Protocol):
 
     @staticmethod
     def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
-        """The vectors of `ids` (N,) int64: (N, dim) float32, of unit norm except for those of the user's own file."""
+        """The vectors of `ids` (N,) int64: (N, dim) float32, of unit norm except for those from the user's file."""
         ...
 
     @staticmethod
     def limit(dim: int) -> int | None:
-        """The largest number of classes, or None.  Raises UsageError for dimensions the geometry does not have."""
+        """The largest number of classes, or None.  Raises UsageError for dimensions that are not supported."""
         ...
 
 
@@ -79,7 +79,7 @@ def draw(
     num_classes: int | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Class vectors of some ids, any subset in any order.
+    """Draw the class vectors of some ids, in any order.
 
     Args:
         geometry: a member of `randhead.vectors`, or "file:PATH" for the user's own matrix, whose rows keep their norm.
@@ -161,7 +161,7 @@ def is_by_row(geometry: str) -> bool:
 def is_stored(geometry: str) -> bool:
     """Whether a checkpoint stores class vectors of this geometry, because they cannot always be drawn again.
 
-    Of a geometry from outside the package, all are stored: a checkpoint is read without the code that drew them.
+    Those of a geometry from outside the package are always stored: a checkpoint can be read without that geometry.
     """
     return not registry.is_builtin("vectors", registry.split(geometry)[0]) or not is_by_row(geometry)
 

@@ -1,4 +1,4 @@
-"""What K unit vectors in D dimensions can and cannot do: bounds for the largest cosine, angles of random vectors.
+"""Bounds for the largest cosine of K unit vectors in D dimensions, and the angles of random vectors.
 
 Rankin 1955 and Levenshtein 1979 for the largest cosine, Welch 1974 for the largest absolute cosine.
 """
@@ -22,7 +22,7 @@ def simplex_cosine(num_classes: int) -> float:
 
 
 def welch_bound(num_classes: int, dim: int) -> float | None:
-    """The least possible largest absolute cosine of K > D unit vectors: sqrt((K - D) / (D (K - 1))).
+    """A lower bound for the largest absolute cosine of K > D unit vectors: sqrt((K - D) / (D (K - 1))).
 
     Args:
         num_classes: K.
@@ -69,9 +69,10 @@ def cosine_bound(num_classes: int, dim: int) -> float:
 
 
 def random_angle(num_classes: int, dim: int) -> float:
-    """The median smallest angle between K random directions in D dimensions, in degrees, pairs taken as independent.
+    """The median of the smallest angle between K random directions in D dimensions, in degrees.
 
-    An angle t has the density sin(t)^(D - 2); the smallest of P = K (K - 1) / 2 is beyond its median with chance 1/2.
+    Pairs count as independent.  An angle t has the density sin(t)^(D - 2); with probability 1/2 the smallest of
+    P = K (K - 1) / 2 angles is above its median.
 
     Args:
         num_classes: K, at least 2.

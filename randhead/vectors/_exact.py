@@ -9,7 +9,7 @@ PART = 1 << 17  # entries that a CPU processes at once: they fit in the cache of
 
 
 def parts(out: Tensor, drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The rows of `out` (N, D) with what was drawn for them, part by part."""
+    """The rows of `out` (N, D) and the entries drawn for them, part by part."""
     size = max(PART // out.shape[1], 1) if out.device.type == "cpu" else max(len(out), 1)
     return zip(out.split(size), drawn.split(size), strict=True)
 
@@ -17,8 +17,8 @@ def parts(out: Tensor, drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def unit_(entries: Tensor, *, largest: int | None = None) -> Tensor:
     """Divide rows by their norm, in place: (N, D) float32.  A row of zeros becomes the first axis.
 
-    The entries are integers, or integers over a power of two, with so few bits that sums of their squares are exact in
-    float64.  Integers of magnitude `largest` at most may be summed in float32.
+    The entries are integers, or integers divided by a power of two, with so few bits that sums of their squares are
+    exact in float64.  Integers of magnitude up to `largest` may be summed in float32.
     """
     exact = torch.float32 if largest is not None and entries.shape[1] * largest**2 < 1 << 24 else torch.float64
     wide = entries.to(exact)

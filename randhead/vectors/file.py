@@ -1,7 +1,7 @@
 """The user's own class vectors: "file:PATH", a matrix with one row per class.
 
-.safetensors (the tensor named "vectors", or the only one) or .npy.  The numbers are kept as they are, in float32: rows
-are not normalised, since their lengths may be meant.  Nothing is unpickled.
+The file is .safetensors (the tensor named "vectors", or the only one) or .npy.  Its numbers are used as they are, in
+float32: rows are not normalised, since their norms may be intended.  Nothing is unpickled.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int, source: str) -> 
 
 
 def limit(dim: int) -> None:
-    """None: `read` refuses any number of classes but the number of rows in the file."""
+    """None: `read` checks that the file has one row per class."""
 
 
 def read(path: Path, dim: int, num_classes: int) -> Tensor:
@@ -64,7 +64,7 @@ def _safetensors(path: Path, shape: tuple[int, int]) -> Tensor:
 
 def _npy(path: Path, shape: tuple[int, int]) -> Tensor:
     try:
-        # open_memmap reads only .npy, never a pickle, and never trusts a header beyond the length of the file.
+        # open_memmap reads only .npy, never a pickle, and refuses a header that claims more than the file holds.
         array = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
         raise DataError(f"{path}: not a .npy file of numbers ({error})", hint="write it with numpy.save") from error

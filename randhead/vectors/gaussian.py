@@ -1,6 +1,7 @@
 """Standard normal entries, then L2-normalised: directions uniform on the sphere.
 
-The normals are integers over a power of two (quantiles of 16 random bits, as of `rng.normals`), so the norm is exact.
+The entries are integers divided by a power of two (quantiles of 16 random bits, as in `rng.normals`), so that the sum
+of their squares is exact.
 """
 
 from torch import Tensor

@@ -1,16 +1,16 @@
 """Rows of a Hadamard matrix with random signs: W_k = H_D[k mod D] * s_b / sqrt(D), where b = k // D is the block of k.
 
 Sylvester's H_D has the sign of popcount(r & c) at row r, column c; a fast transform gives the D logits of a block in
-D log D operations.  Rows of a block are orthogonal; across blocks cosines are those of random signs.
+D log D operations.  Rows of a block are orthogonal; cosines between blocks are those of random signs.
 
-No two rows are ever equal or opposite.  Two blocks share a row, up to sign, exactly if s_a * s_b is a row of H_D up
-to sign: if s_a and s_b are in the same coset of the first-order Reed-Muller code.  The word of a coset that is plus
-at the columns 0, 1, 2, 4, 8, ... names it, so the other columns of s_b spell the block's number, scrambled by a
-bijection, and a random word of the code goes on top.  Every 63-bit id has a row of its own from D = 64 up, and all
-2^(D-1) corners of the cube up to sign are used below.  Truncated Hadamard matrices, in contrast, repeat rows
-(488 of 1,000 at D = 512).
+No two rows are ever equal or opposite.  Two blocks have a row in common, up to sign, exactly if s_a * s_b is a row of
+H_D up to sign, that is, if s_a and s_b are in the same coset of the first-order Reed-Muller code.  Each coset has one
+word that is plus at the columns 0, 1, 2, 4, 8, ...; its other columns encode the block's number, scrambled by a
+bijection.  s_b is this word times a random word of the code.  From D = 64 up every 63-bit id has its own row; below,
+all 2^(D-1) corners of the cube (up to sign) are used.  Truncated Hadamard matrices, in contrast, repeat rows (488 of
+1,000 at D = 512).
 
-Needs a power of two for D.
+D must be a power of two.
 """
 
 import torch
@@ -65,7 +65,7 @@ def limit(dim: int) -> int | None:
 
 
 def _columns(dim: int) -> tuple[list[int], list[int]]:
-    """The columns 0, 1, 2, 4, ..., which fix a word of the code, and the others."""
+    """The columns 0, 1, 2, 4, ..., which determine a word of the code, and the other columns."""
     pivots = [0] + [1 << bit for bit in range(dim.bit_length() - 1)]
     return pivots, [column for column in range(dim) if column.bit_count() > 1]
 
@@ -75,7 +75,7 @@ def _scramble(numbers: Tensor, length: int, seed: int) -> Tensor:
     mask = (1 << length) - 1
     for turn in range(4):
         low, high = rng.key(seed, f"{PURPOSE}/scramble/{turn}")
-        # Adding, multiplying by an odd number and xoring with the high half can all be undone.
+        # Adding, multiplying by an odd number and xoring with the high half are all invertible.
         numbers = ((numbers + (low >> 1 & mask)) * ((high << 32 | low | 1) & mask)) & mask
         numbers = numbers ^ (numbers >> (length + 1) // 2)
     return numbers

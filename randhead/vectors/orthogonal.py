@@ -1,7 +1,7 @@
 """Orthonormal vectors, Haar distributed: cosine 0 between any two classes.
 
-As in "Fix your classifier" (Hoffer, Hubara and Soudry, arXiv 1801.04540).
-QR of a Gaussian matrix in float64 on the CPU.  At most D classes.
+As in "Fix your classifier" (Hoffer, Hubara and Soudry, arXiv 1801.04540).  Computed by QR of a Gaussian matrix in
+float64 on the CPU.  At most D classes.
 """
 
 import torch
@@ -19,5 +19,5 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
 
 
 def limit(dim: int) -> int:
-    """As many classes as dimensions."""
+    """D: as many classes as dimensions."""
     return dim

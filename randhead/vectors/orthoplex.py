@@ -20,5 +20,5 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
 
 
 def limit(dim: int) -> int:
-    """A class at both ends of every axis."""
+    """2 D: one class at each end of every axis."""
     return 2 * dim

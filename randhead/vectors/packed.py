@@ -1,14 +1,14 @@
-"""Vectors with the smallest angle as large as an optimiser gets it: the geometry for more classes than dimensions.
+"""Vectors whose smallest angle an optimiser has made as large as it can: for more classes than dimensions.
 
-* K <= D + 1: the simplex, which is the best there is.
-* K <= 2 D: K - D simplices in mutually orthogonal subspaces.  The largest cosine is 0, and no arrangement of more
-  than D + 1 vectors has less (Rankin 1955).  At K = 2 D this is the orthoplex.
-* beyond: a random start moved by Adam along the gradient of sum_{i != j} exp(t cos_ij) while t rises, on the sphere,
-  in float64 on the CPU.  At K = 1,000 it ends at a largest cosine of 0.15 (D = 64) and 0.075 (D = 128), where random
-  vectors have 0.55 and 0.41 and Levenshtein's bound is 0.09 and 0.04.  The same seed gives the same vectors on the
-  same machine; on another one, rounding amplified over the steps moved entries by 1e-4.
+* K <= D + 1: the simplex, which is optimal.
+* K <= 2 D: K - D simplices in mutually orthogonal subspaces.  The largest cosine is 0, the smallest possible for more
+  than D + 1 vectors (Rankin 1955).  At K = 2 D this is the orthoplex.
+* K > 2 D: from a random start, Adam minimises sum_{i != j} exp(t cos_ij) on the sphere while t rises, in float64 on the
+  CPU.  At K = 1,000 the largest cosine becomes 0.15 (D = 64) and 0.075 (D = 128); random vectors have 0.55 and 0.41,
+  and Levenshtein's bound is 0.09 and 0.04.  The same seed gives the same vectors on the same machine; on another one,
+  rounding errors, amplified over the steps, changed entries by 1e-4.
 
-`randhead.head.preflight` shows what was reached beside the bounds of Welch and Levenshtein.
+`randhead.head.preflight` shows the largest cosine beside the bounds of Welch and Levenshtein.
 """
 
 import torch
@@ -20,11 +20,11 @@ from randhead.vectors.simplex import vertices
 
 BY_ROW = False
 
-# Chosen on K = 24..1000, D = 3..128; the best known arrangements of 12 and 24 points in space come out.
+# Chosen on K = 24..1000, D = 3..128; they reproduce the best known arrangements of 12 and 24 points in 3 dimensions.
 STEPS = 300
 STEP_SIZE = 0.02
 SHARPNESS = (10.0, 1000.0)
-MOST = 4096  # time grows with K^2 D: 7 s at K = 1,000, D = 128 on one core, minutes here
+MOST = 4096  # classes; the time grows with K^2 D: 7 s at K = 1,000, D = 128 on one core, minutes at this number
 
 
 def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
@@ -38,7 +38,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
 
 
 def limit(dim: int) -> int:
-    """Two classes per dimension in closed form, or as many as can be optimised in minutes."""
+    """MOST, the number of classes that can be optimised in minutes, or 2 D if larger, which has a closed form."""
     return max(2 * dim, MOST) if dim > 1 else 2
 
 
@@ -66,7 +66,7 @@ def _push(vectors: Tensor, sharpness: float) -> Tensor:
 
 
 def _simplices(num_classes: int, dim: int, *, seed: int) -> Tensor:
-    """max(K - D, 1) simplices of nearly equal size, each in axes of its own: (K, dim) float64, K <= 2 dim."""
+    """max(K - D, 1) simplices of nearly equal size, each in its own axes: (K, dim) float64, K <= 2 dim."""
     pieces = max(num_classes - dim, 1)
     frame = axes(max(num_classes - pieces, 1), dim, seed=seed, purpose="vectors/packed")
     return torch.cat([vertices(part) for part in frame.tensor_split(pieces)])[:num_classes]

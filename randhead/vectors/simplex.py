@@ -1,4 +1,4 @@
-"""The regular simplex, randomly rotated: cosine -1/(K - 1) between any two classes, the widest that K vectors can have.
+"""The regular simplex, randomly rotated: cosine -1/(K - 1) between any two classes, the widest angles for K vectors.
 
 The geometry that neural collapse ends in (Papyan, Han and Donoho 2020).  Built in closed form from K - 1 random
 orthonormal axes, without recursion.  At most D + 1 classes.
@@ -32,5 +32,5 @@ def vertices(frame: Tensor) -> Tensor:
 
 
 def limit(dim: int) -> int:
-    """One class more than dimensions."""
+    """D + 1: one class more than dimensions."""
     return dim + 1

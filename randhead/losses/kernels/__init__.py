@@ -2,8 +2,9 @@
 
 Rows are drawn into a small workspace once for the whole batch (`draw.py`); one matrix product with exp in its epilogue
 writes the weights p = exp(z - shift); a second one adds p @ rows to the gradient (`products.py`).  With few dimensions
-one kernel makes both products (`fused.py`).  With a static shift the chunks are sums, without rescaling; no kernel uses
-atomics, so results are the same to the bit every time.  The workspace takes 64 MiB for any number of classes.
+one kernel computes both products (`fused.py`).  With a static shift the results of chunks are added without rescaling;
+no kernel uses atomics, so results are identical to the bit every time.  The workspace takes 64 MiB for any number of
+classes.
 """
 
 import importlib.util
@@ -40,7 +41,7 @@ def sweep(
         shift: subtracted from the logits of each sample (B,) float32.
         gradient: whether to make the second sum.
         dtype: of both products.
-        chunk: number of classes at once, a multiple of ALIGNED; chosen by the workspace by default.
+        chunk: number of classes at once, a multiple of ALIGNED; by default what fits into the workspace.
     """
     from randhead.losses.kernels import draw, fused, products
 
@@ -48,7 +49,7 @@ def sweep(
     chunk = chunk or _chunk(batch, dim)
     row_scale = rows.row_scale(torch.bfloat16)
     scaled, level = (queries * (row_scale * LOG2_E)).to(dtype), shift * LOG2_E
-    space = queries.new_zeros(chunk, dim, dtype=dtype)  # beyond the last class too it has to be finite
+    space = queries.new_zeros(chunk, dim, dtype=dtype)  # it has to be finite also beyond the last class
     narrow = gradient and dim <= fused.LARGEST_DIM
     parts = _parts((fused if narrow else products).programs(batch, dim), queries.device)
     sums = queries.new_zeros(parts if gradient else 0, batch, dim)

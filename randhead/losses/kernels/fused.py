@@ -1,8 +1,8 @@
 """Both matrix products of a chunk of classes in one Triton kernel, for few dimensions: no weight leaves the chip.
 
-Writing and reading a weight moves 4 bytes for 4D flop: the fewer dimensions, the more that matters.  A sample's sum of
-rows has to stay in registers, which hold it up to D = 256 on sm_90.  Beyond, every shape of tile that was compiled
-spilled, and `products.py` takes over.
+Writing and reading a weight moves 4 bytes for 4D flop: the fewer dimensions, the more this matters.  A sample's sum of
+rows has to stay in registers, which is possible up to D = 256 on sm_90.  Beyond, every tile shape that was tried
+spilled, and `products.py` is used.
 """
 
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
