@@ -1,12 +1,11 @@
 """Every command and every Python example of the README is run, in the order in which a reader would."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pages
 import pytest
+import tiny
 import torch
 from PIL import Image
 
@@ -56,7 +55,7 @@ def test_every_command_of_the_readme_works(tmp_path):
 @pytest.mark.slow
 def test_every_python_example_of_the_readme_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    subprocess.run([sys.executable, "-m", "randhead", "train", "--epochs", "1"], check=True, capture_output=True)
+    assert tiny.main("train", "--epochs", "1") == 0
     assert pages.blocks(README, "python")
     for example in pages.blocks(README, "python"):
         exec(compile(example, "README.md", "exec"), {})
