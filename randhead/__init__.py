@@ -1,12 +1,12 @@
 """randhead: image classifiers whose class vectors are drawn at random and fixed.
 
-The public names load on first use (PEP 562), so `import randhead` does not import torch.
+The public names are imported on first use (PEP 562), so that `import randhead` does not import torch.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` says the same at run time
+if TYPE_CHECKING:  # for editors and type checkers; `_HOMES` has the same names at run time
     from randhead.config import Config
     from randhead.corruptions import corrupt
     from randhead.errors import (
@@ -64,7 +64,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {  # name -> module, with the name that it has there if it is another one
+_HOMES = {  # name -> module, with the name in that module if it differs
     "ClassVectorHead": "randhead.head",
     "Config": "randhead.config",
     "DataError": "randhead.errors",

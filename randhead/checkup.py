@@ -1,4 +1,4 @@
-"""A check of this machine: versions, devices, write access, and whether it computes what it should."""
+"""A check of this machine: versions, devices, write access, and a self-test of its random numbers."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ PHILOX_OF_ZEROS = (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
 
 @dataclass(frozen=True)
 class Checkup(Result):
-    """What this machine has, and whether it computes what it should."""
+    """The result of the check of this machine."""
 
     versions: dict[str, str]
     device: str  # the one that "auto" chooses
@@ -42,7 +42,7 @@ class Checkup(Result):
 
 
 def check_machine(folder: Path) -> Checkup:
-    """Check the machine, and whether a folder can be written to."""
+    """Check this machine, and whether a folder can be written to."""
     device = resolve_device("auto")
     known = knows_philox()
     return Checkup(
@@ -58,7 +58,7 @@ def check_machine(folder: Path) -> Checkup:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether a file can be made in the folder, or in the nearest one above it that exists."""
+    """Whether a file can be created in the folder, or in its nearest parent that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -69,7 +69,7 @@ def is_writable(folder: Path) -> bool:
 
 
 def knows_philox() -> bool:
-    """Whether the generator gives its known answer."""
+    """Whether the random generator gives its published test values."""
     zero = torch.zeros(1, dtype=torch.int64)
     return tuple(int(word) for word in rng.philox((zero,) * 4, (0, 0))) == PHILOX_OF_ZEROS
 

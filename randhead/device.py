@@ -1,4 +1,4 @@
-"""What this machine offers: its devices, the arithmetic that is fast on them, the versions that are used."""
+"""The devices of this machine, the precision that is fast on them, and the versions of libraries."""
 
 import platform
 
@@ -10,7 +10,7 @@ from randhead.errors import UsageError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a name.
+    """Find the device for a name.
 
     Args:
         name: "cpu", "cuda", or "auto", which is CUDA if it can be used.
@@ -26,11 +26,11 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of a precision.
+    """Find the dtype for a precision.
 
     Args:
         name: "fp32", "bf16", or "auto", which is bfloat16 if the processor multiplies it natively.
-        device: where it is used.
+        device: the device that computes.
     """
     if name == "auto":
         return torch.bfloat16 if has_fast_bf16(device) else torch.float32

@@ -1,4 +1,4 @@
-"""The errors of randhead: one line that says what is wrong and where, one that says what to do next.
+"""The errors of randhead: a message says what is wrong and where, a hint says what to do next.
 
 Each class carries the exit code of the command line (2 usage or config, 3 data, 4 checkpoint or run folder,
 5 diverged), and is also the exception that Python itself would raise, so that `except ValueError` works as everywhere.
@@ -47,14 +47,14 @@ class DataError(RandheadError, ValueError):
 class DataFileError(DataError, OSError):
     """A data file or folder that is missing, cannot be read or written, or cannot be downloaded."""
 
-    # ValueError's comes first in the order of the bases, and refuses to make an OSError.
+    # The __new__ of ValueError comes first in the order of the bases, and cannot create an OSError.
     __new__ = OSError.__new__  # type: ignore[assignment]
 
 
 class RunError(RandheadError):
-    """A run folder or checkpoint that is missing, damaged or of another kind.
+    """A run folder or checkpoint that is missing, damaged or of the wrong kind.
 
-    Neither a ValueError nor an OSError: only randhead knows what a run is, and each of the causes has another error.
+    It is neither a ValueError nor an OSError, since its causes are of both kinds.
     """
 
     exit_code = 4
@@ -73,7 +73,7 @@ class StopRequested(RandheadError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not among `known`: it names the nearest, and lists all, or of very many a few."""
+    """The error for a name that is not among `known`, with the nearest name and a list (MOST_LISTED names at most)."""
     known = sorted(known)
     listed = known if len(known) <= MOST_LISTED else difflib.get_close_matches(name, known, n=5) or known[:5]
     more = f" and {len(known) - len(listed):,} more" if len(known) > len(listed) else ""
@@ -81,9 +81,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def guess(name: str, known: Iterable[str], *, show: Callable[[str], str] = str) -> str:
-    """The beginning of a hint that names the nearest of `known`, as `show` writes it; nothing if none is near.
+    """The start of a hint that suggests the nearest of `known`, formatted by `show`; empty if none is near.
 
-    Of dotted names, one whose last part is `name` counts as near: 'lr' is near 'optim.lr'.
+    A dotted name whose last part is `name` counts as near: 'lr' is near 'optim.lr'.
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1) or [other for other in known if other.endswith(f".{name}")]
@@ -91,7 +91,7 @@ def guess(name: str, known: Iterable[str], *, show: Callable[[str], str] = str) 
 
 
 def _restored(kind: type[RandheadError], args: tuple[Any, ...], state: Mapping[str, Any]) -> RandheadError:
-    """A copy of an error, made without its constructor."""
+    """A copy of an error, created without its constructor."""
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(state)

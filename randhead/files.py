@@ -1,4 +1,4 @@
-"""Files that are never half written: a reader sees the old content or the new, also after a power cut."""
+"""Files that are never half written: a reader sees the old content or the new content, even after a power failure."""
 
 import contextlib
 import json
@@ -12,14 +12,16 @@ from typing import Any
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     """Write a file in one step.
 
-    The bytes reach the disk under another name first (flush, fsync), then replace `path` (rename, fsync of the folder).
+    The bytes are first written to disk under another name (flush, fsync), which then replaces `path` (rename, fsync of
+    the folder).
 
     Args:
-        path: the file; its folder is made if it is missing.
+        path: the file; its folder is created if it is missing.
         content: what to write, or a function that writes a file at the path that it is given.
 
     Raises:
-        OSError: if anything fails, as on a full disk.  It names `path`, which keeps its old content; no fragment stays.
+        OSError: if writing fails, for example on a full disk.  It names `path`, which keeps its old content; the
+            temporary file is deleted.
     """
     try:
         _write(Path(path), content)
@@ -57,7 +59,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def sha256(data: bytes | Path) -> str:
     """Hex SHA-256 of bytes, or of the content of a file."""
-    import hashlib  # takes 3 ms, which a question to the command line does not wait for
+    import hashlib  # takes 3 ms, which `--help` would have to wait for
 
     if isinstance(data, Path):
         with data.open("rb") as file:
@@ -72,7 +74,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable.  Windows cannot open a folder and needs no such step."""
+    """Make the rename itself durable.  Windows cannot open a folder, and does not need this."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,6 +1,6 @@
-"""Members from outside the package, made known in this process: one function per family.
+"""Registration of members from outside the package, in this process: one function per family.
 
-`randhead.testing` checks that a member keeps the contract of its family.
+`randhead.testing` checks that a member fulfils the contract of its family.
 """
 
 from pathlib import Path
@@ -19,17 +19,17 @@ __all__ = [
 
 
 def register_geometry(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a geometry of class vectors known in this process.
+    """Register a geometry of class vectors in this process.
 
     Args:
         member: a module with the contract of `randhead.vectors`, or the path of a Python file, which is executed.
-        name: its name; by default that of the module or of the file.  The path is a second name of a file.
+        name: its name; by default the name of the module or file.  The path of a file is a second name.
 
     Returns:
         The name.
 
     Raises:
-        UsageError: if the file cannot be executed, if something is not defined, or if the name is taken.
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name is taken.
 
     Example:
         >>> import types, torch
@@ -46,80 +46,80 @@ def register_geometry(member: ModuleType | str | Path, *, name: str | None = Non
 
 
 def register_dataset(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a dataset known in this process.
+    """Register a dataset in this process.
 
     Args:
         member: a module with the contract of `randhead.datasets`, or the path of a Python file, which is executed.
-        name: its name; by default that of the module or of the file.  The path is a second name of a file.
+        name: its name; by default the name of the module or file.  The path of a file is a second name.
 
     Returns:
         The name.
 
     Raises:
-        UsageError: if the file cannot be executed, if something is not defined, or if the name is taken.
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name is taken.
     """
     return register("datasets", member, name=name)
 
 
 def register_corruption(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make an image corruption known in this process.
+    """Register an image corruption in this process.
 
     Args:
         member: a module with the contract of `randhead.corruptions`, or the path of a Python file, which is executed.
-        name: its name; by default that of the module or of the file.  The path is a second name of a file.
+        name: its name; by default the name of the module or file.  The path of a file is a second name.
 
     Returns:
         The name.
 
     Raises:
-        UsageError: if the file cannot be executed, if something is not defined, or if the name is taken.
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name is taken.
     """
     return register("corruptions", member, name=name)
 
 
 def register_analysis(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make an analysis known in this process.
+    """Register an analysis in this process.
 
     Args:
         member: a module with the contract of `randhead.analyses`, or the path of a Python file, which is executed.
-        name: its name; by default that of the module or of the file.  The path is a second name of a file.
+        name: its name; by default the name of the module or file.  The path of a file is a second name.
 
     Returns:
         The name.
 
     Raises:
-        UsageError: if the file cannot be executed, if something is not defined, or if the name is taken.
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name is taken.
     """
     return register("analyses", member, name=name)
 
 
 def register_backbone(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a backbone known in this process.
+    """Register a backbone in this process.
 
     Args:
         member: a module with the contract of `randhead.backbones`, or the path of a Python file, which is executed.
-        name: its name; by default that of the module or of the file.  The path is a second name of a file.
+        name: its name; by default the name of the module or file.  The path of a file is a second name.
 
     Returns:
         The name.
 
     Raises:
-        UsageError: if the file cannot be executed, if something is not defined, or if the name is taken.
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name is taken.
     """
     return register("backbones", member, name=name)
 
 
 def register_loss(member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a way to compute the softmax over all classes known in this process.
+    """Register a softmax method in this process.
 
     Args:
         member: a module with the contract of `randhead.losses`, or the path of a Python file, which is executed.
-        name: its name; by default that of the module or of the file.  The path is a second name of a file.
+        name: its name; by default the name of the module or file.  The path of a file is a second name.
 
     Returns:
         The name.
 
     Raises:
-        UsageError: if the file cannot be executed, if something is not defined, or if the name is taken.
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name is taken.
     """
     return register("losses", member, name=name)

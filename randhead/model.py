@@ -45,10 +45,10 @@ def build_model(
     pretrained: bool = False,
     **head: Any,
 ) -> Classifier:
-    """A classifier with initial weights from `seed` and class vectors from `head_seed`; the two are independent.
+    """Build a classifier with initial weights from `seed` and class vectors from `head_seed`.
 
-    Whether the class vectors are fixed does not change the other initial weights, so fixed and learned runs start from
-    the same point.
+    The two seeds are independent.  The initial weights are the same whether class vectors are fixed or learned, so that
+    both kinds of runs start from the same point.
 
     Args:
         backbone: a member of `randhead.backbones`, "torchvision:NAME" or "timm:NAME".
@@ -57,10 +57,10 @@ def build_model(
         seed: seed of the initial weights.
         head_seed: seed of the class vectors.
         pretrained: start the backbone from published weights.
-        head: more arguments of `ClassVectorHead`.
+        head: further arguments of `ClassVectorHead`.
 
     Raises:
-        UsageError: for what cannot be built.
+        UsageError: for arguments that are unknown, out of bounds or do not fit together.
         DataError: if published weights cannot be fetched.
 
     Example:
@@ -76,11 +76,11 @@ def build_model(
 
 
 def from_config(config: Config, settings: ResolvedSettings, *, drawn: Tensor | None = None) -> Classifier:
-    """The classifier of a configuration before training.
+    """Build the classifier of a configuration, before training.
 
     Args:
         config: its sections `backbone` and `head`, and its seeds, are used.
-        settings: what it comes to on its images; the names and number of the classes and the image size are used.
+        settings: the resolved settings; the names and number of the classes and the image size are used.
         drawn: class vectors (K, D) that a checkpoint holds, instead of drawing them again.
     """
     head = asdict(config.head)

@@ -1,4 +1,4 @@
-"""From uint8 images to the input of a backbone: moved to the device, normalised, channels last."""
+"""Preprocessing: uint8 images are moved to the device, normalised, and put into channels-last layout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from randhead.device import resolve_dtype
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From uint8 images to the input of a backbone: moved, normalised, channels last."""
+    """Maps uint8 images to the input of a backbone: on its device, normalised, channels last."""
 
     mean: Tensor  # (3,), of pixels in [0, 1]
     std: Tensor
@@ -22,13 +22,13 @@ class Preprocess:
     def of(
         cls, mean: Sequence[float], std: Sequence[float], *, precision: str = "auto", device: torch.device
     ) -> "Preprocess":
-        """The preprocessing of a run on a device.
+        """Make the preprocessing of a run on a device.
 
         Args:
             mean: mean of each channel, of pixels in [0, 1].
             std: standard deviation of each channel.
             precision: "fp32", "bf16" or "auto".
-            device: where the backbone runs.
+            device: the device of the backbone.
         """
         return cls(torch.tensor(mean), torch.tensor(std), device, resolve_dtype(precision, device))
 
@@ -38,7 +38,7 @@ class Preprocess:
         return normalise(images, self.mean, self.std, channels_last=True)
 
     def autocast(self) -> torch.autocast:
-        """The context in which a backbone runs."""
+        """The autocast context in which the backbone runs."""
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, dtype=self.precision if enabled else torch.bfloat16, enabled=enabled)
 
@@ -48,9 +48,9 @@ def normalise(
 ) -> Tensor:
     """(images / 255 - mean) / std: images (B, C, H, W) uint8, mean and std (C,) -> (B, C, H, W) of `dtype`.
 
-    mean and std are of pixels scaled to [0, 1], as `datasets.channel_statistics` gives them.  Computed in float32.
+    mean and std are those of pixels scaled to [0, 1], as from `datasets.channel_statistics`.  Computed in float32.
     """
     mean, std = (value.to(images.device, torch.float64)[:, None, None] for value in (mean, std))
     scaled = images.to(torch.float32).mul_((1 / (255 * std)).float()).add_((-mean / std).float()).to(dtype)
-    # In this order: arithmetic on (C,) values along a channels-last batch takes seven times as long on a CPU.
+    # In this order because arithmetic with (C,) values on a channels-last batch takes seven times as long on a CPU.
     return scaled.contiguous(memory_format=torch.channels_last) if channels_last else scaled

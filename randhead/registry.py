@@ -1,13 +1,13 @@
 """The families and their members: a family is a subpackage of randhead, a member is a module with its contract.
 
-Built-in members are the files of the subpackage; names that start with an underscore are helpers.  Members may also
-come from outside:
+Built-in members are the files of the subpackage; files whose names start with an underscore are helpers.  Members can
+also come from outside:
 
 * from an installed package, which declares an entry point in the group `randhead.FAMILY`;
 * from the user, who registers a module or a Python file in this process: `randhead.register_geometry("mine.py")`.
 
-A name never makes randhead execute a file, because names are read from files: from a `config.json`, from a checkpoint.
-Only `register` executes one, and it is only called with a path that the user has given in this process.
+Looking up a name never executes a file, because names are also read from files such as `config.json` and checkpoints.
+Only `register` executes a file, and it is only called with a path that the user has given in this process.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Family:
-    """What there is to say about all members of a family."""
+    """The properties of a family."""
 
-    kind: str  # what messages call a member
+    kind: str  # the word for a member in messages
     verb: str  # the function of randhead that registers one
-    argument: str  # the option that takes the path of a user's file, as Python's arguments are written; "" for none
-    contract: tuple[str, ...]  # what a member has to define
-    reserved: tuple[str, ...] = ()  # names that have another meaning where that of a member is expected
+    argument: str  # the Python argument that takes the path of a user's file; "" if there is none
+    contract: tuple[str, ...]  # the names that a member must define
+    reserved: tuple[str, ...] = ()  # names that a member cannot have, because they have another meaning
 
 
 FAMILIES = {
@@ -74,7 +74,7 @@ def names(family: str) -> list[str]:
 
 
 def builtin_names(family: str) -> list[str]:
-    """The members that come with randhead, sorted.  Reads the folder only: nothing is imported."""
+    """The members that come with randhead, sorted.  Only reads the folder: nothing is imported."""
     return list(_files(Path(__file__).parent / family))
 
 
@@ -87,7 +87,7 @@ def check(family: str, name: str) -> None:
     """Check that a family has a member of this name.  Imports nothing.
 
     Raises:
-        UsageError: if it has none, with the nearest name; if the name is the path of a file that is not registered.
+        UsageError: for an unknown name, with the nearest one; for the path of a file that is not registered.
     """
     name = _registered_name(family, name)
     if not is_builtin(family, name) and name not in names(family):
@@ -110,9 +110,9 @@ def load(family: str, name: str) -> ModuleType:
 
 
 def split(name: str) -> tuple[str, str]:
-    """A member and its argument: "timm:resnet50" -> ("timm", "resnet50"), "uniform" -> ("uniform", "").
+    """Split a name into member and argument: "timm:resnet50" -> ("timm", "resnet50"), "uniform" -> ("uniform", "").
 
-    The path of a Python file is a member, whatever colons are in it.
+    The path of a Python file is a member, even if it has colons.
     """
     if is_file(name):
         return name, ""
@@ -131,12 +131,12 @@ def is_file(name: str) -> bool:
 
 
 def absolute(name: str) -> str:
-    """A name as a configuration keeps it: the path of a file becomes absolute, any other name stays as it is."""
+    """A name as a configuration stores it: the path of a file becomes absolute, other names do not change."""
     return str(_absolute(name)) if is_file(name) else name
 
 
 def source_sha256(family: str, name: str) -> str | None:
-    """Hash of the source of a member from outside, to tell one version from another; None for a built-in one."""
+    """Hash of the source of a member from outside, to recognise its version; None for a built-in member."""
     name = _registered_name(family, name)
     if is_builtin(family, name):
         return None
@@ -145,7 +145,7 @@ def source_sha256(family: str, name: str) -> str | None:
 
 
 def use(family: str, name: str) -> str:
-    """The name of a member that the user has named; if it is the path of a Python file, the file is registered first.
+    """The name of a member that the user has given; if it is the path of a Python file, the file is registered first.
 
     Only for what the user has typed in this process, never for a name that is read from a file.
     """
@@ -153,7 +153,7 @@ def use(family: str, name: str) -> str:
 
 
 def register(family: str, member: ModuleType | str | Path, *, name: str | None = None) -> str:
-    """Make a member of a family known in this process.
+    """Register a member of a family in this process.
 
     Args:
         family: name of a subpackage, for example "vectors".
@@ -164,8 +164,8 @@ def register(family: str, member: ModuleType | str | Path, *, name: str | None =
         The name.  The path of a file is a second name of its member.
 
     Raises:
-        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name cannot be used:
-            because a built-in member or another registered one has it, for example.
+        UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name cannot be used,
+            for example because a built-in member or another registered member has it.
     """
     if isinstance(member, ModuleType):
         name = name or member.__name__.rpartition(".")[2]
@@ -197,7 +197,7 @@ def registered(family: str, member: ModuleType | str | Path, *, name: str | None
 
 @functools.cache
 def _files(folder: Path) -> tuple[str, ...]:
-    """The members in a folder; kept, as reading the folder costs more than a small batch of corrupted images."""
+    """The members in a folder; cached, since reading the folder takes longer than corrupting a small batch."""
     return tuple(sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_")))
 
 
@@ -215,8 +215,8 @@ def _installed(family: str, name: str) -> ModuleType:
 
 @functools.cache
 def _entry_points(family: str) -> dict[str, "EntryPoint"]:
-    """The members of installed packages.  A built-in member of the same name wins."""
-    from importlib.metadata import entry_points  # 20 ms, which a built-in name does not need to wait for
+    """The members of installed packages.  A built-in member of the same name has precedence."""
+    from importlib.metadata import entry_points  # takes 20 ms, which built-in names do not need
 
     return {point.name: point for point in entry_points(group=f"randhead.{family}")}
 

@@ -1,18 +1,18 @@
-"""Randomness as a function: every number depends on (seed, purpose, id, stream, position) and on nothing else.
+"""Random numbers as a function: every number depends only on (seed, purpose, id, stream, position).
 
 The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
 written in int64 tensor operations, so CPU and GPU give the same bits.  The layout is part of the file format:
 
 * key: the first 64 bits of SHA-256("<seed>/<purpose>"), low word first;
-* counter: (block, stream, id & 0xFFFFFFFF, id >> 32); a block makes four 32-bit words, the words of an id follow
-  each other;
-* `id` says what the number belongs to (a class, a sample), `stream` which draw it is (an epoch, an episode).
+* counter: (block, stream, id & 0xFFFFFFFF, id >> 32); a block gives four 32-bit words, which are the words of an id in
+  order;
+* `id` is what the number belongs to (a class, a sample), `stream` is the number of the draw (an epoch, an episode).
 
-Everything derived from the words is exact in integers, or one IEEE rounding away from it.
+Everything that is derived from the words is an exact integer, or has a single IEEE rounding.
 
-Fields of many numbers (the noise of an image) come from Philox4x64-10, of the same paper: `long_words`.  Its key is the
-first 128 bits of the same hash and its counter (block, stream, id, 0) in 64-bit words, blocks from 1.  On a CPU numpy
-makes them in C, eight times as fast; elsewhere the same bits come from int64 tensor operations.
+Arrays of many numbers (the noise of an image) come from Philox4x64-10, of the same paper: `long_words`.  Its key is the
+first 128 bits of the same hash, and its counter is (block, stream, id, 0) in 64-bit words, with blocks from 1.  On a
+CPU NumPy computes them in C, eight times as fast; elsewhere the same bits come from int64 tensor operations.
 """
 
 import functools
@@ -33,8 +33,8 @@ LONG_KEY_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # the same in 64 bits
 ROUNDS = 10
 MASK = 0xFFFFFFFF
 SIGNS_OF_HALVES = 0x8000_8000_8000_8000 - (1 << 64)
-CACHED = 1 << 15  # blocks whose words a CPU makes at once: a core's cache holds them
-NORMAL_SCALE = 1 << 16  # normals are integers over this; the largest is 4.2 standard deviations
+CACHED = 1 << 15  # blocks that a CPU computes at once: they fit in the cache of a core
+NORMAL_SCALE = 1 << 16  # normals are integers divided by this; the largest is 4.2 standard deviations
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -48,7 +48,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
     first, second = c0 * 0, c0 * 0
     k0, k1 = key
     for _ in range(ROUNDS):
-        # int64 products wrap modulo 2^64, which leaves all 64 bits of the unsigned product in place.
+        # int64 products wrap modulo 2^64, so that their 64 bits are those of the unsigned product.
         multiply(c0, MULTIPLIERS[0], out=first)
         multiply(c2, MULTIPLIERS[1], out=second)
         for high, product, other, k in ((c0, second, c1, k0), (c2, first, c3, k1)):
@@ -79,11 +79,11 @@ def words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) 
     """Random 32-bit words.
 
     Args:
-        seed: of the numbers.
-        purpose: what they are for; two purposes have unrelated numbers.
-        ids: what each row belongs to (N,) int64.
-        count: numbers per id.
-        stream: which draw it is, such as an epoch.
+        seed: any integer.
+        purpose: a name for the use of the numbers; two purposes give unrelated numbers.
+        ids: the id of each row, such as a sample or class (N,) int64.
+        count: number of words per id.
+        stream: number of the draw, such as an epoch.
 
     Returns:
         (N, count) int64 in [0, 2^32), on the device of `ids`.
@@ -133,7 +133,7 @@ def uniforms(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 
 
 
 def normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Standard normals: (N,) -> (N, count) float32, the quantiles of 16 random bits, exact over NORMAL_SCALE."""
+    """Standard normals: (N,) -> (N, count) float32, quantiles of 16 random bits, exact multiples of 1/NORMAL_SCALE."""
     return normals_of(signed_halves(seed, purpose, ids, count, stream=stream))
 
 
@@ -151,12 +151,12 @@ def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str
 
 @functools.lru_cache(maxsize=8)
 def _quantiles(device: torch.device) -> Tensor:
-    """The table in float32: exact, its integers have 20 bits."""
+    """The table of normals in float32, which is exact since its integers have 20 bits."""
     return normal_table(device).to(torch.float32) / NORMAL_SCALE
 
 
 def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Tensor:
-    """At least `count` random 32-bit words, two to an int64; the first is its lower half, which memory has first."""
+    """At least `count` random 32-bit words, two per int64; the first word is the lower half, as in memory."""
     if ids.dtype != torch.int64 or ids.ndim != 1:
         raise UsageError(f"ids must be an int64 tensor of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
     blocks = -(-count // 4)
@@ -173,14 +173,14 @@ def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Te
 
 @functools.lru_cache(maxsize=8)
 def normal_table(device: torch.device) -> Tensor:
-    """Quantiles of the standard normal at (i + 1/2) / 2^16, as integers over NORMAL_SCALE."""
+    """Quantiles of the standard normal at (i + 1/2) / 2^16, as integers to be divided by NORMAL_SCALE."""
     quantile = NormalDist().inv_cdf
     upper = [round(quantile((i + 0.5) / 65536) * NORMAL_SCALE) for i in range(32768, 65536)]
     return torch.tensor([-q for q in reversed(upper)] + upper, device=device)
 
 
 def long_words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random 64-bit words for large fields: ids (N,) int64 -> (N, count) int64, all 64 bits random.
+    """Random 64-bit words for large arrays: ids (N,) int64 -> (N, count) int64, all 64 bits random.
 
     Raises UsageError for ids that are not an int64 tensor of shape (N,).
     """
@@ -191,13 +191,13 @@ def long_words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int 
 
 
 def long_halves(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Random 16-bit integers for large fields: (N,) -> (N, count) int32 in [0, 2^16), lowest bits of a word first."""
+    """Random 16-bit integers for large arrays: (N,) -> (N, count) int32 in [0, 2^16), lowest bits of a word first."""
     packed = long_words(seed, purpose, ids, -(-count // 4), stream=stream)
     return packed.view(torch.uint16)[:, :count].to(torch.int32)
 
 
 def long_normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
-    """Standard normals for large fields: (N,) -> (N, count) float32, the quantiles of 16 random bits."""
+    """Standard normals for large arrays: (N,) -> (N, count) float32, the quantiles of 16 random bits."""
     index = long_halves(seed, purpose, ids, count, stream=stream)
     return _quantiles(ids.device).index_select(0, index.flatten()).view(index.shape)
 
@@ -210,7 +210,7 @@ def _long_key(seed: int, purpose: str) -> tuple[int, int]:
 
 def _long_words_of_numpy(key: tuple[int, int], ids: Tensor, count: int, stream: int) -> Tensor:
     generator = np.random.Philox(key=key[0] | key[1] << 64)
-    state = generator.state  # setting it as a whole is three times as fast as advancing by a difference
+    state = generator.state  # setting the whole state is three times as fast as advancing it
     counter = state["state"]["counter"]
     rows = []
     for number in ids.tolist():

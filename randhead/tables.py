@@ -1,4 +1,4 @@
-"""Tables that results are shown as: on a terminal by the command line, in a notebook by `_repr_html_`.
+"""Tables that show results: on a terminal by the command line, in a notebook by `_repr_html_`.
 
 A result of the library (an evaluation, a corruption report, ...) is a frozen dataclass that inherits `Result` and says
 which tables a reader wants to see.  Cells are numbers, which are shown with four digits, or words.
@@ -46,14 +46,14 @@ class Table:
 
 
 class Result:
-    """What a verb of the library returns: a document for programs (`to_json`) and tables for people (`tables`)."""
+    """Base class of results: a document for programs (`to_json`) and tables for people (`tables`)."""
 
     def to_json(self) -> dict[str, Any]:
         """The document, with the documented keys, ready for JSON."""
         raise NotImplementedError
 
     def tables(self) -> Iterator[Table]:
-        """The tables that a person wants to see, most important first."""
+        """The tables that a person sees, most important first."""
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
@@ -62,7 +62,7 @@ class Result:
 
 
 def rows(values: Iterable[Iterable[Cell]]) -> tuple[tuple[Cell, ...], ...]:
-    """Rows as a `Table` holds them."""
+    """Rows as tuples, for a `Table`."""
     return tuple(tuple(row) for row in values)
 
 
@@ -78,7 +78,7 @@ def shown(value: Cell) -> str:
 
 
 def words(name: str) -> str:
-    """The name of a metric as people write it: "map_at_r" -> "map at r"."""
+    """The name of a metric in words: "map_at_r" -> "map at r"."""
     return name.replace("_", " ")
 
 

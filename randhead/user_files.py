@@ -1,4 +1,4 @@
-"""A Python file of the user, executed because the user has named it; its errors say the file and the line."""
+"""Execution of a Python file that the user has given; its errors name the file and the line."""
 
 import functools
 import importlib.util
@@ -14,20 +14,20 @@ from randhead.files import sha256
 
 P = ParamSpec("P")
 R = TypeVar("R")
-LONGEST_REASON = 300  # characters of an exception's text that a message repeats
+LONGEST_REASON = 300  # characters of an exception's text that are shown in a message
 YOURS = "this is an error in your file"
 _executed: set[Path] = set()
 
 
 def execute(path: Path, *, hint: str) -> ModuleType:
-    """Execute a file as a module of its own.
+    """Execute a file as a separate module.
 
     Args:
         path: absolute path of a Python file.
-        hint: what the file has to define, for error messages.
+        hint: what the file must define, for error messages.
 
     Raises:
-        UsageError: if there is no such file, and for everything that it raises.
+        UsageError: if the file does not exist, and for every exception that it raises.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file", hint=hint)
@@ -37,13 +37,13 @@ def execute(path: Path, *, hint: str) -> ModuleType:
     assert spec is not None  # as the loader is given  # noqa: S101
     module = importlib.util.module_from_spec(spec)
     _executed.add(path)
-    sys.modules[name] = module  # where dataclasses and pickle look for the classes of the file
+    sys.modules[name] = module  # dataclasses and pickle look here for the classes of the file
     guarded(path, loader.exec_module, hint=hint)(module)
     return module
 
 
 def guarded(path: Path, function: Callable[P, R], *, hint: str | None = None) -> Callable[P, R]:
-    """A function of a file, whose exceptions become UsageErrors that name the file and the line."""
+    """Wrap a function of a file, so that its exceptions become UsageErrors that name the file and the line."""
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:

@@ -390,7 +390,7 @@ case("an image that is none", DATA, "z.jpg", "predict", "good", "z.jpg", spoil=w
 case(
     "a folder without images", DATA, "has no images", "predict", "good", "empty", spoil=lambda w: (w / "empty").mkdir()
 )
-case("two formats at once", USAGE, "exclude each other", *PREDICT, "--csv", "--json")
+case("two formats at once", USAGE, "cannot be used together", *PREDICT, "--csv", "--json")
 case("predict with no run", RUN, "there is no run", "predict", "last", "images", "--runs", "nowhere")
 
 

@@ -1,4 +1,4 @@
-"""randhead analyze: the geometry of what a run has learned, in numbers, pictures and one page."""
+"""randhead analyze: the geometry of learned features, in numbers, pictures and one page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from randhead import registry
 from randhead.cli.options import IMAGES, DeviceOption, JsonOption, RunsOption, SplitOption, check
 from randhead.errors import unknown
 
-BUILT_IN = ", ".join(registry.builtin_names("analyses"))  # those of other packages take 20 ms to find
+BUILT_IN = ", ".join(registry.builtin_names("analyses"))  # finding those of other packages takes 20 ms
 
 
 def analyze(
@@ -27,7 +27,7 @@ def analyze(
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="For similarity: another run, which decides what classes look alike."),
+        typer.Option(metavar="RUN", help="For similarity: another run, which defines which classes look alike."),
     ] = None,
     taxonomy: Annotated[
         Path | None,
@@ -44,12 +44,12 @@ def analyze(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Analyze what runs have learned: how far apart and how tight classes are, which look alike, and more.
+    """Analyze the features of runs: separability, compactness, similarity of classes, transfer, and more.
 
-    With the name all, every analysis that applies is made, and one page is
+    With the name all, every analysis that applies is computed, and one page is
     written, report.html.
 
-    Several runs are shown side by side; their differences are paired by seed.
+    Several runs are compared; their differences are paired by seed.
     """
     names = [*registry.names("analyses"), "all"]
     if name not in names and not registry.is_file(name):

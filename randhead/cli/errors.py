@@ -1,4 +1,4 @@
-"""Every error ends in one line that says what is wrong, one that says what to do, and the right exit code."""
+"""Errors of commands: one line says what is wrong, one says what to do, and the exit code says which kind it is."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from randhead.errors import RandheadError, RunError, UsageError
 
 
 def guard(command: Callable[[], None], *, debug: bool) -> None:
-    """Run a command; turn what it raises into a message on stderr and an exit code."""
+    """Run a command; turn its exceptions into a message on stderr and an exit code."""
     try:
         with ending_at_once():
             command()
@@ -28,15 +28,15 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
         _say(end.word, None)
         sys.exit(end.exit_code)
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing is wrong, and nothing can be said any more.
+        # The reader of the output has exited (`| head`): this is no error, and no message can be shown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
         if debug:
             traceback.print_exc()
         _say(f"error: {_system_message(error)}", "check the path, its permissions and the space left on the disk")
-        sys.exit(RunError.exit_code)  # what is written is the run folder's, and what is read there
-    except Exception as error:  # a bug, ours or in a file of the user: a line is enough, --debug shows the traceback
+        sys.exit(RunError.exit_code)  # commands write only to run folders, so the error is one of a run
+    except Exception as error:  # a bug in randhead or in the user's file: one line; --debug shows the traceback
         if debug:
             traceback.print_exc()
         reason = " ".join(str(error).split())[:500]
@@ -48,8 +48,8 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
 
 
 def _say(message: str, hint: str | None) -> None:
-    """Print both on stderr; a terminal gets no line that breaks within a word, a program gets one line of each."""
-    from randhead.cli.output import wrapped  # rich takes time, and most commands say nothing here
+    """Print message and hint on stderr; on a terminal lines break only between words, elsewhere each is one line."""
+    from randhead.cli.output import wrapped  # importing rich takes time, and most commands have no error
 
     for text, indent in ((message, ""), (hint, "  ")):
         if text and sys.stderr.isatty():

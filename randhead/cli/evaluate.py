@@ -14,7 +14,7 @@ def evaluate(
     split: SplitOption = "test",
     data: Annotated[str | None, typer.Option(help="Other images with the same classes.", metavar=IMAGES)] = None,
     ood: Annotated[
-        str | None, typer.Option(help="Images of other classes: does the run tell them from its own?", metavar=IMAGES)
+        str | None, typer.Option(help="Images of other classes, for out-of-distribution detection.", metavar=IMAGES)
     ] = None,
     corruptions: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""What a person sees of a grid of corruptions while it runs: a table of errors that fills up, and the time left."""
+"""The live display of a grid of corruptions: a table of errors that fills up, and the time left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from randhead.robustness import CLEAN, Advanced, GridEvent, GridStarted, RowDone
 
 @contextmanager
 def saving(output: Output) -> Iterator[GracefulStop]:
-    """A context in which a signal ends the command once what was measured is saved."""
+    """A context in which a signal ends the command after the finished measurements are saved."""
     with GracefulStop() as should_stop:
         try:
             yield should_stop
@@ -56,7 +56,7 @@ class GridDisplay:
             self.grid.update(event)
 
     def _stop(self) -> None:
-        """Take down what is shown."""
+        """Remove the display."""
         for shown in (self.images, self.grid):
             if shown:
                 shown.stop()
@@ -64,7 +64,7 @@ class GridDisplay:
 
 
 class ImageBar:
-    """A bar of images that are read or written."""
+    """A progress bar of images that are read or written."""
 
     def __init__(self, console: Console):
         self.bar = progress_bar(console)
@@ -76,7 +76,7 @@ class ImageBar:
         self.bar.update(self.task, completed=done, total=total)
 
     def stop(self) -> None:
-        """Take it down."""
+        """Remove it from the terminal."""
         self.bar.stop()
 
 
@@ -104,7 +104,7 @@ class LiveGrid:
             self.live.update(self._view())
 
     def stop(self) -> None:
-        """Take it down."""
+        """Remove it from the terminal."""
         if self.live:
             self.live.stop()
 

@@ -1,4 +1,4 @@
-"""Hints of the library name Python arguments in backticks; the command line shows what its user types instead.
+"""Translation of hints: the library names Python arguments in backticks, the command line shows its options.
 
 "use `class_keys="name"` and the same `vectors`"  ->  "use --class-keys name and the same --vectors"
 "start over with `fresh=True`"                    ->  "start over with --fresh"
@@ -13,17 +13,17 @@ from randhead.config import Setting, settings
 
 BACKTICKED = re.compile(r"`([^`]*)`")
 ARGUMENT = re.compile(r"(?P<name>[a-z_][a-z_0-9.]*)(?:=(?P<value>.+))?")
-# Arguments of the library whose option has another name.  Hints about `root` are of training.
+# Arguments of the library whose option has another name.  Hints about `root` come from training.
 ALIASES = {"root": "out"}
 
 
 def as_options(text: str) -> str:
-    """A text whose backticked Python arguments are options; whatever else has backticks only loses them."""
+    """Replace backticked Python arguments in a text by options; other backticked text only loses the backticks."""
     return BACKTICKED.sub(lambda found: _typed(found[1]), text)
 
 
 def _typed(code: str) -> str:
-    """One argument as it is typed, or the code as it is if it names no option and no setting."""
+    """One argument as an option, or the code itself if it names no option and no setting."""
     found = ARGUMENT.fullmatch(code)
     if not found:
         return code
@@ -53,7 +53,7 @@ def _word(value: str) -> str:
 
 @functools.cache
 def _by_name() -> dict[str, Setting]:
-    """Settings by what the library calls them: the dotted key, the field, the name of the option."""
+    """Settings by their names in the library: the dotted key, the field, the name of the option."""
     fields = [about.name for about in settings().values()]
     found = {about.name: about for about in settings().values() if fields.count(about.name) == 1}
     for about in settings().values():

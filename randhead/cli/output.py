@@ -1,4 +1,4 @@
-"""Where things go: one JSON document or the tables of a person on stdout, everything else on stderr."""
+"""Output of commands: tables or one JSON document on stdout, everything else on stderr."""
 
 import json
 import textwrap
@@ -23,7 +23,7 @@ NARROWEST = 20  # columns; a terminal that says less is wrong
 
 
 class Output:
-    """Prints for a person, or, with `as_json`, keeps stdout for one JSON document."""
+    """Prints text and tables on stdout, or, with `as_json`, only one JSON document."""
 
     def __init__(self, *, as_json: bool):
         self.as_json = as_json
@@ -31,22 +31,22 @@ class Output:
         self.console = self.log if as_json else Console(highlight=False, soft_wrap=True)
 
     def say(self, text: str = "", style: str | None = None) -> None:
-        """A line of the result."""
+        """Print a line of the result."""
         self._print(self.console, text, style)
 
     def note(self, text: str, style: str | None = None) -> None:
-        """A line about what happens, on stderr."""
+        """Print a line about the progress of the command on stderr."""
         self._print(self.log, text, style)
 
     def _print(self, console: Console, text: str, style: str | None) -> None:
         console.print(wrapped(text, console.width) if console.is_terminal else text, style=style, markup=False)
 
     def warn(self, text: str) -> None:
-        """A warning, on stderr; Python arguments in it become options."""
+        """Print a warning on stderr; Python arguments in it become options."""
         self.note(f"warning: {as_options(text)}", style="yellow")
 
     def show(self, result: Result, files: Iterable[Path] = (), **more: str) -> None:
-        """A result: its tables, the files that the command has left, and its document with `more` keys."""
+        """Print a result: its tables, the files that were written, or its document with the keys `more` added."""
         self.tables(result.tables())
         for number, path in enumerate(files):
             if not number:
@@ -55,7 +55,7 @@ class Output:
         self.result({**result.to_json(), **more})
 
     def tables(self, found: Iterable[Table]) -> None:
-        """Tables, with an empty line between."""
+        """Print tables with an empty line between them."""
         for number, table in enumerate(found):
             if number:
                 self.say()
@@ -78,13 +78,13 @@ class Output:
             self.say(as_options(note))
 
     def result(self, document: dict[str, Any]) -> None:
-        """The JSON document, if one was asked for."""
+        """Print the JSON document, if `--json` was given."""
         if self.as_json:
             print(json.dumps(document, indent=2, allow_nan=False))
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Any]:
-        """A progress bar on stderr, on terminals only: yields a function of (done, total)."""
+        """Show a progress bar on stderr, on terminals only; yields a function of (done, total)."""
         with progress_bar(self.log) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -106,13 +106,13 @@ def _widths(cells: list[list[str]], available: int) -> list[int]:
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar with a count and the time that remains, which leaves nothing behind; invisible unless on a terminal."""
+    """A progress bar with a count and the remaining time; it disappears at the end, and is shown only on a terminal."""
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def short_path(path: Path) -> str:
-    """A path as a person would type it: relative to the current folder if it is below it."""
+    """A path as a user would type it: relative to the current folder if it is below it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -120,7 +120,7 @@ def short_path(path: Path) -> str:
 
 
 def wrapped(text: str, width: int, *, indent: str = "", hanging: str = "") -> str:
-    """The lines of a text, broken between words if they are wider; a word that is wider stays whole."""
+    """Break the lines of a text between words if they are wider than `width`; a wider word stays whole."""
     lines = (
         textwrap.wrap(
             line,

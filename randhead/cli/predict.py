@@ -27,7 +27,7 @@ def predict(
     """Classify images: the most probable classes, with probability and cosine to the class vector."""
     check([run], runs, device=device)  # before torch is imported: a mistake is found at once
     if as_csv and json:
-        raise UsageError("--csv and --json exclude each other", hint="choose one")
+        raise UsageError("--csv and --json cannot be used together", hint="choose one")
 
     from randhead.cli.output import Output
     from randhead.evaluation import prediction

@@ -1,4 +1,4 @@
-"""What a person sees of a training while it runs: a progress bar and one line per epoch, on stderr."""
+"""The live display of a training on stderr: a progress bar and one line per epoch."""
 
 from rich.progress import TaskID
 
@@ -44,7 +44,7 @@ class TrainingDisplay:
                 pass
 
     def _start(self, event: events.Started) -> None:
-        """What is trained on what."""
+        """Show the data, the network and the head."""
         self.started = True
         settings, head = event.settings, self.config.head
         images = settings.images
@@ -68,7 +68,7 @@ class TrainingDisplay:
         self.task = self.bar.add_task("", total=event.total_steps, completed=event.step)
 
     def _epoch(self, event: events.EpochDone) -> None:
-        """One line; a star marks the best epoch so far."""
+        """Show one line; a star marks the best epoch so far."""
         metrics = event.metrics
         mark = " *" if event.best else ""
         nll = "" if metrics.val_nll is None else f"NLL {metrics.val_nll:.4f}  "

@@ -1,4 +1,4 @@
-"""What SIGINT (Ctrl-C) and SIGTERM do: end a command at once or, if there is something to save, after saving it."""
+"""Handling of SIGINT (Ctrl-C) and SIGTERM: they end a command at once, or after its work is saved."""
 
 import signal
 import sys
@@ -10,9 +10,9 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Ended(BaseException):
-    """A signal ends the command: what is open is closed, fragments of files are swept up.
+    """Raised by a signal to end the command: open files are closed, and temporary files are deleted.
 
-    Not KeyboardInterrupt: Typer catches that itself, and gives it an exit code that depends on its version.
+    It is not a KeyboardInterrupt, since Typer catches that and gives it an exit code that depends on its version.
     """
 
     def __init__(self, number: int):
@@ -23,7 +23,7 @@ class Ended(BaseException):
 
 @contextmanager
 def ending_at_once() -> Iterator[None]:
-    """A context in which a signal raises Ended; the old handlers come back."""
+    """A context in which a signal raises Ended; afterwards the old handlers are restored."""
     old = {number: signal.signal(number, _end) for number in EXIT_CODES}
     try:
         yield
@@ -37,9 +37,9 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 class GracefulStop:
-    """A context in which a first signal asks the work to save and stop; a second SIGINT ends it at once.
+    """A context in which a first signal asks the command to save and stop; a second SIGINT ends it at once.
 
-    Calling it says whether a signal came.  The old handlers come back.
+    Calling the object tells whether a signal has arrived.  Afterwards the old handlers are restored.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class GracefulStop:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the signal that came."""
+        """The exit code for the signal that arrived."""
         return EXIT_CODES[self.received] if self.received else 0
 
     def __enter__(self) -> "GracefulStop":

@@ -1,4 +1,4 @@
-"""randhead train: fit a classifier and keep it in a run folder."""
+"""randhead train: train a classifier and save it in a run folder."""
 
 import inspect
 from contextlib import ExitStack
@@ -34,7 +34,7 @@ def train(
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name of the run's folder.  By default, the settings make it.",
+            help="Name of the run's folder.  By default, it is made from the settings.",
             rich_help_panel=RUN,
             metavar="NAME",
         ),
@@ -81,7 +81,7 @@ OPTIONS = {key.replace(".", "_"): (about, about.option) for key, about in settin
 
 
 def _parameter(name: str, about: Setting, declared: Option) -> inspect.Parameter:
-    """A setting as an argument of the command.  Its text is converted and checked with all other settings."""
+    """A setting as an argument of the command.  Its text is converted and checked together with all other settings."""
     info = option(about.key, show_default=False)
     info.rich_help_panel, info.hidden = declared.panel, declared.hidden
     off = declared.names()[1:]  # of a flag with two names, the second is the default
@@ -104,7 +104,7 @@ train.__signature__ = _signature()  # type: ignore[attr-defined]  # what Typer r
 
 
 def list_settings(output: "Output") -> None:
-    """Every setting with its default, the values that it may have and what it does."""
+    """Print every setting with its default, its allowed values and its help text."""
     from randhead.cli.output import wrapped
 
     document = {}
@@ -117,7 +117,7 @@ def list_settings(output: "Output") -> None:
 
 
 def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -> None:
-    """Train, show how it goes, and exit with the code of what happened."""
+    """Train, show the progress, and exit with the code of the outcome."""
     from randhead import train
     from randhead.cli.output import short_path
     from randhead.cli.progress import TrainingDisplay
@@ -129,7 +129,7 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
     with ExitStack() as signals:
 
         def on_event(event: events.Event) -> None:
-            if isinstance(event, events.Started):  # before it there is nothing to save: a signal ends the command
+            if isinstance(event, events.Started):  # before this there is nothing to save: a signal ends the command
                 signals.enter_context(stop)
             display.event(event)
 

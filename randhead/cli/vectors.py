@@ -1,4 +1,4 @@
-"""randhead vectors: the pre-flight check of class vectors, before an hour of training is spent on them."""
+"""randhead vectors: the pre-flight check of class vectors, before training with them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ def vectors(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Draw class vectors and check them before training: what angles, cosines and probabilities they allow."""
+    """Draw class vectors and check them before training: the angles, cosines and probabilities that they allow."""
     from randhead import registry
     from randhead.cli.output import Output
     from randhead.config import HeadConfig

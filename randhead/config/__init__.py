@@ -1,6 +1,6 @@
-"""The configuration of a run: fields with defaults, bounds and help; text to fields and back; recipes.
+"""The configuration of a run: fields with defaults, bounds and help, conversion from and to text, and recipes.
 
-Needs no torch, so that the command line answers questions and refuses mistakes at once.
+It does not import torch, so that the command line shows help and finds mistakes at once.
 """
 
 from randhead.config.parse import check_value, configure, settings

@@ -1,4 +1,4 @@
-"""What `data.name` means: a dataset of randhead, or a folder of images.  Needs no torch: mistakes are found at once."""
+"""Resolving `data.name`, which is a dataset of randhead or a folder of images, without importing torch."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ def find(name: str | Path) -> str | Path:
     """The name of a dataset, or a folder that exists.
 
     Args:
-        name: a dataset, or a path.  A dataset has precedence over a folder of its name: write ./NAME for the folder.
+        name: a dataset, or a path.  A dataset has precedence over a folder of that name: write ./NAME for the folder.
             The path of a Python file is a dataset too, once it is registered.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Settings as text: dotted keys, TOML and JSON to a configuration and back.
+"""Conversion of settings: from dotted keys, TOML and JSON to a configuration and back.
 
 An unknown key, a wrong type and a value out of bounds are errors that name the setting.
 """
@@ -26,15 +26,15 @@ def settings() -> dict[str, Setting]:
 
 
 def check_value(key: str, value: Any, name: str | None = None) -> None:
-    """Check one value as the configuration does, for other parts of the library that take the same argument.
+    """Check one value as the configuration does, for functions that take the same argument.
 
     Args:
         key: the dotted name of the setting.
         value: the value.
-        name: what the message calls it; the key without it.
+        name: the name in the error message; by default the key.
 
     Raises:
-        UsageError: if the value is of another type, out of bounds or none of the choices.
+        UsageError: if the value has a wrong type, is out of bounds or is none of the choices.
 
     Example:
         >>> check_value("head.scoring", "cosine")
@@ -46,10 +46,10 @@ def check_value(key: str, value: Any, name: str | None = None) -> None:
 
 
 def configure(chosen: Mapping[str, Any]) -> Config:
-    """The configuration that `randhead train` makes of the same settings.
+    """Build the configuration that `randhead train` would use for these settings.
 
     Args:
-        chosen: dotted names with values, which may be text; everything else is as in the recipe, or the default.
+        chosen: dotted names with values, which may be text; all other settings are those of the recipe, or defaults.
 
     Returns:
         The configuration; a folder of images is an absolute path in it.
@@ -71,10 +71,10 @@ def configure(chosen: Mapping[str, Any]) -> Config:
 
 
 def use_files(typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that the user has typed; of a Python file among them, the member is registered.
+    """Register the members of Python files among the settings that the user has typed.
 
     Args:
-        typed: dotted names with values.  Not for settings from a file: they must not execute another file.
+        typed: dotted names with values.  Not settings that were read from a file, which must not execute another file.
 
     Returns:
         The settings, with absolute paths of Python files.
@@ -88,13 +88,13 @@ def use_files(typed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(values: Mapping[str, Any]) -> Config:
-    """A configuration from dotted keys; settings that are not named keep their default.
+    """Build a configuration from dotted keys; settings that are not given keep their default.
 
     Args:
         values: dotted names with values; strings ("0.1") are converted, as they come from the command line.
 
     Raises:
-        UsageError: for an unknown key, a value of another type or out of bounds.
+        UsageError: for an unknown key, and for a value of a wrong type or out of bounds.
     """
     known = settings()
     parts: dict[str, dict[str, Any]] = {part.section: {} for part in (Config, *SECTIONS)}
@@ -108,12 +108,12 @@ def build(values: Mapping[str, Any]) -> Config:
 
 
 def flatten(config: Config) -> dict[str, Any]:
-    """A configuration as one level of dotted keys."""
+    """A configuration as a flat dictionary with dotted keys."""
     return unnest(nest(config))
 
 
 def nest(config: Config) -> dict[str, Any]:
-    """A configuration as JSON shows it: one object per section."""
+    """A configuration as a nested dictionary for JSON: one object per section."""
     return dataclasses.asdict(config)
 
 
@@ -148,14 +148,14 @@ def parse_assignment(text: str) -> tuple[str, str]:
 
 def digest(config: Config) -> str:
     """Six hex digits that identify everything that changes the result."""
-    import hashlib  # takes 3 ms, which `--help` does not wait for
+    import hashlib  # takes 3 ms, which `--help` would have to wait for
 
     identity = {key: value for key, value in flatten(config).items() if not key.startswith("machine.")}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def differences(new: Config, old: Config) -> list[str]:
-    """The settings in which two runs differ, one line per setting; those of the machine do not count."""
+    """The settings in which two runs differ, one line per setting; settings of the machine do not count."""
     left, right = flatten(new), flatten(old)
     keys = (key for key in left if left[key] != right[key] and not key.startswith("machine."))
     return [f"{key}: {right[key]!r} there, {left[key]!r} here" for key in keys]

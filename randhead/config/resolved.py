@@ -1,4 +1,4 @@
-"""What a configuration comes to on its images: the values that were "auto", and the sizes and names of the data."""
+"""The settings of a run resolved for its images: values for "auto", and the sizes and names of the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ResolvedSettings:
-    """Everything about the images, and the settings chosen for them, that a model and its training depend on."""
+    """Everything that a model and its training need to know about the images, and the settings chosen for them."""
 
     class_names: tuple[str, ...]
-    num_classes: int  # class vectors: of the classes, or of the training images with instance labels
+    num_classes: int  # number of class vectors: one per class, or one per training image with instance labels
     image_size: int  # pixels
     mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
     std: tuple[float, ...]
@@ -19,7 +19,7 @@ class ResolvedSettings:
     flip: bool = False
     images: Mapping[str, int] = field(default_factory=dict)  # number of images per split
     dim: int | None = None  # of the features; known when the model is built
-    scale: float | None = None  # of the logits; likewise
+    scale: float | None = None  # of the logits; known when the model is built
 
     def to_json(self) -> dict[str, Any]:
         """The entry `resolved` of config.json and of checkpoints."""
@@ -31,7 +31,7 @@ class ResolvedSettings:
         """The inverse of `to_json`.
 
         Raises:
-            KeyError: if a value is missing that a model cannot be built without.
+            KeyError: if a value is missing that is needed to build a model.
         """
         values = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
         lists = {name: tuple(content[name]) for name in ("class_names", "mean", "std")}

@@ -1,8 +1,8 @@
-"""The configuration of a run: every setting is a field here, with its default, its bounds and its help text.
+"""The configuration of a run: every setting is a field with its default, its bounds and its help text.
 
 A setting has one dotted name ("optim.lr"), which `--set`, a TOML file and error messages use.  A field with an `option`
-is an option of `randhead train` too.  The section `machine` holds what does not change the result; everything else is
-the identity of a run.
+is an option of `randhead train` too.  Settings in the section `machine` do not change the result; all others are the
+identity of a run.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from randhead.config.setting import (
 )
 
 GEOMETRIES = [name for name in registry.builtin_names("vectors") if name != "file"]
-AUTO = None  # "chosen for you, and printed": the value of a setting that depends on the data or the device
+AUTO = None  # the value is chosen by the data or the device, and printed when training starts
 DEVICES = ("auto", "cpu", "cuda")
 SPLITS = ("test", "val", "train")
 DATA, HEAD, TRAINING, RUN = PANELS = ("Data and network", "Head", "Training", "Run")
@@ -33,7 +33,7 @@ DATA, HEAD, TRAINING, RUN = PANELS = ("Data and network", "Head", "Training", "R
 
 @dataclass(frozen=True)
 class DataConfig(Section, section="data"):
-    """Which images, how they are split, and how they are varied in training."""
+    """The images, their splits and their augmentation."""
 
     name: str = setting(
         "digits",
@@ -47,15 +47,15 @@ class DataConfig(Section, section="data"):
         unset="auto",
     )
     validation: float = setting(
-        0.1, "Share of the training images that is kept apart to select the model.", bounds=WITHIN_ONE
+        0.1, "Share of the training images used for validation, which selects the model.", bounds=WITHIN_ONE
     )
     split_seed: int = setting(  # apart from train.seed, so that all runs share their splits
         0, "Seed of the splits.", bounds=SEED
     )
     augment: str | None = setting(
         AUTO,
-        "Random changes of training images: crop (shifted and mirrored) or views (resized windows, colours, grey). "
-        "auto: crop, but views if every image is a class.",
+        "Augmentation of training images: crop (random shift, mirroring) or views (random window, colours, grey). "
+        "auto: crop; views if every image is a class.",
         choices=("crop", "views"),
         unset="auto",
     )
@@ -82,14 +82,14 @@ class DataConfig(Section, section="data"):
     )
     labels: str = setting(
         "class",
-        "What is a class: class (the label of an image) or instance (every training image is a class of its own).",
+        "Labels: class (the class of an image) or instance (every training image is its own class).",
         choices=("class", "instance"),
         option=Option("--labels", DATA, hidden=True),
     )
     hold_out_classes: str | None = setting(
         None,
         "Classes left out of training, for randhead analyze transfer: their number, drawn by data.split_seed, or "
-        "their names with commas between.",
+        "their names separated by commas.",
         option=Option("--hold-out-classes", DATA, "N|NAMES", hidden=True),
     )
 
@@ -102,7 +102,7 @@ class DataConfig(Section, section="data"):
 
 @dataclass(frozen=True)
 class BackboneConfig(Section, section="backbone"):
-    """The network that turns an image into a feature vector."""
+    """The network that maps an image to a feature vector."""
 
     name: str = setting(
         "small_resnet",
@@ -117,11 +117,11 @@ class BackboneConfig(Section, section="backbone"):
 
 @dataclass(frozen=True)
 class HeadConfig(Section, section="head"):
-    """The class vectors and how features are scored against them."""
+    """The class vectors, and how features are scored against them."""
 
     vectors: str = setting(
         "uniform",
-        "Geometry of the class vectors, that is how they are drawn: "
+        "Geometry of the class vectors (how they are drawn): "
         + ", ".join(GEOMETRIES)
         + ", file:PATH or a Python file. "
         "uniform is the paper's.",
@@ -147,7 +147,7 @@ class HeadConfig(Section, section="head"):
     learn_scale: bool = setting(False, "Train the logit scale too.")
     bias: float | None = setting(
         None,
-        "Number that is added to every logit; with learned class vectors it is where training starts.",
+        "Constant added to every logit. With learned class vectors it is learned too, from this value.",
         bounds=FINITE,
     )
     neck: str = setting(
@@ -165,7 +165,7 @@ class HeadConfig(Section, section="head"):
     )
     normaliser: str = setting(
         "auto",
-        "Softmax method, that is how the sum over all classes is made: dense (all at once), streaming (in tiles, for "
+        "Softmax method, which computes the sum over all classes: dense (all at once), streaming (in tiles, for "
         "many classes), expected (an approximation for very many) or auto (dense or streaming).",
         family="losses",
         option=Option("--normaliser", HEAD, "METHOD", hidden=True),
@@ -204,7 +204,7 @@ class OptimConfig(Section, section="optim"):
 
 @dataclass(frozen=True)
 class TrainConfig(Section, section="train"):
-    """How long, in which batches, from which seeds, with which arithmetic."""
+    """The length of training, the batches, the seeds and the precision."""
 
     epochs: int = setting(
         20, "Number of training epochs.", bounds=Interval(1, 100_000), option=Option("--epochs", TRAINING, "N")
@@ -221,7 +221,7 @@ class TrainConfig(Section, section="train"):
     head_seed: int = setting(0, "Seed of the class vectors.", bounds=SEED, option=Option("--head-seed", HEAD, "N"))
     precision: str = setting(
         "auto",
-        "Arithmetic: fp32, bf16, or auto (bf16 if the processor is fast at it).",
+        "Precision: fp32, bf16, or auto (bf16 if the processor is fast at it).",
         choices=("auto", "fp32", "bf16"),
         option=Option("--precision", TRAINING, hidden=True),
     )
@@ -234,7 +234,7 @@ class TrainConfig(Section, section="train"):
 
 @dataclass(frozen=True)
 class MachineConfig(Section, section="machine"):
-    """What a run needs from the machine.  None of it changes the result, so none of it is part of a run's identity."""
+    """Settings of the machine, which do not change the result and so are not part of the identity of a run."""
 
     device: str = setting(
         "auto",
@@ -258,16 +258,16 @@ class MachineConfig(Section, section="machine"):
 
 @dataclass(frozen=True)
 class Config(Section):
-    """Everything that decides a run.
+    """The configuration of a run: all settings that determine it.
 
     Args:
         recipe: name of a set of settings that belong together; its values are in the other fields.
-        data: which images, how they are split and varied.
-        backbone: the network that turns an image into a feature vector.
-        head: the class vectors and how features are scored against them.
+        data: the images, their splits and their augmentation.
+        backbone: the network that maps an image to a feature vector.
+        head: the class vectors, and how features are scored against them.
         optim: the optimiser and its learning rate.
         train: epochs, batches, seeds.
-        machine: what does not change the result.
+        machine: settings that do not change the result.
 
     Example:
         >>> from randhead.config import Config, HeadConfig

@@ -1,10 +1,10 @@
-"""What one setting of a run is: its help text, its bounds or choices, and how the command line names it.
+"""The definition of a setting of a run: its help text, its bounds or choices, and its option.
 
-Everything about a setting is said once, on its field in `randhead.config.schema`:
+Everything about a setting is defined once, on its field in `randhead.config.schema`:
 
     epochs: int = setting(20, "Number of training epochs.", bounds=AT_LEAST_ONE, option=Option("--epochs", TRAINING))
 
-From there come the checks, the options of `randhead train`, and the list of `randhead train --settings`.
+The checks, the options of `randhead train`, and the list of `randhead train --settings` are derived from it.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from randhead.errors import UsageError, guess
 
 T = TypeVar("T")
 SETTING = "setting"  # the key of a field's metadata
-UNSET_WORDS = ("none", "auto")  # what `--set KEY=` and TOML, which has no null, call None
+UNSET_WORDS = ("none", "auto")  # the words for None in `--set KEY=` and in TOML, which has no null
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Finite numbers from `low` to `high`, without the ends that are open.
+    """An interval of finite numbers from `low` to `high`; an open end does not belong to it.
 
     Example:
         >>> 1.0 in Interval(0, 1, open_high=True), str(Interval(8, 1024, unit="pixels"))
@@ -39,7 +39,7 @@ class Interval:
     unit: str = ""
 
     def __contains__(self, value: object) -> bool:
-        if not isinstance(value, numbers.Real):  # those of NumPy are
+        if not isinstance(value, numbers.Real):  # true also for the numbers of NumPy
             return False
         number = int(value) if isinstance(value, numbers.Integral) else float(value)  # a seed has more bits than floats
         if isinstance(number, float) and not math.isfinite(number):
@@ -48,7 +48,7 @@ class Interval:
         return above and (number < self.high if self.open_high else number <= self.high)
 
     def __str__(self) -> str:
-        """The interval in words, as it follows "must be"."""
+        """The interval in words, to be put after "must be"."""
         if math.isinf(self.high):
             at_least = {-math.inf: "a finite number", 0: "a positive number" if self.open_low else "zero or more"}
             return at_least.get(self.low, f"at least {self.low}")
@@ -74,10 +74,10 @@ class Option:
     """The option of `randhead train` for a setting.
 
     Args:
-        flags: its name as Typer declares it: "--scale", "--learned/--fixed".
+        flags: its name as in Typer: "--scale", "--learned/--fixed".
         panel: the group of options that it belongs to.
-        metavar: how `--help` shows a value; without it, the type.
-        hidden: whether it is left out of `--help`.
+        metavar: the placeholder for a value in `--help`; by default the type.
+        hidden: whether `--help` leaves it out.
     """
 
     flags: str
@@ -92,15 +92,15 @@ class Option:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a run, with everything that is known about it.
+    """One setting of a run.
 
     Args:
         help: one sentence for the reader of `--help`.
         bounds: the numbers that are allowed, or None for words.
-        choices: the words that are allowed; empty if any text is.
-        family: the family whose members are the values ("uniform", or "file:PATH" with a part of its own), if any.
-        unset: what a value of None is called: "auto" if a value is then chosen, "none" if the feature is off.
-        option: its option, or None if there is only `--set`.
+        choices: the words that are allowed; empty if any text is allowed.
+        family: the family whose members are the values, if there is one; a value may have an argument ("file:PATH").
+        unset: the word for None: "auto" if a value is then chosen, "none" if the feature is off.
+        option: its option, or None if it can be set only with `--set`.
         key: the dotted name, such as "head.scoring".
         kind: the type of a value that is not None.
         optional: whether None is allowed.
@@ -128,10 +128,10 @@ class Setting:
 
         Args:
             value: the value.
-            name: what the message calls the setting; its key without it.
+            name: the name in the error message; by default the key.
 
         Raises:
-            UsageError: if the value is of another type, out of bounds or none of the choices.
+            UsageError: if the value has a wrong type, is out of bounds or is none of the choices.
         """
         if value is None and self.optional:
             return
@@ -144,10 +144,10 @@ class Setting:
             one_of(name, value, self.choices)
 
     def convert(self, value: Any) -> Any:
-        """A value, or the text of one, as the type of the field; its bounds are not checked.
+        """Convert a value, or its text, to the type of the field; its bounds are not checked.
 
         Raises:
-            UsageError: if it is of another type.
+            UsageError: if it cannot be converted.
         """
         if self.optional and (value is None or value in UNSET_WORDS):
             return None
@@ -183,10 +183,10 @@ def setting(
     unset: str = "none",
     option: Option | None = None,
 ) -> T:
-    """A field of a configuration that knows its bounds, its help text and its option.  Arguments as for `Setting`.
+    """Define a field of a configuration with its bounds, its help text and its option.  Arguments as for `Setting`.
 
     Returns:
-        What `dataclasses.field` returns; typed as the default, so that the annotation of the field is checked.
+        The result of `dataclasses.field`, typed as the default, so that the annotation of the field is checked.
     """
     about = Setting(help, bounds, choices, family, unset, option)
     return dataclasses.field(default=default, metadata={SETTING: about})
@@ -194,7 +194,7 @@ def setting(
 
 @dataclass(frozen=True)
 class Section:
-    """Base of the parts of a configuration: checks each field against its bounds and choices."""
+    """Base class of the sections of a configuration: checks each field against its bounds and choices."""
 
     section = ""
 
@@ -208,7 +208,7 @@ class Section:
     @classmethod
     @functools.cache
     def settings(cls) -> tuple[Setting, ...]:
-        """The settings of this part of the configuration, each complete with its key, type and default."""
+        """The settings of this section, each complete with its key, type and default."""
         found = [field for field in dataclasses.fields(cls) if SETTING in field.metadata]
         return tuple(_complete(field, cls.section) for field in found)
 

@@ -1,6 +1,7 @@
-"""What trained runs are worth: their metrics (`evaluate`), what they learned (`analyze`), what they say (`predict`).
+"""Evaluation of trained runs: metrics (`evaluate`), analyses of what they learned (`analyze`), and `predict`.
 
-The verbs load on first use: training and prediction need some modules of this package, but not SciPy's clustering.
+These functions are imported on first use: training and prediction need some modules of this package, but not SciPy's
+clustering.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""`analyze`: what runs learned, and how they compare."""
+"""`analyze`: analyses of what one or more runs learned, and their differences."""
 
 import string
 import warnings
@@ -25,16 +25,16 @@ ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "d
 
 @dataclass(frozen=True)
 class Analysis(Result):
-    """What one analysis, or all of them, found in one or more runs.
+    """The result of one analysis, or of all of them, for one or more runs.
 
     Attributes:
         name: of the analysis, or "all".
-        options: the images, and what they are compared with.
+        options: which images were analyzed, and what they were compared with.
         members: the inputs of each run.
-        each: for each run, the measurements by analysis.
+        each: the measurements of each run, by analysis.
         together: the measurements of all runs at once, by analysis.
-        comparisons: for several runs, how the metrics of each analysis differ.
-        not_applicable: of "all", the analyses that could not be made, with the reason.
+        comparisons: for several runs, the differences of their metrics, by analysis.
+        not_applicable: for "all", the analyses that do not apply, with the reason.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Analysis(Result):
         return {"runs": each, **asked, "comparison": compared, **_document(self.together), **refused}
 
     def tables(self) -> Iterator[Table]:
-        """For each analysis its most important metrics, and of several runs how they differ."""
+        """The most important metrics of each analysis; for several runs also their differences."""
         several = len(self.members) > 1
         if several:
             rows = tuple((letters(i), run.name) for i, run in enumerate(self.members))
@@ -78,7 +78,7 @@ class Analysis(Result):
             yield Table("not measured", (), (), tuple(f"{name}: {why}" for name, why in self.not_applicable.items()))
 
     def path(self, run: Run) -> Path:
-        """Where the document goes in the folder of a run; several runs get a name of their own."""
+        """The file of the document in the folder of a run; its name depends on the set of runs if there are several."""
         o = self.options
         parts = ["analyze", self.name, *([slug(o.data)] if o.data else []), o.split]
         if len(self.members) > 1:
@@ -107,29 +107,29 @@ def analyze(
     warn: Callable[[str], None] = warnings.warn,
     progress: Callable[[int, int], None] | None = None,
 ) -> Analysis:
-    """Analyze what one or more runs learned: how far apart and how tight their classes are, what looks alike, and more.
+    """Analyze what one or more runs learned: separability and compactness of classes, similarity, transfer, and more.
 
     Args:
-        name: an analysis (see `randhead.registry.names("analyses")`), the path of a Python file with one of yours, or
+        name: an analysis (see `randhead.registry.names("analyses")`), the path of a Python file with your own, or
             "all" for those that apply.
-        runs: one run or several, by name, folder or as `runs.load` returned them; None for the latest.  Several are
-            compared, in pairs of equal seeds.
+        runs: one run or several, by name, by folder or from `runs.load`; None for the latest.  Several runs are
+            compared in pairs with equal seeds.
         split: "test", "val" or "train".
-        data: other images, a dataset or a folder: with the classes of the run, or, for transfer, any classes.
-        reference: for similarity, a run that says which classes look alike.
+        data: other images, a dataset or a folder, with the classes of the run; for transfer, with any classes.
+        reference: for similarity, another run whose features and confusions define which classes look alike.
         taxonomy: for similarity, a file with a K x K matrix (.npy, .csv) or with lines "class: a/b/c".
-        seed: of samples, permutations and few-shot episodes.
+        seed: of random samples, permutations and few-shot episodes.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
-        should_stop: asked between batches and between analyses.
-        warn: called with a sentence about what is worked around.
+        should_stop: called between batches and between analyses.
+        warn: called with each warning.
         progress: called with (done, total) while images are read.
 
     Returns:
         An `Analysis`, which a notebook shows as tables.
 
     Raises:
-        UsageError: for an unknown analysis, or one that cannot be made of these runs.
+        UsageError: for an unknown analysis, or one that does not apply to these runs.
         DataError: if the images do not have the classes of the runs.
         RunError: if a run is missing or damaged.
         StopRequested: if `should_stop` returns True.
@@ -155,7 +155,7 @@ def analyze(
 
 
 def chosen(name: str) -> list[str]:
-    """The analyses of a name: one, or all.  Raises UsageError for unknown names, with the nearest known one."""
+    """The analyses that a name means: one, or all.  Raises UsageError for unknown names, with the nearest known one."""
     known = registry.names("analyses")
     if name not in (ALL, *known):
         raise unknown("analysis", name, [*known, ALL])
@@ -165,10 +165,10 @@ def chosen(name: str) -> list[str]:
 def measure_all(
     names: list[str], members: list[RunInputs], *, strict: bool
 ) -> tuple[tuple[dict[str, Measurement], ...], dict[str, Measurement], dict[str, str]]:
-    """Analyses of each run, of all runs together, and the reasons for those that cannot be made.
+    """Analyses of each run, of all runs together, and the reasons why others do not apply.
 
     Raises:
-        RandheadError: with `strict`, for an analysis that cannot be made.
+        RandheadError: with `strict`, for an analysis that does not apply.
     """
     each: tuple[dict[str, Measurement], ...] = tuple({} for _ in members)
     together: dict[str, Measurement] = {}
@@ -191,19 +191,19 @@ def measure_all(
 
 
 def headlines(name: str, findings: Findings) -> dict[str, float | int | str | None]:
-    """The metrics of an analysis that matter first; all of them if it does not say which."""
+    """The most important metrics of an analysis: its HEADLINES, or all of them without it."""
     analysis = registry.load("analyses", name) if name in registry.names("analyses") else None
     keys = getattr(analysis, "HEADLINES", findings.metrics)
     return {key: findings.metrics[key] for key in keys if key in findings.metrics}
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Analyses in the order in which a reader wants them."""
+    """Analyses in the order in which they are shown."""
     return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
 def letters(index: int) -> str:
-    """The short name of a run in tables of several: A to Z, then AA, AB, ..."""
+    """The short name of a run in tables of several runs: A to Z, then AA, AB, ..."""
     more, letter = divmod(index, 26)
     return (letters(more - 1) if more else "") + string.ascii_uppercase[letter]
 
@@ -211,7 +211,7 @@ def letters(index: int) -> str:
 def _open(
     session: AnalysisSession, given: RunLike | Sequence[RunLike] | None, options: AnalysisOptions
 ) -> list[RunInputs]:
-    """The runs, or the latest.  Raises UsageError for one that is given twice."""
+    """The runs that were given, or the latest.  Raises UsageError for a run that is given twice."""
     several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     members = [RunInputs(session, session.run(run), options) for run in several or [None]]
     folders = [member.loaded.run.path.resolve() for member in members]
@@ -222,7 +222,7 @@ def _open(
 
 
 def _on_its_own_images(run: RunInputs) -> RunInputs:
-    """The run on its own images if `data` has other classes: then these are for transfer only."""
+    """The run with its own images if `data` has other classes, which are then used for transfer only."""
     try:
         _ = run.dataset
     except DataError as error:
@@ -234,7 +234,7 @@ def _on_its_own_images(run: RunInputs) -> RunInputs:
 
 
 def _compared(members: list[RunInputs], each: tuple[dict[str, Measurement], ...]) -> dict[str, Comparison]:
-    """Analysis -> how its metrics differ, if there are several runs."""
+    """Analysis -> differences of its metrics, if there are several runs."""
     if len(members) == 1:
         return {}
     configs = [member.loaded.config for member in members]
@@ -274,7 +274,7 @@ def _differences(found: Comparison, keys: Iterable[str]) -> Iterator[Table]:
 
 
 def _estimates(title: str, kind: str, metrics: dict[str, Estimate], keys: Iterable[str]) -> Iterator[Table]:
-    """A table of the estimates of some metrics; none if there are none of them."""
+    """A table of the estimates of some metrics; no table if there are no estimates."""
     found = [(key, metrics[key]) for key in keys if key in metrics]
     rows = tuple((words(key), e.value, *(e.interval or (None, None))) for key, e in found)
     if rows:

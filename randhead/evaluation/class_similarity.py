@@ -1,4 +1,4 @@
-"""Which classes look alike, from sources that do not depend on the run that is analyzed: pixels, a run, a taxonomy."""
+"""Similarity of classes from sources that do not depend on the analyzed run: pixels, another run, a taxonomy."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """Mean feature of every class: (N, D), (N,) -> (K, D) float64.
 
     Raises:
-        DataError: if a class has no sample, so that it resembles nothing.
+        DataError: if a class has no sample.
     """
     statistics = class_statistics(features, labels, num_classes=num_classes)
     if not statistics.counts.all():
@@ -41,7 +41,7 @@ def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 
 def of_run(features: Tensor, predictions: Tensor, labels: Tensor, num_classes: int) -> dict[str, Tensor]:
-    """Similarity (K, K) by another run: cosines of its class means, and how often it confuses two classes."""
+    """Similarities (K, K) from another run: cosines of its class means, and the rate at which it confuses classes."""
     counts = metrics.confusion(labels, predictions, num_classes)
     return {
         "reference_means": similarity.cosines(class_means(features, labels, num_classes)),

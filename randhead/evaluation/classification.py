@@ -1,4 +1,4 @@
-"""Metrics of a trained model on a split, each over all its images: no image counts twice or not at all."""
+"""Metrics of a trained model on a split; each uses every image of the split exactly once."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 
 OOD_SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
-CONFUSION_CLASSES = 1000  # of more, the matrix would be larger than all that is in it
+CONFUSION_CLASSES = 1000  # with more classes, a list of the confused pairs is smaller than the matrix
 NEIGHBOURS = 20  # training images that vote on the class of an image
 
 
 @dataclass(frozen=True)
 class ClassificationMetrics:
-    """How well a model predicts the classes of a split; None if a metric does not exist.
+    """Metrics of the predictions of a model on a split; None for a metric that does not apply.
 
     `confusion` has one row per true class and one column per predicted class; with more than CONFUSION_CLASSES
-    classes, `confused_pairs` has all [true class, predicted class, images] of wrong predictions instead, the most
-    frequent first.  `diagnostics` are the two means that the official code of the paper prints.
+    classes, `confused_pairs` has all wrong predictions instead, as [true class, predicted class, number of images], the
+    most frequent first.  `diagnostics` are the two means that the paper's official code prints.
     """
 
     n: int
@@ -48,7 +48,7 @@ class ClassificationMetrics:
         return found
 
     def most_confused_with(self, label: int) -> tuple[int, int] | None:
-        """The class that images of class `label` are most often taken for, and for how many; None if for none."""
+        """The class most often predicted instead of `label`, and for how many images; None if there is none."""
         if self.confusion is not None:
             row = [(count, k) for k, count in enumerate(self.confusion[label]) if k != label and count]
         else:
@@ -59,7 +59,7 @@ class ClassificationMetrics:
 
 @dataclass(frozen=True)
 class NeighbourMetrics:
-    """How well the labels of the nearest training images predict those of a split; NLL and ECE do not exist."""
+    """k-NN metrics: labels of a split predicted from the nearest training images; NLL and ECE do not apply."""
 
     n: int
     accuracy: float  # of 20 neighbours
@@ -75,13 +75,13 @@ class NeighbourMetrics:
 def full_metrics(
     model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
 ) -> ClassificationMetrics:
-    """Accuracy, NLL, calibration, accuracy per class, confusion and the official code's diagnostics.
+    """Compute accuracy, NLL, calibration, accuracy per class, confusion, and the diagnostics of the official code.
 
     Args:
         model: a classifier, which is put into evaluation mode.
         split: images with their labels.
-        preprocess: how the images become what the model takes.
-        should_stop: asked between batches.
+        preprocess: turns the images into the input of the model.
+        should_stop: called between batches.
 
     Raises:
         StopRequested: if `should_stop` returns True.
@@ -91,7 +91,7 @@ def full_metrics(
 
 
 def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes: int) -> ClassificationMetrics:
-    """The metrics of `full_metrics` from features (N, D), what the head says of them, and labels (N,)."""
+    """The metrics of `full_metrics` from features (N, D), the output of the head for them, and labels (N,)."""
     predictions, confidences = scores.predictions, scores.confidences
     per_class = metrics.per_class_accuracy(labels, predictions, num_classes)
     top1, right = metrics.accuracy(predictions, labels), predictions == labels
@@ -114,7 +114,7 @@ def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes
 def quick_metrics(
     model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
 ) -> dict[str, float]:
-    """What selects the weights of a run: accuracy and NLL, and the range of the logits.
+    """Compute the metrics by which the weights of a run are selected, accuracy and NLL, and the range of the logits.
 
     Raises:
         StopRequested: if `should_stop` returns True.
@@ -136,10 +136,10 @@ def neighbour_metrics(
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> NeighbourMetrics:
-    """k-NN accuracy of a split by cosine to the features of the training split.
+    """Compute the k-NN accuracy of a split by cosine to the features of the training split.
 
-    For models whose class vectors do not belong to the labels.  On the training split every image finds itself, so
-    only the 20 neighbours say something there.
+    For models whose class vectors do not belong to the labels.  On the training split every image is its own nearest
+    neighbour, so that only the accuracy with 20 neighbours is meaningful there.
 
     Raises:
         StopRequested: if `should_stop` returns True.
@@ -160,7 +160,7 @@ def out_of_distribution(
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, dict[str, float]]:
-    """How well four scores tell images of the model's classes (in-distribution) from others (out-of-distribution).
+    """Out-of-distribution detection: how well four scores separate images of the model's classes from other images.
 
     Returns:
         For each of OOD_SCORES, "auroc" and "fpr_at_95_recall".
@@ -181,7 +181,7 @@ def out_of_distribution(
 def ood_scores(
     model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
 ) -> dict[str, Tensor]:
-    """The four scores of every image of a split, (N,) each, high for in-distribution images.
+    """The four out-of-distribution scores of every image of a split, (N,) each, high for in-distribution images.
 
     The largest softmax probability: Hendrycks and Gimpel 2017 (arXiv 1610.02136).  The largest logit: Hendrycks et al.
     2022 (arXiv 1911.11132).  The log-sum-exp of the logits, the negative free energy: Liu et al. 2020.  And the largest

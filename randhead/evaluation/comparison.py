@@ -1,8 +1,8 @@
-"""Runs side by side: differences between arms, paired by seed, with 95 percent intervals.
+"""Comparison of runs: differences between arms, paired by seed, with 95 percent intervals.
 
-An arm is the runs that share every setting but `train.seed` and `train.head_seed`; two runs of two arms are a pair
-if both seeds agree.  Intervals are Student's t over runs, or over pairs, which cancels what a seed does to both arms
-alike.  One run, or one pair, gives a value without an interval.
+An arm consists of the runs that share every setting except `train.seed` and `train.head_seed`; two runs of different
+arms are a pair if both seeds are equal.  Intervals are Student's t over runs, or over pairs, which cancels the effect
+that a seed has on both arms.  One run, or one pair, gives a value without an interval.
 """
 
 import math
@@ -40,7 +40,7 @@ class Estimate:
     n: int
 
     def to_json(self, kind: str) -> dict[str, Any]:
-        """The document; `kind` says what the value is."""
+        """The document; `kind` is the key of the value."""
         return {kind: self.value, "interval": self.interval and list(self.interval), "n": self.n}
 
 
@@ -106,8 +106,8 @@ def compare(configs: list[Config], metrics: list[Metrics]) -> Comparison:
 
     Args:
         configs: the configuration of each run.
-        metrics: the metrics of each run, by name.  Words, undefined values and p-values (NAME_p) are left out: they
-            cannot be averaged.
+        metrics: the metrics of each run, by name.  Words, undefined values and p-values (NAME_p) are left out because
+            they cannot be averaged.
     """
     numbers = [{name: value for name, value in found.items() if not name.endswith(P_VALUE)} for found in metrics]
     groups = arms(configs)

@@ -1,4 +1,4 @@
-"""`evaluate`: the metrics of a trained run on a split, and what it makes of images of other classes."""
+"""`evaluate`: the metrics of a trained run on a split, and its out-of-distribution detection."""
 
 import heapq
 import warnings
@@ -21,7 +21,7 @@ WORST = 5  # classes in the table; the document has them all
 
 @dataclass(frozen=True)
 class OutOfDistribution:
-    """How well the scores of a run tell its own images from those of other classes, by OOD score."""
+    """Out-of-distribution detection: how well a run separates its own images from those of other classes, per score."""
 
     data: str
     split: str
@@ -34,14 +34,14 @@ class OutOfDistribution:
 
 
 class CorruptionPart(Protocol):
-    """What an evaluation needs of the report of `robustness.benchmark`."""
+    """The part of the report of `robustness.benchmark` that an evaluation needs."""
 
     def for_evaluation(self) -> dict[str, Any]:
         """The entries of the document."""
         ...
 
     def tables(self) -> Iterator[Table]:
-        """The tables for people."""
+        """The tables that a person sees."""
         ...
 
 
@@ -55,9 +55,9 @@ class Evaluation(Result):
         split: "test", "val" or "train".
         class_names: the classes of the run, in the order of its class vectors.
         metrics: of the split.  Runs that were trained with one class per training image have `NeighbourMetrics`.
-        ood: how well images of other classes are recognised as such, if any were given.
+        ood: the out-of-distribution detection, if images of other classes were given.
         corruptions: the report of `robustness.benchmark`, if there is one; see `with_corruptions`.
-        given: the images that `evaluate` was given instead of the run's own; part of the name of its report.
+        given: the images that were evaluated instead of the run's own; part of the name of the report.
     """
 
     run: str
@@ -75,7 +75,7 @@ class Evaluation(Result):
         return self.metrics.accuracy
 
     def with_corruptions(self, report: CorruptionPart) -> "Evaluation":
-        """The same evaluation with a report on corrupted images, whose document and tables become a part of it."""
+        """The same evaluation with the document and tables of a report on corrupted images added."""
         return replace(self, corruptions=report)
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Evaluation(Result):
         return document
 
     def tables(self) -> Iterator[Table]:
-        """The metrics, the classes with the lowest accuracy, and what else was measured."""
+        """The metrics, the classes with the lowest accuracy, and what was measured in addition."""
         yield self._summary()
         if isinstance(self.metrics, ClassificationMetrics):
             yield _diagnostics(self.metrics)
@@ -107,7 +107,7 @@ class Evaluation(Result):
             yield from self.corruptions.tables()
 
     def path(self, run: Run) -> Path:
-        """Where the document goes in the folder of a run."""
+        """The file of the document in the folder of a run."""
         return run.reports / f"{'-'.join(['evaluate', *([slug(self.given)] if self.given else []), self.split])}.json"
 
     def save(self, run: Run) -> Path:
@@ -131,7 +131,7 @@ class Evaluation(Result):
         return Table(title, ("metric", "value"), tuple(row for row in rows if row[1]))
 
     def _hardest_classes(self, m: ClassificationMetrics) -> Table:
-        """The classes with the lowest accuracy, and what they are taken for."""
+        """The classes with the lowest accuracy, and the classes that are predicted instead."""
         known = [(accuracy, k) for k, accuracy in enumerate(m.per_class_accuracy) if accuracy is not None]
         rows: list[tuple[Cell, ...]] = []
         for accuracy, k in heapq.nsmallest(WORST, known):
@@ -160,15 +160,16 @@ def evaluate(
     """Evaluate a trained run: accuracy, NLL, calibration, confusion, out-of-distribution detection.
 
     Args:
-        run: a run, by name, folder or as `runs.load` returned it; None for the latest.
+        run: a run, by name, by folder or from `runs.load`; None for the latest.
         split: "test", "val" or "train".
-        data: other images with the classes of the run: name of a dataset, a folder, or images that were read already;
-            None for the run's own.
-        ood: images of other classes, whose test split should be recognised as out-of-distribution.
+        data: other images with the classes of the run: the name of a dataset, a folder, or a `Dataset`; None for the
+            run's own images.
+        ood: images of other classes, a dataset or a folder: their test split is used to measure out-of-distribution
+            detection.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
-        should_stop: asked between batches.
-        warn: called with a sentence about images that cannot be read and are left out.
+        should_stop: called between batches.
+        warn: called with a warning if images cannot be read and are left out.
         progress: called with (done, total) while images are read.
 
     Returns:

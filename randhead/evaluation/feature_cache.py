@@ -1,7 +1,7 @@
-"""Features of a run, extracted once for each split and kept in the run folder, in features/.
+"""Features of a run, extracted once per split and kept in the folder features/ of the run.
 
-A file belongs to weights and to images: its name holds the data, the split and the weights' hash, its document a
-fingerprint of all that the features depend on.  Whatever does not match is extracted again and replaced.
+The name of a file has the dataset, the split and the hash of the weights; its metadata has a fingerprint of everything
+that the features depend on.  If this does not match, the features are extracted again and the file is replaced.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ HEX = 12  # digits of the weights' hash in a file name
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a run makes of a split: features (N, D) as they meet the class vectors, labels (N,), predictions (N,).
+    """Features (N, D) of a split as the head scores them, with its labels (N,) and predictions (N,).
 
-    Images of other classes than the run's have no predictions: they would be meaningless.
+    Predictions are None for images of classes that the run does not have.
     """
 
     features: Tensor
@@ -43,10 +43,10 @@ def features(
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Extracted:
-    """Features (float32), predictions and labels of a split, in its order, on the CPU.
+    """Features (float32), predictions and labels of a split, in the order of the split, on the CPU.
 
-    They are read from the run folder if they are kept there.  A damaged file is extracted again, and a folder that
-    cannot be written to is not used; both are said to `warn`.
+    They are read from the run folder if it has them.  If the file is damaged, they are extracted again; if the folder
+    cannot be written to, they are not kept; both give a warning.
 
     Raises:
         StopRequested: if `should_stop` returns True.
@@ -65,7 +65,7 @@ def features(
 
 
 def file_of(loaded: LoadedRun, dataset: Dataset, split: str) -> Path:
-    """Where the features of a split are kept."""
+    """The file in which the features of a split are kept."""
     part = "" if _of_its_classes(loaded, dataset) else "others-"
     name = f"{slug(dataset.name)}-{part}{split}-{loaded.weights_sha256[:HEX]}.safetensors"
     return loaded.run.features / name
@@ -86,7 +86,7 @@ def _extract(loaded: LoadedRun, dataset: Dataset, split: str, should_stop: Calla
 
 
 def _identity(loaded: LoadedRun, split: Split) -> dict[str, Any]:
-    """All that the features depend on, ready for JSON."""
+    """Everything that the features depend on, ready for JSON."""
     preprocess = loaded.preprocess
     return {
         "weights": loaded.weights_sha256,
@@ -109,7 +109,7 @@ def _read(path: Path, identity: dict[str, Any], warn: Callable[[str], None]) -> 
 
 
 def _sweep(path: Path) -> None:
-    """Delete what other weights left of the same split."""
+    """Delete the features of the same split from other weights."""
     stem = re.escape(path.name[: -len(".safetensors") - HEX])
     older = re.compile(rf"{stem}[0-9a-f]{{{HEX}}}\.safetensors")
     for file in path.parent.glob("*") if path.parent.is_dir() else ():

@@ -1,6 +1,6 @@
-"""One pass of a model over images: features, and what the head says of them.
+"""One pass of a model over images: features, and the output of the head for them.
 
-Logits (N, K) are never made: see `losses.HeadOutput`.
+The logits (N, K) are never in memory at once: see `losses.HeadOutput`.
 """
 
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from randhead.losses import HeadOutput
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 
-PIXELS_PER_BATCH = 512 * 32 * 32  # keeps a batch near the cache on a CPU, and is plenty for a GPU
+PIXELS_PER_BATCH = 512 * 32 * 32  # small enough for the cache of a CPU, and large enough for a GPU
 LARGEST_BATCH = 1024
-SCORED_AT_ONCE = 2048  # class vectors that are not materialised are drawn once per so many samples
+SCORED_AT_ONCE = 2048  # samples for which class vectors that are not materialised are drawn once
 
 
 def extract(
     model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
 ) -> tuple[Tensor, HeadOutput]:
-    """Features and what the head says of them, on the CPU, in the order of the split.
+    """Compute the features and the output of the head, on the CPU, in the order of the split.
 
     Args:
         model: a classifier, which is put into evaluation mode.
         split: N images with their labels.
-        preprocess: how the images become what the model takes.
-        should_stop: asked between batches.
+        preprocess: turns the images into the input of the model.
+        should_stop: called between batches.
 
     Returns:
-        Features as the class vectors see them, (N, D) float32, and the output of the head.
+        Features after the neck, as the head scores them, (N, D) float32, and the output of the head.
 
     Raises:
         StopRequested: if `should_stop` returns True.
@@ -39,7 +39,7 @@ def extract(
     found = embeddings(model, split, preprocess, should_stop=should_stop)
     parts: list[list[Tensor]] = []
     for features, labels in zip(found.split(SCORED_AT_ONCE), split.labels.split(SCORED_AT_ONCE), strict=True):
-        if parts:  # the features took a long time: they are not thrown away before the first scores
+        if parts:  # the features took a long time: score at least one part before stopping
             _check(should_stop)
         scores = model.head.output(features.to(preprocess.device), labels.to(preprocess.device))
         parts.append([column.cpu() for column in scores])
@@ -49,7 +49,7 @@ def extract(
 def embeddings(
     model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
 ) -> Tensor:
-    """Features as the class vectors see them: (N, D) float32 on the CPU.  The model is put into evaluation mode.
+    """Features after the neck: (N, D) float32 on the CPU.  The model is put into evaluation mode.
 
     Raises:
         StopRequested: if `should_stop` returns True.
@@ -64,13 +64,13 @@ def embeddings(
 
 @torch.no_grad()
 def embed(model: Classifier, images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Features of a batch as the class vectors see them: uint8 (B, 3, H, W) -> (B, D) float32."""
+    """Features of a batch after the neck: uint8 (B, 3, H, W) -> (B, D) float32."""
     with preprocess.autocast():
         return model.embed(preprocess.prepare(images)).float()
 
 
 def batch_size(image_size: int) -> int:
-    """Images per batch in evaluation.  It depends on their size only: results do not depend on the machine."""
+    """Images per batch in evaluation.  It depends only on their size, so that results do not depend on the machine."""
     return max(1, min(LARGEST_BATCH, PIXELS_PER_BATCH // image_size**2))
 
 

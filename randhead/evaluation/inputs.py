@@ -1,7 +1,7 @@
-"""The inputs of analyses: classes whose properties are the arguments that an analysis may name.
+"""The inputs of analyses: the properties of these classes are the arguments that an analysis can have.
 
-What `INPUT` of an analysis says: "run" is `RunInputs`, "new classes" `NewClassInputs`, "runs" `JointInputs`; "training"
-is `randhead.evaluation.training_log.TrainingInputs`.
+The `INPUT` of an analysis selects the class: "run" is `RunInputs`, "new classes" is `NewClassInputs`, "runs" is
+`JointInputs`, and "training" is `randhead.evaluation.training_log.TrainingInputs`.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from randhead.evaluation.session import AnalysisSession
 from randhead.runs import LoadedRun, RunLike
 
 VARIANCE_OF = ("class_separation_r2", "mean_angle_deg", "nearest_angle_deg")  # of separability, beside the accuracy
-Seen = dict[str, str | int]  # what was looked at, ready for JSON
+Seen = dict[str, str | int]  # what was analyzed: data, split, n and classes, or epochs; ready for JSON
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class AnalysisOptions:
     split: str = "test"
     data: str | None = None  # images of the same classes instead of the run's own
     new_classes: str | None = None  # images of other classes, for transfer
-    reference: RunLike | None = None  # a run that says which classes look alike
-    taxonomy: Path | None = None  # a file that says which classes look alike
+    reference: RunLike | None = None  # another run that defines which classes look alike
+    taxonomy: Path | None = None  # a file that defines which classes look alike
     seed: int = 0  # of samples, permutations and episodes
 
 
@@ -63,7 +63,7 @@ class RunInputs:
 
     @property
     def seen(self) -> Seen:
-        """What was looked at, ready for JSON."""
+        """What is analyzed, ready for JSON."""
         return _seen(self.dataset, self.options.split)
 
     @property
@@ -124,7 +124,7 @@ class RunInputs:
 
     @cached_property
     def references(self) -> dict[str, Tensor]:
-        """Which classes look alike, (K, K) each: by mean training images; by another run; by a taxonomy."""
+        """Similarities of classes, (K, K) each: from mean training images, another run, a taxonomy."""
         mean_images = class_similarity.mean_images(self.dataset.splits["train"], self.num_classes)
         found = {"pixels": similarity.cosines(mean_images)}
         if self.options.reference:
@@ -146,9 +146,9 @@ class RunInputs:
 
 
 class NewClassInputs:
-    """Input "new classes": a run on images of classes it was not trained on, held out or of another dataset.
+    """Input "new classes": a run on images of classes that it was not trained on, held out or from another dataset.
 
-    For a run that was trained with one class per training image, the classes of its own images are new too.
+    If a run was trained with one class per training image, the classes of its own images are new too.
     """
 
     def __init__(self, session: AnalysisSession, loaded: LoadedRun, options: AnalysisOptions):
@@ -173,7 +173,7 @@ class NewClassInputs:
 
     @property
     def seen(self) -> Seen:
-        """What was looked at, ready for JSON."""
+        """What is analyzed, ready for JSON."""
         return _seen(self.dataset, self.options.split)
 
     @property
@@ -205,12 +205,12 @@ class JointInputs:
 
     @property
     def seen(self) -> Seen:
-        """What was looked at, ready for JSON."""
+        """What is analyzed, ready for JSON."""
         return {**self.members[0].seen, "runs": len(self.members)}
 
     @property
     def pairs(self) -> dict[str, Tensor]:
-        """Which pairs of runs share their class vectors, the start of learned ones, or neither: (R, R) bool each."""
+        """Which pairs of runs share fixed class vectors, the start of learned ones, or neither: (R, R) bool each."""
         heads = [run.loaded.model.head for run in self.members]
         drawn = torch.tensor([[a.spec.sha256 == b.spec.sha256 for b in heads] for a in heads])
         fixed = torch.tensor([[not (a.trainable or b.trainable) for b in heads] for a in heads])
@@ -255,7 +255,7 @@ class JointInputs:
 
 
 def check_same_images(members: list[RunInputs]) -> None:
-    """Raise DataError if runs do not look at the same images of the same classes."""
+    """Raise DataError unless all runs are analyzed on the same images of the same classes."""
     first = members[0]
     for other in members[1:]:
         names = f"{first.name} and {other.name}"

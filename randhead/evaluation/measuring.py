@@ -1,7 +1,7 @@
-"""How an analysis gets its arguments: it names them, and its input has them as properties.
+"""Running an analysis: its arguments are taken by name from the properties of its input.
 
-`arguments` looks the parameters of `measure` up among the properties of the input (`randhead.evaluation.inputs`).  So a
-new analysis is one file: it says what its input is and which properties of it it takes.
+`arguments` looks up the parameters of `measure` among the properties of the input (`randhead.evaluation.inputs`).  So a
+new analysis is one file: it names its input in `INPUT`, and the properties that it needs are its parameters.
 """
 
 import inspect
@@ -17,29 +17,29 @@ from randhead.errors import UsageError
 from randhead.evaluation.inputs import JointInputs, NewClassInputs, RunInputs, Seen
 from randhead.evaluation.training_log import TrainingInputs
 
-SAME_ON_TRAIN = ("_floor", "_vectors")  # metrics of the head only: the training split does not change them
+SAME_ON_TRAIN = ("_floor", "_vectors")  # endings of metrics that depend only on the head, not on the split
 INPUTS: dict[str, Any] = {"run": RunInputs, "training": TrainingInputs, "new classes": NewClassInputs}
 
 
 class Inputs(Protocol):
-    """What an analysis takes its arguments from."""
+    """The source of the arguments of an analysis."""
 
     @property
     def seen(self) -> Seen:
-        """What is looked at, ready for JSON."""
+        """What is analyzed, ready for JSON."""
         ...
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What an analysis found, and what it looked at: data, split, n and classes, or epochs, ready for JSON."""
+    """The findings of an analysis, and what was analyzed: data, split, n and classes, or epochs, ready for JSON."""
 
     findings: Findings
     seen: Seen
 
 
 def measure_run(name: str, run: RunInputs) -> Measurement:
-    """One analysis of one run, whichever input it asks for."""
+    """One analysis of one run, with the input that it needs."""
     run.session.check_stop()
     kind = INPUTS[registry.load("analyses", name).INPUT]
     inputs = run if kind is RunInputs else kind(run.session, run.loaded, run.options)
@@ -49,9 +49,9 @@ def measure_run(name: str, run: RunInputs) -> Measurement:
 def measure_together(name: str, members: list[RunInputs]) -> Measurement:
     """One analysis of several runs at once.
 
-    A matrix with one row and one column per run is also averaged below its diagonal: over pairs that share fixed class
-    vectors, as NAME_across_shared; whose vectors were drawn alike and learned, as NAME_across_start; and over the
-    others, as NAME_across_other.
+    If a result is a matrix with one row and one column per run, the means of its entries below the diagonal are added:
+    NAME_across_shared over pairs of runs that share fixed class vectors, NAME_across_start over pairs whose learned
+    class vectors have the same start, and NAME_across_other over the other pairs.
     """
     members[0].session.check_stop()
     inputs = JointInputs(members)
@@ -67,7 +67,7 @@ def measure_together(name: str, members: list[RunInputs]) -> Measurement:
 
 
 def measure(name: str, inputs: Inputs) -> Findings:
-    """One analysis of its input.  What it compares with the training split is measured there too, as train_NAME."""
+    """One analysis of its input.  If it has an argument `train`, it also measures the training split, as train_NAME."""
     analysis = registry.load("analyses", name).measure
     given = arguments(analysis, inputs)
     found: Findings = analysis(**given)
@@ -79,7 +79,7 @@ def measure(name: str, inputs: Inputs) -> Findings:
 
 
 def arguments(analysis: Callable[..., Findings], inputs: object) -> dict[str, Any]:
-    """The arguments of `measure` that an input has.  Those it lacks, or has as None, are left to their defaults.
+    """The arguments of `measure` that an input has.  Those that it lacks, or that are None, keep their defaults.
 
     Raises:
         UsageError: if an argument without a default is missing.

@@ -1,8 +1,8 @@
 """Metrics of a classifier's predictions: accuracy, calibration, confusion, out-of-distribution detection.
 
-Pure functions of a few numbers per sample, which `losses.HeadOutput` has for any number of classes.  Float64 inside, on
-the device of their arguments.  Out-of-distribution scores are high for in-distribution samples.  If there is nothing to
-average the result is NaN or None, as each function says, or a DataError: never a silent zero.
+Pure functions of a few numbers per sample, which `losses.HeadOutput` has for any number of classes.  They compute in
+float64 on the device of their arguments.  Out-of-distribution scores are high for in-distribution samples.  If there is
+nothing to average, the result is NaN or None, as each function says, or a DataError, never zero.
 """
 
 import math
@@ -21,7 +21,7 @@ def accuracy(predictions: Tensor, labels: Tensor, *, k: int = 1) -> float:
     Args:
         predictions: class indices (N,), or (N, J) with the best first and J >= k.
         labels: (N,).
-        k: how many predictions count.
+        k: number of predictions that count.
 
     Example:
         >>> accuracy(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 2, 2]))
@@ -39,7 +39,7 @@ def accuracy(predictions: Tensor, labels: Tensor, *, k: int = 1) -> float:
 
 
 def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = BINS, scheme: str = "equal width") -> float:
-    """Expected calibration error: mean over bins, by their counts, of |accuracy - confidence|.
+    """Expected calibration error: mean of |accuracy - confidence| over bins, weighted by their counts.
 
     Args:
         confidences: (N,) in [0, 1].
@@ -144,16 +144,20 @@ def fpr_at(in_scores: Tensor, out_scores: Tensor, *, recall: float = 0.95) -> fl
     _check_scores(in_scores, out_scores)
     if not 0 < recall <= 1:
         raise UsageError(f"recall must be in (0, 1], got {recall}")
-    accepted = math.ceil(recall * len(in_scores) - 1e-9)  # 0.95 * 20 is 19 samples, not 20, whatever it rounds to
+    accepted = math.ceil(recall * len(in_scores) - 1e-9)  # 0.95 * 20 is 19 samples, not 20, in spite of rounding
     threshold = in_scores.sort(descending=True).values[accepted - 1]
     return (out_scores >= threshold).double().mean().item()
 
 
 def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str, dict[str, float | None]]:
-    """Mean feature norm and mean largest cosine to a class vector, of right and of wrong predictions.
+    """Mean feature norm and mean largest cosine to a class vector, for right and for wrong predictions.
 
-    The two numbers that the official code of the paper prints.  features (N, D), cosines (N,) the largest of each,
-    correct (N,) bool; None if there is no such prediction.
+    These are the two numbers that the paper's official code prints; None if there is no right or no wrong prediction.
+
+    Args:
+        features: (N, D).
+        cosines: the largest cosine of each sample (N,).
+        correct: whether each prediction is right (N,) bool.
     """
     _check_count(len(features), correct)
     values = {"feature_norm": features.double().norm(dim=1), "largest_cosine": cosines.double()}

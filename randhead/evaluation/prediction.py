@@ -91,17 +91,21 @@ def predict(
         images: image files, or folders of them.
         run: what `runs.load` takes; the latest run by default.
         k: number of classes per image, at most those of the run.
-        skip_bad_images: leave out unreadable images, with a warning, instead of refusing them.
+        skip_bad_images: leave out unreadable images, with a warning, instead of raising DataError.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
-        should_stop: called between batches; if it returns True, StopRequested is raised.
+        should_stop: called between batches.
         warn: called with each warning.
         progress: called with (done, total) after each batch of images.
+
+    Returns:
+        The `Predictions`, which a notebook shows as a table.
 
     Raises:
         DataError: if there are no images, or one of them cannot be read.
         RunError: if the run is missing, not finished or damaged.
-        UsageError: if the run has no class vectors for classes.
+        UsageError: if the run was trained with one class per training image, so that it has no class names.
+        StopRequested: if `should_stop` returns True.
 
     Example:
         >>> from randhead.evaluation import predict

@@ -14,13 +14,13 @@ from randhead.runs import LoadedRun, RunLike
 
 
 class AnalysisSession:
-    """What was read so far, and the callbacks of the caller.
+    """A cache of the runs, images and features that were read, with the callbacks of the caller.
 
     Args:
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
-        should_stop: asked between batches and between analyses.
-        warn: called with a sentence about what is worked around.
+        should_stop: called between batches and between analyses.
+        warn: called with each warning.
         progress: called with (done, total) while images are read.
     """
 
@@ -48,7 +48,7 @@ class AnalysisSession:
         return runs.load(run, root=self.root, device=self.device)
 
     def dataset(self, loaded: LoadedRun, data: str | None = None, *, held_out: bool = False) -> Dataset:
-        """The images of a run, or other images at the size that it takes."""
+        """The images of a run, or other images at the image size of the run."""
         key = (loaded.config.data, loaded.image_size, data, held_out)
         if key not in self._datasets:
             self._datasets[key] = loaded.dataset(data, held_out=held_out, progress=self.progress)

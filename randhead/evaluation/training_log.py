@@ -1,4 +1,4 @@
-"""The log of a training and the checkpoints that are kept: input "training" of an analysis."""
+"""The training log and the kept checkpoints of a run: the input "training" of an analysis."""
 
 import json
 from functools import cached_property
@@ -16,7 +16,7 @@ NO_SERIES = ("epoch", "step", "train_loss", "seconds")
 
 
 class TrainingInputs:
-    """Its properties are the arguments that an analysis of a training may name."""
+    """Input "training": its properties are the arguments that an analysis of the training can have."""
 
     def __init__(self, session: AnalysisSession, loaded: LoadedRun, options: AnalysisOptions):
         self.session, self.loaded = session, loaded
@@ -34,7 +34,7 @@ class TrainingInputs:
 
     @property
     def seen(self) -> Seen:
-        """What was looked at, ready for JSON."""
+        """What is analyzed, ready for JSON."""
         return {"epochs": len(self.log)}
 
     @property
@@ -66,7 +66,7 @@ class TrainingInputs:
 
     @cached_property
     def class_vectors(self) -> tuple[Tensor, Tensor] | None:
-        """Steps (C,) and learned class vectors (C, K, D), from the start on; None for fixed ones, which do not move."""
+        """Steps (C,) and learned class vectors (C, K, D), the initial ones first; None for fixed class vectors."""
         head = self.loaded.model.head
         if not head.trainable:
             return None

@@ -1,4 +1,4 @@
-"""Pictures and pages made from results."""
+"""Pictures and HTML pages of results."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ __all__ = ["draw"]
 
 
 def draw(result: Result, run: Run) -> list[Path]:
-    """Draw a result into the reports of a run.
+    """Draw the pictures of a result and write them into the reports folder of a run.
 
-    An evaluation has a picture of its confusion matrix, a corruption report a CSV file and pictures, an analysis
-    pictures; all analyses together have one page, report.html.
+    An evaluation gives a picture of the confusion matrix, a corruption report a CSV file and pictures, one analysis
+    pictures, and all analyses together one page, report.html.
 
     Args:
         result: an `Evaluation`, an `Analysis` or a `CorruptionReport`.
-        run: the folder of the run; if several runs were analyzed, of the first.
+        run: the run; if several runs were analyzed, the first.
 
     Returns:
         The files, which lie beside the document that `result.save(run)` writes.
@@ -24,6 +24,6 @@ def draw(result: Result, run: Run) -> list[Path]:
     Raises:
         TypeError: for a result that has no pictures.
     """
-    from randhead.report import drawing  # imports Matplotlib, which the imports of this package need not wait for
+    from randhead.report import drawing  # imports Matplotlib, which would make importing this package slow
 
     return drawing.draw(result, run)

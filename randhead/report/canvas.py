@@ -1,6 +1,6 @@
-"""How pictures look, in a page and in files: colours, panels, heat maps and saving.
+"""The style of pictures in pages and files: colours, panels, heat maps and saving.
 
-Matplotlib is used without a screen, and every picture can be read on a light and on a dark background.
+Matplotlib needs no display here, and every picture can be read on a light and on a dark background.
 """
 
 import io
@@ -22,9 +22,9 @@ INK = "#333333"  # the page replaces it by the colour of its text
 GREY = "#808080"
 BLUE, ORANGE, GREEN, PURPLE, BROWN = "#4a86cf", "#d9822b", "#4f9d69", "#9a6fb0", "#7a6a53"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN)
-WIDTH = 5.0  # inches: on a phone the text is as large as around it
+WIDTH = 5.0  # inches: on a phone the text in a picture is as large as the text around it
 LONGEST_NAME = 22
-NAMED = 60  # rows of a heat map; beyond this, names cannot be read
+NAMED = 60  # most rows of a heat map with names; with more they cannot be read
 LARGEST = 14.0  # inches
 LOOK: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -63,7 +63,7 @@ def picture(path: Path, width: float, height: float) -> Iterator[Axes]:
 
 
 def short(name: str) -> str:
-    """A name as a picture shows it: cut if it is long, and never taken for a formula."""
+    """A name as a picture shows it: shortened if it is long, and escaped so that it is not read as a formula."""
     cut = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\u2026"
     return cut.replace("$", r"\$")
 
@@ -80,12 +80,12 @@ def heat_map(
     cell: float = 0.14,
     unnamed: float = 4.8,
 ) -> Figure:
-    """A matrix as colours, with a colour bar, and with names if they can be read.
+    """Draw a matrix as colours, with a colour bar, and with names if they can be read.
 
     Args:
         matrix: (R, C); cells that are NaN stay empty.
         rows: R names.
-        columns: C names; those of the rows without them.
+        columns: C names; by default those of the rows.
         label: what the colours mean.
         colours: the name of a Matplotlib colour map.
         limits: the values at the two ends of the colour map.
@@ -111,7 +111,7 @@ def heat_map(
 
 
 def mark_zero(axes: Axes) -> None:
-    """A fine line at 0 across."""
+    """Draw a thin horizontal line at 0."""
     axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)
 
 
@@ -145,6 +145,6 @@ def _on(background: np.ndarray) -> str:
 
 def _save(figure: Figure, target: Any, **options: Any) -> None:
     with warnings.catch_warnings(), look():
-        # A script that matplotlib's font lacks shows as boxes in a PNG; in a page the reader's own fonts are used.
+        # Letters that Matplotlib's font lacks become boxes in a PNG; in a page the fonts of the reader are used.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(target, **options)

@@ -7,11 +7,11 @@ import numpy as np
 
 from randhead.report.canvas import LARGEST, heat_map, look, png
 
-COUNTED_CLASSES = 20  # beyond this, the counts cannot be read
+COUNTED_CLASSES = 20  # with more classes the counts cannot be read
 
 
 def draw(path: Path, counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> Path:
-    """Write a confusion matrix (K, K) of counts as PNG, each row shaded as shares of its class."""
+    """Write a confusion matrix (K, K) of counts as PNG; the colour is the share of the row."""
     matrix = np.asarray(counts)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     texts = np.where(matrix > 0, matrix.astype(str), "") if len(matrix) <= COUNTED_CLASSES else None

@@ -1,4 +1,4 @@
-"""Runs side by side: an `evaluation.comparison.Comparison` of one analysis as tables and a picture."""
+"""The comparison of several runs in one analysis (`evaluation.comparison.Comparison`), as tables and a picture."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +11,7 @@ from randhead.tables import Cell, Table, rows, words
 
 
 def tables(found: Comparison, chosen: Iterable[str]) -> Iterator[Table]:
-    """One table per arm besides the first, of the chosen metrics; or the means of the only arm."""
+    """One table of the chosen metrics for each arm except the first; or the means if there is only one arm."""
     first, names = found.arms[0], list(chosen)
     for arm, difference in zip(found.arms[1:], found.differences, strict=True):
         columns = ("metric", first.arm.label, arm.arm.label, "difference", "low", "high", "pairs")
@@ -22,7 +22,7 @@ def tables(found: Comparison, chosen: Iterable[str]) -> Iterator[Table]:
 
 
 def means(arms: Iterable[ArmMeans], title: str, chosen: Iterable[str] | None = None) -> Table:
-    """Means of arms over their runs, with intervals, of the chosen metrics or of all."""
+    """Means over the runs of each arm, with intervals, for the chosen metrics or all."""
     names = None if chosen is None else set(chosen)
     cells = [
         (words(name), arm.arm.label, mean.value, *_ends(mean), mean.n)

@@ -1,4 +1,4 @@
-"""Which pictures and pages belong to which result."""
+"""The pictures and pages of each kind of result."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ __all__ = ["draw"]
 
 
 def draw(result: Result, run: Run) -> list[Path]:
-    """Draw a result into the reports of a run.
+    """Draw the pictures of a result and write them into the reports folder of a run.
 
     An evaluation has a picture of its confusion matrix; an analysis has pictures, and all analyses together have one
     page, report.html.
 
     Args:
         result: an `Evaluation` or an `Analysis`.
-        run: the folder of the run; of several runs that were analyzed, the first.
+        run: the run; if several runs were analyzed, the first.
 
     Returns:
         The files, which lie beside the document that `result.save(run)` writes.
@@ -55,7 +55,7 @@ def _draw_corruptions(report: CorruptionReport, base: Path) -> list[Path]:
 def _draw_analysis(analysis: Analysis, run: Run) -> list[Path]:
     stem = analysis.path(run).with_suffix("")
     if analysis.name == ALL:
-        from randhead.report import page  # imports t-SNE, which the other pictures need not wait for
+        from randhead.report import page  # imports t-SNE, which the other pictures do not need
 
         rest = stem.name.removeprefix(f"analyze-{ALL}")
         path = stem.with_name("report.html" if rest == "-test" else f"report{rest}.html")

@@ -1,6 +1,6 @@
-"""One HTML page of an analysis: nothing is loaded from beside it, light and dark, readable on a phone.
+"""The HTML page of an analysis: one self-contained file, with a light and a dark theme, readable on a phone.
 
-The page is built from templates (folder `templates`) that escape every text, such as the name of a class.
+The page is rendered from templates (folder `templates`) that escape all text, such as the names of classes.
 """
 
 import functools
@@ -24,7 +24,7 @@ from randhead.report.sections import Picture
 from randhead.tables import Cell, Table, rows, shown, words
 
 TEMPLATES = Path(__file__).parent / "templates"
-LARGE = 6.5  # inches; wider pictures get a line of their own, and scroll on a phone
+LARGE = 6.5  # inches; wider pictures get their own line, and scroll on a phone
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of the page with an entry in its navigation; either `runs`, or everything else."""
+    """A part of the page with an entry in its navigation; it has either `runs` or the other fields."""
 
     title: str
     prefix: str = ""  # of the anchor
@@ -93,7 +93,7 @@ def render(analysis: Analysis) -> str:
 
 
 def table_html(table: Table) -> str:
-    """A table as the page shows it: numbers keep their exact value, by which a click on a column sorts."""
+    """A table as the page shows it; numbers keep their exact value, which is used to sort a column by a click."""
     template = '{% from "parts.html.jinja" import render_table %}{{ render_table(table) }}'
     return _environment().from_string(template).render(table=table)
 
@@ -106,24 +106,24 @@ def _environment() -> Environment:
 
 
 def _file(name: str) -> Markup:
-    """A file of ours as it is."""
+    """A file of the package, unescaped."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
 
 
 def _exact(value: Cell) -> Markup:
-    """The attribute with the exact value of a number; nothing for words and for what does not exist."""
+    """The attribute with the exact value of a number; empty for words and missing values."""
     is_number = isinstance(value, int | float) and math.isfinite(value)
     return Markup(' data-value="{}"').format(repr(value)) if is_number else Markup()
 
 
 def _column_classes(table: Table) -> list[Markup]:
-    """For each column the attribute that aligns it as numbers, or nothing; names of classes stay words, also "7"."""
+    """The attribute per column that aligns numbers, or empty; names of classes are words, even "7"."""
     numeric = [all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.columns))]
     return [Markup(' class="number"') if is_numeric else Markup() for is_numeric in numeric]
 
 
 def _summary(members: tuple[RunInputs, ...]) -> list[str]:
-    """What was looked at; of a single run also how it was made."""
+    """Lines about what was analyzed, and for a single run also about its settings."""
     run = members[0]
     seen = run.seen
     lines = [f"{seen['data']}, {seen['split']} split: n = {seen['n']}, K = {seen['classes']} classes"]
@@ -149,10 +149,10 @@ def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -
 
 
 def _comparison_blocks(analysis: Analysis) -> list[Block]:
-    """The blocks of several runs: who they are, the analyses side by side, those of all, and each run folded."""
+    """The blocks of several runs: their names, their comparison, analyses of all together, and each run folded."""
     run_names = tuple(run.name for run in analysis.members)
     blocks = [
-        Block("runs", lead="An arm is the runs that differ in seeds only.", tables=[_runs_table(analysis.members)])
+        Block("runs", lead="An arm is a set of runs that differ only in seeds.", tables=[_runs_table(analysis.members)])
     ]
     for name in in_order(analysis.comparisons):
         found = analysis.comparisons[name]
@@ -187,7 +187,7 @@ def _runs_table(members: tuple[RunInputs, ...]) -> Table:
 
 
 def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefix: str) -> Block:
-    """One analysis: its headlines as tiles, its pictures, and all else folded."""
+    """One analysis: its headline metrics as tiles, its pictures, and everything else folded."""
     findings = measured.findings
     everything = rows((words(key), value) for key, value in findings.metrics.items())
     return Block(
@@ -203,14 +203,14 @@ def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefi
 
 
 def _lead(name: str) -> str:
-    """What an analysis asks: the first line of its documentation."""
+    """The question of an analysis: the first line of its docstring after the colon."""
     documentation = inspect.getdoc(registry.load("analyses", name)) or ""
     lead = documentation.partition("\n")[0].partition(": ")[2]
     return lead[:1].upper() + lead[1:]
 
 
 def _seen(seen: Seen) -> str:
-    """What was looked at: "digits, test split, n = 359, 10 classes"."""
+    """What was analyzed, in words: "digits, test split, n = 359, 10 classes"."""
     return ", ".join(
         f"{key} = {value}" if key == "n" else f"{value} {key}" if key != "data" else str(value)
         for key, value in seen.items()

@@ -1,7 +1,7 @@
-"""Features in two dimensions, class vectors among them: principal components, and t-SNE (van der Maaten, Hinton 2008).
+"""Features and class vectors in two dimensions: principal components, and t-SNE (van der Maaten and Hinton 2008).
 
-Both show directions, features and class vectors normalised to length 1: that is what a cosine compares, and it puts the
-two on one scale.
+Both show directions: features and class vectors are normalised to length 1, since a cosine compares directions and
+since this brings both to the same scale.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from randhead import rng
 from randhead.report.canvas import INK, look, panels, short
 from randhead.report.sections import Picture
 
-SAMPLES, CLASSES = 1500, 20  # more of either cannot be distinguished
+SAMPLES, CLASSES = 1500, 20  # more samples or classes cannot be distinguished
 PERPLEXITY = 30
 
 
 def pictures(
     features: Tensor, labels: Tensor, class_vectors: Tensor, names: Sequence[str], *, seed: int = 0
 ) -> list[Picture]:
-    """Both projections of features (N, D) and class vectors (K, D); of at most CLASSES classes and SAMPLES samples."""
+    """Both projections of features (N, D) and class vectors (K, D), for at most CLASSES classes and SAMPLES samples."""
     classes, rows = choose(labels, len(class_vectors), seed=seed)
     points, vectors = normalize(features[rows].double()), normalize(class_vectors[classes].double())
     indices, chosen = torch.searchsorted(classes, labels[rows]), [names[k] for k in classes.tolist()]
@@ -43,7 +43,7 @@ def pictures(
 
 
 def choose(labels: Tensor, num_classes: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Which classes (sorted) and which samples (in order) are shown."""
+    """The classes (sorted) and the samples (in order) that are shown."""
     classes = rng.permutation(seed, "report/classes", num_classes)[:CLASSES].sort().values
     rows = torch.isin(labels, classes).nonzero().flatten()
     order = rng.permutation(seed, "report/samples", len(rows))[:SAMPLES].sort().values
@@ -51,9 +51,9 @@ def choose(labels: Tensor, num_classes: int, *, seed: int) -> tuple[Tensor, Tens
 
 
 def principal(points: Tensor, vectors: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Coordinates of points (n, D) and vectors (k, D) along the two directions of most variance of the points.
+    """Coordinates of points (n, D) and vectors (k, D) along the two directions of largest variance of the points.
 
-    Also the shares of the variance of the two, (2,).
+    Returns also the shares of the variance of these two directions, (2,).
     """
     middle = points.mean(dim=0)
     _, lengths, directions = torch.linalg.svd(points - middle, full_matrices=False)

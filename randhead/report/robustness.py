@@ -1,4 +1,4 @@
-"""Pictures of a corruption report: severity curves, a heat map, differences to another run, a contact sheet."""
+"""Pictures of a corruption report: severity curves, a heat map, differences from another run, a contact sheet."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, heat_map, look, p
 from randhead.robustness import Comparison, ContactSheet, CorruptionReport, Difference, GridMetrics, ReleasedMetrics
 
 CUSTOM = "custom"
-TILE_PX = 96  # about the side of an image on the contact sheet
+TILE_PX = 96  # approximate side of an image on the contact sheet
 GAP_PX = 6
-DODGE = 0.06  # severities by which curves are moved apart, so that equal ones can be told from one
+DODGE = 0.06  # horizontal shift between curves, in severities, so that equal curves are visible as several
 
 
 def draw(report: CorruptionReport, base: Path) -> list[Path]:
-    """Write the pictures of a report: BASE-curves.png, BASE-heat.png and what else it has.
+    """Write the pictures of a report: BASE-curves.png, BASE-heat.png, and others if the report has their data.
 
     Returns:
         The paths of the pictures.
@@ -82,7 +82,7 @@ def error_map(path: Path, report: CorruptionReport) -> Path:
 
 
 def differences(path: Path, report: CorruptionReport, compared: Comparison) -> Path:
-    """Difference in accuracy to the baseline, by corruption and in the mean, with 95 percent intervals."""
+    """Difference in accuracy from the baseline, per corruption and on average, with 95 percent intervals."""
     rows: dict[str, Difference] = {"clean": compared.accuracy}
     if compared.mean_corruption_accuracy:
         rows[f"mean over {compared.mean_over.partition(' corruptions')[0]}"] = compared.mean_corruption_accuracy
@@ -103,7 +103,7 @@ def differences(path: Path, report: CorruptionReport, compared: Comparison) -> P
 
 
 def released(path: Path, report: CorruptionReport, found: ReleasedMetrics) -> Path:
-    """Mean error of each corruption on the released set beside that on the images that randhead corrupts."""
+    """Mean error of each corruption on the released set, beside that on the images corrupted by randhead."""
     rows = [name for name in report.grid.cells if name in found.grid.cells]
     with picture(path, 6.4, 1.5 + 0.3 * len(rows)) as axes:
         for grid, colour, label, mark in (
@@ -157,7 +157,7 @@ def _panels(grid: GridMetrics) -> dict[str, list[str]]:
 
 
 def _separate_benchmark(axes: Axes, rows: list[str]) -> bool:
-    """Draw a line below the last corruption of the benchmark, if others follow; whether there is one."""
+    """Draw a line below the last corruption of the benchmark if others follow; return whether it was drawn."""
     inside = sum(name in names("benchmark") for name in rows)
     separated = 0 < inside < len(rows)
     if separated:
@@ -166,7 +166,7 @@ def _separate_benchmark(axes: Axes, rows: list[str]) -> bool:
 
 
 def _label(name: str, report: CorruptionReport) -> str:
-    """A corruption as people write it; frost says so if its pictures are generated."""
+    """The name of a corruption in words, with a note if the images of frost are generated."""
     label = name.replace("_", " ")
     return f"{label} (procedural)" if name == "frost" and report.frost == "procedural" else label
 

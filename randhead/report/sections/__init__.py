@@ -1,11 +1,11 @@
-"""Sections of a report: how the findings of an analysis are shown; one file per analysis, with the same name.
+"""Sections of a report, which show the findings of an analysis: one file per analysis, with the same name.
 
 A section is a module with
 
-* `pictures(findings, names)` and `tables(findings, names)`, which yield what there is to see besides the metrics.
-  `names` are those of the classes, or of the runs if the analysis is of several.
+* `pictures(findings, names)` and `tables(findings, names)`, which yield the pictures, and the tables besides that of
+  the metrics.  `names` are the names of the classes, or of the runs if several are analyzed together.
 
-An analysis without a section is shown by its metrics only.
+For an analysis without a section only the metrics are shown.
 """
 
 import importlib
@@ -25,7 +25,7 @@ __all__ = ["Picture", "pictures", "tables"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, a name for its file, and a sentence that says what it shows."""
+    """A figure, a name for its file, and a caption."""
 
     name: str
     caption: str

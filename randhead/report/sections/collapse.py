@@ -1,4 +1,4 @@
-"""Collapse: each metric beside the floor that a perfectly collapsed run with the same head has."""
+"""Collapse: each metric beside its floor, the value for a perfectly collapsed run with the same head."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
-    """Each metric on both splits, its floor, and that of the class vectors."""
+    """Each metric on both splits, its floor, and its value for the class vectors."""
     get = findings.metrics.get
     cells = [[words(n), get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")] for n in _measured(findings)]
     yield Table("Metrics and floors", ("metric", "this split", "training split", "floor", "class vectors"), rows(cells))

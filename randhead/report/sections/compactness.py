@@ -11,7 +11,7 @@ from randhead.report.sections import Picture
 from randhead.tables import Table, rows
 
 BINS = 40
-FEW = 20  # predictions; fewer make no histogram, each gets its own mark
+FEW = 20  # predictions; if there are fewer, each gets its own mark instead of a histogram
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:

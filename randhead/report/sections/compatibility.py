@@ -10,7 +10,7 @@ from randhead.report.canvas import heat_map
 from randhead.report.sections import Picture
 from randhead.tables import Cell, Table, rows, words
 
-WRITTEN = 12  # runs; of more, the numbers cannot be read
+WRITTEN = 12  # runs; with more, the numbers cannot be read
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:

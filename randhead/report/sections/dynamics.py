@@ -21,7 +21,7 @@ GROUPS = (
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
-    """The loss with its bounds, what else was logged, and how far learned class vectors moved."""
+    """The loss with its bounds, the other logged series, and the change of learned class vectors."""
     yield Picture("loss", f"Training loss: {findings.metrics['verdict']}.", _loss(findings))
     for name, caption, members, logarithmic in GROUPS:
         known = [member for member in members if member in findings.arrays]
@@ -73,5 +73,5 @@ def _curve(axes: Axes, findings: Findings, name: str, colour: str) -> None:
 
 
 def _decades(values: Tensor) -> float:
-    """How many powers of ten positive values span; 0 if one is not positive."""
+    """The number of powers of ten that positive values span; 0 if a value is not positive."""
     return float((values.max() / values.min()).log10()) if values.min() > 0 else 0.0

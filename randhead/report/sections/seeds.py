@@ -1,4 +1,4 @@
-"""Seeds: where the variance between runs comes from."""
+"""Seeds: the sources of the variance between runs."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
-    """Components, as deviations and shares, with the p-values of their F-tests."""
+    """Variance components, as standard deviations and shares, with the p-values of their F-tests."""
     cells = [[words(value), *(findings.metrics[f"{value}_{end}"] for end in ENDS)] for value in _values(findings)]
     yield Table("Components of the variance", ("metric", *map(words, ENDS)), rows(cells))
 

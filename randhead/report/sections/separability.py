@@ -11,7 +11,7 @@ from randhead.tables import Table, rows
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
-    """The heat map of class means, ordered by clustering, and how far the nearest other class is."""
+    """The heat map of class means, ordered by clustering, and the angles to the nearest other class."""
     arrays = findings.arrays
     classes = arrays["classes"].tolist()
     if "order" in arrays:

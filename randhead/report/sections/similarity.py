@@ -1,4 +1,4 @@
-"""Similarity: class vectors and class means against what looks alike."""
+"""Similarity: correlation of class vectors and class means with the similarity of how classes look."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from randhead.report.sections import Picture
 from randhead.tables import Table, rows, words
 
 SIDES = {"vectors": ("class vectors", BLUE), "means": ("class means", ORANGE)}
-RASTER = 2000  # points; more of them are drawn as an image, so that a page stays small
+RASTER = 2000  # points; more of them are drawn as a bitmap, so that the page stays small
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
