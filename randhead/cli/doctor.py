@@ -16,7 +16,7 @@ def doctor(
     data: Annotated[
         Path | None, typer.Option(help="Folder of images to search for unreadable ones.", metavar="FOLDER")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs, which has to be writable.", metavar="FOLDER")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder of the runs, which must be writable.", metavar="FOLDER")] = Path(
         "runs"
     ),
     json: JsonOption = False,
