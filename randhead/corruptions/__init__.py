@@ -1,9 +1,9 @@
-"""Image corruptions: one corruption per file.
+"""Image corruptions: one file per corruption.
 
-The 15 corruptions of the benchmark of Hendrycks and Dietterich (ICLR 2019) and its 4 extras, as batched tensor
-operations, with the parameters of the published 32, 64 and 224 px sets.  A corruption is a module with the members of
-`Corruption`; to add one, add a file with them.  Both functions treat every image on its own, with the same bits in any
-batch, order, chunk and thread count.
+These are the 15 corruptions of the benchmark of Hendrycks and Dietterich (ICLR 2019) and its 4 extra ones, as batched
+tensor operations, with the parameters of the published 32, 64 and 224 px sets.  A corruption is a module with the
+members of `Corruption`; to add one, add a file with them.  The result for an image has the same bits in any batch,
+order, chunk and thread count.
 """
 
 import math
@@ -34,13 +34,13 @@ __all__ = [
 
 EXTRA = "extra"  # the group of everything that is not part of the benchmark
 SEVERITIES = (1, 2, 3, 4, 5)
-PARAMETER_SETS: dict[str, int | None] = {"32": 45, "64": 120, "224": None}  # with the largest shorter side they are for
+PARAMETER_SETS: dict[str, int | None] = {"32": 45, "64": 120, "224": None}  # each up to which shorter side of an image
 SMALLEST_SIDE = 8
 CHUNK_VALUES = 1 << 18  # values per chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
 
 
 class Corruption(Protocol):
-    """What a module in this package defines to be a corruption."""
+    """The interface of a corruption: a module with these members."""
 
     GROUP: str
     """noise, blur, weather or digital: one of the benchmark's 15; "extra": every other corruption.
@@ -50,20 +50,20 @@ class Corruption(Protocol):
     ORDER: int
     """Row in the tables of results: 1 to 15 are the benchmark's, 16 to 19 its extras."""
     SEVERITY_PARAMETERS: Mapping[str, Sequence[Any]]
-    """For each parameter set ("32", "64", "224"), what `apply` needs at severities 1 to 5."""
+    """The parameters of `apply` at severities 1 to 5, for each parameter set ("32", "64", "224")."""
 
     def sample(self, ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
         """Draw the random numbers of some images.
 
         Args:
-            ids: int64 (B,), the numbers of the images.
+            ids: int64 (B,), ids of the images.
             size: height and width of the images.
             seed: of the random numbers.
             parameter_set: "32", "64" or "224".
 
         Returns:
-            The noise: tensors with a row per image, which is a function of (seed, id, size, parameter set).  All
-            severities share it.  Empty if the corruption is not random.
+            The noise: tensors with one row per image, each a function of (seed, id, size, parameter set).  All
+            severities share it.  It is empty if the corruption is not random.
         """
         ...
 
@@ -71,8 +71,8 @@ class Corruption(Protocol):
         """Corrupt images.
 
         Args:
-            images: uint8 (B, 3, H, W), not to be written to.
-            noise: what `sample` has drawn for them.
+            images: uint8 (B, 3, H, W), which must not be changed.
+            noise: the result of `sample` for them.
             parameters: the entry of SEVERITY_PARAMETERS for the severity.
 
         Returns:
@@ -121,9 +121,9 @@ def groups() -> dict[str, list[str]]:
 
 
 def group_of(name: str) -> str:
-    """The group of a corruption; "extra" for one that is not part of this package, whatever its GROUP says.
+    """The group of a corruption; always "extra" for one from outside this package, even if it has a GROUP.
 
-    So that nothing can enter a mean over the benchmark but its 15 corruptions.
+    In this way means over the benchmark always contain only its 15 corruptions.
 
     Raises:
         UsageError: for an unknown corruption.
@@ -147,21 +147,21 @@ def corrupt(
     The result for an image depends only on the seed, the name, the severity, its id and the image.
 
     Args:
-        images: uint8 (B, 3, H, W), after resizing and before normalisation.  One channel, (B, 1, H, W), is run as
-            three equal ones, of which the first is returned: a mean would weaken the noise.
+        images: uint8 (B, 3, H, W), after resizing and before normalisation.  A single channel, (B, 1, H, W), is
+            repeated three times, and the first channel of the result is returned: a mean would weaken the noise.
         name: one of `names()`.
-        severity: 1 (weakest) to 5; 0 gives the images back.
+        severity: 1 (weakest) to 5 (strongest); 0 returns the images unchanged.
         seed: of the random numbers.
-        ids: (B,) integers, the numbers of the images; 0..B-1 by default.
-        parameters: which published set's parameters, "32", "64" or "224"; by default that of the nearest image size
-            (shorter side up to 45, up to 120, above).
-        frost_images: the pictures that frost overlays; by default made-up ones.
+        ids: (B,) integers, ids of the images; 0..B-1 by default.
+        parameters: the published parameter set, "32", "64" or "224"; by default the set of the nearest image size
+            (shorter side up to 45, up to 120, or above).
+        frost_images: the pictures that frost overlays; by default generated ones.
 
     Returns:
         uint8 of the shape of `images`, contiguous, on the same device.
 
     Raises:
-        UsageError: for images, names, severities, ids and parameter sets that do not exist or fit.
+        UsageError: for unknown names, severities and parameter sets, and for images and ids that do not fit.
 
     Example:
         >>> import torch
@@ -188,7 +188,7 @@ def corrupt_each(
     Arguments, results and errors are those of `corrupt`, to the bit.
 
     Returns:
-        (severity, images) for each severity, in the order asked for.
+        (severity, images) for each severity, in the order of `severities`.
     """
     severities = tuple(severities)
     module = _member(name)
@@ -227,7 +227,7 @@ def _order(name: str) -> float:
 
 
 def parameters_for(size: tuple[int, int]) -> str:
-    """The parameter set of an image size (H, W): that of the nearest published size, by the shorter side.
+    """The parameter set for an image size (H, W): that of the nearest published size, by the shorter side.
 
     Example:
         >>> parameters_for((32, 32)), parameters_for((240, 320))
@@ -238,10 +238,10 @@ def parameters_for(size: tuple[int, int]) -> str:
 
 
 def checked_output(out: object, images: Tensor, name: str) -> Tensor:
-    """What the corruption `name` made of images, on their device.
+    """Check the result of the corruption `name`, and move it to the device of the images.
 
     Raises:
-        UsageError: if it is no uint8 tensor of the same shape.
+        UsageError: if it is not a uint8 tensor of the shape of the images.
     """
     if not isinstance(out, Tensor) or out.dtype != torch.uint8 or out.shape != images.shape:
         got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
@@ -253,7 +253,7 @@ def checked_output(out: object, images: Tensor, name: str) -> Tensor:
 
 
 def _chunks(images: Tensor) -> Iterator[slice]:
-    """Slices of a batch: by size on a CPU, whole elsewhere."""
+    """Slices of a batch: of limited size on a CPU, the whole batch on other devices."""
     step = (
         len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel() if len(images) else 1)
     )

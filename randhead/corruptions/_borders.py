@@ -1,4 +1,4 @@
-"""What a filter sees beyond the border: index tables that hold for any overhang, even by more than the image."""
+"""Padding of images beyond their border: index tables for any margin, even larger than the image."""
 
 import torch
 from torch import Tensor

@@ -1,11 +1,11 @@
-"""From floats back to bytes, as the reference does it: clip, then truncate."""
+"""Conversion of floats to bytes, as in the reference: clip, then truncate."""
 
 import torch
 from torch import Tensor
 
 
 def truncated(values: Tensor) -> Tensor:
-    """Values in [0, 256) -> uint8, without rounding.  By way of int16, which vectorises: three times as fast."""
+    """Values in [0, 256) -> uint8, truncated.  The conversion through int16 vectorises: three times as fast."""
     return values.to(torch.int16).to(torch.uint8)
 
 

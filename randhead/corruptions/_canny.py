@@ -8,7 +8,7 @@ TANGENT = 13573  # tan(22.5 degrees) in 15 bits
 
 
 def outlines(images: Tensor, *, low: int, high: int) -> Tensor:
-    """Edges of (B, 1, H, W) uint8 -> (B, H, W) bool: gradient ridges above `high`, and those above `low` they touch."""
+    """Edges of (B, 1, H, W) uint8 -> (B, H, W) bool: ridges above `high`, and connected ridges above `low`."""
     dx, dy = _gradients(images[:, 0])
     norm = dx.abs() + dy.abs()
     ridge = _is_ridge(dx, dy, norm) & (norm > low)
@@ -25,7 +25,7 @@ def _gradients(plane: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_ridge(dx: Tensor, dy: Tensor, norm: Tensor) -> Tensor:
-    """Whether the norm is the largest of three along the gradient, whose direction is one of four."""
+    """Whether the norm is the largest of three pixels along the gradient, rounded to one of four directions."""
     height, width = norm.shape[1:]
     wide = F.pad(norm, (1, 1, 1, 1))
 
@@ -38,7 +38,7 @@ def _is_ridge(dx: Tensor, dy: Tensor, norm: Tensor) -> Tensor:
     falling = (dx ^ dy) < 0
     before = torch.where(falling, beside(-1, 1), beside(-1, -1))
     after = torch.where(falling, beside(1, -1), beside(1, 1))
-    # Of two equal neighbours the one on the left or above is the ridge; on the diagonals neither is.
+    # Of two equal neighbours, the left or upper one is the ridge; on diagonals neither is.
     diagonal = (norm > before) & (norm > after)
     across = (norm > beside(0, -1)) & (norm >= beside(0, 1))
     along = (norm > beside(-1, 0)) & (norm >= beside(1, 0))
@@ -46,7 +46,7 @@ def _is_ridge(dx: Tensor, dy: Tensor, norm: Tensor) -> Tensor:
 
 
 def _grown(edges: Tensor, allowed: Tensor) -> Tensor:
-    """Grow edges over touching allowed pixels until nothing changes; four steps between looks."""
+    """Grow edges over neighbouring allowed pixels until nothing changes, which is checked every four steps."""
     while True:
         before = edges
         for _ in range(4):

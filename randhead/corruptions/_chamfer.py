@@ -1,8 +1,8 @@
 """Distances to the nearest marked pixel in the 5 x 5 chamfer metric: Borgefors, CVGIP 1986, with OpenCV's weights.
 
-A shortest path takes steps of at most two neighbouring kinds out of eight (along an axis, a diagonal, a knight's
-move), in any order.  So the metric is the shortest path along one kind after another, and along a line a few steps of
-doubled length reach everything.
+A shortest path has steps of at most two neighbouring kinds out of eight (along an axis, a diagonal, or a knight's
+move), in any order.  So it is enough to relax distances along one kind of step after another, and along a line a few
+steps of doubling length reach every pixel.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 LIMIT = 20  # distances beyond this many pixels are not distinguished
 UNIT = 10000  # a pixel, in the integers that encode distances
-# dy, dx, length in units; each also means its opposite.
+# dy, dx, length in units; each also represents the opposite step.
 STEPS = (
     (0, 1, 10000),
     (1, 0, 10000),

@@ -1,7 +1,6 @@
 """Generated pictures of frost: needles of ice in all directions over a fractal cloud, in the colours of frost.
 
-Needles are sparse bright points with a one-sided trail, those of motion blur; where they cross, the brighter one is
-seen.
+Needles are sparse bright points with a one-sided trail as in motion blur; if several cross, the brightest is visible.
 """
 
 import torch
@@ -12,7 +11,7 @@ from randhead.corruptions._motion import moved
 from randhead.corruptions._plasma import plasma
 
 SIDE = 512
-# Mean and deviation of red, green and blue: near those of the reference's five pictures, so that the effect is too.
+# Mean and deviation of red, green and blue: near those of the reference's five pictures, for a similar effect.
 COLOURS = (
     ((78, 149, 166), (27, 16, 15)),
     ((201, 205, 214), (21, 22, 23)),
@@ -25,11 +24,11 @@ FALL = 1.8  # of the cloud's amplitude per level
 
 
 def procedural() -> tuple[Tensor, ...]:
-    """Five pictures, uint8 (3, SIDE, SIDE), always the same."""
+    """Generate five pictures, uint8 (3, SIDE, SIDE), always the same."""
     ids = torch.arange(len(COLOURS))
     halves = rng.long_halves(0, "corruptions/frost/cloud", ids, SIDE**2 - 1).to(torch.float32)
     cloud = _standardised(plasma(halves.add_(0.5).mul_(2.0**-15).sub_(1), FALL))
-    needles = torch.cat([_needles(one) for one in ids.split(1)])  # one at a time stays in the cache
+    needles = torch.cat([_needles(one) for one in ids.split(1)])  # one at a time, which fits in the cache
     height = _standardised(cloud + 1.2 * _standardised(needles))
     mean, deviation = torch.tensor(COLOURS, dtype=torch.float64).unbind(1)
     colour = mean[..., None, None] + deviation[..., None, None] * height[:, None]
@@ -37,7 +36,7 @@ def procedural() -> tuple[Tensor, ...]:
 
 
 def _needles(ids: Tensor) -> Tensor:
-    """Brightness of the needles: (N, SIDE, SIDE) float32.  A margin is cut off, where trails begin on the border."""
+    """Brightness of the needles: (N, SIDE, SIDE) float32.  A margin in which trails begin is cut off."""
     margin = max(length for _, _, length in NEEDLES)
     side = SIDE + 2 * margin
     brightest = torch.zeros((len(ids), side, side))
@@ -54,7 +53,7 @@ def _needles(ids: Tensor) -> Tensor:
 
 
 def _standardised(values: Tensor) -> Tensor:
-    """To mean 0 and deviation 1 in each of (N, H, W); in float64 the order of a sum does not show in bytes."""
+    """Scale each of (N, H, W) to mean 0 and deviation 1; in float64 the order of sums does not change the bytes."""
     values = values.to(torch.float64)
     centred = values - values.mean(dim=(1, 2), keepdim=True)
     return centred / centred.std(dim=(1, 2), keepdim=True)

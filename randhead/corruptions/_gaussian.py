@@ -1,8 +1,8 @@
 """Separable Gaussian filters with the reference's bits: scipy.ndimage, as scikit-image calls it.
 
-The filtered image is truncated to bytes, and where the neighbourhood is flat the exact result is an integer: the last
-bit of the sum decides.  So the taps are added one after another in scipy's order (the centre, then pairs from the
-outside in), in float64, element by element, which also makes the result independent of batch, chunk and thread count.
+The filtered image is truncated to bytes, and in flat regions the exact result is an integer, so that the last bit of
+the sum decides.  So the taps are added one after another in scipy's order (the centre, then pairs from the outside in),
+in float64, element by element, which also makes the result independent of batch, chunk and thread count.
 """
 
 import functools
@@ -56,7 +56,7 @@ def _pairs_added(shifted: list[Tensor], weights: tuple[float, ...]) -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def kernel(sigma: float, truncate: float = TRUNCATE) -> tuple[float, ...]:
-    """The weights of one side and the centre, from the outside in, in scipy's roundings."""
+    """The weights of one side and the centre, from the outside in, rounded as in scipy."""
     radius = int(truncate * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 / (sigma * sigma) * offsets**2)

@@ -1,7 +1,7 @@
-"""Brightness and saturation in HSV without the detour: what changes only V or S keeps the hue, so RGB is rescaled.
+"""Brightness and saturation in HSV without conversion: a change of only V or S keeps the hue, so RGB is rescaled.
 
-With V = max(r, g, b) and S = (V - min) / V, every channel is x = V (1 - S k), with k in [0, 1] given by the hue.  A
-new V' makes it x V' / V, and a new S' makes it V - (V - x) S' / S.
+With V = max(r, g, b) and S = (V - min) / V, every channel is x = V (1 - S k), with k in [0, 1] given by the hue.  With
+a new V' it becomes x V' / V, and with a new S' it becomes V - (V - x) S' / S.
 """
 
 import functools
@@ -36,7 +36,7 @@ def with_saturation(images: Tensor, factor: float, offset: float) -> Tensor:
 
 
 def _with_saturation_multiplied(images: Tensor, value: Tensor, low: Tensor, factor: float) -> Tensor:
-    """S' = min(S factor, 1) for factors whose results are integers, which the reference's roundings push up or down.
+    """S' = min(S factor, 1) for factors with integer results, which rounding in the reference may push up or down.
 
     So its float64 formulas are followed: the largest channel stays, the others are V (1 - S') and V (1 - S' k).
     """
@@ -61,7 +61,7 @@ def _with_saturation_multiplied(images: Tensor, value: Tensor, low: Tensor, fact
 
 @functools.lru_cache(maxsize=16)
 def _raised(amount: float, device: torch.device) -> Tensor:
-    """The channel x of a pixel with value V, by 256 V + x, in the roundings of the reference's float64."""
+    """A table of the new channel for a pixel with value V and channel x, at 256 V + x, rounded as in the reference."""
     value = (torch.arange(256, dtype=torch.float64) / 255)[:, None]
     channel = value.T
     saturation = torch.where(value > 0, (value - channel) / value.clamp_min(1e-9), 0).clamp_min(0)

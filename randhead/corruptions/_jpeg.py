@@ -1,8 +1,8 @@
-"""Baseline JPEG, 4:2:0, there and back, in int32: the lossy steps of libjpeg, bit for bit, for a batch at a time.
+"""Baseline JPEG, 4:2:0, encoding and decoding in int32: the lossy steps of libjpeg, bit for bit, in batches.
 
 ITU-T T.81 with the Independent JPEG Group's choices: colours and the discrete cosine transform in fixed point (the
-accurate "islow" transform: Loeffler, Ligtenberg and Moschytz, ICASSP 1989), chroma halved by a box with alternating
-rounding, enlarged by the triangle filter.  Entropy coding loses nothing and is left out.
+accurate "islow" transform: Loeffler, Ligtenberg and Moschytz, ICASSP 1989), chroma halved by a box filter with
+alternating rounding and enlarged by a triangle filter.  Entropy coding is lossless and is left out.
 """
 
 import functools
@@ -31,11 +31,11 @@ CHROMA = (
     99, 99, 99, 99, 99, 99, 99, 99,
     99, 99, 99, 99, 99, 99, 99, 99,
 )  # fmt: skip
-BITS, EXTRA = 13, 2  # fraction bits of the transform's constants, and of what its first pass leaves
+BITS, EXTRA = 13, 2  # fraction bits of the transform's constants, and of the result of its first pass
 
 
 def there_and_back(images: Tensor, quality: int) -> Tensor:
-    """RGB images (B, 3, H, W) uint8, sides from 5 -> the same after JPEG of this quality, 1..100."""
+    """Encode and decode RGB images (B, 3, H, W) uint8, sides from 5 pixels, with a quality of 1..100."""
     height, width = images.shape[2:]
     luma, blue, red = _to_ycc(images)
     chroma = torch.stack((_halved(blue), _halved(red)), dim=1)
@@ -81,9 +81,9 @@ def _to_rgb(luma: Tensor, blue: Tensor, red: Tensor) -> Tensor:
 
 
 def _halved(plane: Tensor) -> Tensor:
-    """Means of 2 x 2; they are rounded down and up in turn, column by column.
+    """Means of 2 x 2 pixels, rounded down and up alternately, column by column.
 
-    The last column is repeated before, up to whole blocks, and the last row after: so does libjpeg.
+    The last column is repeated before, up to whole blocks, and the last row afterwards, as in libjpeg.
     """
     plane = _repeated(plane, -(-plane.shape[1] // 2) * 2, -(-plane.shape[2] // 16) * 16)
     pairs = plane[:, 0::2] + plane[:, 1::2]
@@ -115,7 +115,7 @@ def _quantised(planes: Tensor, steps: Tensor) -> Tensor:
 
 
 def _rounded(coefficients: Tensor, steps: Tensor) -> Tensor:
-    """Coefficients (scaled by 8) over steps, halves away from zero.  Quotients have 11 bits: float32 is exact."""
+    """Coefficients (scaled by 8) divided by steps, halves away from zero.  Quotients have 11 bits: float32 is exact."""
     quotient = coefficients.to(torch.float32) / (8 * steps)
     return quotient.add_(torch.copysign(quotient.new_tensor(0.5), quotient)).to(torch.int32)
 

@@ -1,4 +1,4 @@
-"""Motion blur as ImageMagick's: a one-sided Gaussian trail of whole-pixel steps, borders repeated, bytes truncated."""
+"""Motion blur as in ImageMagick: a one-sided Gaussian trail of whole-pixel steps, borders repeated, bytes truncated."""
 
 import math
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from randhead.corruptions._bytes import truncated
 
-ROUNDING = 0.5 / 257  # ImageMagick rounds to 16 bits first: a value that near the next byte reaches it
+ROUNDING = 0.5 / 257  # ImageMagick first rounds to 16 bits: a value this near to the next byte becomes that byte
 
 
 def moved(images: Tensor, angles: Tensor, *, radius: int, sigma: float) -> Tensor:
-    """Images (B, C, H, W) uint8, angles (B,) float64 in degrees -> the images, each with a trail along its angle.
+    """Blur images (B, C, H, W) uint8, each with a trail along its angle (B,) float64, in degrees.
 
     The trail has 2 radius + 1 taps with weights exp(-i^2 / (2 sigma^2)), normalised.
     """
     batch, channels, height, width = images.shape
     margin = 2 * radius
     wide = _repeated(images, margin)
-    # Every run of `width` bytes of the padded batch, as rows that overlap: a shifted image is a choice of such rows.
+    # All runs of `width` bytes of the padded batch, as overlapping rows: a shifted image is a selection of these rows.
     runs = wide.as_strided((wide.numel() - width + 1, width), (1, 1))
     stride = width + 2 * margin
     plane = torch.arange(batch * channels, device=images.device) * ((height + 2 * margin) * stride)
@@ -36,7 +36,7 @@ def _weights(radius: int, sigma: float) -> list[float]:
 
 
 def _steps(angles: Tensor, taps: int, stride: int) -> Tensor:
-    """How far tap i of each image lies from its pixel, in a raster of rows of `stride`: (B,) -> (taps, B) int64."""
+    """Offset of tap i from its pixel, in an array with rows of `stride` values: (B,) -> (taps, B) int64."""
     radians = torch.deg2rad(angles.to(torch.float64))
     i = torch.arange(taps, dtype=torch.float64, device=angles.device)[:, None]
     dx, dy = (i * radians.cos() - 0.5).ceil(), (i * radians.sin() - 0.5).ceil()

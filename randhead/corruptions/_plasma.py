@@ -1,8 +1,8 @@
 """Fractal clouds: the "plasma" of the diamond-square algorithm, on a torus.
 
-Fournier, Fussell and Carpenter, CACM 1982.  Side by halved side, the points between known ones become their mean plus a
-uniform number.  The amplitude of that number starts from 100 and falls by a factor per level; the reference multiplies
-by it twice.
+Fournier, Fussell and Carpenter, CACM 1982.  At each level, the points halfway between known points become their mean
+plus a uniform random number.  The amplitude of that number starts at 100 and falls by a factor per level; the
+reference multiplies by it twice.
 """
 
 from torch import Tensor

@@ -10,8 +10,8 @@ from torch import Tensor
 def clipped_zoom(turned: Tensor, factor: float) -> Tensor:
     """The centre of (B, C, H, W) float, enlarged by `factor` >= 1 and trimmed to H, W.
 
-    Takes the images with rows and columns exchanged, (B, C, W, H), and gives them upright: each pass works on whole
-    rows, which is three times as fast as picking columns.
+    The images have rows and columns exchanged, (B, C, W, H), and the result has not: each pass works on whole rows,
+    which is three times as fast as selecting columns.
     """
     return _along_rows(_along_rows(turned, factor).transpose(2, 3).contiguous(), factor)
 
@@ -19,7 +19,7 @@ def clipped_zoom(turned: Tensor, factor: float) -> Tensor:
 def _along_rows(images: Tensor, factor: float) -> Tensor:
     low, high, share = _neighbours(images.shape[2], factor, images.dtype, images.device)
     start = images.index_select(2, low)
-    # start + share (end - start) keeps flat regions to the last bit.
+    # start + share (end - start) keeps flat regions exactly.
     return images.index_select(2, high).sub_(start).mul_(share).add_(start)
 
 

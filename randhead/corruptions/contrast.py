@@ -1,8 +1,8 @@
 """Contrast: (x - mean) c + mean, with the mean of every image and channel.  Hendrycks and Dietterich, ICLR 2019.
 
-The result is truncated, so that it matters on which side of an integer the reference's float64 lands.  The sum of a
-channel is an integer S; the exact result, c x + (1 - c) S / N, is an integer only where (1 - c) S is a multiple of N
-/ 20 (every c is a multiple of 1/20).  Those channels, flat ones for example, follow the reference's own order of
+The result is truncated, so it matters on which side of an integer the float64 result of the reference is.  The sum of a
+channel is an integer S; the exact result, c x + (1 - c) S / N, is an integer only if (1 - c) S is a multiple of N / 20
+(every c is a multiple of 1/20).  Such channels, for example flat ones, are computed in the reference's order of
 summation.
 """
 
@@ -32,7 +32,7 @@ def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
     twentieths = round(20 * factor)
     tied = ((20 - twentieths) * total).remainder(count) == 0
     out = truncated(values.mul_(factor).add_(total * ((1 - factor) / count)))
-    # A shortcut for the CPU, as looking at the data costs nothing there: most batches have no such channel.
+    # A shortcut for the CPU, on which the check costs nothing: most batches have no such channel.
     if tied.any():
         rows = tied.flatten().nonzero().flatten()
         out.view(-1, count)[rows] = _as_the_reference(images.reshape(-1, count)[rows], factor)
@@ -40,7 +40,7 @@ def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
 
 
 def _as_the_reference(channels: Tensor, factor: float) -> Tensor:
-    """(M, N) uint8 -> uint8, in float64 with every rounding of the reference: numpy adds pixel after pixel."""
+    """(M, N) uint8 -> uint8, in float64 with every rounding of the reference: NumPy adds one pixel after another."""
     values = channels.to(torch.float64) / 255
     mean = values.cumsum(dim=1)[:, -1:] / values.shape[1]
     return truncated(((values - mean) * factor + mean).clamp_(0, 1) * 255)

@@ -2,9 +2,9 @@
 
 Hendrycks and Dietterich, ICLR 2019.
 
-The kernel of the reference is a disk of equal weights, filtered with 3 or 5 taps a side.  So the disk comes first,
-exactly: a row of the disk is a run of equal weights, the difference of two running sums of integers.  The soft edge
-follows as a separable filter of the result.  Where the disk touches the border of its grid (radius 8 and 10),
+The kernel of the reference is a disk of equal weights, filtered with 3 or 5 taps per side.  Here the image is first
+filtered with the disk, exactly: the sum over a row of the disk is the difference of two running sums of integers.  Then
+the result is filtered with the separable Gaussian.  If the disk touches the border of its grid (radius 8 and 10),
 OpenCV's filter mirrors the disk there; the few weights that this changes are added one by one.
 """
 
@@ -19,8 +19,8 @@ from randhead.corruptions._borders import padded
 from randhead.corruptions._bytes import clipped
 
 GROUP, ORDER = "blur", 4
-# Radius and softening in pixels, and by how much the float32 weights of the reference's kernel miss 1: their rounding
-# decides whether a flat region keeps its grey level or loses one.
+# Radius and softening in pixels, and by how much the sum of the reference's float32 weights differs from 1: it decides
+# whether a flat region keeps its grey level or loses one.
 SEVERITY_PARAMETERS = {
     "32": ((0.3, 0.4, 1.4e-9), (0.4, 0.5, 1.9e-8), (0.5, 0.6, 4.5e-8), (1, 0.2, 1.8e-8), (1.5, 0.1, 7.5e-9)),
     "64": ((0.5, 0.6, 4.5e-8), (1, 0.1, 1.5e-8), (1.5, 0.1, 7.5e-9), (2.5, 0.01, 1.9e-8), (3, 0.1, -3.7e-9)),
@@ -73,7 +73,7 @@ def disk_sums(wide: Tensor, rows: list[int]) -> Tensor:
 
 
 def softener(radius: float, softening: float) -> list[float]:
-    """The Gaussian taps from the centre outwards: one neighbour up to radius 8, two beyond; float32 as in OpenCV."""
+    """The Gaussian taps from the centre outwards: one neighbour up to radius 8, then two; float32 as in OpenCV."""
     offsets = np.arange(2 if radius <= 8 else 3)
     weights = np.exp(-0.5 * (offsets / softening) ** 2)
     return (weights / (2 * weights.sum() - weights[0])).astype(np.float32).tolist()
@@ -94,7 +94,7 @@ def _softened(values: Tensor, side: list[float]) -> Tensor:
 
 @functools.lru_cache(maxsize=32)
 def edge(radius: float, softening: float) -> tuple[tuple[int, int, float], ...]:
-    """(dy, dx, weight) with 0 <= dy, dx where the reference's kernel differs from the softened disk."""
+    """(dy, dx, weight), 0 <= dy, dx, of the entries in which the reference's kernel differs from the softened disk."""
     side = softener(radius, softening)
     reach, taps = max(8, int(radius)), np.array(side[:0:-1] + side)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]

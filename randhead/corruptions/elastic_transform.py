@@ -2,8 +2,9 @@
 
 Hendrycks and Dietterich, ICLR 2019.
 
-After Simard, Steinkraus and Platt, ICDAR 2003.  Both steps are bilinear; the affine map mirrors without repeating the
-border pixel, the displacement with it.  The displacement is uniform noise under a wide Gaussian.
+After Simard, Steinkraus and Platt, ICDAR 2003.  Both steps are bilinear.  Beyond the border the image is mirrored,
+without repeating the border pixel in the affine map, and with it in the displacement.  The displacement is uniform
+noise, smoothed by a wide Gaussian.
 """
 
 import functools
@@ -18,8 +19,8 @@ from randhead.corruptions._bytes import clipped, shaped
 from randhead.corruptions._gaussian import kernel
 
 GROUP, ORDER = "digital", 13
-# Strength of the displacement, sigma of its Gaussian, and jitter of the affine map, in pixels.  Images of 224 px are
-# measured in units of 244 px: a slip of the reference that made the published images.
+# Strength of the displacement, sigma of its Gaussian, and jitter of the affine map, in pixels.  For images of 224 px
+# they are multiples of 244 px: a mistake of the reference, which was used for the published images.
 SEVERITY_PARAMETERS = {
     "32": tuple((32 * a, 32 * s, 32 * j) for a, s, j in (
         (0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))),
@@ -32,7 +33,7 @@ TRUNCATE = 3.0  # the Gaussian ends at this many standard deviations
 
 
 def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str) -> dict[str, Tensor]:
-    """Jitter (B, 3, 2) float64 in -1..1; noise (B, 2, H, W) int32, odd numbers over 2^16: along x, then along y."""
+    """Jitter (B, 3, 2) float64 in -1..1; noise (B, 2, H, W) int32, odd multiples of 2^-16: along x, then along y."""
     jitter = rng.uniforms(seed, "corruptions/elastic_transform", ids, 6).to(torch.float64) * 2 - 1
     halves = rng.long_halves(seed, "corruptions/elastic_transform", ids, 2 * size[0] * size[1], stream=1)
     noise = shaped((2 * halves).sub_(65535), size, channels=2)
@@ -60,7 +61,7 @@ def _affine(jitter: Tensor, height: int, width: int) -> list[list[Tensor]]:
     """
     s, cx, cy = min(height, width) // 3, width // 2, height // 2
     fixed = jitter.new_tensor([[cx + s, cy + s], [cx + s, cy - s], [cx - s, cy - s]])
-    # Points and jitter are float32 in the reference, the solution is not.
+    # In the reference, points and jitter are float32, but the solution is float64.
     moved = (fixed + jitter).to(torch.float32).to(torch.float64)
     (ax, ay), (bx, by) = (moved[:, 0] - moved[:, 1]).T, (moved[:, 1] - moved[:, 2]).T
     scale = 2 * s / (ax * by - ay * bx)
@@ -89,10 +90,10 @@ def bilinear(values: Tensor, x: Tensor, y: Tensor, fold: Callable[[Tensor, int],
 
 
 def smoothed(noise: Tensor, sigma: float) -> Tensor:
-    """Noise (B, 2, H, W) int32 over 2^16, filtered by a Gaussian with mirrored borders -> float64.
+    """Noise (B, 2, H, W) int32 in units of 2^-16, filtered by a Gaussian with mirrored borders -> float64.
 
-    Integers times fixed-point weights, with at most 52 bits in any sum: float64 matrix products of them are exact, so
-    that their bits do not depend on batch, threads or device.
+    These are integers times fixed-point weights, with at most 52 bits in any sum: float64 matrix products are exact, so
+    their bits do not depend on batch, threads or device.
     """
     down = _matrix(noise.shape[2], sigma, 36, noise.device) @ noise.to(torch.float64)
     rounded = down.mul_(2.0**10).round_().mul_(2.0**-10)
@@ -101,7 +102,7 @@ def smoothed(noise: Tensor, sigma: float) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _matrix(size: int, sigma: float, bits: int, device: torch.device) -> Tensor:
-    """The filter along a side of `size` pixels as a matrix, borders folded in, rounded to `bits` fraction bits."""
+    """The filter along a side of `size` pixels as a matrix, with mirrored borders, rounded to `bits` fraction bits."""
     side = torch.tensor(kernel(sigma, TRUNCATE), dtype=torch.float64)
     weights = torch.cat((side, side[:-1].flip(0)))
     radius = len(side) - 1

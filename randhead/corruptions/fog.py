@@ -1,4 +1,4 @@
-"""Fog: a fractal cloud is added, then everything is scaled back by the image's maximum.
+"""Fog: a fractal cloud is added, then the result is scaled back by the maximum of the image.
 
 Hendrycks and Dietterich, ICLR 2019.
 """
@@ -11,7 +11,7 @@ from randhead.corruptions._bytes import clipped
 from randhead.corruptions._plasma import plasma
 
 GROUP, ORDER = "weather", 10
-SEVERITY_PARAMETERS = {  # the fog's share, and the fall of the amplitude per level: little fall, fine structure
+SEVERITY_PARAMETERS = {  # share of the fog, and fall of the amplitude per level: a small fall gives fine structure
     "32": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
     "64": ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
     "224": ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),

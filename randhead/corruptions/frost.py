@@ -1,7 +1,7 @@
 """Frost: a x + b times a crop of a picture of frost.  Hendrycks and Dietterich, ICLR 2019.
 
-The reference's pictures have no known origin and are not part of this package.  `load_frost_images` reads them, or any
-others, from a folder; without one they are generated, and named "procedural".
+The origin of the reference's pictures is unknown, so they are not part of this package.  `load_frost_images` reads
+them, or any others, from a folder; by default pictures are generated, which are called "procedural".
 """
 
 import functools
@@ -48,7 +48,7 @@ class FrostImages:
 def sample(
     ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str, frost_images: FrostImages | None = None
 ) -> dict[str, Tensor]:
-    """Overlay (B, 3, H, W) uint8: a crop of one of the frost images, of the procedural ones if none are given."""
+    """The overlay (B, 3, H, W) uint8: a crop of one of the frost images, by default of the procedural ones."""
     pictures = _fitted(frost_images or procedural_frost_images(), SCALES[parameter_set], size)
     words = rng.words(seed, "corruptions/frost", ids, 3)
     heights, widths, offsets = (
@@ -57,7 +57,7 @@ def sample(
     )
     which = words[:, 0] * len(pictures) >> 32
     height, width, offset = heights[which], widths[which], offsets[which]
-    # The last position is left out, as in the reference; a picture that just fits has one position.
+    # The last position is left out, as in the reference; a picture of the size of the image has one position.
     top = words[:, 1] * (height - size[0]).clamp_min(1) >> 32
     left = words[:, 2] * (width - size[1]).clamp_min(1) >> 32
     flat = torch.cat([p.flatten() for p in pictures]).to(ids.device)
@@ -71,7 +71,7 @@ def sample(
 def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, float]) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, times parameters[0], plus parameters[1] times the overlay."""
     kept, added = parameters
-    # float64, as many results are integers or would be: the reference's rounding decides.
+    # float64, since many exact results are integers, so that the rounding of the reference decides.
     return clipped(images.to(torch.float64).mul_(kept).add_(noise["overlay"].to(torch.float64).mul_(added)))
 
 
@@ -79,8 +79,8 @@ def load_frost_images(folder: str | Path | None) -> FrostImages:
     """Read the pictures of frost in a folder.
 
     Args:
-        folder: with the five pictures of the reference, which are then used, or with any others; None for the
-            procedural ones.
+        folder: a folder with the five pictures of the reference, which are then used, or with any others; None for
+            the procedural ones.
 
     Raises:
         DataError: for a folder without pictures, and for a picture that cannot be read.
@@ -113,7 +113,7 @@ def _read(file: Path) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _fitted(frost_images: FrostImages, scale: float, size: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Pictures at the scale of a parameter set; those that are then smaller than an image are enlarged to it."""
+    """Pictures at the scale of a parameter set, but at least as large as an image."""
     fitted = []
     for picture in frost_images.images:
         height, width = (round(scale * side) for side in picture.shape[1:])
@@ -125,7 +125,7 @@ def _fitted(frost_images: FrostImages, scale: float, size: tuple[int, int]) -> t
 
 
 def _resized(picture: Tensor, factor: float, least: tuple[int, int]) -> Tensor:
-    """Bilinear by a factor, in OpenCV's fixed point: weights of 11 bits, 4 bits dropped between the passes."""
+    """Resize bilinearly in OpenCV's fixed point: weights of 11 bits, 4 bits dropped between the passes."""
     (top, bottom, down), (left, right, across) = (
         _weights(old, factor, smallest) for old, smallest in zip(picture.shape[1:], least, strict=True)
     )
@@ -136,7 +136,7 @@ def _resized(picture: Tensor, factor: float, least: tuple[int, int]) -> Tensor:
 
 
 def _weights(old: int, factor: float, least: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each new pixel the two old ones around it, and the weight of the second in 2^-11."""
+    """For each new pixel the two old pixels around it, and the weight of the second in units of 2^-11."""
     position = (torch.arange(max(round(old * factor), least), dtype=torch.float64) + 0.5) / factor - 0.5
     position = position.clamp(0, old - 1)
     low = position.floor()
@@ -145,7 +145,7 @@ def _weights(old: int, factor: float, least: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def _layout(shapes: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Height, width and first byte of each picture in the one buffer that holds them all."""
+    """Height, width and first byte of each picture in one buffer with all of them."""
     layout, used = [], 0
     for height, width in shapes:
         layout.append((height, width, used))

@@ -1,4 +1,4 @@
-"""Gaussian blur.  An extra of Hendrycks and Dietterich, 2019."""
+"""Gaussian blur.  An extra corruption of Hendrycks and Dietterich, ICLR 2019."""
 
 from torch import Tensor
 

@@ -1,12 +1,12 @@
-"""Glass blur: blur, let every pixel take the value of a near neighbour, blur again.
+"""Glass blur: blur, replace every pixel by a near neighbour, blur again.
 
 Hendrycks and Dietterich, ICLR 2019.
 
-The reference means to swap two pixels but copies one: numpy's rows are views, so that the neighbour's value is taken
-and the neighbour keeps it.  Pixels are visited from the bottom right, row by row; a neighbour that was visited before
-already holds a copy.  So a pass gives every pixel a pointer, to a pixel that was not yet overwritten when it was
-copied (a source) or to one that had been (a link); following links to their end is the whole pass.  A few rounds of
-pointer doubling do that for all pixels at once.
+The reference is meant to swap two pixels but copies one: rows of a NumPy array are views, so the pixel takes the
+neighbour's value and the neighbour keeps it.  Pixels are visited row by row from the bottom right, and a neighbour that
+was visited before already has a copied value.  So a pass gives every pixel a pointer, either to a pixel that was not
+yet overwritten when it was copied (a source) or to one that was (a link); following the links to their end is the whole
+pass.  A few rounds of pointer doubling do this for all pixels at once.
 """
 
 import torch
@@ -38,14 +38,14 @@ def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, int
     images = blurred(images, sigma)
     source = sources(noise["offsets"][:, 0], reach)
     for i in range(1, passes):
-        # What pass i takes from a pixel is what the passes before it had put there.
+        # Pass i reads the values that the passes before it have written.
         source = source.gather(1, sources(noise["offsets"][:, i], reach))
     moved = images.flatten(2).gather(2, source[:, None].expand(-1, images.shape[1], -1))
     return blurred(moved.view(images.shape), sigma)
 
 
 def sources(offsets: Tensor, reach: int) -> Tensor:
-    """Where each pixel's value comes from in one pass: offsets (B, 2, H, W) -> (B, H W) int64, row-major indices."""
+    """The source of each pixel's value in one pass: offsets (B, 2, H, W) -> (B, H W) int64, row-major indices."""
     height, width = offsets.shape[2:]
     dx, dy = ((offsets * (2 * reach)) >> 16).sub_(reach).unbind(1)
     step = dy * width + dx
@@ -57,12 +57,12 @@ def sources(offsets: Tensor, reach: int) -> Tensor:
     # Later pixels are visited first: only a pointer to one of those, or to itself, may be a link.
     link = torch.where((step > 0) & visited.flatten()[target], target, pixel).to(torch.int64)
     final = _ends(link)
-    # The pixel at the end of the links copied a source, or was never visited and points to itself.
+    # The pixel at the end of the links has copied a source, or was never visited and points to itself.
     return target.to(torch.int64).gather(1, final)
 
 
 def _ends(link: Tensor) -> Tensor:
-    """Follow links to their end: each round doubles the stretch that a pointer spans, until none moves."""
+    """Follow links to their end: each round doubles the length of pointers, until none changes."""
     while True:
         further = link.gather(1, link)
         if torch.equal(further, link):

@@ -1,7 +1,8 @@
-"""Impulse noise: a share of all values, each channel on its own, becomes 0 or 255 with equal odds.
+"""Impulse noise: a share of all values, per channel, becomes 0 or 255 with equal probability.
 
-Hendrycks and Dietterich 2019, by scikit-image's salt and pepper.  One number a value decides: the lowest a/2 of its
-range is pepper, the highest a/2 salt, so that a higher severity hits the values that a lower one hit, and more.
+Hendrycks and Dietterich, ICLR 2019, with scikit-image's salt and pepper.  One random number per value decides: the
+lowest a/2 of its range is pepper, the highest a/2 is salt, so that a higher severity changes the same values as a lower
+one, and more.
 """
 
 import torch
@@ -11,7 +12,7 @@ from randhead import rng
 from randhead.corruptions._bytes import shaped
 
 GROUP, ORDER = "noise", 3
-SEVERITY_PARAMETERS = {  # the share of values that is hit
+SEVERITY_PARAMETERS = {  # the share of values that are changed
     "32": (0.01, 0.02, 0.03, 0.05, 0.07),
     "64": (0.01, 0.02, 0.05, 0.08, 0.14),
     "224": (0.03, 0.06, 0.09, 0.17, 0.27),
@@ -32,6 +33,6 @@ def apply(images: Tensor, noise: dict[str, Tensor], share: float) -> Tensor:
 
 
 def masks(ranks: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Which values become 0, and which 255."""
+    """Masks of the values that become 0, and of those that become 255."""
     hits = round(share / 2 * 2**32)
     return ranks < hits - 2**31, ranks >= 2**31 - hits

@@ -1,8 +1,7 @@
 """JPEG compression, 4:2:0, baseline, as libjpeg does it.  Hendrycks and Dietterich, ICLR 2019.
 
-`_jpeg` makes the bytes of libjpeg in tensor operations.  On a CPU that is the faster way for small images only (a
-batch of 32 px takes 40 percent of Pillow's time, 224 px five times as much); larger ones go through Pillow, with the
-same result.
+`_jpeg` computes the same bytes as libjpeg with tensor operations.  On a CPU this is faster only for small images (40
+percent of Pillow's time at 32 px, five times Pillow's time at 224 px); larger images use Pillow, with the same result.
 """
 
 import io

@@ -2,8 +2,8 @@
 
 Hendrycks and Dietterich, ICLR 2019.
 
-A box filter gives equal weights to the pixels whose centres it covers, so that a pass is a rounded mean of 1 to 5
-bytes; on the way up it covers exactly one.  Rows and columns are separate passes with bytes in between.
+A box filter gives equal weights to the pixels whose centres it covers, so each pass is a rounded mean of 1 to 5 bytes;
+when enlarging, it covers exactly one.  Rows and columns are separate passes with bytes in between.
 """
 
 import functools
@@ -27,7 +27,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
 
 
 def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
-    """Images (B, 3, H, W) uint8 -> the same, by way of images of `factor` times the side."""
+    """Images (B, 3, H, W) uint8 -> the same, reduced to `factor` times the side and enlarged again."""
     height, width = images.shape[2:]
     small_height, small_width = int(height * factor), int(width * factor)
     images = _resized(_resized(images, small_width, dim=3), small_height, dim=2)
@@ -46,7 +46,7 @@ def _resized(images: Tensor, size: int, *, dim: int) -> Tensor:
     for i in range(1, widest):
         part = images.index_select(dim, (first + i).clamp_max_(images.shape[dim] - 1))
         total.add_(part * (count > i))
-    # A quotient is a tie and exact, or at least 1/10 from one: float32 rounds as Pillow's integers do.
+    # A quotient is exactly a tie, or at least 1/10 away from one: float32 rounds as Pillow's integers do.
     return truncated((total / count).add_(0.5))
 
 

@@ -1,6 +1,6 @@
-"""Saturate: the saturation of HSV becomes S a + b: less colour at severities 1 and 2, too much from 3 on.
+"""Saturate: the saturation of HSV becomes S a + b: less colour at severities 1 and 2, more colour from 3 on.
 
-An extra of Hendrycks and Dietterich, 2019.
+An extra corruption of Hendrycks and Dietterich, ICLR 2019.
 """
 
 from torch import Tensor

@@ -1,9 +1,9 @@
 """Shot noise: Poisson(x c) / c for every pixel and channel.  Hendrycks and Dietterich, ICLR 2019.
 
-A count is the inverse of the Poisson distribution at a 32-bit uniform number, so that severities share their numbers.
-A byte has 256 means: one table per severity has, for every mean and bin of the uniform, the grey level below and above
-the one step of the distribution in that bin.  Bins are those of a floating-point number, the distance from the nearer
-end of (0, 1): they get finer towards both ends, as the steps in the tails do.
+A count is the inverse of the Poisson distribution function at a 32-bit uniform number, so that severities share their
+random numbers.  A byte gives 256 means: one table per severity has, for every mean and bin of the uniform number, the
+grey level below and above the only step of the distribution in that bin.  Bins are those of a floating-point number,
+the distance from the nearer end of (0, 1): they become finer towards both ends, as do the steps in the tails.
 """
 
 import functools
@@ -79,7 +79,7 @@ def _edges() -> Tensor:
 
 
 def _entries(counts: Tensor, distances: Tensor, column: Tensor, grey: Tensor) -> Tensor:
-    """Pack where a bin's first count gives way to its last: counts (256, BINS + 1) at the borders of the bins."""
+    """Pack the position at which a bin's count changes: counts (256, BINS + 1) at the borders of the bins."""
     first, last = counts[:, :-1], counts[:, 1:]
     ends = distances.gather(1, column.clamp(0, distances.shape[1] - 1)).sub_(0.5).ceil().to(torch.int64)
     ends = torch.where(first == last, 2**31, ends.clamp(0, 2**31))

@@ -1,7 +1,7 @@
 """Snow: bright specks with trails, falling at any angle, over a whitened image.  Hendrycks and Dietterich, ICLR 2019.
 
-Specks are the peaks of enlarged Gaussian noise.  They are a byte image before and after their motion blur, and fall
-a second time, turned by 180 degrees.
+Specks are the peaks of enlarged Gaussian noise, as a byte image before and after motion blur.  The specks are added
+twice, the second time rotated by 180 degrees.
 """
 
 import torch
@@ -15,7 +15,7 @@ from randhead.corruptions._zoom import clipped_zoom
 GROUP, ORDER = "weather", 8
 Parameters = tuple[float, float, float, float, int, float, float]
 # Mean and standard deviation of the noise, its zoom, the threshold of a speck, radius and sigma of the trail in pixels,
-# and how much of the image stays.
+# and the share of the image that remains.
 SEVERITY_PARAMETERS: dict[str, tuple[Parameters, ...]] = {
     "32": (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
@@ -51,7 +51,7 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
 def apply(images: Tensor, noise: dict[str, Tensor], parameters: Parameters) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, under snow of `parameters`."""
     mean, deviation, zoom, threshold, radius, sigma, kept = parameters
-    # float64 as in the reference: rounding at the threshold would put out a speck, or light one.
+    # float64 as in the reference: other rounding at the threshold would remove or add a speck.
     specks = noise["normals"].to(torch.float64)[:, None].mul_(deviation).add_(mean)
     specks = clipped_zoom(specks.transpose(2, 3).contiguous(), zoom) if zoom > 1 else specks
     specks = clipped(specks.masked_fill_(specks < threshold, 0).mul_(255))

@@ -1,6 +1,6 @@
 """Spatter: drops of water (severities 1 to 3) or mud (4 and 5) on the lens.
 
-An extra of Hendrycks and Dietterich, ICLR 2019.
+An extra corruption of Hendrycks and Dietterich, ICLR 2019.
 
 Drops are the peaks of blurred noise.  Water is lit from one side: the distance to the nearest outline of a drop,
 equalised and embossed, gives its brightness.
@@ -67,7 +67,7 @@ def apply(images: Tensor, noise: dict[str, Tensor], parameters: Parameters) -> T
 
 
 def _mud(liquid: Tensor, threshold: float, sigma: float) -> Tensor:
-    """Where mud covers the image, and how much: float32 in 0..1."""
+    """The coverage by mud: float32 in 0..1."""
     mask, weights = (liquid > threshold).to(torch.float64), kernel(sigma)
     mask = along_height(mask, weights).to(torch.float32).to(torch.float64)  # the reference keeps float32 between passes
     mask = along_width(mask, weights).to(torch.float32)
@@ -75,7 +75,7 @@ def _mud(liquid: Tensor, threshold: float, sigma: float) -> Tensor:
 
 
 def _water(liquid: Tensor, threshold: float) -> Tensor:
-    """How bright the drops are: float32 in 0..1, the brightest pixel of each image 1; all 0 without a drop."""
+    """The brightness of the drops: float32 in 0..1, with 1 for the brightest pixel of each image; 0 without drops."""
     depth = truncated(liquid.masked_fill_(liquid < threshold, 0).mul_(255))
     relief = distances(outlines(depth, low=50, high=150)).to(torch.float64)
     relief = truncated(_box_sum(relief).div_(9 * UNIT).to(torch.float32))

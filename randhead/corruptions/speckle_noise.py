@@ -1,4 +1,7 @@
-"""Speckle noise: x + x N(0, sigma): dark pixels keep their value.  An extra of Hendrycks and Dietterich, 2019."""
+"""Speckle noise: x + x N(0, sigma), so that dark pixels change little.
+
+An extra corruption of Hendrycks and Dietterich, ICLR 2019.
+"""
 
 from torch import Tensor
 
@@ -21,5 +24,5 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
 
 def apply(images: Tensor, noise: dict[str, Tensor], sigma: float) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `sigma` times the pixel."""
-    # 1 is added in the units of the noise: x + x n loses nothing to it, as the product is rounded once either way.
+    # 1 is added in the units of the noise: this is as exact as x + x n, since the product is rounded once in both.
     return clipped((noise["normals"] * sigma).add_(1).mul_(images))

@@ -1,6 +1,6 @@
 """Zoom blur: the mean of the image and of its zooms by 1, 1.01, ...  Hendrycks and Dietterich, ICLR 2019.
 
-The list of zooms starts at 1, so that the image itself counts twice.  Sums are in float32 and in the reference's order.
+The list of zooms starts at 1, so that the image itself counts twice.  Sums are float32, in the reference's order.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
-"""Datasets: each is a file with one function, `load(options) -> Dataset`.
+"""Datasets: one file per dataset, each with one function, `load(options) -> Dataset`.
 
-Every dataset comes as square RGB images of 8 bits, in three splits: train, val and test.  The test split is the
-published one; if a dataset has none, it is cut from the images by `split_seed`, stratified by class, as the validation
-split always is.
+Every dataset has square RGB images of 8 bits in three splits: train, val and test.  The test split is the published
+one; if there is none, it is drawn from the images by `split_seed`, stratified by class.  The validation split is always
+drawn in this way.
 
-A dataset of your own is a Python file too, which may end with `return from_arrays(...)`:
+Your own dataset is also a Python file with `load`, which may end with `return from_arrays(...)`:
 
     randhead.register_dataset("mine.py")
     images = datasets.load("mine")
@@ -51,10 +51,10 @@ __all__ = [
 
 
 class DatasetModule(Protocol):
-    """What a member of this family defines."""
+    """The interface of a dataset: a module with this function."""
 
     def load(self, options: Options) -> Dataset:
-        """The dataset.  Raises DataError if its files are missing or cannot be used."""
+        """Load the dataset.  Raises DataError if its files are missing or cannot be used."""
         ...
 
 
@@ -67,7 +67,7 @@ def load(name_or_folder: str | Path, **options: Any) -> Dataset:
         options: the fields of `Options`.
 
     Raises:
-        UsageError: if the name is unknown, or a value out of bounds.
+        UsageError: if the name is unknown, or a value is out of bounds.
         DataError: if images are missing or cannot be used.
 
     Example:
@@ -92,15 +92,16 @@ def from_config(
     held_out: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The images of a configuration, or other images that are split and read in the same way.
+    """Load the images of a configuration, or other images that are split and read in the same way.
 
     Args:
         config: its sections `data` and `machine` are used.
-        data: name of a dataset, a folder of images, or a Python file, which is executed; None for that of the
+        data: name of a dataset, a folder of images, or a Python file, which is executed; None for the dataset of the
             configuration.
-        device: where resident images and labels are kept.
-        image_size: side of the images in pixels; None for that of the configuration.
-        held_out: of the configuration's own images, those of `data.hold_out_classes` instead of the others.
+        device: the device on which resident images and labels are stored.
+        image_size: side of the images in pixels; None for the size in the configuration.
+        held_out: whether to load the classes `data.hold_out_classes` instead of the others; only for the
+            configuration's own images.
         progress: called with (done, total) while images are read.
 
     Raises:
@@ -127,7 +128,7 @@ def from_config(
 
 
 def read_image(path: Path, size: int) -> Tensor:
-    """Read an image file as training sees it.
+    """Read an image file in the same way as for training.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""From images and labels to a Dataset: splits that it lacks are cut from its training images, by class and seed."""
+"""Building a Dataset from images and labels; missing splits are drawn from the training images, per class by seed."""
 
 from collections.abc import Callable
 
@@ -16,10 +16,10 @@ RESIZE_CHUNK = 4096  # images
 
 
 def held_out(labels: Tensor, ids: Tensor, share: float, *, seed: int, purpose: str) -> Tensor:
-    """Which images to hold out: labels (N,), ids (N,) int64 -> (N,) bool.
+    """Choose the images to hold out: labels (N,), ids (N,) int64 -> (N,) bool.
 
-    Each class gives the same share, rounded, but at least one image, and keeps at least one.  Which of them depends
-    only on the seed and the ids.
+    The share is the same for each class, rounded, but at least one image is held out and at least one remains.  The
+    choice depends only on the seed and the ids.
     """
     counts = torch.bincount(labels)
     quota = (counts * share).round().clamp_min(1).minimum(counts - 1)
@@ -29,11 +29,11 @@ def held_out(labels: Tensor, ids: Tensor, share: float, *, seed: int, purpose: s
 def complete(
     rows: dict[str, Tensor], labels: Tensor, ids: Tensor, options: Options, test_share: float
 ) -> dict[str, Tensor]:
-    """The rows of all three splits: what is missing is cut from train.  `labels` and `ids` are those of all rows."""
+    """The rows of all three splits; missing splits are drawn from train.  `labels` and `ids` are those of all rows."""
     rows = dict(rows)
     shares = {"test": test_share, "val": options.validation}
     if "test" not in rows:
-        shares["val"] /= 1 - test_share  # both are shares of all images, and the test split goes first
+        shares["val"] /= 1 - test_share  # both are shares of all images, and the test split is drawn first
     for name, share in shares.items():
         if name not in rows:
             train = rows["train"]
@@ -52,7 +52,7 @@ def build(
     *,
     bad_images: tuple[str, ...] = (),
 ) -> Dataset:
-    """The Dataset of `images(rows)` and `labels[rows]`.  Raises DataError for a split without images."""
+    """Build the Dataset of `images(rows)` and `labels[rows]`.  Raises DataError for a split without images."""
     for split, members in rows.items():
         if not len(members):
             raise DataError(
@@ -73,14 +73,14 @@ def from_arrays(
     *,
     test_share: float = 0.0,
 ) -> Dataset:
-    """A Dataset from arrays.  It is always resident in memory, on `options.device`.
+    """Build a Dataset from arrays.  It is always resident in memory, on `options.device`.
 
     Args:
-        name: what it is called in reports.
+        name: the name in reports.
         class_names: names of the K classes.
         pixels: (N, 3, H, H) uint8.
         labels: (N,) int64, each from 0 to K - 1.
-        rows: the indices of the images per split; "train" is needed, splits that are missing are cut from it.
+        rows: the indices of the images per split; "train" is required, missing splits are drawn from it.
         options: image size, share of the validation split and seed.
         test_share: share of the images that becomes the test split if `rows` has none.
 

@@ -28,12 +28,12 @@ class Dataset:
     """A loaded dataset.
 
     Attributes:
-        name: what it is called in reports.
+        name: the name in reports.
         class_names: names of the classes; a label is an index into them.
         splits: the splits "train", "val" and "test".
         image_size: side of the images in pixels.
         bad_images: image files that could not be used and were left out, each with the reason.
-        mirrors: whether a mirrored image keeps its class; digits do not.
+        mirrors: whether a mirrored image still has the same class, which is not so for digits.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Fetch files of a published dataset: from an address or a mirror, checked by their MD5 sum, never half written."""
+"""Download of published datasets: from an address or a mirror, checked by MD5 sum, never half written."""
 
 import functools
 import hashlib
@@ -29,14 +29,14 @@ class Source:
 
 
 class Unreachable(Exception):
-    """An address that gave no file, or the wrong one; the message says why."""
+    """An address that gave no file, or a wrong one; the message has the reason."""
 
 
 def fetch(sources: Sequence[Source], root: Path, progress: Progress | None = None) -> None:
-    """Download the files that are not already there, intact.
+    """Download the files that are missing or damaged.
 
     Raises DataError: with the address and the path of every missing file if an address cannot be reached, and with the
-    system's own words if a file cannot be written.
+    system's message if a file cannot be written.
     """
     missing = list(sources)
     try:
@@ -62,7 +62,7 @@ def _fetch_one(source: Source, target: Path, progress: Progress | None) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a ZIP file that holds one folder to `folder`, all of it or nothing.  Raises DataError."""
+    """Unpack a ZIP file that contains one folder to `folder`, completely or not at all.  Raises DataError."""
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as scratch:
             with zipfile.ZipFile(archive) as content:
@@ -73,13 +73,13 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def cannot_write(target: Path, error: OSError) -> DataFileError:
-    """The error for a disk that is full, a folder without permission, and the like."""
+    """The error for a full disk, a folder without permission, and similar problems."""
     hint = "free some space, or choose another folder for downloads"
     return DataFileError(f"{target}: {error.strerror or error}", hint=hint)
 
 
 def _save(url: str, md5: str, progress: Progress | None, target: Path) -> None:
-    """Write the content of an address.  Raises Unreachable also if it is not the expected content."""
+    """Write the content of an address to a file.  Raises Unreachable, also for content that is not the expected one."""
     found, done = hashlib.md5(usedforsecurity=False), 0
     with target.open("wb") as file:
         for chunk, total in _chunks(url):
@@ -95,9 +95,9 @@ def _save(url: str, md5: str, progress: Progress | None, target: Path) -> None:
 def _chunks(url: str) -> Iterator[tuple[bytes, int]]:
     """The content of an address in pieces, each with the total size in bytes (0: unknown).
 
-    Only what the network raises becomes Unreachable: a full disk is an error of the caller, outside this function.
+    Only errors of the network become Unreachable: a full disk is an error of the caller, outside this function.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "randhead"})  # noqa: S310 - addresses are ours
+    request = urllib.request.Request(url, headers={"User-Agent": "randhead"})  # noqa: S310 - addresses are constants
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
             total = int(response.headers.get("Content-Length") or 0)

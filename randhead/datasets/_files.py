@@ -1,4 +1,4 @@
-"""From a list of image files to a Dataset: resident if it fits into the memory budget, streamed if not."""
+"""Loading a list of image files as a Dataset: resident if it fits into the memory budget, otherwise streamed."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from randhead.datasets._images import FileImages, Images, TensorImages
 from randhead.datasets._options import Options, Progress
 from randhead.errors import DataError
 
-LARGEST_NATIVE = 128  # pixels: images that all have one square size up to this are kept at it
+LARGEST_NATIVE = 128  # pixels: if all images have the same square size up to this, they keep it
 FALLBACK_SIZE = 64  # pixels
-NAMED = 5  # bad images that an error names
+NAMED = 5  # number of bad images that an error names
 
 Bad = tuple[Path, str]  # a file and the reason why it cannot be used
 
 
 @dataclass(frozen=True)
 class Listing:
-    """N image files, the class and the split of each, and the folder they are under."""
+    """N image files, the class and the split of each, and the folder that contains them."""
 
     name: str
     root: Path
@@ -37,7 +37,7 @@ class Listing:
 
 
 def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, left_out: Sequence[Bad] = ()) -> Dataset:
-    """Decode or check every file, refuse or leave out the bad ones, and make the Dataset.  Raises DataError."""
+    """Decode or check every file, and build the Dataset.  Bad files are left out or raise DataError."""
     ignore_pillow_warnings()
     size = _size(listing, options)
     resident = len(listing.paths) * 3 * size * size <= options.memory_budget
@@ -47,7 +47,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
         raise _refusal(listing, bad)
     good = _good_rows(listing, bad)
     if bad and _size(rest := _only(listing, good), options) != size:
-        return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad one was of another size
+        return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad file had another size
     labels, ids = torch.tensor(listing.labels), torch.tensor(_ids(listing))
     rows = complete(_rows(listing, good), labels, ids, options, test_share)
     make = _streamed(listing.paths, size, options) if pixels is None else _resident(pixels, options)
@@ -68,7 +68,7 @@ def common_size(paths: list[Path], *, workers: int) -> int | None:
 
 
 def find_bad(paths: list[Path], *, workers: int, progress: Progress | None) -> list[Bad]:
-    """The files that cannot be used, with the reason.  Each is decoded in full."""
+    """The files that cannot be used, with the reason.  Each file is decoded completely."""
     ignore_pillow_warnings()
     return _read(paths, FALLBACK_SIZE, None, workers=workers, progress=progress)
 
@@ -102,7 +102,7 @@ def _size(listing: Listing, options: Options) -> int:
 
 
 def _good_rows(listing: Listing, bad: list[Bad]) -> list[int]:
-    """The rows that are left.  Raises DataError for a class with none left in a split."""
+    """The rows without bad images.  Raises DataError for a class that has no images left in a split."""
     lost = {path for path, _ in bad}
     good = [row for row, path in enumerate(listing.paths) if path not in lost]
     counts = Counter((listing.splits[row], listing.labels[row]) for row in good)
@@ -131,7 +131,7 @@ def _rows(listing: Listing, good: list[int]) -> dict[str, torch.Tensor]:
 
 
 def _ids(listing: Listing) -> list[int]:
-    """An image's id is made of its path in the folder, so adding others moves few from one split to another."""
+    """Ids of images, from their paths in the folder, so that adding files moves few images to another split."""
     names = [path.relative_to(listing.root).as_posix() for path in listing.paths]
     return [rng.name_id(name.encode("utf-8", "backslashreplace").decode()) for name in names]
 

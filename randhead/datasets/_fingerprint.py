@@ -1,4 +1,4 @@
-"""The fingerprint of images: what decides whether something measured on them before still holds."""
+"""The fingerprint of images, which shows whether earlier results on them are still valid."""
 
 import hashlib
 
@@ -16,10 +16,10 @@ def fingerprint(images: Images, ids: Tensor | None = None) -> str:
 
     Args:
         images: the images of a split.
-        ids: (M,) int64, the images that matter, in order; all of them without it.
+        ids: (M,) int64, the images to include, in order; by default all.
 
     Returns:
-        64 hexadecimal digits, the same for all images as for `ids` that name all of them in order.
+        64 hexadecimal digits; the same without `ids` as with `ids` that name all images in order.
     """
     order = torch.arange(len(images)) if ids is None else ids.cpu()
     digest = hashlib.sha256(repr(tuple(images.shape)).encode())

@@ -1,4 +1,4 @@
-"""What lies in a folder: entries and image files, hidden ones left out, in an order that no file system decides."""
+"""The entries and image files of a folder, without hidden ones, sorted so that the file system has no influence."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from randhead.errors import DataFileError
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files under a folder, sorted.  Hidden files and links to folders are left out, links to files are not.
+    """The image files under a folder, sorted.  Links to files are included, links to folders and hidden files are not.
 
     Raises DataError for a folder that cannot be read.
     """
@@ -23,7 +23,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted by name, without hidden entries.  Raises DataError if it cannot be read."""
+    """The entries of a folder, sorted by name, without hidden ones.  Raises DataError if it cannot be read."""
     try:
         with os.scandir(folder) as found:
             return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)

@@ -1,4 +1,4 @@
-"""Classes that training leaves out, so that what it learned can be tried on concepts it has never seen."""
+"""Classes that are left out of training, so that the features can be tested on classes that were never seen."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ class Subset:
 
     Args:
         images: all of them.
-        rows: (N,) int64 on the CPU, which of them.
+        rows: the indices of the chosen images (N,) int64, on the CPU.
     """
 
     def __init__(self, images: Images, rows: Tensor):
@@ -35,10 +35,10 @@ class Subset:
 
 
 def chosen(setting: str, class_names: tuple[str, ...], *, seed: int) -> list[int]:
-    """The classes that a setting leaves out: a number of them, drawn by `seed`, or names with commas between them.
+    """The classes that a setting leaves out: a number of them, drawn by `seed`, or names separated by commas.
 
-    "3" is a number; the class of that name is "3,".  Raises UsageError for unknown names, and if fewer than two classes
-    would be on either side.
+    "3" is a number; the class with the name 3 is "3,".  Raises UsageError for unknown names, and if fewer than two
+    classes would be left out or would remain.
     """
     text = setting.strip()
     if text.isdecimal():
@@ -68,7 +68,7 @@ def divide_classes(dataset: Dataset, setting: str, *, seed: int) -> tuple[Datase
 
     Args:
         dataset: the images of all classes.
-        setting: the classes to hold out: a number of them, which are drawn, or names with commas between them.
+        setting: the classes to hold out: a number of them, drawn at random, or names separated by commas.
         seed: seed of the draw.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Images that give batches in any order: resident in one tensor, or decoded from files during training.
+"""Images that are read in batches in any order: resident in one tensor, or decoded from files during training.
 
-Both give the same batches in the same order, so which one is used is only a question of memory.
+Both give the same batches in the same order; they differ only in memory.
 """
 
 from collections import deque
@@ -29,7 +29,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """The images `order` (M,) int64, in exactly this order, as batches (b, 3, H, H) uint8 on the training device.
+        """Yield the images `order` (M,) int64, in this order, as batches (b, 3, H, H) uint8 on the training device.
 
         The last batch may be short.
         """
@@ -37,11 +37,11 @@ class Images(Protocol):
 
 
 class TensorImages:
-    """Images in one tensor, of which several splits may be parts.
+    """Images in one tensor, which several splits can share.
 
     Args:
         pixels: (M, 3, H, H) uint8.
-        rows: (N,) int64, on the same device: which of them.
+        rows: the indices of the images (N,) int64, on the same device.
     """
 
     def __init__(self, pixels: Tensor, rows: Tensor):
@@ -77,10 +77,10 @@ class FileImages:
         return len(self.paths)
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        """As in `Images`.  Raises DataError for a file that was readable when the dataset was loaded and is not now."""
+        """As in `Images`.  Raises DataError for a file that can no longer be read."""
         ignore_pillow_warnings()
         ids = order.tolist()
-        # Small batches hold few tasks, so more of them are needed to keep every thread busy.
+        # Small batches have few tasks, so more of them are needed to keep every thread busy.
         ahead = max(LOOK_AHEAD, -(-2 * self.workers * _parallel.CHUNK // batch_size))
         waiting: deque[tuple[np.ndarray, list[Future[None]]]] = deque()
         with _parallel.pool(self.workers) as executor:
@@ -109,7 +109,7 @@ class FileImages:
 def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel, of pixels scaled to [0, 1].
 
-    One pass, with integer sums: the same values for any batch size and device.
+    Computed in one pass with integer sums, so that the values are the same for any batch size and device.
 
     Args:
         images: the images.

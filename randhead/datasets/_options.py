@@ -1,4 +1,4 @@
-"""How a dataset is loaded."""
+"""The options of loading a dataset."""
 
 import os
 from collections.abc import Callable
@@ -31,19 +31,19 @@ def _default_workers() -> int:
 
 @dataclass(frozen=True)
 class Options:
-    """How to load a dataset.
+    """The options of loading a dataset.
 
     Attributes:
-        root: folder of downloads, laid out as torchvision does.
+        root: folder of downloads, with torchvision's layout.
         image_size: side of the images in pixels; None keeps the size of the dataset.
-        validation: share of the training images that becomes the validation split; of all images, if the test split is
-            cut from them too.
-        split_seed: seed of the splits that are cut from the training images.
-        memory_budget: bytes; image folders that are larger when decoded are streamed from disk.
+        validation: share of the training images that becomes the validation split; share of all images if the test
+            split is drawn from them too.
+        split_seed: seed of the splits that are drawn from the training images.
+        memory_budget: in bytes; image folders that are larger after decoding are streamed from disk.
         workers: number of threads that decode.
-        skip_bad_images: leave unreadable images out, instead of refusing the dataset.
+        skip_bad_images: leave out unreadable images instead of raising DataError.
         progress: called with (done, total): bytes while files are downloaded, then images.
-        device: where resident images and labels are kept.
+        device: the device on which resident images and labels are stored.
 
     Raises:
         UsageError: if a value is out of bounds.

@@ -1,4 +1,4 @@
-"""Run a function over many items in threads.
+"""Running a function over many items in threads.
 
 Pillow releases Python's lock while it decodes, resizes and converts: two threads read photographs of 3 megapixels 1.9
 times as fast as one.  Files of 32 x 32 pixels are mostly headers, which are read under the lock: threads gain nothing.
@@ -17,7 +17,7 @@ CHUNK = 16  # items per task: a task costs about 30 microseconds, a small JPEG 1
 
 @contextmanager
 def pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that drop the work still waiting when the block is left, by an error or a signal for example."""
+    """Threads that drop waiting tasks when the block is left, for example by an error or a signal."""
     executor = ThreadPoolExecutor(workers, thread_name_prefix="randhead-images")
     try:
         yield executor
@@ -37,7 +37,7 @@ def run(
     left = threading.Event()
 
     def work(chunk: Sequence[Item]) -> list[Found]:
-        return [task(item) for item in chunk if not left.is_set()]  # leaving does not wait for 16 large photographs
+        return [task(item) for item in chunk if not left.is_set()]  # so that leaving waits for one item, not for 16
 
     with pool(workers) as executor:
         chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]

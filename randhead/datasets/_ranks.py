@@ -1,4 +1,4 @@
-"""Random ranks within classes: what every choice of images that is stratified by class is made from."""
+"""Random ranks within classes, from which all stratified choices of images are made."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from randhead import rng
 
 
 def ranks_in_class(labels: Tensor, ids: Tensor, *, seed: int, purpose: str) -> Tensor:
-    """The rank of each sample among those of its class, in a random order.
+    """The rank of each sample among the samples of its class, in a random order.
 
     Args:
         labels: int64 (N,).
-        ids: int64 (N,), the numbers of the samples: the order is a function of (seed, purpose, ids).
+        ids: int64 (N,), ids of the samples: the order is a function of (seed, purpose, ids).
         seed: of the order.
         purpose: of the random numbers.
 

@@ -1,4 +1,4 @@
-"""Datasets that torchvision can read: fetch their files, let torchvision check and unpack them, take the arrays.
+"""Datasets of torchvision: randhead downloads the files, torchvision checks, unpacks and reads them.
 
 Some of these datasets are pickles.  torchvision unpickles a file only if it has the published MD5 sum.
 """
@@ -28,10 +28,10 @@ def load_torchvision(
     *,
     class_names: Sequence[str] | None = None,
 ) -> Dataset:
-    """The Dataset of two torchvision datasets: open_split(root, split, download=...) for the splits train and test.
+    """Build a Dataset from two torchvision datasets: open_split(root, split, download=...) for train and test.
 
-    Without `class_names`, they are those of the archive.  Raises DataError if the files are damaged, or missing and
-    cannot be downloaded.
+    By default the class names are those of the archive.  Raises DataError if the files are damaged, or if they are
+    missing and cannot be downloaded.
     """
     train, test = _open_both(name, open_split, sources, options)
     pixels = torch.cat([_pixels(train.data), _pixels(test.data)])
@@ -42,7 +42,7 @@ def load_torchvision(
 
 
 def by_train_flag(dataset: Callable[..., Any]) -> Callable[..., Any]:
-    """An `open_split` for the classes of torchvision that take train=True or False instead of a name."""
+    """An `open_split` for torchvision's datasets that take train=True or False instead of the name of a split."""
     return lambda root, split, download: dataset(root, train=split == "train", download=download)
 
 
@@ -51,7 +51,7 @@ def _open_both(name: str, open_split: Callable[..., Any], sources: Sequence[Sour
 
     def both(download: bool) -> list[Any]:
         with warnings.catch_warnings():
-            # numpy and tarfile warn about how torchvision unpickles and unpacks; nothing a user could act on.
+            # NumPy and tarfile warn about the way in which torchvision unpickles and unpacks; users cannot change it.
             warnings.simplefilter("ignore")
             return [open_split(root, split, download=download) for split in ("train", "test")]
 
@@ -60,7 +60,7 @@ def _open_both(name: str, open_split: Callable[..., Any], sources: Sequence[Sour
     except DAMAGED:  # or missing, or not unpacked: torchvision does not distinguish these
         fetch(sources, root, options.progress)
     try:
-        return both(download=True)  # finds what was fetched, checks it again, and unpacks it
+        return both(download=True)  # finds the downloaded files, checks them again, and unpacks them
     except DAMAGED as error:
         hint = "delete them, and run again"
         raise DataError(f"{name}: the files under {root} are damaged ({error})", hint=hint) from error

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 colour photographs of 32 x 32 pixels in 10 classes; 50,000 to train with, 10,000 to test.
+"""CIFAR-10: 60,000 colour photographs of 32 x 32 pixels in 10 classes; 50,000 for training, 10,000 for testing.
 
 Krizhevsky, "Learning multiple layers of features from tiny images", 2009.  https://www.cs.toronto.edu/~kriz/cifar.html
 """
@@ -14,5 +14,5 @@ SOURCES = [Source(CIFAR10.filename, (CIFAR10.url,), CIFAR10.tgz_md5)]
 
 
 def load(options: Options) -> Dataset:
-    """CIFAR-10.  Raises DataError if it is missing and cannot be downloaded."""
+    """Load CIFAR-10.  Raises DataError if it is missing and cannot be downloaded."""
     return load_torchvision("cifar10", by_train_flag(CIFAR10), SOURCES, options, class_names=CLASS_NAMES)

@@ -1,7 +1,7 @@
-"""Handwritten digits: 1,797 real ones of 8 x 8 pixels, greyscale.  They come with scikit-learn: no network is needed.
+"""Handwritten digits: 1,797 greyscale images of 8 x 8 pixels.  They come with scikit-learn: no download is needed.
 
-The test part of Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI 1998.  It has no test split: a
-fifth of each class is held out, by `split_seed`.
+They are the test set of Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI 1998.  There is no
+published split: a fifth of each class becomes the test split, drawn by `split_seed`.
 """
 
 from dataclasses import replace
@@ -13,11 +13,11 @@ from randhead.datasets import Dataset, Options
 from randhead.datasets._build import from_arrays
 
 TEST_SHARE = 0.2
-INKS = 16  # the grey levels are 0..16
+INKS = 16  # the largest of the grey levels 0..16
 
 
 def load(options: Options) -> Dataset:
-    """The digits, grey levels scaled to 0..255."""
+    """Load the digits, with grey levels scaled to 0..255."""
     bundled = load_digits()
     levels = torch.from_numpy(bundled.images).to(torch.int64)
     pixels = ((levels * 255 + INKS // 2) // INKS).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 articles of clothing of 28 x 28 pixels, greyscale, in 10 classes; 10,000 of them to test.
+"""Fashion-MNIST: 70,000 greyscale images of clothing, 28 x 28 pixels, in 10 classes; 10,000 of them for testing.
 
 Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms"
 (arXiv 1708.07747).
@@ -17,7 +17,7 @@ SOURCES = [
 
 
 def load(options: Options) -> Dataset:
-    """Fashion-MNIST.  Raises DataError if it is missing and cannot be downloaded."""
+    """Load Fashion-MNIST.  Raises DataError if it is missing and cannot be downloaded."""
     return load_torchvision(
         "fashion_mnist", by_train_flag(FashionMNIST), SOURCES, options, class_names=FashionMNIST.classes
     )

@@ -1,9 +1,10 @@
-"""Any folder of images: train/CLASS/... with val/ or test/ beside it, or CLASS/... in one folder that is split by seed.
+"""A folder of images: train/CLASS/... with val/ or test/ beside it, or only CLASS/..., which is split by seed.
 
-Class names are the names of the folders, sorted; images may be at any depth below.  If train/ has one neighbour, val/
-or test/, that is the test split, and validation is cut from train; if it has both, both are used.  A single folder is
-split by seed, stratified: a tenth for test, a tenth for validation.  Images that all have one square size of at most
-128 pixels keep it; others become 64 x 64, unless `image_size` is given.
+Class names are the names of the folders, sorted; images may be at any depth in them.  If beside train/ there is only
+val/ or only test/, it is the test split, and the validation split is drawn from train; if there are both, both are
+used.  A folder without train/ is split by seed, stratified: a tenth for test, a tenth for validation.  If all images
+have the same square size of at most 128 pixels, they keep it; otherwise they become 64 x 64, unless `image_size` is
+given.
 """
 
 import os
@@ -22,13 +23,13 @@ from randhead.datasets._options import Progress
 from randhead.errors import DataError, UsageError
 from randhead.tables import Result, Table, rows
 
-TEST_SHARE = 0.1  # of a single folder
+TEST_SHARE = 0.1  # of a folder without train/
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
 
 
 def load(options: Options, folder: Path | None = None) -> Dataset:
-    """The images of a folder.  Raises DataError if it has no such layout, or if an image cannot be used."""
+    """Load the images of a folder.  Raises DataError for another layout, or if an image cannot be used."""
     if folder is None:
         raise UsageError("image_folder is not a dataset by itself", hint='give the folder: `data="FOLDER"`')
     return load_files(listing(folder), options, test_share=TEST_SHARE)
@@ -40,19 +41,19 @@ class Scan(Result):
 
     Attributes:
         folder: the folder.
-        bad_images: path and reason of each.
+        bad_images: path and reason for each.
     """
 
     folder: Path
     bad_images: tuple[tuple[Path, str], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Folder and bad images."""
+        """The folder and its bad images."""
         bad = [{"path": str(path), "reason": reason} for path, reason in self.bad_images]
         return {"folder": str(self.folder), "bad_images": bad}
 
     def tables(self) -> Iterator[Table]:
-        """One table, which is missing if all images can be read."""
+        """One table of unreadable images, or none if all images can be read."""
         if self.bad_images:
             lines = rows((str(path), reason) for path, reason in self.bad_images)
             yield Table("", ("unreadable image", "reason"), lines)
@@ -67,7 +68,7 @@ def scan(folder: str | Path, *, workers: int | None = None, progress: Progress |
         progress: called with (done, total).
 
     Raises:
-        DataError: if the folder has no such layout.
+        DataError: if the folder does not have the layout described above.
     """
     bad = find_bad(listing(data_source.folder(folder)).paths, workers=workers or os.cpu_count() or 1, progress=progress)
     return Scan(Path(folder), tuple(bad))
@@ -92,7 +93,7 @@ def listing(folder: Path) -> Listing:
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folder of each split, train first; the folder itself as train if it holds classes."""
+    """The folder of each split, train first; the folder itself is train if it contains class folders."""
     found: dict[str, Path] = {}
     folders = _folders(folder)
     for path in folders:

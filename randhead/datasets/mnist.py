@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits of 28 x 28 pixels, greyscale; 60,000 to train with, 10,000 to test.
+"""MNIST: 70,000 handwritten digits of 28 x 28 pixels, greyscale; 60,000 for training, 10,000 for testing.
 
 LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", Proc. IEEE 86(11), 1998.
 """
@@ -17,6 +17,6 @@ SOURCES = [
 
 
 def load(options: Options) -> Dataset:
-    """MNIST.  Raises DataError if it is missing and cannot be downloaded."""
+    """Load MNIST.  Raises DataError if it is missing and cannot be downloaded."""
     mnist = load_torchvision("mnist", by_train_flag(MNIST), SOURCES, options, class_names=tuple("0123456789"))
     return replace(mnist, mirrors=False)

@@ -1,7 +1,7 @@
-"""Tiny ImageNet: 110,000 labelled photographs of 64 x 64 pixels in 200 classes of ImageNet; 100,000 to train with.
+"""Tiny ImageNet: 110,000 labelled photographs of 64 x 64 pixels in 200 classes of ImageNet; 100,000 for training.
 
 Le and Yang, "Tiny ImageNet visual recognition challenge", Stanford CS231N 2015.  The labels of its test images were
-never published: as is usual, its 10,000 validation images are the test split here.  Classes have WordNet ids for names.
+never published: as is usual, its 10,000 validation images are the test split here.  Class names are WordNet ids.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ SOURCE = Source(f"{FOLDER}.zip", (ADDRESS,), "90528d7ca1a48142e341f4ef8d21d0de")
 
 
 def load(options: Options) -> Dataset:
-    """Tiny ImageNet.  Raises DataError if it is damaged, or missing and cannot be downloaded."""
+    """Load Tiny ImageNet.  Raises DataError if it is damaged, or if it is missing and cannot be downloaded."""
     folder = Path(options.root) / FOLDER
     if not folder.is_dir():
         fetch([SOURCE], Path(options.root), options.progress)
@@ -27,7 +27,7 @@ def load(options: Options) -> Dataset:
 
 
 def _listing(folder: Path) -> Listing:
-    """Files of train/WNID/images/, and of val/images/ with the classes that val/val_annotations.txt gives them."""
+    """The files in train/WNID/images/, and in val/images/ with their classes from val/val_annotations.txt."""
     class_names = tuple(entry.name for entry in entries(folder / "train") if entry.is_dir())
     train = {path: name for name in class_names for path in image_files(folder / "train" / name)}
     pictures = image_files(folder / "val" / "images")
