@@ -1,4 +1,4 @@
-"""Accuracy under image corruptions: the benchmark of Hendrycks and Dietterich, on the images of a run.
+"""Accuracy of runs under image corruptions: the benchmark of Hendrycks and Dietterich.
 
 report = benchmark("my-run", limit=1000)
 report.mean_corruption_accuracy

@@ -1,9 +1,8 @@
-"""What is kept of a grid of corruptions: for each cell, sums and one bit per image, in a file to resume from.
+"""The stored results of a grid of corruptions: sums and one bit per image for each cell, in a file to resume from.
 
-A cell is a corruption at a severity.  Means are made from sums; so is the calibration error, whose bins have equal
-width; which images were classified correctly compares two models image by image (paired bootstrap).  A file belongs
-to one identity: the weights, the images, the seed and whatever else a cell depends on.  Another identity has another
-file.
+A cell is a corruption at a severity.  The sums give the means and the calibration error (with bins of equal width).
+The bit per image says whether it was classified correctly; it is used to compare two models (paired bootstrap).  Each
+file belongs to one identity: the weights, the images, the seed and everything else that a cell depends on.
 """
 
 import json
@@ -56,7 +55,7 @@ class Cell:
 
     Attributes:
         seen: number of images added so far.
-        correct: bool (N,), which images were classified correctly.
+        correct: bool (N,), whether each image was classified correctly.
         sums: float64 (19,): MEANS, then the gaps of the calibration bins.
     """
 
@@ -70,12 +69,12 @@ class Accumulator:
 
     Args:
         n: number of images.
-        identity: what the cells depend on, ready for JSON.
-        path: file to read the cells from, if it has the same identity, and to save them to.
+        identity: everything that the cells depend on, ready for JSON.
+        path: file to save the cells to, and to read them from if it has the same identity.
 
     Attributes:
         cells: by corruption and severity.
-        note: why the file could not be used, or None.
+        note: the reason why the file could not be used, or None.
     """
 
     def __init__(self, n: int, identity: Mapping[str, object], path: Path | None = None):
@@ -87,12 +86,12 @@ class Accumulator:
             self._load(path)
 
     def seen(self, name: str, severity: int) -> int:
-        """How many images of a cell were added."""
+        """The number of images that were added to a cell."""
         cell = self.cells.get((name, severity))
         return cell.seen if cell else 0
 
     def add(self, name: str, severity: int, start: int, correct: Tensor, sums: Tensor) -> None:
-        """Add images start..start+B-1, as `measure` returns them: correct (B,) bool, sums float64."""
+        """Add the results of `measure` for images start..start+B-1: correct (B,) bool, sums float64."""
         cell = self.cells.get((name, severity))
         if cell is None:
             cell = Cell(0, torch.zeros(self.n, dtype=torch.bool), torch.zeros(len(MEANS) + BINS, dtype=torch.float64))
@@ -104,7 +103,7 @@ class Accumulator:
         cell.seen += len(correct)
 
     def correct(self, name: str, severity: int) -> Tensor:
-        """Which images were classified correctly: (N,) bool."""
+        """Whether each image was classified correctly: (N,) bool."""
         return self.cells[name, severity].correct
 
     def metrics(self, name: str, severity: int) -> CellMetrics:
@@ -146,25 +145,25 @@ class Accumulator:
 
 
 def open_accumulator(folder: Path, n: int, identity: Mapping[str, object]) -> Accumulator:
-    """The accumulator of an identity, with the cells that a folder already has of it."""
+    """The accumulator of an identity, with the cells that a folder already has for it."""
     digest = sha256(json.dumps(identity, sort_keys=True).encode())[:12]
     return Accumulator(n, identity, folder / f"corruption-cells-{digest}.safetensors")
 
 
-def measure(features: Tensor, answers: HeadOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """What a batch adds to a cell.
+def measure(features: Tensor, output: HeadOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Measure a batch, to be added to a cell.
 
     Args:
         features: (B, D).
-        answers: the head's scores of them.
+        output: the output of the head for them.
         labels: (B,) int64.
 
     Returns:
-        Which images are classified correctly, bool (B,), and sums, float64 (19,).  The margin is one of cosines: unlike
-        a margin of logits it does not depend on the scale.
+        Whether each image is classified correctly, bool (B,), and sums, float64 (19,).  The margin is a difference of
+        cosines: unlike a difference of logits, it does not depend on the scale.
     """
-    correct = answers.predictions == labels
-    margins = answers.target_cosine - answers.non_target_cosine
-    means = [answers.losses, features.double().norm(dim=1), answers.target_cosine, margins]
-    gaps = metrics.calibration_gaps(answers.confidences, correct)
+    correct = output.predictions == labels
+    margins = output.target_cosine - output.non_target_cosine
+    means = [output.losses, features.double().norm(dim=1), output.target_cosine, margins]
+    gaps = metrics.calibration_gaps(output.confidences, correct)
     return correct, torch.cat([torch.stack([value.sum() for value in means]), gaps])

@@ -1,4 +1,4 @@
-"""The verb of this package: test a run under image corruptions."""
+"""`benchmark`: test a run under image corruptions."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -52,35 +52,35 @@ def benchmark(
     progress: ProgressCallback | None = None,
     on_event: Callable[[GridEvent], None] = lambda event: None,
 ) -> CorruptionReport:
-    """Test a run under image corruptions: 15 corruptions at 5 severities, or those you choose.
+    """Test a run under image corruptions: by default 15 corruptions at 5 severities.
 
-    What was measured is kept in the folder of the run, so that the same call resumes or returns at once.
+    Results are kept in the folder of the run, so that the same call resumes, or returns at once.
 
     Args:
-        run: name or folder of a run, or a run; None for the latest.
+        run: a run, by name, by folder or from `runs.load`; None for the latest.
         corruptions: names of corruptions, or of groups: "benchmark" (15), "extra" (4), "all", "noise", "blur",
             "weather", "digital"; or paths of Python files that define a `randhead.corruptions.Corruption`, which are
             executed.
-        severities: of 1 (weakest) to 5.
+        severities: from 1 (weakest) to 5 (strongest).
         skip: corruptions to leave out.
-        parameters: "32", "64" or "224": which published set's parameters; None for those of the image size.
+        parameters: the published parameter set, "32", "64" or "224"; None for the set of the image size.
         frost_images: folder of pictures of frost; None for generated ones.
-        corruption_file: a Python file of yours that is executed and tested too: it defines
-            `corrupt(images, severity, ids, seed)`, uint8 tensors (B, 3, H, W) to the same.
+        corruption_file: a Python file with your own corruption, which is executed and tested too.  It defines
+            `corrupt(images, severity, ids, seed)`, from and to uint8 tensors (B, 3, H, W).
         seed: of the noise, of `limit` and of the intervals.
         limit: number of images to use, stratified by class; None for all.
         split: "test", "val" or "train".
-        data: other images of the same classes: the name of a dataset, a folder or a dataset; None for the run's own.
+        data: other images of the same classes: the name of a dataset, a folder or a `Dataset`; None for the run's own.
         others: further runs to test on the same images.
-        baseline: run to compare with; None compares `others` with `run`.
-        published: folder of a released set (CIFAR-10-C, Tiny-ImageNet-C, ImageNet-C, ...) to test too.
-        per_class: also accuracies by class.
-        contact_sheet: also the first image under all corruptions.
+        baseline: the run to compare with; None to compare `others` with `run`.
+        published: folder of a released corrupted set (CIFAR-10-C, Tiny-ImageNet-C, ImageNet-C, ...) to test too.
+        per_class: add the accuracies of each class.
+        contact_sheet: add the first image under all corruptions.
         save_images: folder to write the corrupted images to.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
-        should_stop: asked before each batch; True saves what was measured and stops.
-        warn: called with warnings.
+        should_stop: called before each batch; if it returns True, the results are saved and the benchmark stops.
+        warn: called with each warning.
         progress: called with (done, total) while images are read or written.
         on_event: called with each event of the grids: `GridStarted`, `Advanced`, `RowDone`.
 
@@ -89,7 +89,7 @@ def benchmark(
         `report.save()`.
 
     Raises:
-        UsageError: for options that cannot be used.
+        UsageError: for arguments that cannot be used.
         DataError: for images, a released set or pictures of frost that cannot be used.
         RunError: for a run that cannot be loaded, and for runs that cannot be compared.
         StopRequested: if `should_stop` returns True.
@@ -118,7 +118,7 @@ def benchmark(
     bench = _Bench(dataset.name, split, source, cells, limit, callbacks)
     if save_images is not None:
         bench.write(Path(save_images), tested[0].class_names)
-    # A released set that does not fit is an error now, not after the grid.
+    # Opened here, so that a released set that does not fit is an error before the grid is run.
     sets = [None if published is None else _open_released(each, Path(published)) for each in tested]
     reports = bench.reports(tested, reference, per_class=per_class)
     reports = [bench.with_released(*each, folder=str(published)) for each in zip(reports, tested, sets, strict=True)]
@@ -134,7 +134,7 @@ class _Callbacks:
     on_event: Callable[[GridEvent], None]
 
     def reading(self, done: int, total: int) -> None:
-        """Report that images are read or written, and stop there if asked to."""
+        """Report the progress of reading or writing images, and stop if requested."""
         if self.should_stop():
             raise StopRequested("stopped while reading or writing images")
         self.progress(done, total)
@@ -142,7 +142,7 @@ class _Callbacks:
 
 @dataclass(frozen=True)
 class _Bench:
-    """The images and cells that all runs are tested on."""
+    """The images and cells on which all runs are tested."""
 
     data: str
     split: str
@@ -157,14 +157,14 @@ class _Bench:
             self.callbacks.reading(done, total)
 
     def contact_sheet(self, class_names: Sequence[str]) -> ContactSheet:
-        """The first image under all corruptions."""
+        """Make the contact sheet of the first image."""
         ((_, images),) = self.source.cells(CLEAN, (0,), 0, 1)
         number, label = int(self.source.ids[0]), class_names[int(self.source.labels[0])]
         name = f"{self.split} image {number}, class {label}"
         return make_contact_sheet(images[0], self.source.settings, image_id=number, name=name)
 
     def reports(self, tested: Sequence[LoadedRun], reference: LoadedRun, *, per_class: bool) -> list[CorruptionReport]:
-        """Test the runs; each but the reference is compared with it."""
+        """Test the runs, and compare each with the reference."""
         title = f"{len(self.grid) - 1} corruptions of {len(self.source.ids)} images"
         filled = {_path(each): self.fill(each, self.source, self.grid, title) for each in _unique([*tested, reference])}
         reports = []
@@ -182,7 +182,7 @@ class _Bench:
         return reports
 
     def report(self, loaded: LoadedRun, accumulator: Accumulator) -> CorruptionReport:
-        """The report of a run whose cells are measured."""
+        """Make the report of a run from its measured cells."""
         clean = accumulator.metrics(CLEAN, 0)
         settings = self.source.settings
         return CorruptionReport(
@@ -202,7 +202,7 @@ class _Bench:
     def with_released(
         self, report: CorruptionReport, loaded: LoadedRun, found: released.ReleasedSet | None, *, folder: str
     ) -> CorruptionReport:
-        """The report with the metrics of a released set, for the cells of the grid that the set has."""
+        """Add the metrics of a released set to a report, for the cells of the grid that the set has."""
         if found is None:
             return report
         cells = {name: tuple(s for s in self.grid.get(name, ()) if s in there) for name, there in found.grid.items()}
@@ -220,7 +220,7 @@ class _Bench:
         )
 
     def fill(self, loaded: LoadedRun, source: Source, cells: Grid, title: str) -> Accumulator:
-        """Run a grid, or what is left of it."""
+        """Run a grid, or the remaining part of it."""
         identity = {
             "weights": loaded.weights_sha256,
             "device": loaded.preprocess.device.type,
@@ -284,6 +284,6 @@ def _path(loaded: LoadedRun) -> Path:
 
 
 def _names(text: str | Sequence[str]) -> list[str]:
-    """Names, given one by one or with commas between them."""
+    """A list of names, from a sequence or from a text with commas."""
     parts = text.split(",") if isinstance(text, str) else text
     return [part.strip() for part in parts if part.strip()]

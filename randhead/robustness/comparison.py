@@ -1,4 +1,4 @@
-"""How two models differ on the same images with the same noise."""
+"""Comparison of two models on the same images with the same noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class CorruptionDifference(Difference):
-    """The same of a corruption, mean over severities, with errors relative to those of the baseline.
+    """The difference for a corruption, mean over severities, with errors relative to those of the baseline.
 
     Attributes:
-        ce: corruption error: the ratio of the errors; None if the baseline makes none.
-        relative_ce: the ratio of the increases in error over clean images; None if the baseline has none.
+        ce: corruption error, the ratio of the errors; None if the baseline has no errors.
+        relative_ce: the ratio of the increases in error over clean images; None if the baseline has no increase.
     """
 
     ce: float | None
@@ -39,16 +39,16 @@ class CorruptionDifference(Difference):
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a run differs from a baseline on the same images with the same noise.
+    """The differences between a run and a baseline on the same images with the same noise.
 
     Attributes:
         run: the baseline.
-        interval: what the intervals are.
+        interval: the kind of the intervals, in words.
         draws: number of resamples of the bootstrap.
         accuracy: difference on clean images.
-        mean_corruption_accuracy: difference of the mean over the benchmark's corruptions that are there, if any.
-        mean_over: which corruptions and severities that mean covers.
-        corruptions: by corruption.
+        mean_corruption_accuracy: difference of the mean over the benchmark's corruptions in the grid, if any.
+        mean_over: the corruptions and severities of that mean, in words.
+        corruptions: differences by corruption.
         mean_ce: mean CE over the same corruptions, in percent.
         mean_relative_ce: mean relative CE over the same corruptions, in percent.
     """
@@ -67,12 +67,12 @@ class Comparison:
 def compare(
     accumulator: Accumulator, baseline: Accumulator, grid: Grid, baseline_name: str, *, seed: int = 0
 ) -> Comparison:
-    """How a model differs from a baseline on the same images with the same noise.
+    """Compare a model with a baseline on the same images with the same noise.
 
     Args:
-        accumulator: of the model, with the clean images.
-        baseline: of the baseline, with the same cells.
-        grid: which cells.
+        accumulator: results of the model, including the clean images.
+        baseline: results of the baseline, with the same cells.
+        grid: the cells to compare.
         baseline_name: name of the baseline.
         seed: of the bootstrap.
     """

@@ -11,13 +11,13 @@ from randhead.robustness.settings import CorruptionSettings
 def contact_sheet(
     image: Tensor, settings: CorruptionSettings | None = None, *, image_id: int = 0, name: str = ""
 ) -> ContactSheet:
-    """One image under all corruptions, custom ones last, at severities 1 to 5.
+    """Make a contact sheet: one image under all corruptions, custom ones last, at severities 1 to 5.
 
     Args:
         image: uint8 (3, H, W).
-        settings: how it is corrupted.
-        image_id: its number, which the noise depends on.
-        name: of the image, for the title.
+        settings: settings of the corruptions.
+        image_id: id of the image, which determines the noise.
+        name: name of the image, for the title.
 
     Example:
         >>> sheet = contact_sheet(torch.full((3, 32, 32), 128, dtype=torch.uint8))

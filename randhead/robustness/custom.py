@@ -1,8 +1,8 @@
-"""Custom corruptions: a Python file of the user's, which is executed because they name it.
+"""Custom corruptions: a Python file of the user, which is executed only if the user gives its path.
 
 The file defines corrupt(images, severity, ids, seed) -> images: uint8 tensors (B, 3, H, W), severity 1 to 5, ids (B,)
-int64, the indices of the images in their split.  For a result that does not depend on the batch, make random numbers a
-function of seed and ids (`randhead.rng`).
+int64, the indices of the images in their split.  So that the result does not depend on the batch, random numbers should
+be a function of seed and ids (`randhead.rng`).
 """
 
 from pathlib import Path
@@ -18,13 +18,13 @@ SIGNATURE = "define: def corrupt(images, severity, ids, seed), which returns a u
 
 
 def load(path: Path) -> tuple[str, CorruptionFunction, str]:
-    """Execute a file.
+    """Load a custom corruption by executing a file.
 
     Returns:
-        The name of its corruption, which is the file's; its function; and the hash of the file.
+        The name of the corruption, which is that of the file; its function; and the hash of the file.
 
     Raises:
-        UsageError: if there is no such function, and, then and when it is called, for whatever it raises.
+        UsageError: if there is no such function, and for every exception of the file, also when the function is called.
     """
     name, path = path.stem, path.absolute()
     if path.is_file() and (name in corruptions.names() or name in RESERVED or not name.isidentifier()):

@@ -1,7 +1,7 @@
-"""Corrupted images as files, in the layouts of the released sets, which `released` reads.
+"""Writing corrupted images to files, in the layouts of the released sets, which `released` reads.
 
-Sets of 32 px become NAME.npy and labels.npy as in CIFAR-10-C, others NAME/SEVERITY/CLASS/ID.png, without loss.
-corruptions.json says what was written; the same call resumes in its own folder, another one is refused.
+Images of 32 px are written to NAME.npy and labels.npy as in CIFAR-10-C, others to NAME/SEVERITY/CLASS/ID.png, without
+loss.  corruptions.json records the settings: the same call resumes in its folder, a different call is refused.
 """
 
 import functools
@@ -29,16 +29,16 @@ def write(folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequen
     """Write the corruptions of a grid, without the clean images.
 
     Args:
-        folder: new, empty, or begun by the same call.
+        folder: a new or empty folder, or one that was started by the same call.
         source: the images.
         grid: corruptions and severities.
-        class_names: of the labels.
+        class_names: names of the classes.
 
     Returns:
-        An iterator that writes: it yields (done, total) after each corruption.
+        An iterator that writes the files, and yields (done, total) after each corruption.
 
     Raises:
-        UsageError: for a folder that holds something else, and for 32 px sets without all five severities.
+        UsageError: for a folder with other content, and for 32 px images without all five severities.
     """
     grid = {name: tuple(severities) for name, severities in grid.items() if name != CLEAN}
     arrays = source.split.images.shape[1:] == (CIFAR_SIDE, CIFAR_SIDE)

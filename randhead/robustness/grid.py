@@ -1,10 +1,10 @@
-"""A model on a grid of corruptions and severities, streamed: clean batch in, the metrics of all its cells out.
+"""Running a model on a grid of corruptions and severities, streamed from clean batches to the metrics of the cells.
 
-No corrupted set is written or kept in memory.  Clean images are decoded once, a block at a time; a block of a dataset
-of 32 px is 20,000 images.  Blocks come first, then corruptions, then batches, and every batch is corrupted at all
-severities with the same noise: so all severities, and all models, see the same noise.  What is kept are sums and one
-bit per image and cell (`accumulator`), which does not grow with the features; a grid that was stopped resumes at the
-batch where it was.
+No corrupted set is written or kept in memory.  Clean images are decoded once, one block at a time; a block of 32 px
+images has 20,000.  The outer loop is over blocks, then corruptions, then batches, and every batch is corrupted at all
+severities with the same noise, so that all severities and all models have the same noise.  Only sums and one bit per
+image and cell are kept (`accumulator`), independent of the width of the features; a grid that was stopped resumes at
+the same batch.
 """
 
 import time
@@ -28,7 +28,7 @@ class GridStarted:
 
     Attributes:
         run: the run that is tested.
-        title: what it is tested on, in words.
+        title: the images and corruptions, in words.
         grid: the cells.
     """
 
@@ -39,7 +39,7 @@ class GridStarted:
 
 @dataclass(frozen=True)
 class Advanced:
-    """A batch is done.  `done` of `total` counts images times cells."""
+    """A batch is done.  `done` and `total` count images times cells."""
 
     done: int
     total: int
@@ -47,7 +47,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class RowDone:
-    """A corruption is done for the images of a block.
+    """A corruption is done for one block of images.
 
     Attributes:
         name: of the corruption.
@@ -74,12 +74,12 @@ def run(
     *,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Advanced | RowDone]:
-    """Add the cells of a grid that an accumulator lacks.
+    """Run the cells of a grid that an accumulator does not have yet, and add them.
 
-    The accumulator is saved every few seconds, at the end, and before a stop.
+    The accumulator is saved every few seconds, at the end, and before the grid is stopped.
 
     Raises:
-        StopRequested: if `should_stop` returns True, which is asked before every batch.
+        StopRequested: if `should_stop`, which is called before every batch, returns True.
     """
     model.eval()
     n, size = len(source.labels), source.batch
@@ -100,8 +100,8 @@ def run(
                 labels = source.labels[start:stop]
                 for severity, images in source.cells(name, missing, start, stop):
                     embedded = features.embed(model, images, preprocess)
-                    answers = model.head.output(embedded, labels, k=1)
-                    accumulator.add(name, severity, start, *measure(embedded, answers, labels))
+                    output = model.head.output(embedded, labels, k=1)
+                    accumulator.add(name, severity, start, *measure(embedded, output, labels))
                 done += len(missing) * (stop - start)
                 yield Advanced(done, total)
                 if time.monotonic() - saved > SAVE_EVERY_S:

@@ -1,4 +1,4 @@
-"""The metrics of a grid: of its cells, and their means."""
+"""The metrics of a grid: those of its cells, and their means."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -39,36 +39,36 @@ class GridMetrics:
 
     @property
     def severities(self) -> list[int]:
-        """All severities that some corruption has."""
+        """All severities that at least one corruption has."""
         return sorted({severity for row in self.cells.values() for severity in row})
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the benchmark's 15 corruptions are there at five severities."""
+        """Whether the grid has all of the benchmark's 15 corruptions at five severities."""
         return all(len(self.cells.get(name, ())) == len(SEVERITIES) for name in metrics.benchmark())
 
     @property
     def mean_over(self) -> str:
-        """Which corruptions and severities the mean covers: "14 of 15 corruptions, severities 1, 3, 5"."""
+        """The corruptions and severities of the mean, in words: "14 of 15 corruptions, severities 1, 3, 5"."""
         return mean_over({name: tuple(row) for name, row in self.cells.items()})
 
     @property
     def mean_accuracy(self) -> float | None:
-        """Mean accuracy over the benchmark's corruptions that are there; None if there are none."""
+        """Mean accuracy over the benchmark's corruptions in the grid; None if there are none."""
         if not any(name in self.cells for name in metrics.benchmark()):
             return None
         return 1 - metrics.mean_error(self.errors, partial=not self.is_complete)
 
     @property
     def groups(self) -> dict[str, tuple[float, str]]:
-        """Mean accuracy of each group, and how many of its corruptions are there: "3 of 4"."""
+        """Mean accuracy of each group, and the number of its corruptions in the grid: "3 of 4"."""
         return {group: (1 - error, there) for group, (error, there) in metrics.group_errors(self.errors).items()}
 
     def to_json(self) -> dict[str, Any]:
         """The document.
 
-        `mean_corruption_accuracy` is over 15 corruptions at five severities; without them it is None, and
-        `partial_mean_corruption_accuracy` is over those that are there.
+        `mean_corruption_accuracy` is the mean over 15 corruptions at five severities.  If some are missing it is None,
+        and `partial_mean_corruption_accuracy` is the mean over those in the grid.
         """
         mean = self.mean_accuracy
         return {
@@ -88,12 +88,12 @@ class GridMetrics:
 def grid_metrics(
     accumulator: Accumulator, grid: Grid, class_names: Sequence[str], *, clean_error: float
 ) -> GridMetrics:
-    """The metrics of the cells of a grid.
+    """Compute the metrics of a grid.
 
     Args:
-        accumulator: has the cells.
-        grid: which cells.
-        class_names: of the classes of the model; mCE is only defined for those of ImageNet-1k.
+        accumulator: the results of the cells.
+        grid: the cells.
+        class_names: names of the classes of the model; mCE is only defined for ImageNet-1k.
         clean_error: error on clean images, for relative mCE.
     """
     cells = {
@@ -111,7 +111,7 @@ def grid_metrics(
 
 
 def mean_over(grid: Mapping[str, Sequence[int]]) -> str:
-    """Which corruptions and severities a mean over the benchmark covers: "14 of 15 corruptions, severities 1, 3, 5"."""
+    """The corruptions and severities of a mean over the benchmark: "14 of 15 corruptions, severities 1, 3, 5"."""
     rows = [severities for name, severities in grid.items() if name in metrics.benchmark()]
     full = bool(rows) and all(len(row) == len(SEVERITIES) for row in rows)
     severities = "all severities" if full else "severities " + ", ".join(map(str, rows[0] if rows else ()))
@@ -119,7 +119,7 @@ def mean_over(grid: Mapping[str, Sequence[int]]) -> str:
 
 
 def image_scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
-    """For each corruption, the share of severities at which each image is classified correctly: float64 (N,)."""
+    """Share of severities at which each image is classified correctly, by corruption: float64 (N,)."""
     return {
         name: torch.stack([accumulator.correct(name, severity) for severity in severities]).double().mean(dim=0)
         for name, severities in grid.items()
@@ -128,6 +128,6 @@ def image_scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
 
 
 def _standard_error(scores: Tensor) -> float:
-    """Of a mean over corruptions: scores (C, N).  Cells share their images, so an image counts once."""
+    """Standard error of a mean over corruptions: scores (C, N).  Cells share their images, so an image counts once."""
     per_image = scores.mean(dim=0)
     return (per_image.std(correction=0) / len(per_image) ** 0.5).item()

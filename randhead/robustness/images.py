@@ -1,4 +1,4 @@
-"""The images of a grid: those of a split, corrupted when they are needed."""
+"""The images of a grid: the images of a split, corrupted when they are needed."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ BLOCK_BYTES = 64 << 20  # of clean images in memory at a time
 
 
 class Source(Protocol):
-    """The images of a grid's cells.
+    """The interface of the images of a grid.
 
-    All cells of a block come before the next block, so that a source can keep what its cells have in common.
+    All cells of a block are read before the next block, so that a source can keep what they have in common.
     """
 
     @property
@@ -46,19 +46,19 @@ class Source(Protocol):
         ...
 
     def identity(self) -> dict[str, object]:
-        """What the cells depend on besides the model, ready for JSON."""
+        """Everything that the cells depend on besides the model, ready for JSON."""
         ...
 
 
 class CorruptedImages:
     """The images of a split, corrupted when they are needed.
 
-    The id of an image is its index in the split, so that its noise does not depend on which others are used.
+    The id of an image is its index in the split, so that its noise does not depend on the other images that are used.
 
     Args:
         split: images and labels.
-        settings: how they are corrupted.
-        ids: (N,) int64, ascending: which images to use; all by default.
+        settings: settings of the corruptions.
+        ids: (N,) int64, ascending indices of the images to use; by default all.
     """
 
     def __init__(self, split: Split, settings: CorruptionSettings, *, ids: Tensor | None = None):
@@ -77,7 +77,7 @@ class CorruptedImages:
 
     @property
     def description(self) -> str:
-        """Which images these are, in words."""
+        """The choice of images, in words."""
         n, of = len(self.ids), len(self.split)
         return f"all {of} images" if n == of else f"{n} of {of} images, stratified by class, seed {self.settings.seed}"
 
@@ -116,8 +116,8 @@ class CorruptedImages:
 def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
     """Choose images, stratified by class.
 
-    Which images of a class are chosen depends only on the seed, and a smaller subset is a part of a larger one: images
-    go in the order of (rank within their class + 1/2) / size of the class.
+    The choice depends only on the seed, and a smaller subset is a part of a larger one: images are taken in the order
+    of (rank within their class + 1/2) / size of the class.
 
     Args:
         labels: (N,) int64.
@@ -138,7 +138,7 @@ def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
     labels = labels.cpu()
     ranks = datasets.ranks_in_class(labels, torch.arange(n), seed=seed, purpose="robustness/subset")
     share = (ranks.double() + 0.5) / torch.bincount(labels)[labels]
-    by_class = torch.argsort(labels, stable=True)  # of two classes with the same share, the first one goes first
+    by_class = torch.argsort(labels, stable=True)  # if two classes have the same share, the lower class is first
     return by_class[torch.argsort(share[by_class], stable=True)[:limit]].sort().values
 
 
@@ -150,6 +150,6 @@ def fingerprint(split: Split, ids: Tensor) -> str:
 
 @functools.cache
 def _code() -> str:
-    """A hash of the code that corrupts: another version of it may make other images."""
+    """A hash of the code of the corruptions, since another version may give other images."""
     files = [*sorted(Path(corruptions.__file__).parent.glob("*.py")), Path(rng.__file__)]
     return sha256("".join(sha256(file) for file in files).encode())

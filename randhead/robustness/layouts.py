@@ -17,7 +17,7 @@ from randhead.datasets import image_files
 from randhead.errors import DataError
 from randhead.files import sha256
 
-# A larger image is cropped up to this: 256 px to 224, the usual central crop.  Beyond, it is another set.
+# Larger images up to this ratio are cropped: 256 px to 224, the usual central crop.  Beyond, it is another set.
 LARGEST_CROP = 256 / 224
 WORKERS = 8
 LAYOUT = "a folder with labels.npy and NAME.npy files, or with folders NAME/SEVERITY/CLASS of images"
@@ -27,7 +27,7 @@ Read = Callable[[str, int, Tensor], Tensor]
 
 
 class Content(NamedTuple):
-    """What is found in a folder: see `ReleasedSet`."""
+    """The content of a folder: see `ReleasedSet`."""
 
     labels: Tensor
     grid: dict[str, tuple[int, ...]]
@@ -76,7 +76,7 @@ def _check_array(file: Path, array: np.ndarray, first: np.ndarray, image_size: i
 
 
 def _labels(file: Path, n: int, num_classes: int) -> Tensor:
-    """One label per image, (N,): labels.npy has them once, or again for each severity."""
+    """The labels of images, (N,); labels.npy has them once, or repeated for each severity."""
     labels = _mapped(file)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) not in (n, n * len(SEVERITIES)):
         raise DataError(
@@ -109,7 +109,7 @@ def open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> C
         raise DataError(f"{folder}: no folder of a corruption", hint=f"give {LAYOUT}")
     grid, files, notes = _common_files(folder, roots, class_names)
     name, (severity, *_) = next(iter(grid.items()))
-    _cropped(roots[name] / str(severity) / files[0], size=image_size)  # another size is an error now, not hours later
+    _cropped(roots[name] / str(severity) / files[0], size=image_size)  # a wrong size is an error now, not hours later
     index = {name: i for i, name in enumerate(class_names)}
     labels = torch.tensor([index[file.partition("/")[0]] for file in files])
     pool = ThreadPoolExecutor(WORKERS)
@@ -127,7 +127,7 @@ def open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> C
 def _common_files(
     folder: Path, roots: Mapping[str, Path], class_names: Sequence[str]
 ) -> tuple[dict[str, tuple[int, ...]], list[str], list[str]]:
-    """The corruptions that have the same files at each severity, with their severities; the files; and notes."""
+    """The corruptions that have the same files at each severity, with their severities; these files; and notes."""
     grid: dict[str, tuple[int, ...]] = {}
     files: list[str] = []
     notes: list[str] = []
@@ -151,13 +151,13 @@ def _common_files(
 
 
 def _root(folder: Path, name: str) -> Path | None:
-    """The folder of a corruption: at the top, or in the folder of a group, as in the archives."""
+    """The folder of a corruption: directly in the set, or in the folder of a group, as in the archives."""
     found = [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_dir()]
     return found[0] if found else None
 
 
 def _listing(folder: Path, class_names: Sequence[str]) -> tuple[list[str], int]:
-    """CLASS/FILE of every image of the run's classes, sorted, and how many other classes there are."""
+    """CLASS/FILE of every image of the run's classes, sorted, and the number of other classes."""
     there = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     missing = sorted(set(class_names) - there)
     if missing:

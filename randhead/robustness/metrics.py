@@ -1,8 +1,8 @@
 """Metrics over a grid of corruptions: mean error, errors relative to a baseline, mCE, and paired intervals.
 
 Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR 2019.
-Errors are shares in [0, 1]: for each corruption a list with one number per severity, in ascending order.  Only the
-benchmark's 15 corruptions enter a mean over the benchmark, and a mean over some of them has to be asked for.
+Errors are shares in [0, 1]: for each corruption a list with one number per severity, in ascending order.  A mean over
+the benchmark is always over its 15 corruptions only; if some are missing, `partial=True` is needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from randhead import corruptions, rng
 from randhead.errors import UsageError
 from randhead.files import sha256
 
-# AlexNet's error in percent on ImageNet-C, mean over severities: the denominators of the published mCE, as the authors
-# gave them to google-research/augmix (imagenet.py).  A retrained AlexNet gives others.
+# AlexNet's error in percent on ImageNet-C, mean over severities: the denominators of the published mCE, from the code
+# of google-research/augmix (imagenet.py).  A retrained AlexNet has different errors.
 ALEXNET = {
     "gaussian_noise": 88.6428,
     "shot_noise": 89.4468,
@@ -37,7 +37,7 @@ ALEXNET_CLEAN = 43.5
 # SHA-256 of the 1,000 WordNet ids of ImageNet-1k, sorted, one per line.
 IMAGENET_CLASSES = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 DRAWS = 2000
-DRAWN_AT_ONCE = 1 << 22  # indices of the bootstrap in memory at a time: 32 MiB
+DRAWN_AT_ONCE = 1 << 22  # indices of the bootstrap in memory at once: 32 MiB
 
 Errors = Mapping[str, Sequence[float]]
 
@@ -48,7 +48,7 @@ def benchmark() -> list[str]:
 
 
 def coverage(names: Errors | Sequence[str], group: Sequence[str] | None = None) -> str:
-    """How many of a group's corruptions are among `names`: "14 of 15"; the group is the benchmark by default."""
+    """The number of a group's corruptions among `names`: "14 of 15"; the default group is the benchmark."""
     group = benchmark() if group is None else group
     return f"{sum(name in names for name in group)} of {len(group)}"
 
@@ -58,7 +58,7 @@ def mean_error(errors: Errors, *, partial: bool = False) -> float:
 
     Args:
         errors: errors of each corruption, by severity.
-        partial: take the mean over those of the 15 that are there.
+        partial: whether to take the mean over the available ones if some are missing.
 
     Raises:
         UsageError: if corruptions are missing and the mean is not `partial`.
@@ -67,7 +67,7 @@ def mean_error(errors: Errors, *, partial: bool = False) -> float:
 
 
 def group_errors(errors: Errors) -> dict[str, tuple[float, str]]:
-    """Mean error of each group that has a corruption in `errors`, and how many of the group there are: "3 of 4"."""
+    """Mean error of each group that has a corruption in `errors`, and the number of its corruptions: "3 of 4"."""
     found = {}
     for group, members in corruptions.groups().items():
         means = {name: _mean_of(errors[name]) for name in members if name in errors}
@@ -77,7 +77,7 @@ def group_errors(errors: Errors) -> dict[str, tuple[float, str]]:
 
 
 def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, float | None]:
-    """CE of each corruption: the ratio of the sums of errors over severities, 1 if both models make as many errors.
+    """CE of each corruption: the ratio of the sums of errors over severities; 1 if both models have equal errors.
 
     Returns:
         CE by corruption; None if the baseline makes no error.
@@ -91,7 +91,7 @@ def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, float | Non
 def relative_corruption_errors(
     errors: Errors, clean: float, baseline: Errors, baseline_clean: float
 ) -> dict[str, float | None]:
-    """Relative CE of each corruption: the ratio of the increases in error over that on clean images.
+    """Relative CE of each corruption: the ratio of the increases in error compared with clean images.
 
     Args:
         errors: of the model, by corruption and severity.
@@ -119,7 +119,7 @@ def mean_corruption_error(ratios: Mapping[str, float | None], *, partial: bool =
 
 
 def alexnet_errors() -> dict[str, list[float]]:
-    """AlexNet's errors on ImageNet-C as shares: at each severity the mean over all five, so that their sum is right."""
+    """AlexNet's errors on ImageNet-C as shares: the mean over severities at each of the five, so their sum is right."""
     return {name: [percent / 100] * len(corruptions.SEVERITIES) for name, percent in ALEXNET.items()}
 
 
@@ -127,7 +127,7 @@ def imagenet_errors(errors: Errors, clean: float) -> dict[str, float]:
     """`mce` and `relative_mce` in percent, relative to AlexNet's published errors; for ImageNet-1k only.
 
     Raises:
-        UsageError: for less than 15 corruptions at five severities.
+        UsageError: for fewer than 15 corruptions at five severities.
     """
     errors = {name: errors[name] for name in _members(errors, partial=False)}
     alexnet = alexnet_errors()
@@ -138,7 +138,7 @@ def imagenet_errors(errors: Errors, clean: float) -> dict[str, float]:
 
 
 def is_imagenet(class_names: Sequence[str]) -> bool:
-    """Whether classes are the 1,000 of ImageNet-1k, by their WordNet ids, in any order."""
+    """Whether the classes are the 1,000 of ImageNet-1k, by their WordNet ids, in any order."""
     return len(class_names) == 1000 and sha256("\n".join(sorted(class_names)).encode()) == IMAGENET_CLASSES
 
 
@@ -147,21 +147,21 @@ def paired_bootstrap(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean differences between two models on the same images, with percentile intervals.
 
-    Whole images are resampled (Efron, "Bootstrap methods", 1979), so that what an image contributes to several cells
-    varies together.  `scipy.stats.bootstrap` computes the same intervals from other random numbers; this one draws an
-    image as a function of (seed, draw), so that a report is the same on every machine and version, and turns each
-    draw into counts and a matrix product, which takes 1.8 s for 10,000 images and 17 columns where scipy takes 8.2 s.
+    Whole images are resampled (Efron, "Bootstrap methods", 1979), so that the results of an image in several cells vary
+    together.  `scipy.stats.bootstrap` computes the same intervals from other random numbers.  Here the draws are a
+    function of the seed, so that a report is the same on every machine and version, and each draw becomes counts for
+    a matrix product, which takes 1.8 s for 10,000 images and 17 columns instead of 8.2 s in SciPy.
 
     Args:
         scores: (N, C), for example the share of severities of C corruptions at which each of N images is classified
             correctly.
-        baseline: (N, C), of the other model on the same images.
+        baseline: (N, C), the same for the other model, on the same images.
         seed: of the resampling.
         draws: number of resamples.
-        level: of the intervals.
+        level: confidence level of the intervals.
 
     Returns:
-        The difference, and the lower and upper end of its interval: float64 (C,) each.
+        The differences, and the lower and upper ends of their intervals: float64 (C,) each.
 
     Raises:
         UsageError: if the shapes differ or are not (N, C).
@@ -184,13 +184,13 @@ def paired_bootstrap(
 
 
 def resampled(seed: int, ids: Tensor, n: int) -> Tensor:
-    """The images of some draws of the bootstrap: numbers of draws (R,) -> indices (R, n) in 0..n-1."""
+    """The images of some draws of the bootstrap: indices of draws (R,) -> indices of images (R, n) in 0..n-1."""
     words = rng.long_words(seed, "robustness/bootstrap", ids, -(-n // 2)).view(torch.int32)[:, :n]
     return (words.to(torch.int64) & rng.MASK) * n >> 32
 
 
 def _counts(seed: int, ids: Tensor, n: int) -> Tensor:
-    """How often each image is in each draw: (R, n) float64."""
+    """The number of times that each image is in each draw: (R, n) float64."""
     drawn = resampled(seed, ids, n)
     return torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(
         1, drawn, torch.ones((), dtype=torch.float64).expand(drawn.shape)
@@ -216,7 +216,7 @@ def _ratios(errors: Errors, clean: float, baseline: Errors, baseline_clean: floa
         if len(baseline_row) != len(row):
             raise UsageError(f"the baseline has {len(baseline_row)} severities of {name}, {len(row)} are needed")
         increase = sum(baseline_row) - len(baseline_row) * baseline_clean
-        # Errors are shares of at most millions of images: what lies below this is rounding.
+        # Errors are shares of at most millions of images: a value below this is only rounding.
         ratios[name] = (sum(row) - len(row) * clean) / increase if increase > 1e-9 else None
     return ratios
 

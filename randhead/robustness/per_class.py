@@ -1,4 +1,4 @@
-"""Accuracy under corruptions by class."""
+"""Accuracy per class under corruptions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from randhead.robustness.settings import CLEAN, Grid
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """Accuracies of the images of one class; None if there are none.
+    """Accuracies for the images of one class; None if there are no images.
 
     Attributes:
         n: number of images.
         accuracy: on clean images.
-        mean_corruption_accuracy: mean over the benchmark's corruptions that are there.
-        corruptions: by corruption, mean over severities.
+        mean_corruption_accuracy: mean over the benchmark's corruptions in the grid.
+        corruptions: accuracy by corruption, mean over severities.
     """
 
     n: int
@@ -32,12 +32,12 @@ class ClassAccuracy:
 def class_accuracies(
     accumulator: Accumulator, grid: Grid, labels: Tensor, class_names: Sequence[str]
 ) -> dict[str, ClassAccuracy]:
-    """The accuracies of each class, by name.
+    """Compute the accuracies of each class, by name.
 
     Args:
-        accumulator: has the cells and the clean images.
-        grid: which cells.
-        labels: (N,) int64, of the images.
+        accumulator: the results of the cells, including the clean images.
+        grid: the cells.
+        labels: labels of the images (N,) int64.
         class_names: K names.
     """
     labels, benchmark = labels.cpu(), metrics.benchmark()

@@ -1,11 +1,11 @@
-"""The released corrupted sets, and sets in their layouts: CIFAR-10-C, CIFAR-100-C, Tiny-ImageNet-C and ImageNet-C.
+"""Released corrupted sets (CIFAR-10-C, CIFAR-100-C, Tiny-ImageNet-C, ImageNet-C), and other sets in their layouts.
 
-Two layouts.  CIFAR: NAME.npy, uint8 (5 N, 32, 32, 3), severity 1 first, and labels.npy.  The others: folders
-NAME/SEVERITY/CLASS/ of image files, also inside the folders that their archives make (noise/, blur/, ...).  Images are
-never resized: larger ones are cropped to their centre, as ImageNet-C is evaluated.
+There are two layouts.  CIFAR: NAME.npy, uint8 (5 N, 32, 32, 3), severity 1 first, and labels.npy.  The others: folders
+NAME/SEVERITY/CLASS/ of image files, also inside the folders of their archives (noise/, blur/, ...).  Images are never
+resized: larger ones are cropped to their centre, as is usual for ImageNet-C.
 
-Known defects are looked for: the frost folder of one copy of Tiny-ImageNet-C holds all 1,000 classes of ImageNet
-(hendrycks/robustness, issue 60), which shifts every label of a reader that counts folders.
+Known defects are detected: the frost folder of one copy of Tiny-ImageNet-C has all 1,000 classes of ImageNet
+(hendrycks/robustness, issue 60), which shifts every label if labels are assigned by counting folders.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,23 +21,24 @@ from randhead.files import sha256
 from randhead.robustness import layouts
 from randhead.robustness.images import CorruptedImages
 
-# Corruptions that are not random: on the same image the released one and ours differ only by rounding and storage.
+# Corruptions that are not random: for the same image, the released result and that of randhead differ only by rounding
+# and storage.
 NOT_RANDOM = ("jpeg_compression", "pixelate", "brightness", "contrast", "zoom_blur", "defocus_blur")
-CLOSE = 12.0  # grey levels, mean difference; unrelated photographs differ by 60
+CLOSE = 12.0  # mean difference in grey levels; unrelated photographs differ by 60
 
 
 @dataclass(frozen=True)
 class ReleasedSet:
-    """A corrupted set on disk, as the source of a grid (`images.Source`).
+    """A corrupted set on disk, as a source of a grid (`images.Source`).
 
     Attributes:
-        name: of its folder.
+        name: name of the folder.
         labels: (N,) int64, indices of the classes of the run.
         grid: the corruptions and severities that it has.
         notes: its defects.
-        key: tells its content from another's, ready for JSON.
+        key: identifies the content, ready for JSON.
         read: corruption, severity and indices (B,) -> uint8 images (B, 3, H, W).
-        device: where its images go.
+        device: the device of the images.
         batch: images per batch.
         ids: (N,) int64, the images that are used.
     """
@@ -54,7 +55,7 @@ class ReleasedSet:
 
     @property
     def block(self) -> int:
-        """All images: its cells have nothing in common, so that they come one after the other."""
+        """All images: the cells have nothing in common, so they are read one after the other."""
         return -(-len(self.labels) // self.batch) * self.batch
 
     def cells(self, name: str, severities: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
@@ -63,7 +64,7 @@ class ReleasedSet:
             yield severity, self.read(name, severity, self.ids[start:stop]).to(self.device)
 
     def take(self, ids: Tensor) -> "ReleasedSet":
-        """Only the images with these indices."""
+        """The same set with only the images with these indices."""
         return replace(self, ids=self.ids[ids], labels=self.labels[ids.to(self.labels.device)])
 
     def identity(self) -> dict[str, object]:
@@ -77,13 +78,13 @@ def open_set(
     """Open the set in a folder.
 
     Args:
-        folder: in one of the two layouts.
-        class_names: of the run.
-        image_size: of the run, in pixels.
-        device: where images go.
+        folder: a folder in one of the two layouts.
+        class_names: names of the classes of the run.
+        image_size: image size of the run, in pixels.
+        device: the device of the images.
 
     Raises:
-        DataError: for a folder that is no such set, and for one whose sizes, shapes or labels do not fit.
+        DataError: for a folder without such a set, and for sizes, shapes or labels that do not fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -108,9 +109,10 @@ def open_set(
 
 
 def same_images(found: ReleasedSet, source: CorruptedImages) -> bool | None:
-    """Whether a released set was made from the images of `source`, in order; None if no corruption can tell.
+    """Whether a released set was made from the images of `source`, in the same order; None if this is unknown.
 
-    Equal labels say little if images are sorted by class: the first batch of a corruption that is not random decides.
+    Equal labels are not enough if images are sorted by class, so the first batch of a corruption that is not random is
+    compared; without one the result is None.
     """
     if found.labels.tolist() != source.labels.tolist():
         return False

@@ -1,4 +1,4 @@
-"""What a benchmark of corruptions returns: typed, with the documents that are saved and the tables that are shown."""
+"""The result of a benchmark of corruptions, with its documents and tables."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from randhead.runs import Run
 from randhead.tables import Result, Table
 
 MARGIN = "cosine to the own class vector minus the largest cosine to another"
-RELATIONS = {  # of the images of a released set to those of the split, by what `released.same_images` finds
+RELATIONS = {  # between the images of a released set and those of the split, by the result of `released.same_images`
     True: "the same images",
     False: "other images than those of the test split, or in another order: the columns have different images",
     None: "whether the images are those of the test split cannot be told from the corruptions that are there",
@@ -29,13 +29,13 @@ RELATIONS = {  # of the images of a released set to those of the split, by what 
 
 @dataclass(frozen=True)
 class ReleasedMetrics:
-    """A run on a released set of corrupted images, of the corruptions and severities of the benchmark.
+    """The metrics of a run on a released set of corrupted images.
 
     Attributes:
-        name: of the set.
-        folder: as it was given.
+        name: name of the set.
+        folder: path of its folder, as it was given.
         n: number of images.
-        same_images: whether they are those of the split; None if that cannot be found out.
+        same_images: whether they are those of the split; None if this is unknown.
         notes: defects of the set.
         grid: the metrics.
     """
@@ -49,7 +49,7 @@ class ReleasedMetrics:
 
     @property
     def relation(self) -> str:
-        """How its images are related to those of the split, in words."""
+        """The relation of its images to those of the split, in words."""
         return RELATIONS[self.same_images]
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class ContactSheet:
     Attributes:
         tiles: uint8 (R, 5, 3, H, W): corruptions by severities 1 to 5.
         names: R names of corruptions.
-        title: which image and which parameters.
+        title: the image and the parameters, in words.
     """
 
     tiles: Tensor
@@ -75,24 +75,24 @@ class ContactSheet:
 
 @dataclass(frozen=True)
 class CorruptionReport(Result):
-    """Accuracy of a run under image corruptions: what `robustness.benchmark` returns.
+    """Accuracy of a run under image corruptions: the result of `robustness.benchmark`.
 
     Attributes:
         run: name of the run.
         data: name of the dataset.
-        split: of the dataset.
+        split: name of the split.
         n: number of images.
-        images: which images, in words.
-        seed: of the noise.
+        images: the choice of images, in words.
+        seed: seed of the noise.
         parameters: the parameter set, "32", "64" or "224".
-        frost: where the frost images are from; None if frost is not in the grid.
+        frost: the source of the frost images; None if frost is not in the grid.
         clean: metrics on clean images.
         grid: metrics on corrupted images.
-        folder: of the run.
-        compared_with: differences to the baseline, if there is one.
-        per_class: accuracies by class, if asked for.
-        released: the same on a released set, if one was given.
-        contact_sheet: the first image under all corruptions, if asked for.
+        folder: folder of the run.
+        compared_with: differences from the baseline, if there is one.
+        per_class: accuracies by class, if requested.
+        released: metrics on a released set, if one was given.
+        contact_sheet: the first image under all corruptions, if requested.
         others: the reports of further runs on the same images.
     """
 
@@ -133,7 +133,7 @@ class CorruptionReport(Result):
         return {**self.document(), "others": [report.document() for report in self.others]}
 
     def document(self) -> dict[str, Any]:
-        """The document of this run only: what is saved."""
+        """The document of this run only, which `save` writes."""
         document = {
             "run": self.run,
             "data": self.data,
@@ -157,13 +157,13 @@ class CorruptionReport(Result):
         return document
 
     def for_evaluation(self) -> dict[str, Any]:
-        """What the document of an evaluation has of this report: its main numbers, and all under `robustness`."""
+        """The entries for the document of an evaluation: the main numbers, and the report under `robustness`."""
         document = self.document()
         del document["accuracy"]  # the evaluation has it
         return {key: document[key] for key in ("corruptions", "mean_corruption_accuracy")} | {"robustness": document}
 
     def tables(self) -> Iterator[Table]:
-        """Errors by corruption and severity, mean accuracies, and what else was asked for; of further runs too."""
+        """Errors by corruption and severity, mean accuracies, and what was requested in addition, for all runs."""
         from randhead.robustness import tables
 
         yield from tables.of_report(self)
@@ -171,7 +171,7 @@ class CorruptionReport(Result):
             yield from report.tables()
 
     def save(self, run: Run | None = None, *, name: str = "corrupt-test") -> Path:
-        """Write the document of this run into the reports of a run, by default of the run that was tested.
+        """Write the document of this run into the reports folder of a run, by default of the tested run.
 
         Returns:
             The path of the JSON file, reports/NAME.json.
@@ -196,7 +196,7 @@ class CorruptionReport(Result):
 
 
 def display_name(name: str, frost: str | None) -> str:
-    """A corruption as people write it: frost with generated pictures, and corruptions outside the benchmark, say so."""
+    """The name of a corruption in words, marked if it has generated frost pictures or is not in the benchmark."""
     label = name.replace("_", " ")
     if name == "frost" and frost == "procedural":
         return f"{label} (procedural)"

@@ -1,4 +1,4 @@
-"""How images are corrupted, and which corruptions and severities a benchmark runs.
+"""The settings of corruptions, and the choice of corruptions and severities of a benchmark.
 
 A *cell* is a corruption at a severity; a *grid* is a set of cells: corruptions with their severities.
 """
@@ -12,7 +12,7 @@ from randhead import corruptions
 from randhead.corruptions import SEVERITIES, FrostImages
 from randhead.errors import UsageError, unknown
 
-CLEAN = "clean"  # the row of a grid that has the images as they are, at severity 0
+CLEAN = "clean"  # the row of a grid for the images without corruption, at severity 0
 
 Grid = Mapping[str, Sequence[int]]
 CorruptionFunction = Callable[[Tensor, int, Tensor, int], Tensor]
@@ -21,14 +21,14 @@ CorruptionFunction = Callable[[Tensor, int, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class CorruptionSettings:
-    """How images are corrupted: the same settings, image and image id always give the same corrupted image.
+    """The settings of corruptions: the same settings, image and image id always give the same corrupted image.
 
     Attributes:
-        seed: of the random numbers.
-        parameters: which published set's severity parameters, "32", "64" or "224"; None for those of the image size.
+        seed: seed of the random numbers.
+        parameters: the published parameter set, "32", "64" or "224"; None for the set of the image size.
         frost_images: the pictures that frost overlays; None for generated ones.
-        custom: corruptions that are functions of the user's, by name.
-        custom_sha256: tells one version of them from another.
+        custom: functions of the user that are corruptions, by name.
+        custom_sha256: hashes of their files, to recognise the version.
     """
 
     seed: int = 0
@@ -43,7 +43,7 @@ class CorruptionSettings:
 
     @property
     def frost(self) -> str:
-        """Where the frost images are from: procedural, originals or folder."""
+        """The source of the frost images: procedural, originals or folder."""
         return self.frost_images.name if self.frost_images else "procedural"
 
     def parameter_set(self, size: tuple[int, int]) -> str:
@@ -73,11 +73,11 @@ def choose_grid(
     skip: Sequence[str] = (),
     custom: Sequence[str] = (),
 ) -> dict[str, tuple[int, ...]]:
-    """The grid of some corruptions, clean images first, then in the order of the benchmark's tables.
+    """Choose the grid of a benchmark: clean images first, then corruptions in the order of the benchmark's tables.
 
     Args:
-        names: names of corruptions, of groups of them, "benchmark" (15) or "all".
-        severities: of 1 to 5.
+        names: names of corruptions or groups, "benchmark" (15) or "all".
+        severities: from 1 to 5.
         skip: corruptions to leave out.
         custom: names of custom corruptions, which always run.
 

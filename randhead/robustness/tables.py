@@ -1,4 +1,4 @@
-"""The tables that a corruption report is shown as."""
+"""The tables of a corruption report."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from randhead.robustness.per_class import ClassAccuracy
 from randhead.robustness.results import CorruptionReport, ReleasedMetrics, display_name
 from randhead.tables import Cell, Table, percent, rows
 
-WORST = 5  # classes shown; the report has them all
+WORST = 5  # classes in the table; the document has all
 
 
 def of_report(report: CorruptionReport) -> Iterator[Table]:
@@ -45,7 +45,7 @@ def errors(report: CorruptionReport) -> Table:
 
 
 def means(report: CorruptionReport) -> Table:
-    """Accuracy on clean images, by group, and in the mean over the benchmark."""
+    """Accuracy on clean images, by group, and as the mean over the benchmark."""
     grid, clean = report.grid, report.clean
     body: list[list[Cell]] = [["clean images", percent(clean.accuracy), f"{100 * clean.standard_error:.2f}", ""]]
     body += [[group, percent(accuracy), "", there] for group, (accuracy, there) in grid.groups.items()]
@@ -71,7 +71,7 @@ def _notes(grid: GridMetrics) -> Iterator[str]:
 
 
 def comparison(found: Comparison, frost: str | None) -> Table:
-    """Differences to the baseline."""
+    """Differences from the baseline."""
     body = [_difference("clean images", found.accuracy)]
     if found.mean_corruption_accuracy:
         over = found.mean_over.partition(" corruptions")[0]
@@ -130,7 +130,7 @@ def hardest_classes(per_class: Mapping[str, ClassAccuracy]) -> Table:
 
 
 def _points(share: float) -> str:
-    """In percent, with one digit after the point."""
+    """A share in percent, with one digit after the point."""
     return f"{100 * share:.1f}"
 
 

@@ -1,6 +1,6 @@
-"""Run folders: what a training leaves, how to find it, and how to load it again.
+"""Run folders: the files that a training writes, finding runs, and loading them.
 
-`load`, `LoadedRun` and `RunLike` import torch, so they are imported on first use; finding and listing runs needs none.
+`load`, `LoadedRun` and `RunLike` need torch, so they are imported on first use; finding and listing runs does not.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The model card: what a run is, how it was made and what came out, as README.md of the run folder."""
+"""The model card of a run, with its settings and results, as README.md of the run folder."""
 
 from randhead import registry
 from randhead.config import Config, recipes

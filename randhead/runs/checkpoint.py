@@ -1,7 +1,7 @@
-"""One checkpoint, one safetensors file: named tensors, and a JSON document in its metadata, under one SHA-256.
+"""Checkpoints: a safetensors file with named tensors and, in its metadata, a JSON document and one SHA-256 of both.
 
-Nothing is pickled or unpickled.  safetensors itself accepts flipped bits in the data, so the hash covers names, types,
-shapes, numbers and the document; a damaged file is refused, never half loaded.
+Nothing is pickled or unpickled.  safetensors does not detect flipped bits in the data, so the hash covers names, types,
+shapes, numbers and the document; a damaged file raises an error and is never loaded in part.
 """
 
 import hashlib
@@ -39,22 +39,22 @@ def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any])
     Args:
         path: the file.
         tensors: named tensors.
-        document: anything that JSON has.
+        document: anything that JSON can represent.
 
     Raises:
-        RunError: if the file cannot be written, as on a full disk; an older file of that name stays.
+        RunError: if the file cannot be written, for example on a full disk; an older file of that name is kept.
         ValueError: for NaN and infinity in the document, which JSON does not have.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(document), allow_nan=False)
     metadata = {"format": f"randhead {FORMAT}", "document": text, "sha256": _digest(plain, text)}
-    # safetensors refuses tensors that share memory, as the CPU's copies of a model and of its best weights may.
+    # safetensors refuses tensors that share memory, which on a CPU a model and its best weights may do.
     plain = {name: tensor.clone() for name, tensor in plain.items()}
     try:
         atomic_write(path, lambda fragment: save_file(plain, fragment, metadata))
     except (SafetensorError, OSError) as error:
         raise RunError(
-            f"{path}: cannot be written ({error}); older checkpoints are as they were",
+            f"{path}: cannot be written ({error}); older checkpoints are unchanged",
             hint="free some space; the same call resumes from the last checkpoint",
         ) from None
 
@@ -64,10 +64,10 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, T
 
     Args:
         path: the file.
-        device: where the tensors are put.
+        device: the device of the tensors.
 
     Raises:
-        RunError: if the file is missing, damaged, or not of randhead.
+        RunError: if the file is missing, damaged, or not a checkpoint of randhead.
     """
     hint = "use another checkpoint, or train again with `fresh=True`"
     try:
@@ -87,7 +87,7 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, T
 
 
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name starts with `prefix`, without it."""
+    """The tensors whose name starts with `prefix`, which is removed from the name."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

@@ -1,4 +1,4 @@
-"""The run folder: what a run leaves, where, and how to find it again."""
+"""The run folder: the paths of its files, and finding runs."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from randhead.files import atomic_write, write_json
 from randhead.runs.summary import TrainingSummary
 
 ROOT = Path("runs")
-LAST = "last"  # a file in the root that holds the name of the latest run
+LAST = "last"  # a file in the root that contains the name of the latest run
 TRAIN_AGAIN = "train it again with `fresh=True`"
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 
@@ -33,7 +33,7 @@ class Run:
 
     @property
     def config_path(self) -> Path:
-        """The configuration, what it came to on its images, and versions."""
+        """The configuration, the resolved settings, and versions."""
         return self.path / "config.json"
 
     @property
@@ -95,7 +95,7 @@ class Run:
 
 
 def default_name(config: Config) -> str:
-    """The default name of a run: equal configurations have equal names, others have others.
+    """The default name of a run: equal configurations have equal names, different ones have different names.
 
     It is <dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest of all settings>.
     """
@@ -108,7 +108,7 @@ def default_name(config: Config) -> str:
 
 
 def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> Run:
-    """The folder of a run that is about to be trained; it need not exist yet.
+    """Open the folder of a run that is to be trained; it need not exist yet.
 
     Args:
         root: folder of the runs.
@@ -118,8 +118,8 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
 
     Raises:
         UsageError: if the name is not a plain folder name.
-        RunError: if the folder holds something else than a run, or, unless `fresh`, a run with another configuration;
-            the message has the differences.
+        RunError: if the folder is not a run, or, unless `fresh`, if it has another configuration; the message has the
+            differences.
     """
     if not ALLOWED.fullmatch(name) or name == LAST:
         raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
@@ -163,7 +163,7 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
 
 
 def all_runs(root: Path = ROOT) -> list[Run]:
-    """The runs of a folder, by name."""
+    """The runs of a folder, sorted by name."""
     return [Run(file.parent) for file in sorted(root.glob("*/config.json"))]
 
 
@@ -182,8 +182,8 @@ def set_last(run: Run) -> None:
 
 
 def describe(config: Config, settings: ResolvedSettings) -> dict[str, Any]:
-    """What config.json and every checkpoint say: the configuration, what it came to on its images, the versions."""
-    from randhead.device import versions  # imports torch, which reading and listing runs need not wait for
+    """The content of config.json, also in every checkpoint: the configuration, the resolved settings, the versions."""
+    from randhead.device import versions  # imports torch, which reading and listing runs do not need
 
     return {"config": parse.nest(config), "resolved": settings.to_json(), "versions": versions()}
 

@@ -1,4 +1,4 @@
-"""The runs of a folder with their state and accuracies.  Needs no torch."""
+"""Listing the runs of a folder with their state and accuracies, without importing torch."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ class RunList(Result):
 
 
 def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings.warn) -> RunList:
-    """List the runs of a folder; one that cannot be read is left out with a warning.
+    """List the runs of a folder; runs that cannot be read are left out with a warning.
 
     Args:
         root: folder of the runs.
@@ -65,7 +65,7 @@ def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings
 
 
 def _listed(run: Run) -> ListedRun:
-    """What is known of a run.  Raises RunError if its summary cannot be read."""
+    """The state and the accuracies of a run.  Raises RunError if its summary cannot be read."""
     summary, saved = run.summary(), saved_steps(run.checkpoints)
     if summary:
         return ListedRun(run.name, "finished", summary.test["accuracy"], summary.val["accuracy"])

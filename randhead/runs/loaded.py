@@ -1,4 +1,4 @@
-"""A trained run, ready to use: its classifier, how its images are prepared, and the images themselves."""
+"""A trained run, ready to use: its classifier, the preprocessing of images, and the images themselves."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,11 +40,11 @@ class LoadedRun:
         held_out: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Dataset:
-        """The images of this run, or other images, at the size that the classifier takes.
+        """Load the images of this run, or other images, at the image size of the classifier.
 
         Args:
             data: name of a dataset or folder of images; None for the run's own.
-            held_out: of the run's own images, those of the classes that training left out.
+            held_out: whether to load the classes that training left out; only for the run's own images.
             progress: called with (done, total) while images are read.
 
         Raises:
@@ -56,10 +56,10 @@ class LoadedRun:
         )
 
     def require_classes(self) -> "LoadedRun":
-        """The run itself.
+        """Check that this run has class vectors for classes, and return the run.
 
         Raises:
-            UsageError: if it was trained with one class vector per training image instead of per class.
+            UsageError: if it was trained with one class vector per training image.
         """
         if self.config.data.labels == "instance":
             raise UsageError(
@@ -82,21 +82,21 @@ class LoadedRun:
             )
 
 
-RunLike = str | Path | Run | LoadedRun  # how the functions of the library may be given a run; None is the latest
+RunLike = str | Path | Run | LoadedRun  # a run as an argument of the library's functions; None is the latest
 
 
 def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "auto") -> LoadedRun:
     """Load the selected classifier of a run.
 
     Args:
-        run: name or folder of a run; None for the latest.  A `LoadedRun` is returned as it is.
+        run: name or folder of a run; None for the latest.  A `LoadedRun` is returned unchanged.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        RunError: if the run is missing, not finished or damaged, or if its class vectors cannot be drawn again bit for
-            bit.
-        UsageError: if `device` is "cuda" and there is none.
+        RunError: if the run is missing, not finished or damaged, or if its class vectors cannot be drawn again
+            exactly.
+        UsageError: if `device` is "cuda" and there is no CUDA device.
     """
     if isinstance(run, LoadedRun):
         return run
@@ -126,7 +126,7 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
 
 
 def _rebuild(config: Config, settings: ResolvedSettings, tensors: Mapping[str, Tensor]) -> Classifier:
-    """The classifier whose state_dict is `tensors`.  Raises RunError if they do not fit its configuration."""
+    """Build the classifier with the state_dict `tensors`.  Raises RunError if they do not fit its configuration."""
     names, count = settings.class_names, settings.num_classes
     if config.data.labels == "class" and count != len(names):
         raise RunError(f"{count} class vectors for {len(names)} class names", hint=TRAIN_AGAIN)

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one training at a time, and none of the fragments that a killed one left."""
+"""The lock of a run folder: one training at a time, and the temporary files of a killed training are deleted."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from randhead.errors import RunError
 from randhead.runs.folder import Run
 
-FRAGMENTS = (".*.tmp", ".tmp*")  # of files whose writer was killed: ours, and those of safetensors
+FRAGMENTS = (".*.tmp", ".tmp*")  # temporary files of randhead and of safetensors, left if the process was killed
 
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """A context in which no other training can use the run folder.  It makes the folder, and deletes fragments in it.
+    """A context in which no other training can use the run folder.  It creates the folder and deletes fragments in it.
 
-    The operating system holds the lock for this process, so a kill leaves none behind.
+    The operating system releases the lock when the process ends, even if it is killed.
 
     Raises:
-        RunError: if another training holds the lock, or if it cannot be made.
+        RunError: if another training has the lock, or if the lock cannot be created.
     """
-    from filelock import FileLock, Timeout  # torch imports it too; listing runs does without
+    from filelock import FileLock, Timeout  # slow to import, and not needed to list runs
 
-    # Not by thread: a generator of events may be closed by another thread than the one that began it.
+    # Not thread-local: a generator of events may be closed by another thread than the one that started it.
     lock = FileLock(run.path / ".lock", timeout=0, thread_local=False)
     try:
         run.path.mkdir(parents=True, exist_ok=True)

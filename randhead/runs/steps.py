@@ -1,4 +1,4 @@
-"""The checkpoints in a folder: their names contain their steps.  Needs no torch, so listing runs does not wait."""
+"""The checkpoints in a folder, whose names contain their steps.  It does not import torch, so listing runs is fast."""
 
 import re
 from pathlib import Path
@@ -18,9 +18,10 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def prune(folder: Path, keep: int, *, step: int) -> None:
-    """Delete all but the newest `keep` checkpoints up to a step.  A file that cannot be deleted stays.
+    """Delete all checkpoints up to a step except the newest `keep`.  A file that cannot be deleted is kept.
 
-    Later ones do not count: they are damaged ones, from which a training fell back, and must not displace sound ones.
+    Later checkpoints do not count: they are damaged, since training resumed from an older one, and must not replace
+    intact ones.
     """
     for step in [saved for saved in saved_steps(folder) if saved <= step][:-keep]:
         try:

@@ -1,4 +1,4 @@
-"""The result of a training: the metrics of the selected weights, and what they took."""
+"""The result of a training: the metrics of the selected weights, and the time that training took."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class SelectedEpoch:
 
     epoch: int
     accuracy: float
-    nll: float | None = None  # instance labels have none
+    nll: float | None = None  # None for instance labels
 
     def to_json(self) -> dict[str, Any]:
-        """As checkpoints and summary.json keep it."""
+        """The entry in checkpoints and summary.json."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @classmethod
@@ -32,7 +32,7 @@ class SelectedEpoch:
 
 @dataclass(frozen=True)
 class TrainingSummary(Result):
-    """The result of a finished training, as summary.json in the run folder keeps it.
+    """The result of a finished training, which is also in summary.json of the run folder.
 
     Attributes:
         path: the run folder.
@@ -40,10 +40,10 @@ class TrainingSummary(Result):
         epochs: number of epochs trained.
         selected: the epoch whose weights were selected on the validation split.
         val: accuracy and NLL of the selected weights on the validation split.
-        test: the document of the evaluation on the test split, which was read once, at the end.
-        seconds: time spent in training steps, over all starts of the run.
-        images_per_second: training images per second of these.
-        device: what it was trained on, in words.
+        test: the document of the evaluation on the test split, which was used once, at the end.
+        seconds: time of all training steps, including those before the run was resumed.
+        images_per_second: training images per second of this time.
+        device: the device of the training, in words.
         bad_images: image files that could not be used and were left out.
         weights_sha256: hash of the selected weights.
         versions: versions of randhead, torch, torchvision and Python.
@@ -74,7 +74,7 @@ class TrainingSummary(Result):
 
         Raises:
             KeyError: if an entry is missing.
-            TypeError: if an entry is of another kind.
+            TypeError: if an entry has a wrong type.
         """
         names = [name for name in cls.__dataclass_fields__ if name not in ("path", "selected", "bad_images")]
         selected = SelectedEpoch.from_json(content["selected"])

@@ -1,12 +1,12 @@
-"""The contracts of the families as tests: one function per family, which checks a member and needs no test framework.
+"""Tests of the contracts of the families: one function per family, which checks a member without a test framework.
 
-A member of your own is tested with two lines:
+Your own member is tested with two lines:
 
     from randhead.testing import check_geometry
     check_geometry("mine.py")
 
-A member is a module, the path of a Python file, which is executed, or the name of a member.  What does not hold raises
-an AssertionError that says what was expected and what was found.
+A member is given as a module, as the path of a Python file, which is executed, or by its name.  A violation raises an
+AssertionError that says what was expected and what was found.
 """
 
 from randhead.testing.analysis import check_analysis

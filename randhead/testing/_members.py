@@ -1,4 +1,4 @@
-"""What the contracts share: a member that is known while it is checked, and claims with a text."""
+"""Shared helpers of the contracts: registering a member while it is checked, and claims with a message."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ Member = ModuleType | str | Path
 
 
 def claim(condition: bool | Tensor, text: str) -> None:
-    """Raise AssertionError unless the condition holds.  A statement `assert` would do nothing under `python -O`."""
+    """Raise AssertionError unless the condition holds.  An `assert` statement would do nothing under `python -O`."""
     if not condition:
         raise AssertionError(text)
 
 
 @contextlib.contextmanager
 def known(family: str, member: Member) -> Iterator[tuple[str, ModuleType]]:
-    """The name and the module of a member, which the family knows as long as the context lasts."""
+    """A context in which a member is registered; yields its name and its module."""
     if isinstance(member, str) and not registry.is_file(member):
         yield member, registry.load(family, registry.split(member)[0])
     elif isinstance(member, ModuleType) and member.__name__.rpartition(".")[0] == f"randhead.{family}":
@@ -34,7 +34,7 @@ def known(family: str, member: Member) -> Iterator[tuple[str, ModuleType]]:
 
 @contextlib.contextmanager
 def without_global_randomness(what: str) -> Iterator[None]:
-    """A context that must leave torch's global generator as it is: randomness is a function of seeds."""
+    """A context that must not change torch's global generator, since random numbers are a function of seeds."""
     before = torch.get_rng_state()
     yield
     claim(torch.equal(before, torch.get_rng_state()), f"{what} uses torch's global generator: draw from `seed` instead")
@@ -42,7 +42,7 @@ def without_global_randomness(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def refused(kind: type[RandheadError], words: str, what: str) -> Iterator[None]:
-    """A context that must raise an error of a kind whose message has these words."""
+    """A context that must raise an error of this kind, with these words in its message."""
     try:
         yield
     except kind as error:

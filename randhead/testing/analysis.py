@@ -15,16 +15,16 @@ from randhead.errors import DataError, UsageError
 from randhead.testing._members import Member, claim, known, without_global_randomness
 
 K, D, N = 6, 10, 120  # classes, dimensions and samples of the examples
-WORDS = ("path", "config", "device")  # an analysis sees tensors only
-FEW = {"permutations": 19, "episodes": 3}  # of what is repeated, for the time it takes
+WORDS = ("path", "config", "device")  # names that its arguments cannot have: an analysis takes only tensors
+FEW = {"permutations": 19, "episodes": 3}  # small numbers of repetitions, to save time
 
 
 def check_analysis(member: Member, *, arguments: Mapping[str, Any] | None = None) -> None:
-    """Check that a member of `randhead.analyses` keeps the contract of its family.
+    """Check that a member of `randhead.analyses` fulfils the contract of its family.
 
     Args:
         member: a module, the path of a Python file or the name of a member.
-        arguments: arguments of its `measure` in place of those that `example_arguments` makes up.
+        arguments: arguments of its `measure`; by default those of `example_arguments`.
 
     Raises:
         AssertionError: if the contract is broken.
@@ -43,18 +43,18 @@ def check_analysis(member: Member, *, arguments: Mapping[str, Any] | None = None
         with without_global_randomness("measure"):
             found = measure(**given)
         _check_findings(found)
-        claim(measure(**given).metrics == found.metrics, "measure gives other figures the second time")
+        claim(measure(**given).metrics == found.metrics, "measure gives other metrics the second time")
         _check_precision(measure, given)
         _check_bad_features(measure, given)
 
 
 def example_arguments(measure: Callable[..., Findings], kind: str) -> dict[str, Any]:
-    """Arguments of `measure` on a small example, for an analysis of this kind of input: "run", "training", ..."""
+    """Arguments of `measure` from a small example, for an analysis with this kind of input: "run", "training", ..."""
     return arguments_for(measure, {**EXAMPLES[kind](), **FEW})
 
 
 def arguments_for(measure: Callable[..., Findings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that `measure` takes."""
+    """The values that are parameters of `measure`."""
     return {name: values[name] for name in inspect.signature(measure).parameters if name in values}
 
 
@@ -137,18 +137,18 @@ def _check_findings(found: Findings) -> None:
     claim(isinstance(found, Findings), f"measure must return randhead.analyses.Findings, got {type(found).__name__}")
     for name, value in found.metrics.items():
         kinds = float | int | str | None
-        claim(isinstance(value, kinds), f"figures[{name!r}] must be a number, a word or None, got {type(value)}")
+        claim(isinstance(value, kinds), f"metrics[{name!r}] must be a number, a word or None, got {type(value)}")
     try:
         json.dumps(found.metrics, allow_nan=False)
     except ValueError:
-        raise AssertionError(f"a figure without a value must be None, not NaN or infinite: {found.metrics}") from None
+        raise AssertionError(f"a metric without a value must be None, not NaN or infinite: {found.metrics}") from None
     for name, array in found.arrays.items():
         claim(isinstance(array, Tensor), f"arrays[{name!r}] must be a tensor, got {type(array).__name__}")
     claim(all(isinstance(note, str) for note in found.notes), "notes must be sentences")
 
 
 def _check_precision(measure: Callable[..., Findings], given: Mapping[str, Any]) -> None:
-    """Features in float32 are measured in float64."""
+    """Metrics of float32 features must be computed in float64."""
     features = given.get("features")
     if not isinstance(features, Tensor):
         return
@@ -159,11 +159,11 @@ def _check_precision(measure: Callable[..., Findings], given: Mapping[str, Any])
         same = other == value
         if isinstance(value, float) and isinstance(other, float):
             same = math.isclose(other, value, abs_tol=1e-12, rel_tol=1e-9)
-        claim(same, f"figures[{name!r}] is {other} of float32 features, {value} of float64 ones: use float64")
+        claim(same, f"metrics[{name!r}] is {other} for float32 features, {value} for float64 ones: use float64")
 
 
 def _check_bad_features(measure: Callable[..., Findings], given: Mapping[str, Any]) -> None:
-    """Features that are not numbers are an error, not a figure."""
+    """Features that are not finite must be an error."""
     features = given.get("features")
     if not isinstance(features, Tensor):
         return
@@ -174,4 +174,4 @@ def _check_bad_features(measure: Callable[..., Findings], given: Mapping[str, An
             measure(**{**given, "features": broken})
         except (DataError, UsageError):
             continue
-        raise AssertionError(f"features that hold {bad} must be a DataError, and give no figures")
+        raise AssertionError(f"features with {bad} must raise DataError")

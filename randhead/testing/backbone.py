@@ -8,10 +8,10 @@ from randhead.testing._members import Member, claim, known
 
 
 def check_backbone(member: Member, *, image_size: int = 32) -> None:
-    """Check that a member of `randhead.backbones` keeps the contract of its family.
+    """Check that a member of `randhead.backbones` fulfils the contract of its family.
 
     Args:
-        member: a module, the path of a Python file, or the name of a member, as "timm:resnet18".
+        member: a module, the path of a Python file, or the name of a member, such as "timm:resnet18".
         image_size: side of the images in pixels.
 
     Raises:

@@ -9,13 +9,13 @@ from randhead import rng
 from randhead.corruptions import PARAMETER_SETS, SEVERITIES, corrupt, corrupt_each
 from randhead.testing._members import Member, claim, known, without_global_randomness
 
-SIDES = (32, 46)  # of images that take the parameters of the 32 px and of the 64 px set
+SIDES = (32, 46)  # pixels, of images for the parameters of the 32 px and of the 64 px set
 SHAPES = ((8, 8), (28, 28), (9, 40), (64, 33), (130, 90))
-COUNT = 97  # images of the batch that is cut up: more than a chunk of corrupt holds
+COUNT = 97  # images in a batch that is divided: more than a chunk of `corrupt` has
 
 
 def check_corruption(member: Member, *, large: bool = False) -> None:
-    """Check that a member of `randhead.corruptions` keeps the contract of its family.
+    """Check that a member of `randhead.corruptions` fulfils the contract of its family.
 
     Args:
         member: a module, the path of a Python file or the name of a member.

@@ -16,11 +16,11 @@ OTHER_SIZE = 20  # pixels
 
 
 def check_dataset(member: Member, *, options: Mapping[str, Any] | None = None) -> None:
-    """Check that a member of `randhead.datasets`, or a folder of images, keeps the contract of its family.
+    """Check that a member of `randhead.datasets`, or a folder of images, fulfils the contract of its family.
 
     Args:
         member: a module, the path of a Python file, the name of a member, or the path of a folder of images.
-        options: fields of `randhead.datasets.Options`, `root` for example.
+        options: fields of `randhead.datasets.Options`, for example `root`.
 
     Raises:
         AssertionError: if the contract is broken.
@@ -81,7 +81,7 @@ def _check_batches(name: str, split: Split) -> None:
 
 
 def _check_again(first: Dataset, second: Dataset) -> None:
-    """The same options give the same splits."""
+    """The same options must give the same splits."""
     for name, split in first.splits.items():
         other = second.splits[name]
         rows = torch.arange(min(len(split), 50))

@@ -13,8 +13,8 @@ from randhead.testing._members import Member, claim, known, refused, without_glo
 
 SIZES = ((2, 2), (5, 8), (8, 8), (10, 64), (64, 64), (33, 512))  # K, D
 PAIRS = tuple((k, d) for d in (64, 128, 512) for k in (2, 10, 65, 100, 128))
-FAR = (0, 1, 63, 64, 2**31, 2**32, 2**32 + 1, 2**33 + 7, 2**62 + 12345, 2**63 - 1)  # ids, also of hashed class names
-UNIT = 3e-7  # largest distance of a norm from 1 that rounding to float32 explains
+FAR = (0, 1, 63, 64, 2**31, 2**32, 2**32 + 1, 2**33 + 7, 2**62 + 12345, 2**63 - 1)  # ids, as of hashed class names
+UNIT = 3e-7  # largest difference of a norm from 1 by rounding to float32
 
 
 def check_geometry(
@@ -24,11 +24,11 @@ def check_geometry(
     seeded: bool = True,
     largest_cosine: float = 0.7,
 ) -> None:
-    """Check that a member of `randhead.vectors` keeps the contract of its family.
+    """Check that a member of `randhead.vectors` fulfils the contract of its family.
 
     Args:
         member: a module, the path of a Python file or the name of a member.
-        spelling: (name, K, D) -> how a user writes the geometry, if it takes more than its name, as "file:w.npy".
+        spelling: (name, K, D) -> the geometry as a user writes it, if this is not only its name, as "file:w.npy".
         seeded: whether other seeds give other vectors.
         largest_cosine: above this, two class vectors in 64 or more dimensions count as the same.
 
@@ -147,7 +147,7 @@ def _check_by_row(name: str, module: ModuleType) -> None:
 
 
 def _check_checkpoint(geometry: str) -> None:
-    """A head that is saved and loaded has the same class vectors."""
+    """A head must have the same class vectors after saving and loading."""
     if not _holds(geometry, 5, 8):
         return
     head = ClassVectorHead(5, 8, geometry, seed=3)

@@ -1,4 +1,4 @@
-"""The contract of the ways to compute the softmax over all classes."""
+"""The contract of the softmax methods."""
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +13,12 @@ SCALES = {"dot": 1.0, "cosine": 8.0}
 
 
 def check_loss(member: Member, *, num_classes: int = 300, tolerance: float = 1e-5) -> None:
-    """Check that a member of `randhead.losses` keeps the contract of its family, against cross-entropy in float64.
+    """Check that a member of `randhead.losses` fulfils the contract of its family, against cross-entropy in float64.
 
     Args:
         member: a module, the path of a Python file or the name of a member.
-        num_classes: K of the heads that are tried.
-        tolerance: the largest relative error of the loss, and of its gradient in norm.
+        num_classes: K of the tested heads.
+        tolerance: the largest relative error of the loss, and of the norm of its gradient.
 
     Raises:
         AssertionError: if the contract is broken.
@@ -35,7 +35,7 @@ def check_loss(member: Member, *, num_classes: int = 300, tolerance: float = 1e-
 
 
 def _head(num_classes: int, normaliser: str, scoring: str = "dot", scale: float = 1.0) -> ClassVectorHead:
-    """A head on random signs, whose bound of an approximation's error is no matter here."""
+    """A head with random signs, without a limit for the error of an approximation."""
     return ClassVectorHead(
         num_classes, DIM, "rademacher", scoring, scale=scale, normaliser=normaliser, normaliser_tolerance=10.0
     )

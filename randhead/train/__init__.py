@@ -1,4 +1,4 @@
-"""Training: `fit` trains a classifier into a run folder; `fit_events` yields what happens meanwhile."""
+"""Training: `fit` trains a classifier and saves it in a run folder; `fit_events` also yields events."""
 
 from randhead.train.fitting import fit
 from randhead.train.loop import fit_events

@@ -1,4 +1,4 @@
-"""The batches of an epoch: which images in which order, how they are varied, and their labels."""
+"""The batches of an epoch: the order of images, their augmentation, and their labels."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,18 +19,18 @@ def count(images: int, size: int) -> int:
 def of_epoch(
     split: Split, labels: Tensor, settings: ResolvedSettings, train: TrainConfig, *, epoch: int, first: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch from batch `first` on, on the device of `labels`.
+    """Yield the batches of an epoch from batch `first` on, on the device of `labels`.
 
     Args:
         split: the training images.
-        labels: (N,) int64, what the loss compares each image's logits with.
-        settings: how images are varied.
+        labels: (N,) int64, the target class of each image.
+        settings: the resolved settings, which contain the augmentation.
         train: batch size and seed.
         epoch: index of the epoch.
         first: index of the first batch.
 
     Yields:
-        Varied images (b, 3, H, W) uint8 and their labels (b,).
+        Augmented images (b, 3, H, W) uint8 and their labels (b,).
     """
     size, device = train.batch_size, labels.device
     order = rng.permutation(train.seed, "order", len(split), stream=epoch)
@@ -44,9 +44,9 @@ def of_epoch(
 
 
 def variation(ids: Tensor, settings: ResolvedSettings, *, seed: int, epoch: int) -> Callable[[Tensor, slice], Tensor]:
-    """How the images `ids` (N,) are varied in an epoch: a function of uint8 images (b, 3, H, W) and their rows of ids.
+    """The augmentation of the images `ids` (N,) in an epoch: a function of uint8 images (b, 3, H, W) and their rows.
 
-    Drawn for the whole epoch at once, which saves the generator's fixed cost per batch.
+    It is drawn for the whole epoch at once, which saves the generator's fixed cost per batch.
     """
     if settings.augment == "views":
         drawn = views.draw(ids, seed=seed, epoch=epoch, size=(settings.image_size,) * 2, flip=settings.flip)

@@ -1,4 +1,4 @@
-"""What a training reports while it runs."""
+"""The events of a training."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something the user should know; training continues."""
+    """A warning for the user; training continues."""
 
     message: str
 
@@ -39,7 +39,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """One epoch, with its validation.  `best`: its weights are the selected ones so far."""
+    """One epoch, with its validation.  `best`: its weights are the best so far."""
 
     epoch: int
     epochs: int

@@ -1,4 +1,4 @@
-"""The verb of this package: train a classifier into a run folder, and return its result."""
+"""`fit`: train a classifier, save it in a run folder, and return the result."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -27,15 +27,16 @@ def fit(
     warn: Callable[[str], None] = warnings.warn,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainingSummary:
-    """Train a classifier into a run folder, or resume a training; a finished run gives its result again.
+    """Train a classifier and save it in a run folder, or resume a training; a finished run only returns its result.
 
     Args:
         config: the configuration, or some of its settings by their dotted names, such as {"data.name": "cifar10"};
-            without it, the digits with fixed random class vectors.
+            by default, fixed random class vectors on the digits.
         root: folder of the runs.
-        name: name of the run folder in it; by default made from the configuration, so that the same one finds its run.
+        name: name of the run folder; by default made from the configuration, so that the same configuration resumes
+            its run.
         dataset: the images; by default those of the configuration.
-        fresh: delete what a training left in that folder, and start over.
+        fresh: delete an earlier training in that folder, and start over.
         on_event: called with each event of the training (see `randhead.train.events`).
         should_stop: called between batches; if it returns True, the training is saved and ends.
         warn: called with each warning.
@@ -77,7 +78,7 @@ def fit(
 
 
 def _last(events: Iterator[Event], on_event: Callable[[Event], None], warn: Callable[[str], None]) -> TrainingSummary:
-    """The result of a training, whose events go to the callbacks.  Raises StopRequested if it was stopped."""
+    """Pass the events to the callbacks and return the result.  Raises StopRequested if the training was stopped."""
     for event in events:
         on_event(event)
         match event:
@@ -91,4 +92,4 @@ def _last(events: Iterator[Event], on_event: Callable[[Event], None], warn: Call
 
 
 def _ignore(event: Event) -> None:
-    """What happens to events that nobody wants."""
+    """The default for `on_event`."""

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line per epoch."""
+"""The training log metrics.jsonl: one line per epoch."""
 
 import json
 import os
@@ -19,13 +19,13 @@ class StepMetrics:
     normaliser_error_bound: float | None = None  # nats; of the softmax method "expected"
 
     def to_json(self) -> dict[str, float]:
-        """The values that exist."""
+        """The values that are not None."""
         return _existing(self)
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """The metrics of one epoch.  None for those that do not exist for its head or labels."""
+    """The metrics of one epoch; None for metrics that do not apply to its head or labels."""
 
     epoch: int
     step: int
@@ -35,13 +35,13 @@ class EpochMetrics:
     val_knn_1: float | None
     val_logit_min: float | None
     val_logit_max: float | None
-    lr: float  # of the last step, as the next three
+    lr: float  # of the last step, like the next three
     grad_norm_backbone: float
     grad_norm_vectors: float | None
     normaliser_error_bound: float | None
     scale: float
     vector_drift_deg: float | None  # mean angle between learned class vectors and their start
-    seconds: float  # spent in steps so far
+    seconds: float  # total time of the steps so far
 
     def to_json(self) -> dict[str, Any]:
         """The line of metrics.jsonl."""
@@ -49,15 +49,15 @@ class EpochMetrics:
 
 
 def append(path: Path, metrics: EpochMetrics) -> None:
-    """Add the line of an epoch, and wait until it is on the disk."""
+    """Append the line of an epoch, and wait until it is on disk."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(metrics.to_json()) + "\n")
         file.flush()
-        os.fsync(file.fileno())  # the checkpoint that follows must not outlive it
+        os.fsync(file.fileno())  # the line must be on disk before the checkpoint that follows
 
 
 def truncate(path: Path, epochs: int) -> None:
-    """Keep the lines of the epochs that are finished: a kill can leave a later one, or half of one."""
+    """Keep the lines of the finished epochs: a killed process can leave a later line, or a part of one."""
     if not path.exists():
         return
     kept = []

@@ -1,7 +1,7 @@
-"""The training loop: it yields what happens, and can be stopped and started again at any step with the same result.
+"""The training loop: it yields events, and can be stopped and resumed at any step with the same result.
 
-Every random number of a step is a function of the seed and the step, so a checkpoint keeps weights, optimiser state and
-a step, and no generator.
+Every random number of a step is a function of the seed and the step, so a checkpoint needs the weights, the state of
+the optimiser and the step, but no state of a random generator.
 """
 
 import math
@@ -38,13 +38,13 @@ def fit_events(
     fresh: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Train a classifier into a run folder, from its newest checkpoint if it has one, and yield what happens.
+    """Train a classifier in a run folder, from its newest checkpoint if there is one, and yield events.
 
     Args:
         config: the configuration.
         dataset: the images.
         run: the run folder, which need not exist.
-        fresh: delete what a training left there, once the new one is known to be possible.
+        fresh: delete an earlier training in the folder, after checking that the new one is possible.
         should_stop: called between batches; if it returns True, everything is saved and `Stopped` is the last event.
 
     Yields:
@@ -58,7 +58,7 @@ def fit_events(
     if summary is not None:
         yield Finished(summary)
         return
-    trainer = Trainer(config, dataset, run, should_stop)  # before the folder is made: it refuses what cannot be built
+    trainer = Trainer(config, dataset, run, should_stop)  # may raise an error, so before the folder is created
     with runs.locked(run):
         if fresh:
             delete_training(run)
@@ -76,7 +76,7 @@ def fit_events(
 
 
 class Trainer:
-    """The parts of one training and the order in which they act."""
+    """One training: its parts, and the order of its steps."""
 
     def __init__(self, config: Config, dataset: Dataset, run: Run, should_stop: Callable[[], bool]):
         self.config, self.dataset, self.run, self.should_stop = config, dataset, run, should_stop
@@ -110,13 +110,13 @@ class Trainer:
             yield Warned(warning)
 
     def train(self) -> Iterator[Event]:
-        """The epochs that are left."""
+        """Run the remaining epochs."""
         while self.state.epoch < self.config.train.epochs:
             yield from self.steps()
             yield self._close_epoch()
 
     def finish(self) -> TrainingSummary:
-        """Read the test split, once, with the selected weights, and write what the run leaves."""
+        """Evaluate the selected weights on the test split, once, and write the files of the finished run."""
         state, best = self.state, self.state.selected()
         self.model.load_state_dict(dict(state.best_weights))
         test = self.task.evaluate(self.model, "test", self.preprocess, should_stop=self.should_stop)
@@ -148,12 +148,12 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """The batches of an epoch from batch `first` on, on the device."""
+        """Yield the batches of an epoch from batch `first` on, on the device."""
         labels = self.task.labels.to(self.device)
         return batches.of_epoch(self.train_split, labels, self.settings, self.config.train, epoch=epoch, first=first)
 
     def steps(self) -> Iterator[Event]:
-        """The steps that are left of the current epoch."""
+        """Run the remaining steps of the current epoch."""
         state, accumulate = self.state, self.config.optim.accumulate
         done = (state.step - state.epoch * self.steps_per_epoch) * accumulate
         coming = self.batches(state.epoch, done)
@@ -169,7 +169,7 @@ class Trainer:
                 self.save()
 
     def _step(self, group: list[Batch]) -> float:
-        """One step of the optimiser over one or more batches.  Returns the mean loss."""
+        """Make one step of the optimiser over one or more batches, and return the mean loss."""
         state = self.state
         loss = self.stepper.backward(group, state.step)
         if not math.isfinite(loss):
@@ -186,7 +186,7 @@ class Trainer:
         return loss
 
     def _close_epoch(self) -> EpochDone:
-        """Validate, select, log and save."""
+        """Validate the model, select the best weights, log the epoch and save a checkpoint."""
         state = self.state
         val = self.task.validate(self.model, self.preprocess, should_stop=self.should_stop)
         if not val.is_finite():
@@ -230,7 +230,7 @@ class Trainer:
         checkpoint.save(self.run.model_path, self.state.best_weights, document)
 
     def _resume(self) -> Iterator[Warned]:
-        """Restore the newest checkpoint that can be read; name those that cannot."""
+        """Restore the newest checkpoint that can be read; warn about those that cannot."""
         steps = checkpoint.saved_steps(self.run.checkpoints)
         for step in reversed(steps):
             path = checkpoint.step_path(self.run.checkpoints, step)

@@ -9,18 +9,18 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from randhead.config import OptimConfig
 
-WARM_UP = 0.25  # share of a one-cycle schedule that rises; Smith 2018 (arXiv 1803.09820)
+WARM_UP = 0.25  # share of a one-cycle schedule in which the rate rises; Smith 2018 (arXiv 1803.09820)
 ONE_CYCLE_START = 1 / 25
 ONE_CYCLE_END = 1e-4
 
 
 def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser of a configuration: SGD with Nesterov momentum, or AdamW.
+    """Make the optimiser of a configuration: SGD with Nesterov momentum, or AdamW.
 
-    A learned scale has no weight decay, which would pull it to 1, not to 0.
+    A learned scale has no weight decay, which would pull it towards 1.
 
     Args:
-        model: the model whose parameters it updates.
+        model: the model to be trained.
         config: name, learning rate, momentum and weight decay.
     """
     decayed = [p for name, p in model.named_parameters() if not name.endswith("log_scale")]
@@ -36,7 +36,7 @@ def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
 class Schedule:
     """The learning rate of every step.
 
-    All schedules but "plateau" are functions of the progress, so there is nothing to save.
+    All schedules except "plateau" are functions of the progress, so they have no state.
 
     Args:
         optimizer: the optimiser whose learning rate is set.
@@ -50,7 +50,7 @@ class Schedule:
             mode="max",
             factor=config.plateau_factor,
             patience=config.plateau_patience,
-            threshold_mode="abs",  # as in the official code: an accuracy has to rise by 1e-4
+            threshold_mode="abs",  # as in the official code: accuracy must rise by 1e-4
         )
 
     def before_step(self, progress: float) -> float:
@@ -66,7 +66,7 @@ class Schedule:
             self.plateau.step(accuracy)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, ready for JSON."""
+        """The state for a checkpoint, ready for JSON."""
         if self.config.schedule != "plateau":
             return {}
         state = {key: getattr(self.plateau, key) for key in ("best", "num_bad_epochs", "last_epoch")}

@@ -1,4 +1,4 @@
-"""From a configuration to what it comes to on its images: class names, normalisation, how images are varied."""
+"""Resolving a configuration for its images: class names, normalisation, augmentation."""
 
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
@@ -12,11 +12,11 @@ HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
-    """Choose what the configuration leaves open ("auto"), from its images.
+    """Choose the values for settings that are "auto", from the images.
 
     Args:
         config: the configuration.
-        dataset: its images.
+        dataset: the images.
 
     Raises:
         UsageError: if the dataset has fewer than two classes.

@@ -1,4 +1,4 @@
-"""The state of a training: what a checkpoint holds, and how it is restored."""
+"""The state of a training: saving it in a checkpoint, and restoring it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,31 +16,31 @@ from randhead.runs import Run, SelectedEpoch, checkpoint
 from randhead.runs.folder import TRAIN_AGAIN
 from randhead.train.log import StepMetrics
 
-OF_THE_DATA = ("class_names", "image_size", "images")  # what a training on a folder that has changed would not find
+OF_THE_DATA = ("class_names", "image_size", "images")  # they differ if a folder of images has changed
 
 
 @dataclass
 class TrainState:
-    """How far a training is.  With the weights and the optimiser's state, it is all that a checkpoint keeps."""
+    """The progress of a training.  A checkpoint has this, the weights and the state of the optimiser."""
 
     step: int = 0
     epoch: int = 0  # epochs that are finished and validated
     loss_sum: float = 0.0  # of the current epoch, over images
     images: int = 0  # of the current epoch
-    last_step: StepMetrics | None = None  # of the current epoch, when it was made
-    seconds: float = 0.0  # in steps, over all starts of this run
+    last_step: StepMetrics | None = None  # of the current epoch, after its last step
+    seconds: float = 0.0  # total time of all steps, including those before the run was resumed
     best: SelectedEpoch | None = None
     schedule: dict[str, Any] = field(default_factory=dict)
     best_weights: dict[str, Tensor] = field(default_factory=dict)  # of the model after the best epoch, on the CPU
 
     def selected(self) -> SelectedEpoch:
-        """The best epoch.  Raises RunError for the state of a checkpoint that names none."""
+        """The best epoch.  Raises RunError if the checkpoint has none."""
         if self.best is None:
             raise RunError("the checkpoint has no best epoch", hint=TRAIN_AGAIN)
         return self.best
 
     def end_of_epoch(self) -> StepMetrics:
-        """The metrics of the last step of the epoch.  Raises RunError for the state of a checkpoint without them."""
+        """The metrics of the last step of the epoch.  Raises RunError if the checkpoint does not have them."""
         if self.last_step is None:
             raise RunError("the checkpoint lacks the metrics of its last step", hint=TRAIN_AGAIN)
         return self.last_step
@@ -76,7 +76,7 @@ def save_state(
     """Write a checkpoint.
 
     Raises:
-        DivergedError: if a weight is not a finite number; then nothing is written.
+        DivergedError: if a weight is not a finite number; nothing is written then.
         RunError: if the file cannot be written.
     """
     weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
@@ -102,7 +102,7 @@ def restore_state(
         The state of the training.
 
     Raises:
-        RunError: if the file is damaged, or of another training: other settings, other images.
+        RunError: if the file is damaged, or belongs to a training with other settings or images.
     """
     tensors, document = checkpoint.load(path)
     try:
@@ -118,9 +118,9 @@ def restore_state(
 
 
 def delete_training(run: Run) -> None:
-    """Delete what a training left in a run folder (`fresh=True`), with the reports and features of its weights.
+    """Delete the files of a training in a run folder (`fresh=True`), with the reports and features of its weights.
 
-    The configuration goes last: a folder in which this was cut short is still recognised as a run.
+    The configuration is deleted last, so that the folder is still recognised as a run if this is interrupted.
     """
     for folder in (run.checkpoints, run.reports, run.features):
         for file in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
@@ -130,7 +130,7 @@ def delete_training(run: Run) -> None:
 
 
 def _differences(document: Mapping[str, Any], config: Config, settings: ResolvedSettings) -> list[str]:
-    """The settings and properties of the data in which a checkpoint differs; those of the machine do not count."""
+    """The settings and properties of the data in which a checkpoint differs; settings of the machine do not count."""
     saved_config = parse.build(parse.unnest(document["config"]))
     saved = ResolvedSettings.from_json(document["resolved"])
     other = [name for name in OF_THE_DATA if getattr(saved, name) != getattr(settings, name)]
@@ -138,7 +138,7 @@ def _differences(document: Mapping[str, Any], config: Config, settings: Resolved
 
 
 def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of SGD and AdamW, which is tensors only: "<parameter>/<name>"."""
+    """The state of SGD or AdamW, which consists of tensors only: "<parameter>/<name>"."""
     return {
         f"{index}/{name}": value
         for index, state in optimizer.state_dict()["state"].items()

@@ -14,13 +14,13 @@ Batch = tuple[Tensor, Tensor]  # uint8 images (b, 3, H, W) and labels (b,)
 
 
 class Stepper:
-    """Makes the steps of a training, each in two parts: `backward`, then `update`.
+    """Makes the optimiser steps of a training, each in two parts: `backward`, then `update`.
 
     Args:
         model: the classifier, on its device.
         config: optimiser, schedule, seed, and whether the backbone is compiled.
-        preprocess: from images to the input of the backbone.
-        total_steps: number of steps of the whole training, over which the learning rate is scheduled.
+        preprocess: maps images to the input of the backbone.
+        total_steps: number of steps of the whole training, for the schedule of the learning rate.
     """
 
     def __init__(self, model: Classifier, config: Config, preprocess: Preprocess, total_steps: int):
@@ -37,8 +37,8 @@ class Stepper:
             The mean loss in nats.
         """
         self.model.train()
-        # Only dropout draws from torch's generators; seeded by the step, it too is the same after a resume.
-        # torch.manual_seed would do; it also formats the stack for devices that are not there, 0.2 ms per step.
+        # Only dropout draws from torch's generators; they are seeded by the step, so it is the same after a resume.
+        # torch.manual_seed also formats the stack for devices that do not exist, which takes 0.2 ms per step.
         seed = rng.key(self.seed, f"step/{step}")[0]
         torch.default_generator.manual_seed(seed)
         if self.preprocess.device.type == "cuda":
@@ -54,7 +54,7 @@ class Stepper:
         return mean
 
     def update(self) -> None:
-        """Clip the gradient, if the configuration says so, and update the weights."""
+        """Clip the gradient, if `clip_norm` is set, and update the weights."""
         if self.optim.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
         self.optimizer.step()
@@ -66,7 +66,7 @@ class Stepper:
             return self.model.head.loss(features, labels, label_smoothing=self.optim.label_smoothing)
 
     def metrics(self) -> StepMetrics:
-        """The learning rate and the gradient norms of the step that was just made."""
+        """The learning rate and the gradient norms of the last step."""
         head = self.model.head
         return StepMetrics(
             lr=self.optimizer.param_groups[0]["lr"],

@@ -1,6 +1,6 @@
-"""What a training is for: to distinguish classes, or every image from every other.
+"""The task of a training: to distinguish classes, or to distinguish every image from all others.
 
-A task says which labels the loss compares with, and by which metrics a model is validated and tested.
+A task defines the labels for the loss, and the metrics by which a model is validated and tested.
 """
 
 import math
@@ -25,7 +25,7 @@ ShouldStop = Callable[[], bool]
 
 @dataclass(frozen=True)
 class ValidationMetrics:
-    """What selects the weights, and is logged once per epoch.  None if a metric does not exist for the task."""
+    """The metrics that select the weights and are logged once per epoch; None if one does not apply to the task."""
 
     accuracy: float
     nll: float | None = None
@@ -34,16 +34,16 @@ class ValidationMetrics:
     logit_max: float | None = None
 
     def is_finite(self) -> bool:
-        """Whether all metrics that exist are finite numbers."""
+        """Whether all metrics that are not None are finite."""
         return all(value is None or math.isfinite(value) for value in vars(self).values())
 
 
 class Task(Protocol):
-    """What the training loop needs to know of a task.
+    """The interface of a task.
 
     Attributes:
         num_classes: number of class vectors.
-        labels: (N,) int64 of the training images, what the loss compares their logits with.
+        labels: (N,) int64, the target classes of the training images.
     """
 
     num_classes: int
@@ -52,18 +52,18 @@ class Task(Protocol):
     def validate(
         self, model: Classifier, preprocess: Preprocess, *, should_stop: ShouldStop = ...
     ) -> ValidationMetrics:
-        """The metrics on the validation split that select the weights.  Raises StopRequested."""
+        """Compute the metrics on the validation split that select the weights.  Raises StopRequested."""
         ...
 
     def evaluate(
         self, model: Classifier, split: str, preprocess: Preprocess, *, should_stop: ShouldStop = ...
     ) -> ClassificationMetrics | NeighbourMetrics:
-        """All metrics on a split.  Raises StopRequested."""
+        """Compute all metrics on a split.  Raises StopRequested."""
         ...
 
 
 class ClassTask:
-    """To distinguish the classes of the dataset."""
+    """Distinguish the classes of the dataset."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -73,21 +73,21 @@ class ClassTask:
     def validate(
         self, model: Classifier, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
     ) -> ValidationMetrics:
-        """Accuracy and NLL, and the range of the logits."""
+        """Compute accuracy, NLL, and the range of the logits."""
         split = self.dataset.splits["val"]
         return ValidationMetrics(**classification.quick_metrics(model, split, preprocess, should_stop=should_stop))
 
     def evaluate(
         self, model: Classifier, split: str, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
     ) -> ClassificationMetrics:
-        """All classification metrics on a split."""
+        """Compute all classification metrics on a split."""
         return classification.full_metrics(model, self.dataset.splits[split], preprocess, should_stop=should_stop)
 
 
 class InstanceTask:
-    """To distinguish every training image from every other: instance discrimination (Wu et al. 2018, arXiv 1805.01978).
+    """Distinguish every training image from all others: instance discrimination (Wu et al. 2018, arXiv 1805.01978).
 
-    The model is evaluated by the real labels, which training does not see: k-NN accuracy among the training images.
+    The model is evaluated with the real labels, which training does not use: k-NN accuracy among the training images.
     """
 
     def __init__(self, dataset: Dataset):
@@ -98,14 +98,14 @@ class InstanceTask:
     def validate(
         self, model: Classifier, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
     ) -> ValidationMetrics:
-        """k-NN accuracy with 20 neighbours, and with one."""
+        """Compute the k-NN accuracy with 20 neighbours, and with one."""
         found = self.evaluate(model, "val", preprocess, should_stop=should_stop)
         return ValidationMetrics(accuracy=found.accuracy, knn_1=found.knn_1)
 
     def evaluate(
         self, model: Classifier, split: str, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False
     ) -> NeighbourMetrics:
-        """k-NN accuracy on a split with 20 neighbours, and with one."""
+        """Compute the k-NN accuracy on a split with 20 neighbours, and with one."""
         return classification.neighbour_metrics(model, self.dataset, split, preprocess, should_stop=should_stop)
 
 
@@ -113,7 +113,7 @@ def of(config: Config, dataset: Dataset) -> Task:
     """The task of a configuration.
 
     Raises:
-        UsageError: for instance labels with vectors by class name.
+        UsageError: for instance labels with class vectors keyed by name.
     """
     if config.data.labels == "class":
         return ClassTask(dataset)
@@ -123,10 +123,10 @@ def of(config: Config, dataset: Dataset) -> Task:
 
 
 def usual_augmentation(config: Config) -> str:
-    """How images are varied by default: as views if every image is a class, unless the crops have a size."""
+    """The default augmentation: views if every image is a class and no crop padding is set, otherwise crops."""
     return "views" if config.data.labels == "instance" and config.data.crop_padding is None else "crop"
 
 
 def rank(epoch: SelectedEpoch) -> tuple[float, float]:
-    """The order in which epochs are selected: higher accuracy, then lower NLL if there is one."""
+    """The key by which the best epoch is selected: higher accuracy, then lower NLL if there is one."""
     return epoch.accuracy, -(epoch.nll or 0.0)

@@ -1,4 +1,4 @@
-"""Warm start: training that begins with the encoder of another run and, per class, with its class vectors."""
+"""Warm start: training starts with the encoder of another run, and with its vectors for the classes in common."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from randhead.errors import RunError, UsageError
 from randhead.model import Classifier
 from randhead.runs import LoadedRun
 
-OF_CLASSES = ("head.vectors", "head.bias", "head.spec")  # what belongs to a set of classes, not to the encoder
+OF_CLASSES = ("head.vectors", "head.bias", "head.spec")  # these belong to a set of classes, not to the encoder
 COMPARED_AT_ONCE = 4096  # class vectors
 
 
@@ -17,7 +17,7 @@ COMPARED_AT_ONCE = 4096  # class vectors
 def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedRun) -> None:
     """Initialise a model with the encoder, the neck and the learned scale of a trained run.
 
-    A class that both know keeps its vector: learned ones are copied by class name, fixed ones have to be equal already.
+    A class that both have keeps its vector: learned vectors are copied by class name, fixed ones must be equal already.
 
     Args:
         model: the model to initialise.
@@ -25,7 +25,7 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
         source: the trained run.
 
     Raises:
-        RunError: if the encoder of the run is another one.
+        RunError: if the encoder of the run is different.
         UsageError: if a fixed vector would change.
     """
     initial = model.state_dict()
@@ -45,7 +45,7 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
 
 
 def _changed(model: Classifier, ids: Tensor, source: LoadedRun, source_ids: Tensor) -> list[int]:
-    """Which of the classes `ids` (N,) of the model have another vector than `source_ids` (N,) of the run."""
+    """The classes in `ids` (N,) of the model whose vectors differ from those of `source_ids` (N,) in the run."""
     rows, source_rows, changed = model.head.rows(), source.model.head.rows(), []
     for part, source_part in zip(ids.split(COMPARED_AT_ONCE), source_ids.split(COMPARED_AT_ONCE), strict=True):
         changed += part[(rows.gather(part) != source_rows.gather(source_part)).any(dim=1)].tolist()
