@@ -176,7 +176,7 @@ BROKEN_ANALYSES = {
     "never a path": {"measure": lambda features, path=None: Findings({})},
     "which its input does not have": {"measure": lambda features, colour: Findings({})},
     "use float64": {"measure": lambda features: Findings({"square": float(features.square().mean())})},
-    "must be a DataError": {"measure": lambda features: Findings({"n": len(features)})},
+    "must raise DataError": {"measure": lambda features: Findings({"n": len(features)})},
     "global generator": {"measure": lambda features: Findings({"x": float(torch.rand(1))})},
     "the second time": {"measure": lambda features, calls=[]: calls.append(0) or Findings({"n": len(calls)})},
 }
