@@ -217,7 +217,7 @@ def test_components_recover_what_the_runs_were_made_of():
 
 def test_a_grid_with_holes_repeats_or_a_single_row_is_an_error():
     _, heads, trains, values = layout(3, 3, 1, 1, 1)
-    with pytest.raises(DataError, match="has no run, not one"):
+    with pytest.raises(DataError, match="has no run, expected one"):
         seed_analysis.measure(heads[1:], trains[1:], values={"x": values[1:]})
     with pytest.raises(DataError, match="has 2 runs"):
         seed_analysis.measure(heads[[0, *range(9)]], trains[[0, *range(9)]], values={"x": values[[0, *range(9)]]})

@@ -262,7 +262,7 @@ RAISES = "def corrupt(images, severity, ids, seed):\n    x = 1\n    return image
         (["--corruption-file", "{tmp}/typo.py"], 2, "SyntaxError"),
         (["--corruption-file", "{tmp}/grey.py"], 2, "corruption grey made torch.uint8 (40, 1, 8, 8)"),
         (["--corruption-file", "{tmp}/raises.py"], 2, "raises.py, line 3: ZeroDivisionError"),
-        (["--save", "{tmp}"], 2, "holds something else"),
+        (["--save", "{tmp}"], 2, "has other content"),
     ],
 )
 def test_mistakes_end_in_a_line_a_hint_and_their_code(call, tmp_path, words, code, message):

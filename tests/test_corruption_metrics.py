@@ -105,7 +105,7 @@ def test_a_mean_over_14_of_15_has_to_be_asked_for():
 
 
 def test_a_baseline_with_other_cells_is_refused():
-    with pytest.raises(UsageError, match="3 severities of fog, 5 are needed"):
+    with pytest.raises(UsageError, match="must have 5 severities of fog, got 3"):
         metrics.corruption_errors(flat(0.2), flat(0.2) | {"fog": [0.1] * 3})
 
 

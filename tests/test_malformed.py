@@ -417,7 +417,7 @@ def foreign_checkpoint(world):
 
 
 case("checkpoints of another run", RUN, none_left, *AGAIN, spoil=foreign_checkpoint)
-case("another configuration", RUN, "optim.lr: 0.05 there, 0.1 here", *AGAIN, "--set", "optim.lr=0.1")
+case("another configuration", RUN, "optim.lr: saved 0.05, requested 0.1", *AGAIN, "--set", "optim.lr=0.1")
 case("a damaged configuration", RUN, "config.json", *AGAIN, spoil=write("runs/stopped/config.json", b"{"))
 case("a damaged summary", RUN, "summary.json", *AGAIN, spoil=write("runs/stopped/summary.json", b"{}"))
 case("a folder that is no run", RUN, "is not a run", *TRAIN, "--name", "thesis", spoil=write("runs/thesis/a.tex", b""))

@@ -231,14 +231,14 @@ def test_the_same_images_may_be_written_again_and_others_are_refused(tmp_path):
     list(export.write(tmp_path / "set", source(16), grid, CLASSES))
     assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")} == before
     for other, names in ((source(16, seed=1), CLASSES), (source(16), ("ant", *CLASSES[1:]))):
-        with pytest.raises(UsageError, match="holds something else"):
+        with pytest.raises(UsageError, match="has other content"):
             export.write(tmp_path / "set", other, grid, names)
     assert json.loads((tmp_path / "set" / "corruptions.json").read_text())["seed"] == 0
 
 
 def test_a_folder_of_the_users_is_not_written_into(tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="has other content"):
         export.write(tmp_path, source(16), choose_grid(["fog"], (1,)), CLASSES)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
     with pytest.raises(UsageError, match="not a folder"):

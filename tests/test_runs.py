@@ -82,8 +82,8 @@ def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path, name):
 
 def test_another_configuration_is_refused_and_the_difference_named(trained):
     other = config(train__epochs=1, optim__lr=0.7, head__scoring="cosine")
-    error = refused(lambda: runs.open_run(trained, "run", other), "optim.lr: 0.05 there, 0.7 here")
-    assert "head.scoring: 'dot' there, 'cosine' here" in error.message
+    error = refused(lambda: runs.open_run(trained, "run", other), "optim.lr: saved 0.05, requested 0.7")
+    assert "head.scoring: saved 'dot', requested 'cosine'" in error.message
     assert "fresh=True" in error.hint
 
 

@@ -255,7 +255,7 @@ def test_every_other_setting_is(key):
     change = another(key, value)
     changed = parse.build({key: change})
     assert parse.digest(changed) != parse.digest(Config())
-    assert parse.differences(changed, Config()) == [f"{key}: {value!r} there, {change!r} here"]
+    assert parse.differences(changed, Config()) == [f"{key}: saved {value!r}, requested {change!r}"]
 
 
 ARMS = [(scoring, learned) for scoring in ("dot", "cosine") for learned in (False, True)]

@@ -110,7 +110,7 @@ def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[Metrics, Te
 
 
 def running_median(values: Tensor, window: int) -> Tensor:
-    """Median of up to `window` values on either side and the value itself: (T,) -> (T,)."""
+    """Median of each value and up to `window` values on both sides: (T,) -> (T,)."""
     return torch.stack([values[max(0, i - window) : i + window + 1].median() for i in range(len(values))])
 
 
@@ -150,4 +150,4 @@ def _check(name: str, steps: Tensor, values: Tensor) -> None:
 def _notes(reachable: float | None, chance: float) -> tuple[str, ...]:
     if reachable is None or reachable <= SOLVED * chance:
         return ()
-    return (f"at this scale no loss is below {reachable:.3f}, and guessing has {chance:.3f}: raise the scale",)
+    return (f"at this scale the loss cannot fall below {reachable:.3f} (guessing: {chance:.3f}): raise the scale",)

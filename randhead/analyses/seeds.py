@@ -81,7 +81,8 @@ def components(table: Tensor) -> tuple[dict[str, float], list[str]]:
 def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The seeds of both sides, sorted, and the index of run (i, j) in the given order: (A,), (B,), (A, B)."""
     if head_seeds.ndim != 1 or head_seeds.shape != seeds.shape:
-        raise UsageError(f"a run has a head seed and a seed, got {tuple(head_seeds.shape)} and {tuple(seeds.shape)}")
+        shapes = f"{tuple(head_seeds.shape)} and {tuple(seeds.shape)}"
+        raise UsageError(f"head_seeds and seeds must both have shape (R,), got {shapes}")
     heads, i = head_seeds.unique(return_inverse=True)
     trains, j = seeds.unique(return_inverse=True)
     counts = torch.zeros(len(heads), len(trains), dtype=torch.int64)
@@ -95,7 +96,7 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         h, s = (counts != 1).nonzero()[0].tolist()
         many = "no run" if counts[h, s] == 0 else f"{int(counts[h, s])} runs"
         raise DataError(
-            f"head seed {int(heads[h])} with seed {int(trains[s])} has {many}, not one",
+            f"head seed {int(heads[h])} with seed {int(trains[s])} has {many}, expected one",
             hint="train every head seed with every seed, once",
         )
     indices = torch.empty_like(counts)

@@ -34,7 +34,7 @@ def doctor(
     if not found.writable:
         raise RunError(f"{out} cannot be written to", hint="choose another folder with `out`")
     if not found.same_bits_on_every_device:
-        raise RunError("this machine does not compute the known answers", hint="report it, with the output above")
+        raise RunError("the self-test of this machine failed", hint="report it, with the output above")
 
 
 def scan(output: "Output", folder: Path) -> None:

@@ -48,8 +48,8 @@ class TrainingDisplay:
         self.started = True
         settings, head = event.settings, self.config.head
         images = settings.images
-        instances = ", every training image its own" if self.config.data.labels == "instance" else ""
-        views = ", seen in views" if settings.augment == "views" else ""
+        instances = ", one per training image" if self.config.data.labels == "instance" else ""
+        views = ", augmented by views" if settings.augment == "views" else ""
         self.output.note(
             f"{registry.label(self.config.data.name)}: {images['train']} training, {images['val']} validation "
             f"and {images['test']} test images of {settings.image_size} px, {settings.num_classes} "

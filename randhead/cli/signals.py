@@ -66,4 +66,4 @@ class GracefulStop:
         if self.received is not None and number == signal.SIGINT:
             raise Ended(number)
         self.received = signal.Signals(number)
-        print("\nsaving before it ends; Ctrl-C again ends it at once", file=sys.stderr)
+        print("\nsaving before the command ends; press Ctrl-C again to end it at once", file=sys.stderr)

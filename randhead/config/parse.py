@@ -158,7 +158,7 @@ def differences(new: Config, old: Config) -> list[str]:
     """The settings in which two runs differ, one line per setting; settings of the machine do not count."""
     left, right = flatten(new), flatten(old)
     keys = (key for key in left if left[key] != right[key] and not key.startswith("machine."))
-    return [f"{key}: {right[key]!r} there, {left[key]!r} here" for key in keys]
+    return [f"{key}: saved {right[key]!r}, requested {left[key]!r}" for key in keys]
 
 
 def _unknown_key(key: str) -> UsageError:

@@ -108,7 +108,7 @@ def _read(file: Path) -> Tensor:
         with Image.open(file) as image:
             return pil_to_tensor(image.convert("RGB"))
     except OSError as error:
-        raise DataError(f"{file}: not a readable picture ({error})", hint="take it out of the folder") from error
+        raise DataError(f"{file}: not a readable picture ({error})", hint="remove it from the folder") from error
 
 
 @functools.lru_cache(maxsize=8)

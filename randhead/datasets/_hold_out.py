@@ -11,7 +11,7 @@ from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images
 from randhead.errors import UsageError, unknown
 
-FEWEST = 2  # classes on either side: one class cannot be distinguished from anything
+FEWEST = 2  # classes that must be left out, and that must remain: a single class cannot be distinguished from others
 
 
 class Subset:
@@ -91,6 +91,6 @@ def _part(split: Split, number: Tensor) -> Split:
 def _check(count: int, total: int) -> None:
     if count < FEWEST or total - count < FEWEST:
         raise UsageError(
-            f"data.hold_out_classes leaves {count} of {total} classes out",
-            hint=f"{FEWEST} classes or more are needed on either side",
+            f"data.hold_out_classes leaves out {count} of {total} classes",
+            hint=f"at least {FEWEST} classes must be left out, and at least {FEWEST} must remain",
         )

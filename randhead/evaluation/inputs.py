@@ -160,7 +160,7 @@ class NewClassInputs:
             )
         if options.split == "train":
             raise UsageError(
-                "the training split is the gallery, it cannot hold the queries too",
+                "the queries cannot be the training split, which is the gallery",
                 hint='use `split="test"` or `split="val"`',
             )
         self.session, self.loaded, self.options = session, loaded, options
@@ -260,10 +260,10 @@ def check_same_images(members: list[RunInputs]) -> None:
     for other in members[1:]:
         names = f"{first.name} and {other.name}"
         if first.loaded.class_names != other.loaded.class_names:
-            raise DataError(f"{names} have other classes", hint="give runs that were trained on the same classes")
+            raise DataError(f"{names} have different classes", hint="give runs that were trained on the same classes")
         if first.dataset.name != other.dataset.name or not torch.equal(first.labels, other.labels):
             raise DataError(
-                f"{names} have other images in their {first.options.split} split",
+                f"{names} have different images in their {first.options.split} split",
                 hint="give runs of one dataset with one `data.split_seed`, or the images as `data`",
             )
 

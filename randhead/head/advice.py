@@ -64,6 +64,6 @@ def _about_scale(check: Preflight) -> Iterator[str]:
         )
     elif least < 0.9:
         yield (
-            f"{head} some target's probability is {least:.2g} at most: the nearest class vectors are "
+            f"{head} the target's probability is {least:.2g} at most for some classes: the nearest class vectors are "
             f"{check.angle_min:.1f} degrees apart; use more dimensions, another geometry, or a larger scale"
         )

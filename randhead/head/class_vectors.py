@@ -110,13 +110,13 @@ class ClassVectors(nn.Module):
         """
         packed = state_dict.pop(prefix + "spec", None)
         if packed is None:
-            raise RunError("the checkpoint holds no spec of its class vectors", hint="it was not saved by randhead")
+            raise RunError("the checkpoint has no spec of its class vectors", hint="use a checkpoint of randhead")
         saved = unpack_spec(packed)
         if self.trainable:
             self.spec = replace(self.spec, sha256=saved.sha256)
         if saved != self.spec:
             raise RunError(
-                f"the class vectors are not those of the checkpoint ({saved} there, {self.spec} here)",
+                f"the class vectors are not those of the checkpoint (checkpoint: {saved}, this head: {self.spec})",
                 hint="give the head the geometry, seed, classes and dimensions of the checkpoint",
             )
         if not self.trainable:  # this head has them already

@@ -243,7 +243,7 @@ class ClassVectorHead(ClassVectors):
 
     def _with_margin(self, target: Tensor, labels: Tensor, margin: Callable[[Tensor], Tensor]) -> Tensor:
         if self.scoring != "cosine":
-            raise UsageError("a margin acts on cosines", hint='use `scoring="cosine"`')
+            raise UsageError("a margin needs cosine scoring", hint='use `scoring="cosine"`')
         bias = 0.0 if self.bias is None else self.bias[labels]
         return self._multiplier() * margin((target - bias) / self._multiplier()) + bias
 

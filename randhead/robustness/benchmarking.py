@@ -209,7 +209,7 @@ class _Bench:
         cells = {name: severities for name, severities in cells.items() if severities}
         if not cells:
             raise DataError(
-                f"{found.name} has none of the corruptions asked for", hint=f"it has: {', '.join(found.grid)}"
+                f"{found.name} has none of the requested corruptions", hint=f"it has: {', '.join(found.grid)}"
             )
         chosen = found.take(subset(found.labels, self.limit, seed=report.seed))
         same = released.same_images(chosen, self.source)

@@ -43,7 +43,7 @@ def write(folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequen
     grid = {name: tuple(severities) for name, severities in grid.items() if name != CLEAN}
     arrays = source.split.images.shape[1:] == (CIFAR_SIDE, CIFAR_SIDE)
     if arrays and any(severities != corruptions.SEVERITIES for severities in grid.values()):
-        raise UsageError("the layout of CIFAR-10-C has all five severities", hint="leave `severities` out")
+        raise UsageError("the layout of CIFAR-10-C needs all five severities", hint="leave out `severities`")
     cells = {name: list(severities) for name, severities in grid.items()}
     _claim(Path(folder), {"cells": cells, "classes": list(class_names), **source.identity()})
     return (_write_arrays if arrays else _write_folders)(Path(folder), source, grid, class_names)
@@ -59,7 +59,7 @@ def _claim(folder: Path, content: dict[str, object]) -> None:
         except (OSError, ValueError):
             same = False
         if not same:
-            raise UsageError(f"{folder} holds something else than these images", hint="give a new folder")
+            raise UsageError(f"{folder} has other content than these images", hint="give a new folder")
     write_json(marker, content)
 
 

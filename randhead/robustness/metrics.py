@@ -168,7 +168,7 @@ def paired_bootstrap(
     """
     if scores.shape != baseline.shape or scores.ndim != 2 or not len(scores):
         got = f"{tuple(scores.shape)} and {tuple(baseline.shape)}"
-        raise UsageError(f"scores of the same images are needed, got shapes {got}")
+        raise UsageError(f"scores and baseline must be of the same images, shape (N, C), got {got}")
     gaps = (scores.double() - baseline.double()).cpu()
     n = len(gaps)
     means = torch.cat(
@@ -204,7 +204,7 @@ def _members(values: Mapping[str, object], partial: bool) -> list[str]:
     if not found or (missing and not partial):
         raise UsageError(
             f"a mean over the benchmark needs its 15 corruptions; missing: {', '.join(missing)}",
-            hint="run them too, or ask for a partial mean, which says how many it has",
+            hint="run them too, or use `partial=True` for the mean over the others",
         )
     return found
 
@@ -214,7 +214,7 @@ def _ratios(errors: Errors, clean: float, baseline: Errors, baseline_clean: floa
     for name, row in errors.items():
         baseline_row = baseline.get(name, ())
         if len(baseline_row) != len(row):
-            raise UsageError(f"the baseline has {len(baseline_row)} severities of {name}, {len(row)} are needed")
+            raise UsageError(f"the baseline must have {len(row)} severities of {name}, got {len(baseline_row)}")
         increase = sum(baseline_row) - len(baseline_row) * baseline_clean
         # Errors are shares of at most millions of images: a value below this is only rounding.
         ratios[name] = (sum(row) - len(row) * clean) / increase if increase > 1e-9 else None

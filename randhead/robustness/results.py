@@ -23,7 +23,7 @@ MARGIN = "cosine to the own class vector minus the largest cosine to another"
 RELATIONS = {  # between the images of a released set and those of the split, by the result of `released.same_images`
     True: "the same images",
     False: "other images than those of the test split, or in another order: the columns have different images",
-    None: "whether the images are those of the test split cannot be told from the corruptions that are there",
+    None: "unknown whether the images are those of the test split: the set has no corruption to compare them by",
 }
 
 

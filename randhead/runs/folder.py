@@ -91,7 +91,7 @@ class Run:
         try:
             return TrainingSummary.from_json(_read_json(self.summary_path), self.path)
         except (KeyError, TypeError, AttributeError):
-            raise RunError(f"{self.summary_path}: not what randhead writes", hint=TRAIN_AGAIN) from None
+            raise RunError(f"{self.summary_path}: not a summary of randhead", hint=TRAIN_AGAIN) from None
 
 
 def default_name(config: Config) -> str:
@@ -209,5 +209,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error})", hint=TRAIN_AGAIN) from None
     if not isinstance(content, dict):
-        raise RunError(f"{path}: not what randhead writes", hint=TRAIN_AGAIN)
+        raise RunError(f"{path}: not a file of randhead", hint=TRAIN_AGAIN)
     return content

@@ -63,7 +63,7 @@ class LoadedRun:
         """
         if self.config.data.labels == "instance":
             raise UsageError(
-                f"{self.run.name} has a class vector for every training image, none for a class",
+                f"{self.run.name} has one class vector per training image, and none for classes",
                 hint="use `randhead eval` without further options, or `randhead analyze transfer`",
             )
         return self

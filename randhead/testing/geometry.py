@@ -98,7 +98,7 @@ def _check_subsets(geometry: str) -> None:
     for ids in ([7], [29, 0, 13], [3, 3, 3], list(range(29, -1, -1)), []):
         part = vectors.draw(geometry, ids, dim=32, seed=5, num_classes=30)
         same = torch.equal(part, w[ids] if ids else torch.empty(0, 32))
-        claim(same, f"ids {ids} must give the same bits as among all ids: a row may not depend on the others asked for")
+        claim(same, f"ids {ids} must give the same bits as among all ids: a row must not depend on the other ids")
 
 
 def _check_no_duplicates(name: str, spelling: Callable[[str, int, int], str], largest: float) -> None:

@@ -48,7 +48,7 @@ def fit(
     Raises:
         UsageError: if a setting cannot be used, or does not fit the images.
         DataError: if images are missing or cannot be used.
-        RunError: if the folder holds something else, is in use, or has no readable checkpoint left.
+        RunError: if the folder is not a run or is in use, or if none of its checkpoints can be read.
         DivergedError: if the loss is not a finite number.
         StopRequested: if `should_stop` returned True; the same call resumes the training.
 

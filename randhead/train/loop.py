@@ -52,7 +52,7 @@ def fit_events(
 
     Raises:
         DivergedError: before a step whose loss is not a finite number.
-        RunError: if the folder is in use or has no readable checkpoint left.
+        RunError: if the folder is in use, or if none of its checkpoints can be read.
     """
     summary = None if fresh else run.summary()
     if summary is not None:
