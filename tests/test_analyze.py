@@ -218,14 +218,14 @@ def test_what_cannot_be_analyzed_is_said_with_its_code(analyze, words, code, mes
 def test_images_or_runs_of_other_classes_are_refused(analyze, root, tmp_path):
     other = image_folder(tmp_path / "other", classes=("gnu", "hen"), images=10)
     train(root, "strange", other)
-    for words in (
-        ("separability", "fixed0", "--data", other),
-        ("compatibility", "fixed0", "strange"),
-        ("similarity", "fixed0", "--reference", "strange"),
+    for message, *words in (
+        ("other classes", "separability", "fixed0", "--data", other),
+        ("different classes", "compatibility", "fixed0", "strange"),
+        ("different classes", "similarity", "fixed0", "--reference", "strange"),
     ):
         code, _, err = analyze(*words)
         assert code == 3
-        assert "other" in err
+        assert message in err
 
 
 def test_two_classes_can_be_analyzed(analyze, tmp_path):

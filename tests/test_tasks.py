@@ -54,7 +54,7 @@ def test_labels_never_seen_in_training_decide_nothing_but_the_judgement(tmp_path
 
 
 def test_commands_that_need_classes_refuse_an_instance_run(instance_run):
-    with pytest.raises(UsageError, match="a class vector for every training image"):
+    with pytest.raises(UsageError, match="one class vector per training image"):
         runs.load(str(instance_run)).require_classes()
 
 
