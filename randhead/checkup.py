@@ -37,8 +37,15 @@ class Checkup(Result):
     def tables(self) -> Iterator[Table]:
         """One row per check."""
         checks = self.to_json()
-        found = {**checks.pop("versions"), **{key.replace("_", " "): _in_words(value) for key, value in checks.items()}}
-        yield Table("", ("check", "result"), rows(found.items()))
+        found = {**checks.pop("versions"), **{_label(key): _in_words(value) for key, value in checks.items()}}
+        if self.same_bits_on_every_device and not self.cuda_devices:
+            found[_label("same_bits_on_every_device")] = "one device only: nothing to compare"
+        yield Table("", ("check", "result"), rows(found.items()), ("all is well",) if self.all_is_well else ())
+
+    @property
+    def all_is_well(self) -> bool:
+        """Whether randhead works here: the folder of the runs is writable, and random numbers are as expected."""
+        return self.writable and self.philox_known_answer and self.same_bits_on_every_device
 
 
 def check_machine(folder: Path) -> Checkup:
@@ -83,6 +90,11 @@ def draws_equal_rows() -> bool:
         if torch.cuda.is_available():
             same &= drawn.equal(vectors.draw(name, ids.cuda(), dim=256, seed=1).cpu())
     return same
+
+
+def _label(key: str) -> str:
+    """The row of a field in the table."""
+    return "random numbers as expected" if key == "philox_known_answer" else key.replace("_", " ")
 
 
 def _in_words(value: Any) -> Cell:

@@ -7,6 +7,7 @@ import torchvision
 
 import randhead
 from randhead.errors import UsageError
+from randhead.tables import count
 
 
 def resolve_device(name: str) -> torch.device:
@@ -48,7 +49,7 @@ def device_name(device: torch.device) -> str:
     """The device in words, for reports."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"CPU ({platform.processor() or platform.machine()}, {count(torch.get_num_threads(), 'thread')})"
 
 
 def versions() -> dict[str, str]:

@@ -82,6 +82,17 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    Example:
+        >>> count(1, "image"), count(1797, "image"), count(3, "class")
+        ('1 image', '1,797 images', '3 classes')
+    """
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
 def percent(share: float | None) -> str:
     """A share in percent: 0.9712 -> "97.12 %"; nothing for None and NaN."""
     return "" if share is None or not isfinite(share) else f"{100 * share:.2f} %"

@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_to_is_worked_without(root, monkeypatch)
         (("separabilty", "fixed0"), 2, "did you mean 'separability'?"),
         (("separability", "fixed0", "--split", "tset"), 2, "did you mean 'test'?"),
         (("separability", "fixed0", "fixed0"), 2, "given twice"),
-        (("separability", "nobody"), 4, "nobody is not a run"),
+        (("separability", "nobody"), 4, "there is no run nobody"),
         (("transfer", "fixed0"), 2, "--hold-out-classes"),
         (("compatibility", "fixed0"), 2, "at least two runs"),
         (("seeds", "fixed0", "learned0"), 2, "differ in more than their seeds (trainable=false; trainable=true)"),

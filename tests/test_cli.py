@@ -140,6 +140,13 @@ def test_doctor_tells_versions_devices_and_what_it_tested(world, document):
     assert found["same_bits_on_every_device"]
 
 
+def test_doctor_sums_up_in_words(world, call):
+    _, out, _ = call("doctor")
+    assert "random numbers as expected" in out and "philox" not in out
+    assert torch.cuda.is_available() or "one device only: nothing to compare" in out
+    assert out.splitlines()[-1] == "all is well"
+
+
 def test_doctor_lists_the_bad_images_of_a_folder(world, call):
     assert call("doctor", "--data", "images")[0] == 0
     (world / "images" / "cat" / "bad.jpg").write_bytes(b"text")
@@ -229,6 +236,21 @@ def test_predict_leaves_out_what_it_cannot_read_where_it_may(world, call):
     assert "bad.jpg" in err
 
 
+def test_predict_without_a_run_says_what_to_type(world, call):
+    code, _, err = call("predict", "images/cat/0.png")
+    assert code == 2
+    assert err == (
+        "error: images/cat/0.png is an image, not a run\n  give the run first: randhead predict last images/cat/0.png\n"
+    )
+
+
+def test_one_file_that_is_no_image_can_be_left_out(world, call):
+    (world / "letter.txt").write_bytes(b"text")
+    code, _, err = call("predict", "good", "letter.txt")
+    assert code == 3
+    assert err.splitlines()[1] == "  leave it out, or set --skip-bad-images"
+
+
 # What goes where
 
 
@@ -297,9 +319,26 @@ def test_training_on_takes_a_run_by_name_or_folder(world, call, run):
     assert started == str((world / "runs" / "good").resolve())
 
 
+def test_the_next_command_evaluates_the_run_that_was_trained(world, call, monkeypatch):
+    """Whatever the folder, and even if another run is the latest."""
+
+    def next_command(*words):
+        return call(*TRAIN, "--epochs", "1", *words)[1].splitlines()[-1]
+
+    assert next_command("--name", "second") == "next   randhead eval"
+    assert next_command("--name", "second", "--out", "my runs") == "next   randhead eval 'my runs/second'"
+    monkeypatch.setattr(runs, "last", lambda: "third")  # another command has trained it meanwhile
+    assert next_command("--name", "second") == "next   randhead eval second"
+
+
+def test_a_mistyped_run_is_named(world, call):
+    _, _, err = call("eval", "god")
+    assert err == "error: there is no run god in runs\n  did you mean 'good'? runs there: good\n"
+
+
 def test_training_on_from_no_run_names_the_runs_there(world, call):
     code, _, err = call(*TRAIN, "--from", "god")
-    assert code == 4 and "runs/god is not a run" in err and "runs there: good" in err
+    assert code == 4 and "there is no run god in runs" in err and "runs there: good" in err
 
 
 # Terminals

@@ -68,7 +68,7 @@ def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call
     shown = call("corrupt-test", "first", "--severities", "3", "--corruptions", "frost,fog,saturate").out
     assert "parameters of 32 px; seed 0; frost: procedural pictures" in shown
     assert "frost (procedural)" in shown and "saturate (extra)" in shown
-    assert "2 of 15, severities 3" in " ".join(shown.split())
+    assert "2 of 15, severity 3" in " ".join(shown.split())
     assert "partial mean" in shown and "mean over corruptions" not in shown
 
 
@@ -252,7 +252,7 @@ RAISES = "def corrupt(images, severity, ids, seed):\n    x = 1\n    return image
         (["--parameters", "128"], 2, "unknown parameter set '128'"),
         (["--limit", "0"], 2, "at least 1 image"),
         (["--baseline", "first"], 2, "the baseline is the run itself"),
-        (["--baseline", "nobody"], 4, "is not a run"),
+        (["--baseline", "nobody"], 4, "there is no run nobody"),
         (["--baseline", "foreign"], 4, "run foreign has other test images than run first"),
         (["--published", "nowhere"], 3, "nowhere: no such folder"),
         (["--frost-images", "nowhere"], 3, "no pictures of frost"),

@@ -361,7 +361,7 @@ for command in (EVAL, PREDICT):
     case(f"{verb}: a folder as a model", RUN, "model.safetensors", *command, spoil=a_folder)
     case(f"{verb}: no model", RUN, "no trained model yet", *command, spoil=without("good/model.safetensors"))
 
-case("a run that is not there", RUN, "godo is not a run", "eval", "godo")
+case("a run that is not there", RUN, "there is no run godo in runs", "eval", "godo")
 case("a run outside", RUN, "is not a run", "eval", "../../../etc")
 case(
     "a run that is not finished",
@@ -372,7 +372,7 @@ case(
     spoil=without("stopped/model.safetensors"),
 )
 case("no runs", RUN, "there is no run in nowhere", "eval", "--runs", "nowhere")
-case("runs in a file", RUN, "is not a run", "eval", "good", "--runs", "images/cat/0.png")
+case("runs in a file", RUN, "there is no run good in", "eval", "good", "--runs", "images/cat/0.png")
 case("no latest run", RUN, "there is no run", "eval", spoil=without("last"))
 case("a latest run that is a path", RUN, "there is no run", "eval", spoil=write("runs/last", b"../../etc\n"))
 case("an unknown split", USAGE, "--split: unknown value 'tset'", "eval", "--split", "tset")
@@ -385,7 +385,7 @@ def other_classes(world):
 case("images of other classes", DATA, "other classes", *EVAL, "--data", "others", spoil=other_classes)
 case("evaluation images that are not there", DATA, "no such folder", *EVAL, "--data", "./others")
 case("strange images that are not there", DATA, "no such folder", *EVAL, "--ood", "./others")
-case("an image that is not there", DATA, "missing.png: no such file", "predict", "good", "missing.png")
+case("an image that is not there", DATA, "missing.png: no such file or folder", "predict", "good", "missing.png")
 case("an image that is none", DATA, "z.jpg", "predict", "good", "z.jpg", spoil=write("z.jpg", b"text"))
 case(
     "a folder without images", DATA, "has no images", "predict", "good", "empty", spoil=lambda w: (w / "empty").mkdir()

@@ -143,8 +143,8 @@ def test_a_run_is_found_by_name_by_path_or_as_the_latest(trained, monkeypatch):
 
 
 def test_a_run_that_is_not_there_is_refused_with_those_that_are(trained):
-    error = refused(lambda: runs.find("rum", root=trained), "rum", "is not a run")
-    assert "run" in error.hint
+    error = refused(lambda: runs.find("rum", root=trained), "there is no run rum in ", str(trained))
+    assert error.hint == "did you mean 'run'? runs there: run"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"gone\n", b"../run\n", b"/etc\n", b"\xff\xfe", b"last\n"])
@@ -173,7 +173,7 @@ def test_every_run_that_can_be_read_is_listed(trained, images):
 def test_a_missing_root_holds_no_runs(tmp_path):
     assert runs.all_runs(tmp_path / "nothing") == []
     refused(lambda: runs.find(root=tmp_path / "nothing"), "there is no run")
-    refused(lambda: runs.find("run", root=tmp_path / "nothing"), "is not a run")
+    refused(lambda: runs.find("run", root=tmp_path / "nothing"), "there is no run run in ")
 
 
 # Reading

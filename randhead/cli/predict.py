@@ -1,6 +1,8 @@
 """randhead predict: the classes of image files."""
 
 import csv
+import mimetypes
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +16,22 @@ if TYPE_CHECKING:
     from randhead.evaluation.prediction import Predictions
 
 
+def _not_an_image(run: str) -> str:
+    """Refuse an image in the place of the run, which was forgotten."""
+    if (mimetypes.guess_type(run)[0] or "").startswith("image/") and Path(run).is_file():
+        raise UsageError(
+            f"{run} is an image, not a run", hint=f"give the run first: `randhead predict last {shlex.quote(run)}`"
+        )
+    return run
+
+
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run: its name or its folder, or last for the latest.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run: its name or its folder, or last for the latest.", callback=_not_an_image
+        ),
+    ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, or folders of them.")],
     k: Annotated[int, typer.Option(help="Number of classes listed per image.", min=1, metavar="N")] = 1,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", metavar=FLAG)] = False,

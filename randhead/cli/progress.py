@@ -57,9 +57,9 @@ class TrainingDisplay:
         )
         kind = "learned" if head.trainable else "fixed"
         self.output.note(
-            f"{self.config.backbone.name}: {event.parameters:,} parameters, {settings.dim} features; {kind} "
-            f"{registry.label(head.vectors)} class vectors, {head.scoring} scoring, scale {settings.scale:g}; "
-            f"{event.device}"
+            f"{self.config.backbone.name}: {event.parameters:,} parameters, {settings.dim} features\n"
+            f"{kind} {registry.label(head.vectors)} class vectors, {head.scoring} scoring, scale {settings.scale:g}\n"
+            f"{event.device}, {event.precision}"
         )
         if event.step:
             self.output.note(f"resuming from step {event.step} of {event.total_steps}")

@@ -1,6 +1,7 @@
 """randhead train: train a classifier and save it in a run folder."""
 
 import inspect
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,5 +152,15 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
     if not display.started:
         output.note(f"{short_path(run.path)} is finished; --fresh trains it again")
     output.tables(summary.tables())
-    output.say(f"\nrun    {short_path(run.path)}\nnext   randhead eval")
+    output.say(f"\nrun    {short_path(run.path)}\nnext   {_evaluation_of(run)}")
     output.result({**summary.to_json(), "path": str(run.path)})
+
+
+def _evaluation_of(run: "Run") -> str:
+    """The shortest command that evaluates a run."""
+    from randhead import runs
+    from randhead.cli.output import short_path
+
+    if run.path.parent.resolve() != runs.ROOT.resolve():
+        return f"randhead eval {shlex.quote(short_path(run.path))}"
+    return "randhead eval" if runs.last() == run.name else f"randhead eval {run.name}"

@@ -14,7 +14,7 @@ from randhead.evaluation import classification
 from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
 from randhead.files import write_json
 from randhead.runs import ROOT, LoadedRun, Run, RunLike, slug
-from randhead.tables import Cell, Result, Table, nats, percent, words
+from randhead.tables import Cell, Result, Table, count, nats, percent, words
 
 WORST = 5  # classes in the table; the document has them all
 
@@ -192,7 +192,7 @@ def evaluate(
     dataset = data if isinstance(data, Dataset) else loaded.dataset(data, progress=progress)
     loaded.check_classes(dataset)
     if data and dataset.bad_images:
-        warn(f"{len(dataset.bad_images)} images of {dataset.name} cannot be read and are left out")
+        warn(f"{count(len(dataset.bad_images), 'unreadable image')} of {dataset.name} left out")
     detection = None
     metrics = _metrics(loaded, dataset, split, should_stop)
     if ood:

@@ -137,7 +137,7 @@ def _find(path: Path) -> list[Path]:
             raise DataError(f"{path} has no images", hint="give image files, or folders of them")
         return files
     if not path.exists():
-        raise DataFileError(f"{path}: no such file", hint="give image files, or folders of them")
+        raise DataFileError(f"{path}: no such file or folder", hint="give image files, or folders of them")
     return [path]
 
 
@@ -148,6 +148,7 @@ def _read(files: Iterable[Path], size: int, warn: Callable[[str], None] | None) 
             yield file, datasets.read_image(file, size)
         except DataError as error:
             if warn is None:
+                error.hint = "leave it out, or set `skip_bad_images=True`"
                 raise
             warn(f"{error.message}; left out")
 

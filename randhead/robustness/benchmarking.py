@@ -22,6 +22,7 @@ from randhead.robustness.per_class import class_accuracies
 from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
 from randhead.robustness.settings import CLEAN, CorruptionSettings, Grid, choose_grid
 from randhead.runs import LoadedRun, RunLike
+from randhead.tables import count
 
 ProgressCallback = Callable[[int, int], None]
 
@@ -165,7 +166,7 @@ class _Bench:
 
     def reports(self, tested: Sequence[LoadedRun], reference: LoadedRun, *, per_class: bool) -> list[CorruptionReport]:
         """Test the runs, and compare each with the reference."""
-        title = f"{len(self.grid) - 1} corruptions of {len(self.source.ids)} images"
+        title = f"{count(len(self.grid) - 1, 'corruption')} of {count(len(self.source.ids), 'image')}"
         filled = {_path(each): self.fill(each, self.source, self.grid, title) for each in _unique([*tested, reference])}
         reports = []
         for each in tested:
@@ -213,7 +214,7 @@ class _Bench:
             )
         chosen = found.take(subset(found.labels, self.limit, seed=report.seed))
         same = released.same_images(chosen, self.source)
-        accumulator = self.fill(loaded, chosen, cells, f"{len(cells)} corruptions of {found.name}")
+        accumulator = self.fill(loaded, chosen, cells, f"{count(len(cells), 'corruption')} of {found.name}")
         metrics = grid_metrics(accumulator, cells, loaded.class_names, clean_error=report.clean.error)
         return replace(
             report, released=ReleasedMetrics(found.name, folder, len(chosen.labels), same, found.notes, metrics)

@@ -114,7 +114,9 @@ def mean_over(grid: Mapping[str, Sequence[int]]) -> str:
     """The corruptions and severities of a mean over the benchmark: "14 of 15 corruptions, severities 1, 3, 5"."""
     rows = [severities for name, severities in grid.items() if name in metrics.benchmark()]
     full = bool(rows) and all(len(row) == len(SEVERITIES) for row in rows)
-    severities = "all severities" if full else "severities " + ", ".join(map(str, rows[0] if rows else ()))
+    row = rows[0] if rows else ()
+    word = "severity" if len(row) == 1 else "severities"
+    severities = "all severities" if full else f"{word} {', '.join(map(str, row))}"
     return f"{metrics.coverage(list(grid))} corruptions, {severities}"
 
 

@@ -7,7 +7,7 @@ from randhead.robustness.grid_metrics import GridMetrics
 from randhead.robustness.metrics import benchmark
 from randhead.robustness.per_class import ClassAccuracy
 from randhead.robustness.results import CorruptionReport, ReleasedMetrics, display_name
-from randhead.tables import Cell, Table, percent, rows
+from randhead.tables import Cell, Table, count, percent, rows
 
 WORST = 5  # classes in the table; the document has all
 
@@ -108,7 +108,7 @@ def released(found: ReleasedMetrics, report: CorruptionReport) -> Table:
     over = "mean" if found.grid.mean_over == report.grid.mean_over else f"mean over {found.grid.mean_over}"
     body.append([over, *(None if total is None else _points(total) for total in totals)])
     return Table(
-        f"{found.name}: {found.n} images",
+        f"{found.name}: {count(found.n, 'image')}",
         ("error in percent, mean over severities", "released", "generated"),
         rows(body),
         (found.relation, *found.notes),

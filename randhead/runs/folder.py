@@ -10,12 +10,13 @@ from typing import Any
 from randhead import registry
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
-from randhead.errors import RandheadError, RunError, UsageError
+from randhead.errors import RandheadError, RunError, UsageError, guess
 from randhead.files import atomic_write, write_json
 from randhead.runs.summary import TrainingSummary
 
 ROOT = Path("runs")
 LAST = "last"  # a file in the root that contains the name of the latest run
+TRAIN_FIRST = "train one first: `randhead train`"
 TRAIN_AGAIN = "train it again with `fresh=True`"
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 
@@ -152,14 +153,15 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
     if name in (None, LAST):
         name = last(root)
         if name is None:
-            raise RunError(f"there is no run in {root}", hint="train one first: `randhead train`")
+            raise RunError(f"there is no run in {root}", hint=TRAIN_FIRST)
     candidates = [root / name, Path(name)] if not _is_path(name) else [Path(name)]
     for path in candidates:
         if (path / "config.json").is_file():
             return Run(path)
     known = [found.name for found in all_runs(root)]
-    near = f"runs there: {', '.join(known)}" if known else "train one first: `randhead train`"
-    raise RunError(f"{candidates[0]} is not a run", hint=near)
+    hint = f"{guess(name, known)}runs there: {', '.join(known)}" if known else TRAIN_FIRST
+    message = f"{name} is not a run" if _is_path(name) else f"there is no run {name} in {root}"
+    raise RunError(message, hint=hint)
 
 
 def all_runs(root: Path = ROOT) -> list[Run]:

@@ -19,6 +19,8 @@ from randhead.runs import checkpoint
 from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, find
 from randhead.runs.summary import SelectedEpoch
 
+MOST_NAMED = 5  # classes per side, in the error for other classes
+
 
 @dataclass(frozen=True)
 class LoadedRun:
@@ -75,9 +77,12 @@ class LoadedRun:
             DataError: if it has other classes.
         """
         if tuple(dataset.class_names) != self.class_names:
-            odd = sorted(set(dataset.class_names) ^ set(self.class_names))[:5]
+            sides = {"the images": dataset.class_names, "the run": self.class_names}
+            given, trained = map(set, sides.values())
+            odd = zip(sides, (sorted(given - trained), sorted(trained - given)), strict=True)
+            only = "; ".join(f"only in {side}: {', '.join(names[:MOST_NAMED])}" for side, names in odd if names)
             raise DataError(
-                f"{dataset.name} has other classes than run {self.run.name} ({', '.join(odd) or 'in another order'})",
+                f"{dataset.name} has other classes than run {self.run.name} ({only or 'in another order'})",
                 hint="give images of the run's classes; use other classes as `ood`, or in the analysis `transfer`",
             )
 

@@ -17,6 +17,7 @@ class Started:
     total_steps: int
     parameters: int
     device: str
+    precision: str  # bf16 or fp32
     check: Preflight
     settings: ResolvedSettings
 

@@ -104,8 +104,16 @@ class Trainer:
         nonnegative = bool(self.model.backbone.nonnegative) and self.config.head.neck == "none"
         check = preflight(self.model.head, nonnegative=nonnegative)
         count = sum(p.numel() for p in self.model.parameters())
-        name = device_name(self.device)
-        yield Started(self.run, self.state.step, self.total_steps, count, name, check, self.settings)
+        yield Started(
+            run=self.run,
+            step=self.state.step,
+            total_steps=self.total_steps,
+            parameters=count,
+            device=device_name(self.device),
+            precision="fp32" if self.preprocess.precision == torch.float32 else "bf16",
+            check=check,
+            settings=self.settings,
+        )
         for warning in check.warnings:
             yield Warned(warning)
 
