@@ -59,6 +59,9 @@ def build_model(
         pretrained: start the backbone from published weights.
         head: further arguments of `ClassVectorHead`.
 
+    Returns:
+        The classifier, on the CPU, in training mode.
+
     Raises:
         UsageError: for arguments that are unknown, out of bounds or do not fit together.
         DataError: if published weights cannot be fetched.

@@ -131,6 +131,9 @@ def class_statistics(
         num_classes: K.
         class_vectors: (K, D), for the cosines to them.
 
+    Returns:
+        The statistics, in float64.
+
     Raises:
         DataError: without samples, for NaN features and labels out of range.
 

@@ -50,6 +50,9 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
         image_size: side of the images in pixels.
         pretrained: start from published weights; only models of torchvision and timm have some.
 
+    Returns:
+        The encoder, in training mode.
+
     Raises:
         UsageError: for an unknown name, and for images that the backbone cannot take.
         DataError: if published weights cannot be fetched.

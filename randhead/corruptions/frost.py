@@ -82,6 +82,9 @@ def load_frost_images(folder: str | Path | None) -> FrostImages:
         folder: a folder with the five pictures of the reference, which are then used, or with any others; None for
             the procedural ones.
 
+    Returns:
+        The pictures and their source.
+
     Raises:
         DataError: for a folder without pictures, and for a picture that cannot be read.
     """

@@ -66,6 +66,9 @@ def load(name_or_folder: str | Path, **options: Any) -> Dataset:
             same name: write ./NAME for the folder.
         options: the fields of `Options`.
 
+    Returns:
+        The dataset.
+
     Raises:
         UsageError: if the name is unknown, or a value is out of bounds.
         DataError: if images are missing or cannot be used.
@@ -103,6 +106,9 @@ def from_config(
         held_out: whether to load the classes `data.hold_out_classes` instead of the others; only for the
             configuration's own images.
         progress: called with (done, total) while images are read.
+
+    Returns:
+        The dataset.
 
     Raises:
         DataError: if images are missing or cannot be used.

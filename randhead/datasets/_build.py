@@ -84,6 +84,9 @@ def from_arrays(
         options: image size, share of the validation split and seed.
         test_share: share of the images that becomes the test split if `rows` has none.
 
+    Returns:
+        The dataset.
+
     Raises:
         DataError: if a split has no images.
     """

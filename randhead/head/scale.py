@@ -18,6 +18,9 @@ def default_scale(num_classes: int, scoring: str) -> float:
         num_classes: K.
         scoring: "dot" or "cosine".
 
+    Returns:
+        The scale.
+
     Example:
         >>> default_scale(100, "cosine")
         20.0
@@ -37,6 +40,9 @@ def needed_scale(num_classes: int, probability: float, *, gap: float = 1.0) -> f
         probability: of the target.
         gap: the target's cosine minus each other cosine: 1 for orthogonal class vectors and perfectly aligned
             features, K/(K - 1) for a simplex.
+
+    Returns:
+        The scale.
 
     Example:
         >>> round(needed_scale(100, 0.9), 1)

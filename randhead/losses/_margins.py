@@ -16,6 +16,9 @@ def cosface(cosines: Tensor, *, margin: float = 0.35) -> Tensor:
         cosines: cosines to the target class (B,).
         margin: subtracted from the cosines.
 
+    Returns:
+        The lowered cosines (B,).
+
     Example:
         >>> cosface(torch.tensor([1.0, 0.5]), margin=0.25)
         tensor([0.7500, 0.2500])
@@ -32,6 +35,9 @@ def arcface(cosines: Tensor, *, margin: float = 0.5) -> Tensor:
     Args:
         cosines: cosines to the target class (B,).
         margin: added to the angle, in radians.
+
+    Returns:
+        The lowered cosines (B,).
 
     Example:
         >>> arcface(torch.tensor([0.0]), margin=math.pi / 6)

@@ -92,6 +92,9 @@ def head_output(
         bias: added to the logits: (K,) or a number.
         labels: (B,) int64; a label outside 0..K-1 counts as no label.
         k: number of best classes to keep, at most K.
+
+    Returns:
+        The output for these B samples.
     """
     if labels is None:
         labels = torch.full((len(queries),), -1, device=queries.device)

@@ -19,6 +19,9 @@ def contact_sheet(
         image_id: id of the image, which determines the noise.
         name: name of the image, for the title.
 
+    Returns:
+        The contact sheet.
+
     Example:
         >>> sheet = contact_sheet(torch.full((3, 32, 32), 128, dtype=torch.uint8))
         >>> sheet.tiles.shape

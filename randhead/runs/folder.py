@@ -117,6 +117,9 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
         config: its configuration.
         fresh: whether a run with another configuration may be replaced.
 
+    Returns:
+        The run folder.
+
     Raises:
         UsageError: if the name is not a plain folder name.
         RunError: if the folder is not a run, or, unless `fresh`, if it has another configuration; the message has the
@@ -143,6 +146,9 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
     Args:
         run: name of a run in `root`, or the path of a run folder; None and "last" are the latest.
         root: folder of the runs.
+
+    Returns:
+        The run folder.
 
     Raises:
         RunError: if there is no such run; the hint lists those that exist.

@@ -54,6 +54,9 @@ def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings
     Args:
         root: folder of the runs.
         warn: called with each warning.
+
+    Returns:
+        The `RunList`, which a notebook shows as a table.
     """
     found = []
     for run in all_runs(Path(root)):

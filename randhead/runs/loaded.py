@@ -98,6 +98,9 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
 
+    Returns:
+        The run with its classifier, in evaluation mode, on the device.
+
     Raises:
         RunError: if the run is missing, not finished or damaged, or if its class vectors cannot be drawn again
             exactly.

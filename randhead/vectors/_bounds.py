@@ -14,6 +14,9 @@ def simplex_cosine(num_classes: int) -> float:
     Args:
         num_classes: K, at least 2.
 
+    Returns:
+        The cosine.
+
     Example:
         >>> simplex_cosine(5)
         -0.25
@@ -51,6 +54,9 @@ def cosine_bound(num_classes: int, dim: int) -> float:
         num_classes: K, at least 2.
         dim: D.
 
+    Returns:
+        The bound, in [-1, 1].
+
     Example:
         >>> cosine_bound(8, 4)
         0.0
@@ -77,6 +83,9 @@ def random_angle(num_classes: int, dim: int) -> float:
     Args:
         num_classes: K, at least 2.
         dim: D.
+
+    Returns:
+        The angle in degrees.
 
     Example:
         >>> round(random_angle(100, 64))
