@@ -147,7 +147,7 @@ def test_features_of_zero_have_cosine_zero_and_are_counted():
 def test_features_that_are_not_numbers_are_an_error_that_counts_them(name, bad):
     features = FEATURES.clone()
     features[[4, 8, 15], 2] = bad
-    with pytest.raises(DataError, match=r"3 of \d+ features hold NaN or infinity"):
+    with pytest.raises(DataError, match=r"3 of \d+ features contain NaN or infinity"):
         example(name, features)
 
 
@@ -171,7 +171,7 @@ def test_mistakes_of_the_other_analyses_are_errors_with_their_cause():
         similarity.measure(VECTORS, references={"pixels": torch.eye(5)})
     with pytest.raises(DataError, match="confusion is not symmetric"):
         similarity.measure(VECTORS, references={"confusion": torch.arange(36.0).reshape(6, 6)})
-    with pytest.raises(DataError, match="confusion holds NaN"):
+    with pytest.raises(DataError, match="confusion contains NaN"):
         similarity.measure(VECTORS, references={"confusion": similarity.symmetrised(torch.zeros(6, 6))})
     with pytest.raises(UsageError, match="at least two runs, got 1"):
         compatibility.measure([FEATURES], LABELS)

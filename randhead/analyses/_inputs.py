@@ -29,7 +29,7 @@ def check_finite(features: Tensor) -> None:
     """Raise DataError if features are NaN or infinite, and say of how many samples."""
     bad = int((~features.isfinite().all(dim=1)).sum())
     if bad:
-        raise DataError(f"{bad} of {len(features)} features hold NaN or infinity", hint="did the run diverge?")
+        raise DataError(f"{bad} of {len(features)} features contain NaN or infinity", hint="did the run diverge?")
 
 
 def check_vectors(class_vectors: Tensor, num_classes: int, dim: int) -> None:
@@ -38,7 +38,7 @@ def check_vectors(class_vectors: Tensor, num_classes: int, dim: int) -> None:
         expected, found = (num_classes, dim), tuple(class_vectors.shape)
         raise UsageError(f"class vectors must be {expected} to fit the features, got {found}", hint=OTHER_CLASSES)
     if not class_vectors.isfinite().all():
-        raise DataError("the class vectors hold NaN or infinity", hint="did the run diverge?")
+        raise DataError("the class vectors contain NaN or infinity", hint="did the run diverge?")
 
 
 def unit(rows: Tensor) -> Tensor:

@@ -143,6 +143,6 @@ def _check(name: str, matrix: Tensor, num_classes: int) -> None:
         shape = tuple(matrix.shape)
         raise UsageError(f"{name} must be ({num_classes}, {num_classes}), got {shape}", hint=OTHER_CLASSES)
     if not matrix.isfinite().all():
-        raise DataError(f"{name} holds NaN or infinity", hint="a class without samples has no similarity: leave it out")
+        raise DataError(f"{name} contains NaN or infinity", hint="leave out classes without samples")
     if not torch.allclose(matrix.double(), matrix.double().T, rtol=0, atol=1e-9):
         raise DataError(f"{name} is not symmetric", hint="use symmetrised(...) for a confusion matrix")

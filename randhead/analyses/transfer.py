@@ -131,6 +131,6 @@ def _few_shot_metrics(found: Tensor | None) -> Metrics:
 
 def _coverage(labels: Tensor, train_labels: Tensor, count: int) -> tuple[str, ...]:
     unseen = int((~torch.isin(labels, train_labels)).sum())
-    notes = (f"{unseen} samples are of classes without training samples: kNN and probe miss them",) if unseen else ()
+    notes = (f"{unseen} samples have classes without training samples, which cannot be predicted",) if unseen else ()
     few = (f"knn_{NEIGHBOURS[-1]} has only {count} neighbours",) if count < NEIGHBOURS[-1] else ()
     return notes + few

@@ -108,7 +108,7 @@ def restore_state(
     try:
         different = _differences(document, config, settings)
         if different:
-            raise RunError(f"{path}: is of another training ({'; '.join(different)})")
+            raise RunError(f"{path}: belongs to another training ({'; '.join(different)})")
         state = TrainState.from_json(document["progress"], checkpoint.select(tensors, "best/"))
         model.load_state_dict(checkpoint.select(tensors, "model/"))
         _restore_optimiser(optimizer, checkpoint.select(tensors, "optim/"))
