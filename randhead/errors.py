@@ -81,12 +81,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def guess(name: str, known: Iterable[str], *, show: Callable[[str], str] = str) -> str:
-    """The start of a hint that suggests the nearest of `known`, formatted by `show`; empty if none is near.
-
-    A dotted name whose last part is `name` counts as near: 'lr' is near 'optim.lr'.
-    """
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1) or [other for other in known if other.endswith(f".{name}")]
+    """The start of a hint that suggests the nearest of `known`, formatted by `show`; empty if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {show(near[0])!r}? " if near else ""
 
 

@@ -90,14 +90,14 @@ setting("machine.keep_checkpoints=0", "machine.keep_checkpoints must be")
 setting("machine.checkpoint_minutes=nan", "machine.checkpoint_minutes must be")
 
 for option, value, words in (
-    ("--scoring", "dots", "head.scoring: unknown value 'dots'"),
-    ("--neck", "wide", "head.neck: unknown value"),
-    ("--class-keys", "id", "head.class_keys: unknown value"),
-    ("--scale", "0", "head.scale must be a positive number"),
-    ("--scale", "nan", "head.scale must be a positive number"),
-    ("--scale", "big", "head.scale must be a number"),
-    ("--precision", "fp8", "train.precision: unknown value"),
-    ("--device", "tpu", "machine.device: unknown value"),
+    ("--scoring", "dots", "--scoring: unknown value 'dots'"),
+    ("--neck", "wide", "--neck: unknown value"),
+    ("--class-keys", "id", "--class-keys: unknown value"),
+    ("--scale", "0", "--scale must be a positive number"),
+    ("--scale", "nan", "--scale must be a positive number"),
+    ("--scale", "big", "--scale must be a number"),
+    ("--precision", "fp8", "--precision: unknown value"),
+    ("--device", "tpu", "--device: unknown value"),
     ("--recipe", "papr", "unknown recipe 'papr'"),
     ("--backbone", "resnet81", "unknown backbone 'resnet81'"),
     ("--backbone", "../../../etc/passwd", "unknown backbone"),
@@ -118,7 +118,7 @@ case("--pretrained without weights", USAGE, "no pretrained weights", *TRAIN, "--
 case("keyed simplex", USAGE, "cannot be keyed by class name", *TRAIN, "--vectors", "simplex", "--class-keys", "name")
 case("a geometry that is full", USAGE, "at most 11 classes", "vectors", "simplex", "--classes", "100", "--dim", "10")
 case("vectors of no geometry", USAGE, "unknown geometry", "vectors", "unifrom")
-case("vectors of no scale", USAGE, "head.scale must be", "vectors", "uniform", "--scale", "-1")
+case("vectors of no scale", USAGE, "--scale must be", "vectors", "uniform", "--scale", "-1")
 if not torch.cuda.is_available():
     case("no CUDA here", USAGE, "no CUDA device", *TRAIN, "--device", "cuda")
 

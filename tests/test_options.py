@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from randhead import ClassVectorHead, cli
 from randhead.cli import train
-from randhead.cli.hints import as_options
+from randhead.cli.hints import as_options, with_typed_options
 from randhead.cli.output import Output
 from randhead.config import Config, HeadConfig, check_value, configure, parse, recipes, settings
 from randhead.config.schema import PANELS
@@ -114,7 +114,10 @@ def test_the_list_of_settings_has_them_all_in_words_and_in_json(monkeypatch, cap
             cli.main()
         assert not ended.value.code
         printed.append(capsys.readouterr().out)
-    assert [line.split()[0] for line in printed[0].splitlines() if line[0] != " "] == list(settings())
+    lines = {line.split()[0]: line for line in printed[0].splitlines() if line[0] != " "}
+    assert list(lines) == list(settings())
+    for key, about in settings().items():  # hidden options too, which no other list shows
+        assert lines[key].endswith(f"  {about.option.flags}" if about.option else ")")
     assert {key: about["default"] for key, about in json.loads(printed[1]).items()} == parse.flatten(Config())
 
 
@@ -144,6 +147,23 @@ def test_python_arguments_in_a_hint_become_options(hint, typed):
     assert as_options(hint) == typed
 
 
+@pytest.mark.parametrize(
+    ("message", "words", "shown"),
+    [
+        ("head.scale must be 1, got -1", ["--scale", "-1"], "--scale must be 1, got -1"),
+        ("head.scale must be 1, got -1", ["--scale=-1"], "--scale must be 1, got -1"),
+        ("head.scale must be 1, got -1", ["--set", "head.scale=-1"], "head.scale must be 1, got -1"),
+        ("head.scale must be 1, got -1", ["--scale", "2", "--set", "head.scale=-1"], "head.scale must be 1, got -1"),
+        ("train.epochs: 3 there, 5 here", ["--epochs", "5"], "--epochs: 3 there, 5 here"),
+        ("head.trainable must be text", ["--fixed"], "--fixed must be text"),
+        ("data.name: no; file a/data.name, 'data.name'", ["--data", "x"], "--data: no; file a/data.name, 'data.name'"),
+        ("unknown recipe 'papr'", ["--recipe", "papr"], "unknown recipe 'papr'"),
+    ],
+)
+def test_a_message_names_the_option_that_was_typed(message, words, shown):
+    assert with_typed_options(message, words) == shown
+
+
 def test_the_user_sees_the_option(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     for words, hint in ((("--set", "optim.lr=fast"), "--set optim.lr=..."), (("--epochs", "0"), "--epochs ...")):
@@ -151,6 +171,10 @@ def test_the_user_sees_the_option(monkeypatch, capsys, tmp_path):
         with pytest.raises(SystemExit):
             cli.main()
         assert capsys.readouterr().err.splitlines()[-1] == f"  give another value: {hint}"
+    monkeypatch.setattr(sys, "argv", ["randhead", "train", "--epochs", "0"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err.startswith("error: --epochs must be from 1 to 100000")
 
 
 def test_others_check_a_value_as_the_configuration_does():

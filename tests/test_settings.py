@@ -31,7 +31,13 @@ def test_no_setting_is_the_defaults():
 @pytest.mark.parametrize(
     ("key", "meant"),
     [
-        ("optim.learning_rate", None),
+        ("optim.learning_rate", "optim.lr"),
+        ("learning_rate", "optim.lr"),
+        ("train.learning_rate", "optim.lr"),
+        ("optimiser.lr", "optim.lr"),
+        ("optim.epochs", "train.epochs"),
+        ("head.temperature", "head.scale"),
+        ("backbon.name", "backbone.name"),
         ("optim.momentun", "optim.momentum"),
         ("lr", "optim.lr"),
         ("trian.seed", "train.seed"),
@@ -40,9 +46,21 @@ def test_no_setting_is_the_defaults():
 def test_an_unknown_key_is_refused_and_the_nearest_named(key, meant):
     error = refusal({key: 1})
     assert key in error.message
-    assert error.hint
-    if meant:
-        assert f"did you mean {meant!r}?" in error.hint
+    assert error.hint == f"did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize(
+    ("key", "start"),
+    [
+        ("optim.zzzz", "settings in optim: name, lr, momentum,"),
+        ("data.path", "settings in data: name, image_size"),
+        ("optim", "it is a section, with the settings name, lr,"),
+        ("zzzz", "sections: data, backbone,"),
+        ("", "sections: data, backbone,"),
+    ],
+)
+def test_an_unknown_key_that_is_like_no_other_lists_what_there_is(key, start):
+    assert refusal({key: 1}).hint.startswith(start)
 
 
 def test_a_section_is_not_a_setting():

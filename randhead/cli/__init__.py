@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train", epilog="All settings, for --set and --config: randhead train --settings")(train.train)
+app.command("train", epilog="More options and all settings: randhead train --settings")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("eval", short_help="The same as evaluate.")(evaluate.evaluate)
 app.command("corrupt-test")(corrupt_test.corrupt_test)

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from randhead import user_files
-from randhead.cli.hints import as_options
+from randhead.cli.hints import as_options, with_typed_options
 from randhead.cli.signals import Ended, ending_at_once
 from randhead.errors import RandheadError, RunError, UsageError
 
@@ -20,7 +20,8 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
     except RandheadError as error:
         if debug:
             traceback.print_exc()
-        _say(f"error: {error.message}", as_options(error.hint) if error.hint else None)
+        message = with_typed_options(error.message, sys.argv[1:])
+        _say(f"error: {message}", as_options(error.hint) if error.hint else None)
         sys.exit(error.exit_code)
     except Ended as end:
         if sys.stderr.isatty():

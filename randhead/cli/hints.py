@@ -1,13 +1,20 @@
-"""Translation of hints: the library names Python arguments in backticks, the command line shows its options.
+"""Translation of messages and hints: the library names Python arguments, the command line shows its options.
+
+In hints they are in backticks:
 
 "use `class_keys="name"` and the same `vectors`"  ->  "use --class-keys name and the same --vectors"
 "start over with `fresh=True`"                    ->  "start over with --fresh"
 "try a lower `optim.lr`"                          ->  "try a lower --set optim.lr=..."
+
+In messages, the dotted name of a setting becomes the option that the user has typed for it, if any:
+
+"head.scale must be a positive number, got 0.0"   ->  "--scale must be a positive number, got 0.0"
 """
 
 import functools
 import re
 import shlex
+from collections.abc import Iterable
 
 from randhead.config import Setting, settings
 
@@ -20,6 +27,23 @@ ALIASES = {"root": "out"}
 def as_options(text: str) -> str:
     """Replace backticked Python arguments in a text by options; other backticked text only loses the backticks."""
     return BACKTICKED.sub(lambda found: _typed(found[1]), text)
+
+
+def with_typed_options(message: str, words: Iterable[str]) -> str:
+    """Replace dotted names of settings by the options that were typed for them, unless `--set` has the last word.
+
+    Args:
+        message: the message of an error.
+        words: the command line.
+    """
+    words = list(words)
+    typed = {word.partition("=")[0] for word in words}
+    for key, about in settings().items():
+        is_set = any(word.removeprefix("--set=").startswith(f"{key}=") for word in words)
+        used = typed.intersection(about.option.names()) if about.option and "." in key and not is_set else ()
+        for option in used:
+            message = re.sub(rf"(?<![\w./'\"]){re.escape(key)}(?![\w./'\"=])", option, message)
+    return message
 
 
 def _typed(code: str) -> str:

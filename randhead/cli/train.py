@@ -105,14 +105,15 @@ train.__signature__ = _signature()  # type: ignore[attr-defined]  # what Typer r
 
 
 def list_settings(output: "Output") -> None:
-    """Print every setting with its default, its allowed values and its help text."""
+    """Print every setting with its default, its allowed values, its option if it has one, and its help text."""
     from randhead.cli.output import wrapped
 
     document = {}
     for key, about in settings().items():
         default, values = about.shown(about.default), about.domain()
         document[key] = {"default": about.default, "values": values, "help": about.help}
-        output.say(f"{key} = {default}  ({values})")
+        flags = f"  {about.option.flags}" if about.option else ""
+        output.say(f"{key} = {default}  ({values}){flags}")
         output.say(wrapped(about.help, output.console.width, indent="    ", hanging="    "))
     output.result(document)
 

@@ -4,8 +4,10 @@ An unknown key, a wrong type and a value out of bounds are errors that name the 
 """
 
 import dataclasses
+import difflib
 import functools
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -162,8 +164,36 @@ def differences(new: Config, old: Config) -> list[str]:
 
 
 def _unknown_key(key: str) -> UsageError:
-    sections = ", ".join(part.section for part in SECTIONS)
-    return UsageError(f"unknown setting {key!r}", hint=guess(key, settings()).strip() or f"sections: {sections}")
+    """The error for it: the setting that is probably meant, or the settings of its section, or the sections."""
+    sections = {part.section: [about.name for about in part.settings()] for part in SECTIONS}
+    section, _, name = key.partition(".") if "." in key else ("", "", key)
+    if key in sections:
+        hint = f"it is a section, with the settings {', '.join(sections[key])}"
+    elif meant := _similar(key, name, 1.0) or _described(section, name) or _similar(key, name, 0.7):
+        hint = guess(meant, [meant]).strip()
+    elif section in sections:
+        hint = f"settings in {section}: {', '.join(sections[section])}"
+    else:
+        hint = f"sections: {', '.join(sections)}"
+    return UsageError(f"unknown setting {key!r}", hint=hint)
+
+
+def _similar(key: str, name: str, cutoff: float) -> str | None:
+    """The setting whose name, without its section, is most similar; of equal names, the one with the nearest key."""
+    near = difflib.get_close_matches(name, {about.name for about in settings().values()}, n=1, cutoff=cutoff)
+    same = [known for known, about in settings().items() if about.name in near]
+    return next(iter(difflib.get_close_matches(key, same, n=1, cutoff=0)), None)
+
+
+def _described(section: str, name: str) -> str | None:
+    """The first setting whose help has the words of a name: "learning_rate" is optim.lr, "Learning rate; ...".
+
+    A name of one word has to be in its section.
+    """
+    words = re.compile(rf"\b{re.escape(name.replace('_', ' '))}\b", re.IGNORECASE)
+    found = [key for key, about in settings().items() if name and words.search(about.help)]
+    own = [key for key in found if key.startswith(f"{section}.")]
+    return next(iter(own or (found if "_" in name or not section else [])), None)
 
 
 def _with_absolute_folder(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -218,7 +218,7 @@ class TrainConfig(Section, section="train"):
         bounds=SEED,
         option=Option("--seed", TRAINING, "N"),
     )
-    head_seed: int = setting(0, "Seed of the class vectors.", bounds=SEED, option=Option("--head-seed", HEAD, "N"))
+    head_seed: int = setting(0, "Seed of class vectors.", bounds=SEED, option=Option("--head-seed", HEAD, "N"))
     precision: str = setting(
         "auto",
         "Precision: fp32, bf16, or auto (bf16 if the processor is fast at it).",
