@@ -6,13 +6,16 @@ which tables a reader wants to see.  Cells are numbers, which are shown with fou
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import isfinite
 from typing import Any
 
 Cell = str | int | float | None
 NUMBER = re.compile(r"([+-]?[\d,]+(\.\d+)?( %)?)?")  # or nothing
+STYLE = (  # of tables in a notebook
+    ".randhead th, .randhead td {padding: .2em .8em} .randhead caption {white-space: nowrap; text-align: left}"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,12 @@ class Table:
             column: index of the column.
         """
         return bool(self.rows) and all(_is_number(row[column]) for row in self.rows)
+
+    def without_empty_columns(self) -> "Table":
+        """The table without the columns that are empty in every row."""
+        kept = [i for i in range(len(self.columns)) if not self.rows or any(shown(row[i]) for row in self.rows)]
+        columns = tuple(self.columns[i] for i in kept)
+        return replace(self, columns=columns, rows=rows([row[i] for i in kept] for row in self.rows))
 
     def to_html(self) -> str:
         """The table as an HTML fragment; every text is escaped."""
@@ -58,7 +67,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The tables as a notebook shows them."""
-        return "\n".join(table.to_html() for table in self.tables())
+        found = "\n".join(table.to_html() for table in self.tables())
+        return f'<div class="randhead"><style>{STYLE}</style>\n{found}\n</div>'
 
 
 def rows(values: Iterable[Iterable[Cell]]) -> tuple[tuple[Cell, ...], ...]:

@@ -509,6 +509,20 @@ def test_a_notebook_shows_an_analysis_as_tables(root):
         "no interval",
     ):
         assert words in shown
+    assert "95 %" not in shown and "high" not in shown  # the columns of intervals, which a single pair does not have
+
+
+def test_a_note_about_the_pairs_of_runs_is_shown_once():
+    found = comparison.Comparison((), (), ("one pair of runs shares its seeds: no interval",))
+    compared = {"collapse": found, "transfer": found}
+    result = evaluation.Analysis("all", AnalysisOptions(), (), ({},), comparisons=compared)
+    assert result.comparison_notes == found.notes
+    assert [table.notes for table in result.tables()] == [found.notes]
+
+
+def test_a_file_of_images_is_named_in_short_in_the_name_of_the_report():
+    result = evaluation.Analysis("collapse", AnalysisOptions(data="/data/shades.py"), (), ({},))
+    assert result.path(runs.Run(runs.ROOT / "run")).name == "analyze-collapse-shades-test.json"
 
 
 def test_an_analysis_of_a_file_is_made_like_any_other(analyze, root, tmp_path, monkeypatch):

@@ -1,17 +1,28 @@
 """corrupt-test and eval --corruptions as they are typed: what they print, keep and refuse."""
 
 import csv
+import io
 import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from tiny import config, fit, image_folder, main
 
 from randhead import corruptions, datasets, registry, robustness
+from randhead.cli.grid_display import LiveGrid
 from randhead.errors import StopRequested, UsageError
-from randhead.robustness import Advanced, GridStarted, RowDone
+from randhead.robustness import (
+    Advanced,
+    ClassAccuracy,
+    Comparison,
+    CorruptionDifference,
+    GridStarted,
+    RowDone,
+    tables,
+)
 from randhead.robustness.images import CorruptedImages
 
 # torchvision's JPEG functions, which are a part of the benchmark, warn of their end in a future release.
@@ -66,7 +77,7 @@ def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, fold
 
 def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call):
     shown = call("corrupt-test", "first", "--severities", "3", "--corruptions", "frost,fog,saturate").out
-    assert "parameters of 32 px; seed 0; frost: procedural pictures" in shown
+    assert "severity parameters for 32 px; corruption seed 0; frost: procedural pictures" in shown
     assert "frost (procedural)" in shown and "saturate (extra)" in shown
     assert "2 of 15, severity 3" in " ".join(shown.split())
     assert "partial mean" in shown and "mean over corruptions" not in shown
@@ -185,7 +196,7 @@ def test_a_corruption_from_a_file_is_a_member_of_the_extra_group(call, tmp_path,
     assert list(found["corruptions"]) == ["pixelate", "darker"]
     assert found["mean_over"] == "1 of 15 corruptions, all severities"
     assert found["groups"]["extra"]["corruptions"] == f"1 of {len(corruptions.names('extra'))}"
-    assert "darker (extra)" in call(*words).out
+    assert "darker (own)" in call(*words).out
     file.write_text(MEMBER.replace("images.int() - darker", "images.int() * 0"))  # a new version: no cell is reused
     changed = call(*words, "--json").document
     assert changed["cells"]["darker"]["1"] != found["cells"]["darker"]["1"]
@@ -212,8 +223,35 @@ def test_the_command_and_the_function_give_the_same_document(call, folder):
     )
     assert report.to_json() == printed
     assert report.corruptions["pixelate"][5] == printed["corruptions"]["pixelate"]["5"]
+    assert report.mean_corruption_accuracy is None
+    assert report.partial_mean_corruption_accuracy == printed["partial_mean_corruption_accuracy"]
     assert json.loads(report.save(name="mine").read_text()) == {k: v for k, v in printed.items() if k != "others"}
     assert "gaussian noise" in report._repr_html_() and "second: test split of digits" in report._repr_html_()
+
+
+def test_a_live_table_higher_than_the_screen_leaves_nothing_on_it():
+    """Lines that were printed above the screen cannot be removed."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=10)
+    cells = dict.fromkeys(corruptions.names(), (1,))
+    live = LiveGrid(console, GridStarted("first", "19 corruptions", cells))
+    for name in cells:
+        live.update(RowDone(name, {}, 1, 1))
+    live.live.refresh()
+    live.stop()
+    written = console.file.getvalue()
+    assert "gaussian noise" in written and corruptions.names()[-1] not in written
+
+
+def test_a_perfect_model_has_no_hardest_classes_and_no_ratios_of_errors():
+    def classes(mean):
+        return {"cat": ClassAccuracy(2, 1.0, mean, {"fog": mean}), "dog": ClassAccuracy(2, 1.0, 1.0, {"fog": 1.0})}
+
+    assert list(tables.hardest_classes(classes(1.0))) == []
+    [table] = tables.hardest_classes(classes(0.5))
+    assert [row[0] for row in table.rows] == ["cat"]
+    same = CorruptionDifference(0.0, 0.0, 0.0, ce=None, relative_ce=None)
+    shown = tables.comparison(Comparison("other", "95 percent", 9, same, None, "", {"fog": same}, None, None), None)
+    assert shown.columns[-1] == "95 % interval" and not any("CE" in note for note in shown.notes)
 
 
 def test_the_function_reports_what_happens(folder):

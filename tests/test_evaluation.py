@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,10 +202,31 @@ def test_the_command_and_the_function_give_the_same_document(capsys, root):
 
 
 def test_a_notebook_shows_an_evaluation_as_tables_with_escaped_names(root):
-    shown = evaluation.evaluate(runs.Run(root / "run"), device="cpu")._repr_html_()
+    found = evaluation.evaluate(runs.Run(root / "run"), device="cpu")
+    wrong = replace(found.metrics, per_class_accuracy=[0.0, 0.5], confusion=[[0, 2], [1, 1]])
+    shown = replace(found, metrics=wrong)._repr_html_()
     for words in ("test split of data, n = 2", "accuracy", "NLL", "hardest classes", "&lt;b&gt;ant", "bee &amp; co"):
         assert words in shown
     assert "<b>" not in shown
+    assert shown.count("<caption>run: ") == shown.count("<table>") == 3
+
+
+def test_classes_without_a_wrong_prediction_are_not_among_the_hardest(root):
+    found = evaluation.evaluate(runs.Run(root / "run"), device="cpu")
+
+    def hardest(accuracies, confusion):
+        changed = replace(found.metrics, per_class_accuracy=accuracies, confusion=confusion)
+        return [table for table in replace(found, metrics=changed).tables() if "hardest" in table.title]
+
+    assert [[row[0] for row in table.rows] for table in hardest([0.5, 1.0], [[1, 1], [0, 2]])] == [["<b>ant"]]
+    assert hardest([1.0, None], [[2, 0], [0, 0]]) == []
+
+
+def test_results_and_runs_are_short_when_printed(root):
+    loaded = runs.load("run", root=root, device="cpu")
+    report = robustness.benchmark(loaded, corruptions="fog", severities=[1], per_class=True)
+    for result in (loaded, evaluation.evaluate(loaded), evaluation.analyze("compactness", loaded), report):
+        assert repr(result).startswith(f"{type(result).__name__}(") and len(repr(result)) < 700
 
 
 def test_what_cannot_be_evaluated_is_refused(root):
@@ -228,4 +250,5 @@ def test_a_report_on_corrupted_images_becomes_a_part_of_the_document(capsys, roo
     code, out, _ = command(capsys, "eval", "run", "--corruptions", "--runs", root, "--json")
     assert code == 0
     assert json.loads(out) == document
-    assert [table.title for table in benchmarked.tables()] == [table.title for table in found.tables()][3:]
+    titles = [table.title for table in benchmarked.tables()]
+    assert titles == [table.title for table in found.tables()][-len(titles) :]

@@ -238,10 +238,16 @@ def test_another_version_of_a_corruption_is_measured_anew(call, folder):
     assert call(*words).document["cells"]["negative"]["5"] == before
 
 
-def test_a_table_of_corruptions_shows_the_outside_one_as_extra(call):
-    done = call("corrupt-test", "digits", "--limit", "60", "--severities", "5", "--corruptions", "./negative.py")
+def test_a_table_of_corruptions_shows_the_outside_one_as_the_users_own(call, folder):
+    (folder / "inverted.py").write_text("def corrupt(images, severity, ids, seed):\n    return 255 - images\n")
+    words = ("corrupt-test", "digits", "--limit", "60", "--severities", "5")
+    done = call(*words, "--corruptions", "./negative.py,saturate", "--corruption-file", "inverted.py")
     assert done.code == 0, done.err
-    assert "negative" in done.out and "extra" in done.out and "(own)" not in done.out
+    for label in ("negative (own)", "inverted (own)", "saturate (extra)"):
+        assert label in done.out
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["2", "of", "2"] in [row[-3:] for row in rows if row[:1] == ["own"]]
+    assert ["1", "of", "4"] in [row[-3:] for row in rows if row[:1] == ["extra"]]
 
 
 def test_analyze_takes_a_file(call):

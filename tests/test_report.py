@@ -15,11 +15,11 @@ from sklearn.decomposition import PCA
 from tiny import image_folder
 from trained import command, quick, study, train
 
-from randhead import evaluation, registry
+from randhead import evaluation, registry, report, runs
 from randhead.analyses import Findings
 from randhead.evaluation.analysis import headlines, in_order
 from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference, Estimate
-from randhead.report import canvas, differences, page, projections, sections
+from randhead.report import canvas, confusion, differences, page, projections, sections
 from randhead.tables import Table
 
 CHROMIUM = shutil.which("chromium")
@@ -118,6 +118,7 @@ def test_everything_that_applies_is_there_and_the_rest_is_named(one_page):
     for name in ("transfer", "compatibility", "seeds"):
         assert f"<td>{name}</td>" in refused
     assert "hold_out_classes" in refused
+    assert "`" not in refused[: refused.index("</section>")]
     assert one_page.count("<svg") == one_page.count("</figure>") >= 12
 
 
@@ -240,9 +241,34 @@ def test_differences_are_drawn_relative_to_the_first_arm():
     [listing] = differences.tables(found, ["x", "y"])
     assert listing.rows == (("x", 2.0, 3.0, 1.0, 0.5, 1.5, 2),)
     [picture] = differences.pictures(found, ["x", "y"])
+    assert "95 percent" in picture.caption
     lines = [line.get_xdata() for line in picture.figure.axes[0].lines]
     assert [25.0, 75.0] in [list(x) for x in lines]
     assert [50.0] in [list(np.atleast_1d(x)) for x in lines]
+
+
+def test_a_single_pair_has_no_columns_and_no_bars_of_intervals():
+    a, b = Arm("a", (0,)), Arm("b", (1,))
+    one, two = ({"x": Estimate(value, None, 1)} for value in (2.0, 3.0))
+    found = Comparison((ArmMeans(a, one), ArmMeans(b, two)), (Difference(b, a, 1, {"x": Estimate(1.0, None, 1)}),))
+    [listing] = differences.tables(found, ["x"])
+    assert listing.columns == ("metric", "a", "b", "difference", "pairs")
+    assert listing.rows == (("x", 2.0, 3.0, 1.0, 1),)
+    assert not any({"low", "high"} & {*table.columns} for table in differences.everything(found))
+    [picture] = differences.pictures(found, ["x"])
+    assert "95 percent" not in picture.caption
+
+
+def test_pictures_in_files_name_their_run(root, monkeypatch):
+    titles = []
+    monkeypatch.setattr(canvas, "png", lambda figure, path: titles.append(figure.get_suptitle()) or path)
+    monkeypatch.setattr(confusion, "png", canvas.png)
+    for result in (
+        evaluation.analyze("separability", "fixed0", root=root, device="cpu"),
+        evaluation.evaluate("fixed0", root=root, device="cpu"),
+    ):
+        assert report.draw(result, runs.Run(root / "fixed0"))
+    assert titles == ["fixed0"] * 3
 
 
 def test_cells_without_a_value_are_empty_and_numbers_sort_by_their_value():

@@ -41,7 +41,7 @@ ParametersOption = Annotated[
 FrostImagesOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of photographs of frost.  Without it, frost is a procedural texture.",
+        help="Folder of pictures of frost.  Without it: procedural pictures.",
         rich_help_panel=WHAT,
         metavar="FOLDER",
     ),

@@ -54,5 +54,4 @@ def evaluate(
             )
         result = result.with_corruptions(benchmarked)
     files = [result.save(loaded.run), *report.draw(result, loaded.run)]
-    output.say(f"{result.run}\n")
     output.show(result, files)

@@ -106,6 +106,7 @@ class LiveGrid:
     def stop(self) -> None:
         """Remove it from the terminal."""
         if self.live:
+            self.live.update("")  # Rich prints the last view in full, and lines above the screen cannot be removed
             self.live.stop()
 
     def _view(self) -> Group:

@@ -155,7 +155,7 @@ def corrupt(
         ids: (B,) integers, ids of the images; 0..B-1 by default.
         parameters: the published parameter set, "32", "64" or "224"; by default the set of the nearest image size
             (shorter side up to 45, up to 120, or above).
-        frost_images: the pictures that frost overlays; by default generated ones.
+        frost_images: the pictures that frost overlays; by default procedural ones.
 
     Returns:
         uint8 of the shape of `images`, contiguous, on the same device.

@@ -1,4 +1,4 @@
-"""Generated pictures of frost: needles of ice in all directions over a fractal cloud, in the colours of frost.
+"""Procedural pictures of frost: needles of ice in all directions over a fractal cloud, in the colours of frost.
 
 Needles are sparse bright points with a one-sided trail as in motion blur; if several cross, the brightest is visible.
 """

@@ -1,7 +1,7 @@
 """Frost: a x + b times a crop of a picture of frost.  Hendrycks and Dietterich, ICLR 2019.
 
 The origin of the reference's pictures is unknown, so they are not part of this package.  `load_frost_images` reads
-them, or any others, from a folder; by default pictures are generated, which are called "procedural".
+them, or any others, from a folder; by default they are procedural pictures.
 """
 
 import functools
@@ -102,7 +102,7 @@ def load_frost_images(folder: str | Path | None) -> FrostImages:
 
 @functools.cache
 def procedural_frost_images() -> FrostImages:
-    """Five generated pictures of 512 x 512 pixels, always the same."""
+    """Five procedural pictures of 512 x 512 pixels, always the same."""
     return FrostImages("procedural", procedural())
 
 

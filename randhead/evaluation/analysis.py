@@ -17,9 +17,10 @@ from randhead.evaluation.measuring import Measurement, measure_run, measure_toge
 from randhead.evaluation.session import AnalysisSession
 from randhead.files import sha256, write_json
 from randhead.runs import ROOT, Run, RunLike, slug
-from randhead.tables import Result, Table, words
+from randhead.tables import Result, Table, count, words
 
 ALL = "all"
+NOT_APPLICABLE = "what does not apply"  # title, in tables and on the page
 ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "dynamics", "compatibility", "seeds")
 
 
@@ -43,7 +44,7 @@ class Analysis(Result):
     each: tuple[dict[str, Measurement], ...] = field(repr=False)
     together: dict[str, Measurement] = field(default_factory=dict, repr=False)
     comparisons: dict[str, Comparison] = field(default_factory=dict, repr=False)
-    not_applicable: dict[str, str] = field(default_factory=dict)
+    not_applicable: dict[str, str] = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The document: `run` and its metrics, or `runs`, `comparison` and the metrics of all runs together."""
@@ -68,19 +69,26 @@ class Analysis(Result):
             yield Table("", ("", "run"), rows)
         for name in in_order(self.each[0]):
             measured = [found[name] for found in self.each]
-            notes = dict.fromkeys(note for found in measured for note in found.findings.notes)
-            yield _metrics(name, name, measured, tuple(notes))
+            found_notes = dict.fromkeys(note for found in measured for note in found.findings.notes)
+            yield _metrics(name, name, measured, tuple(found_notes))
             if several:
                 yield from _differences(self.comparisons[name], headlines(name, measured[0].findings))
+        if notes := self.comparison_notes:
+            yield Table("", (), (), notes)
         for name, joint in self.together.items():
             yield _metrics(f"{name} of all runs", name, [joint], joint.findings.notes)
         if self.not_applicable:
-            yield Table("not measured", (), (), tuple(f"{name}: {why}" for name, why in self.not_applicable.items()))
+            yield Table(NOT_APPLICABLE, (), (), tuple(f"{name}: {why}" for name, why in self.not_applicable.items()))
+
+    @property
+    def comparison_notes(self) -> tuple[str, ...]:
+        """The notes of all comparisons, each once: every analysis compares the same runs."""
+        return tuple(dict.fromkeys(note for found in self.comparisons.values() for note in found.notes))
 
     def path(self, run: Run) -> Path:
         """The file of the document in the folder of a run; its name depends on the set of runs if there are several."""
         o = self.options
-        parts = ["analyze", self.name, *([slug(o.data)] if o.data else []), o.split]
+        parts = ["analyze", self.name, *([slug(registry.label(o.data))] if o.data else []), o.split]
         if len(self.members) > 1:
             together = "\n".join(str(member.loaded.run.path.resolve()) for member in self.members)
             parts += [f"{len(self.members)}runs", sha256(together.encode())[:6]]
@@ -261,16 +269,13 @@ def _metrics(title: str, name: str, measured: list[Measurement], notes: tuple[st
 
 
 def _differences(found: Comparison, keys: Iterable[str]) -> Iterator[Table]:
-    """Differences from the first arm, or the means of a single arm; then the notes."""
+    """Differences from the first arm, or the means of a single arm."""
     for arm in found.differences:
-        count = "1 pair" if arm.pairs == 1 else f"{arm.pairs} pairs"
-        title = f"{arm.arm.label} minus {arm.minus.label}, {count} of equal seeds"
+        title = f"{arm.arm.label} minus {arm.minus.label}, {count(arm.pairs, 'pair')} of equal seeds"
         yield from _estimates(title, "difference", arm.metrics, keys)
     if not found.differences:
         [only] = found.arms
         yield from _estimates(f"mean of {len(only.arm.indices)} runs", "mean", only.metrics, keys)
-    if found.notes:
-        yield Table("", (), (), found.notes)
 
 
 def _estimates(title: str, kind: str, metrics: dict[str, Estimate], keys: Iterable[str]) -> Iterator[Table]:
@@ -278,4 +283,4 @@ def _estimates(title: str, kind: str, metrics: dict[str, Estimate], keys: Iterab
     found = [(key, metrics[key]) for key in keys if key in metrics]
     rows = tuple((words(key), e.value, *(e.interval or (None, None))) for key, e in found)
     if rows:
-        yield Table(title, ("metric", kind, "95 % low", "high"), rows)
+        yield Table(title, ("metric", kind, "95 % low", "high"), rows).without_empty_columns()

@@ -39,7 +39,7 @@ class ClassificationMetrics:
     per_class_accuracy: list[float | None] = field(repr=False)
     confusion: list[list[int]] | None = field(repr=False)
     confused_pairs: list[list[int]] | None = field(repr=False)
-    diagnostics: dict[str, dict[str, float | None]]
+    diagnostics: dict[str, dict[str, float | None]] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The metrics ready for JSON, with either the confusion matrix or the confused pairs."""

@@ -80,6 +80,11 @@ class Comparison:
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any difference, or any mean if there is one arm, has an interval: a single pair has none."""
+        return any(found.interval for arm in self.differences or self.arms for found in arm.metrics.values())
+
     def to_json(self) -> dict[str, Any]:
         """The document."""
         return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from randhead import runs
+from randhead import registry, runs
 from randhead.config import SPLITS, one_of
 from randhead.datasets import Dataset
 from randhead.evaluation import classification
@@ -97,18 +97,19 @@ class Evaluation(Result):
         """The metrics, the classes with the lowest accuracy, and what was measured in addition."""
         yield self._summary()
         if isinstance(self.metrics, ClassificationMetrics):
-            yield _diagnostics(self.metrics)
-            yield self._hardest_classes(self.metrics)
+            yield self._diagnostics(self.metrics)
+            yield from self._hardest_classes(self.metrics)
         if self.ood:
             rows = [(words(name), s["auroc"], percent(s["fpr_at_95_recall"])) for name, s in self.ood.scores.items()]
-            title = f"out-of-distribution detection: {self.ood.data}, n = {self.ood.n}"
+            title = f"{self.run}: out-of-distribution detection: {self.ood.data}, n = {self.ood.n}"
             yield Table(title, ("score", "AUROC", "FPR at 95 % recall"), tuple(rows))
         if self.corruptions:
             yield from self.corruptions.tables()
 
     def path(self, run: Run) -> Path:
         """The file of the document in the folder of a run."""
-        return run.reports / f"{'-'.join(['evaluate', *([slug(self.given)] if self.given else []), self.split])}.json"
+        given = [slug(registry.label(self.given))] if self.given else []
+        return run.reports / f"{'-'.join(['evaluate', *given, self.split])}.json"
 
     def save(self, run: Run) -> Path:
         """Write the document into the reports of a run.  Returns its path."""
@@ -127,12 +128,17 @@ class Evaluation(Result):
             ]
         else:
             rows.append(("1-NN accuracy", percent(m.knn_1)))
-        title = f"{self.split} split of {self.data}, n = {m.n}"
+        title = f"{self.run}: {self.split} split of {self.data}, n = {m.n}"
         return Table(title, ("metric", "value"), tuple(row for row in rows if row[1]))
 
-    def _hardest_classes(self, m: ClassificationMetrics) -> Table:
-        """The classes with the lowest accuracy, and the classes that are predicted instead."""
-        known = [(accuracy, k) for k, accuracy in enumerate(m.per_class_accuracy) if accuracy is not None]
+    def _diagnostics(self, m: ClassificationMetrics) -> Table:
+        rows = tuple((words(name), sides["right"], sides["wrong"]) for name, sides in m.diagnostics.items())
+        return Table(f"{self.run}: means over right and wrong predictions", ("", "right", "wrong"), rows)
+
+    def _hardest_classes(self, m: ClassificationMetrics) -> Iterator[Table]:
+        """The classes with the lowest accuracy, and the classes that are predicted instead; no table without them."""
+        accuracies = enumerate(m.per_class_accuracy)
+        known = [(accuracy, k) for k, accuracy in accuracies if accuracy is not None and accuracy < 1]
         rows: list[tuple[Cell, ...]] = []
         for accuracy, k in heapq.nsmallest(WORST, known):
             confused = m.most_confused_with(k)
@@ -142,7 +148,9 @@ class Evaluation(Result):
         if m.confused_pairs is not None:
             limit, count = classification.CONFUSION_CLASSES, len(m.confused_pairs)
             notes = [f"no confusion matrix of more than {limit:,} classes: the report lists {count:,} confused pairs"]
-        return Table("hardest classes", ("class", "accuracy", "most often taken for"), tuple(rows), tuple(notes))
+        columns = ("class", "accuracy", "most often taken for")
+        if rows:
+            yield Table(f"{self.run}: hardest classes", columns, tuple(rows), tuple(notes))
 
 
 def evaluate(
@@ -214,8 +222,3 @@ def _metrics(
     if loaded.config.data.labels == "class":
         return classification.full_metrics(model, dataset.splits[split], preprocess, should_stop=should_stop)
     return classification.neighbour_metrics(model, dataset, split, preprocess, should_stop=should_stop)
-
-
-def _diagnostics(m: ClassificationMetrics) -> Table:
-    rows = tuple((words(name), sides["right"], sides["wrong"]) for name, sides in m.diagnostics.items())
-    return Table("means over right and wrong predictions", ("", "right", "wrong"), rows)

@@ -110,6 +110,11 @@ def heat_map(
     return figure
 
 
+def name_run(figure: Figure, run: str) -> None:
+    """Write the name of a run, in small letters, above a figure."""
+    figure.suptitle(run, x=0.01, ha="left", fontsize=7, color=GREY)
+
+
 def mark_zero(axes: Axes) -> None:
     """Draw a thin horizontal line at 0."""
     axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)

@@ -16,7 +16,7 @@ def tables(found: Comparison, chosen: Iterable[str]) -> Iterator[Table]:
     for arm, difference in zip(found.arms[1:], found.differences, strict=True):
         columns = ("metric", first.arm.label, arm.arm.label, "difference", "low", "high", "pairs")
         cells = [_row(name, first, arm, difference) for name in names if name in difference.metrics]
-        yield Table(f"{arm.arm.label} minus {first.arm.label}", columns, rows(cells))
+        yield Table(f"{arm.arm.label} minus {first.arm.label}", columns, rows(cells)).without_empty_columns()
     if not found.differences:
         yield means(found.arms[:1], "Means", names)
 
@@ -30,7 +30,8 @@ def means(arms: Iterable[ArmMeans], title: str, chosen: Iterable[str] | None = N
         for name, mean in arm.metrics.items()
         if names is None or name in names
     ]
-    return Table(title, ("metric", "arm", "mean", "low", "high", "runs"), rows(cells))
+    columns = ("metric", "arm", "mean", "low", "high", "runs")
+    return Table(title, columns, rows(cells)).without_empty_columns()
 
 
 def everything(found: Comparison) -> Iterator[Table]:
@@ -41,7 +42,8 @@ def everything(found: Comparison) -> Iterator[Table]:
         for name, difference in arm.metrics.items()
     ]
     if cells:
-        yield Table("All differences", ("metric", "arm", "difference", "low", "high", "pairs"), rows(cells))
+        columns = ("metric", "arm", "difference", "low", "high", "pairs")
+        yield Table("All differences", columns, rows(cells)).without_empty_columns()
     yield means(found.arms, "All means")
 
 
@@ -53,7 +55,8 @@ def pictures(found: Comparison, chosen: Iterable[str]) -> Iterator[Picture]:
         with look():
             figure = _forest(found.differences, base, names)
         minus = found.arms[0].arm.label
-        yield Picture("differences", f"Difference from {minus}, in percent of its mean; bars are 95 percent.", figure)
+        bars = "; bars are 95 percent intervals" if found.has_intervals else ""
+        yield Picture("differences", f"Difference from {minus}, in percent of its mean{bars}.", figure)
 
 
 def _forest(differences: tuple[Difference, ...], base: dict[str, float], names: list[str]) -> Figure:

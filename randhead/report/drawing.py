@@ -41,7 +41,8 @@ def draw(result: Result, run: Run) -> list[Path]:
 def _draw_evaluation(evaluation: Evaluation, run: Run) -> list[Path]:
     metrics, path, files = evaluation.metrics, evaluation.path(run), []
     if isinstance(metrics, ClassificationMetrics) and metrics.confusion is not None:
-        files.append(confusion.draw(path.with_suffix(".png"), metrics.confusion, evaluation.class_names))
+        picture = path.with_suffix(".png")
+        files.append(confusion.draw(picture, metrics.confusion, evaluation.class_names, run=evaluation.run))
     if isinstance(evaluation.corruptions, CorruptionReport):
         files += _draw_corruptions(evaluation.corruptions, path.with_name(f"{path.stem}-corruptions"))
     return files
@@ -64,13 +65,19 @@ def _draw_analysis(analysis: Analysis, run: Run) -> list[Path]:
     files = []
     for i, (member, found) in enumerate(zip(analysis.members, analysis.each, strict=True)):
         ending = f"-{i + 1}" if len(analysis.members) > 1 else ""
-        files += _draw_pictures(stem, found, member.loaded.class_names, ending)
+        files += _draw_pictures(stem, found, member.loaded.class_names, ending, run=member.name)
     return files + _draw_pictures(stem, analysis.together, tuple(member.name for member in analysis.members), "")
 
 
-def _draw_pictures(stem: Path, found: dict[str, Measurement], names: tuple[str, ...], ending: str) -> list[Path]:
-    return [
-        canvas.png(picture.figure, stem.with_name(f"{stem.name}-{picture.name}{ending}.png"))
-        for name, measured in found.items()
-        for picture in sections.pictures(name, measured.findings, names)
-    ]
+def _draw_pictures(
+    stem: Path, found: dict[str, Measurement], names: tuple[str, ...], ending: str, *, run: str = ""
+) -> list[Path]:
+    """The pictures of the analyses of a run, or of several runs without `run`, because `names` are then theirs."""
+    files = []
+    for name, measured in found.items():
+        for picture in sections.pictures(name, measured.findings, names):
+            if run:
+                canvas.name_run(picture.figure, run)
+            path = stem.with_name(f"{stem.name}-{picture.name}{ending}.png")
+            files.append(canvas.png(picture.figure, path))
+    return files

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from randhead import __version__, registry
-from randhead.evaluation.analysis import Analysis, headlines, in_order, letters
+from randhead.evaluation.analysis import NOT_APPLICABLE, Analysis, headlines, in_order, letters
 from randhead.evaluation.comparison import arms
 from randhead.evaluation.inputs import RunInputs, Seen
 from randhead.evaluation.measuring import Measurement
@@ -76,8 +76,8 @@ def render(analysis: Analysis) -> str:
     single = len(members) == 1
     blocks = _run_blocks(members[0], analysis.each[0], prefix="") if single else _comparison_blocks(analysis)
     if analysis.not_applicable:
-        table = Table("", ("analysis", "why not"), tuple(analysis.not_applicable.items()))
-        blocks.append(Block("what does not apply", tables=[table]))
+        reasons = tuple((name, why.replace("`", "")) for name, why in analysis.not_applicable.items())
+        blocks.append(Block(NOT_APPLICABLE, tables=[Table("", ("analysis", "why not"), reasons)]))
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -151,20 +151,20 @@ def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -
 def _comparison_blocks(analysis: Analysis) -> list[Block]:
     """The blocks of several runs: their names, their comparison, analyses of all together, and each run folded."""
     run_names = tuple(run.name for run in analysis.members)
-    blocks = [
-        Block("runs", lead="An arm is a set of runs that differ only in seeds.", tables=[_runs_table(analysis.members)])
-    ]
+    lead = "An arm is a set of runs that differ only in seeds."
+    blocks = [Block("runs", lead=lead, tables=[_runs_table(analysis.members)], notes=analysis.comparison_notes)]
     for name in in_order(analysis.comparisons):
         found = analysis.comparisons[name]
         chosen = list(headlines(name, analysis.each[0][name].findings))
         title = f"{name} compared"
+        what = "Differences are paired by seed" if found.differences else "Means over runs"
+        intervals = ", with 95 percent intervals of Student's t" if found.has_intervals else ""
         blocks.append(
             Block(
                 title,
-                lead="Differences are paired by seed, with 95 percent intervals of Student's t.",
+                lead=f"{what}{intervals}.",
                 tables=list(differences.tables(found, chosen)),
                 pictures=_drawings(differences.pictures(found, chosen), title),
-                notes=found.notes,
                 folded=list(differences.everything(found)),
             )
         )

@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from randhead.corruptions import SEVERITIES, groups, names
+from randhead.corruptions import SEVERITIES, names
 from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, heat_map, look, picture, png
 from randhead.robustness import Comparison, ContactSheet, CorruptionReport, Difference, GridMetrics, ReleasedMetrics
+from randhead.robustness.results import display_groups
 
-CUSTOM = "custom"
 TILE_PX = 96  # approximate side of an image on the contact sheet
 GAP_PX = 6
 DODGE = 0.06  # horizontal shift between curves, in severities, so that equal curves are visible as several
@@ -151,8 +151,8 @@ def contact_sheet(path: Path, sheet: ContactSheet) -> Path:
 
 def _panels(grid: GridMetrics) -> dict[str, list[str]]:
     """The corruptions of a grid by group."""
-    panels = {group: [name for name in members if name in grid.cells] for group, members in groups().items()}
-    panels[CUSTOM] = [name for name in grid.cells if name not in names()]
+    groups = display_groups(grid.cells).items()
+    panels = {group: [name for name in members if name in grid.cells] for group, members in groups}
     return {group: members for group, members in panels.items() if members}
 
 
@@ -166,7 +166,7 @@ def _separate_benchmark(axes: Axes, rows: list[str]) -> bool:
 
 
 def _label(name: str, report: CorruptionReport) -> str:
-    """The name of a corruption in words, with a note if the images of frost are generated."""
+    """The name of a corruption in words, with a note if the pictures of frost are procedural."""
     label = name.replace("_", " ")
     return f"{label} (procedural)" if name == "frost" and report.frost == "procedural" else label
 

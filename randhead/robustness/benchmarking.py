@@ -65,7 +65,7 @@ def benchmark(
         severities: from 1 (weakest) to 5 (strongest).
         skip: corruptions to leave out.
         parameters: the published parameter set, "32", "64" or "224"; None for the set of the image size.
-        frost_images: folder of pictures of frost; None for generated ones.
+        frost_images: folder of pictures of frost; None for procedural ones.
         corruption_file: a Python file with your own corruption, which is executed and tested too.  It defines
             `corrupt(images, severity, ids, seed)`, from and to uint8 tensors (B, 3, H, W).
         seed: of the noise, of `limit` and of the intervals.

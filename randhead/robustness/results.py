@@ -2,14 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from randhead import corruptions
+from randhead import corruptions, registry
 from randhead.files import atomic_write, write_json
 from randhead.robustness.accumulator import CellMetrics
 from randhead.robustness.comparison import Comparison
@@ -20,6 +20,7 @@ from randhead.runs import Run
 from randhead.tables import Result, Table
 
 MARGIN = "cosine to the own class vector minus the largest cosine to another"
+OWN = "own"  # the group of the user's own corruptions
 RELATIONS = {  # between the images of a released set and those of the split, by the result of `released.same_images`
     True: "the same images",
     False: "other images than those of the test split, or in another order: the columns have different images",
@@ -77,6 +78,9 @@ class ContactSheet:
 class CorruptionReport(Result):
     """Accuracy of a run under image corruptions: the result of `robustness.benchmark`.
 
+    `mean_corruption_accuracy` is over the benchmark, 15 corruptions at five severities.  If some of them were not
+    measured, it is None, and `partial_mean_corruption_accuracy` is over those that were.
+
     Attributes:
         run: name of the run.
         data: name of the dataset.
@@ -105,13 +109,13 @@ class CorruptionReport(Result):
     parameters: str
     frost: str | None
     clean: CellMetrics
-    grid: GridMetrics
+    grid: GridMetrics = field(repr=False)
     folder: Run
-    compared_with: Comparison | None = None
-    per_class: Mapping[str, ClassAccuracy] | None = None
-    released: ReleasedMetrics | None = None
-    contact_sheet: ContactSheet | None = None
-    others: tuple["CorruptionReport", ...] = ()
+    compared_with: Comparison | None = field(default=None, repr=False)
+    per_class: Mapping[str, ClassAccuracy] | None = field(default=None, repr=False)
+    released: ReleasedMetrics | None = field(default=None, repr=False)
+    contact_sheet: ContactSheet | None = field(default=None, repr=False)
+    others: tuple["CorruptionReport", ...] = field(default=(), repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -127,6 +131,11 @@ class CorruptionReport(Result):
     def mean_corruption_accuracy(self) -> float | None:
         """Mean accuracy over 15 corruptions at five severities; None if some of them are missing."""
         return self.grid.mean_accuracy if self.grid.is_complete else None
+
+    @property
+    def partial_mean_corruption_accuracy(self) -> float | None:
+        """Mean accuracy over those of the benchmark that were measured; None if all were, or none."""
+        return None if self.grid.is_complete else self.grid.mean_accuracy
 
     def to_json(self) -> dict[str, Any]:
         """The document, with those of further runs under `others`."""
@@ -195,11 +204,25 @@ class CorruptionReport(Result):
         return path
 
 
+def is_own(name: str) -> bool:
+    """Whether a corruption is the user's own: it comes from outside this package."""
+    return not registry.is_builtin("corruptions", name)
+
+
+def display_groups(names: Iterable[str]) -> dict[str, list[str]]:
+    """The groups that tables and pictures show: built-in corruptions, and those of `names` that are the user's own.
+
+    In documents, registered corruptions are part of the group "extra".
+    """
+    groups = {group: [name for name in members if not is_own(name)] for group, members in corruptions.groups().items()}
+    return groups | {OWN: [name for name in names if is_own(name)]}
+
+
 def display_name(name: str, frost: str | None) -> str:
-    """The name of a corruption in words, marked if it has generated frost pictures or is not in the benchmark."""
+    """The name of a corruption in words, marked if it is procedural frost or not in the benchmark."""
     label = name.replace("_", " ")
     if name == "frost" and frost == "procedural":
         return f"{label} (procedural)"
-    if name not in corruptions.names():
-        return f"{label} (custom)"
+    if is_own(name):
+        return f"{label} (own)"
     return label if name in corruptions.names("benchmark") else f"{label} (extra)"

@@ -26,7 +26,7 @@ class CorruptionSettings:
     Attributes:
         seed: seed of the random numbers.
         parameters: the published parameter set, "32", "64" or "224"; None for the set of the image size.
-        frost_images: the pictures that frost overlays; None for generated ones.
+        frost_images: the pictures that frost overlays; None for procedural ones.
         custom: functions of the user that are corruptions, by name.
         custom_sha256: hashes of their files, to recognise the version.
     """

@@ -1,12 +1,14 @@
 """The tables of a corruption report."""
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from randhead.robustness.comparison import Comparison, Difference
 from randhead.robustness.grid_metrics import GridMetrics
 from randhead.robustness.metrics import benchmark
 from randhead.robustness.per_class import ClassAccuracy
-from randhead.robustness.results import CorruptionReport, ReleasedMetrics, display_name
+from randhead.robustness.results import CorruptionReport, ReleasedMetrics, display_groups, display_name
 from randhead.tables import Cell, Table, count, percent, rows
 
 WORST = 5  # classes in the table; the document has all
@@ -21,7 +23,7 @@ def of_report(report: CorruptionReport) -> Iterator[Table]:
     if report.released:
         yield released(report.released, report)
     if report.per_class:
-        yield hardest_classes(report.per_class)
+        yield from hardest_classes(report.per_class)
 
 
 def errors(report: CorruptionReport) -> Table:
@@ -32,13 +34,14 @@ def errors(report: CorruptionReport) -> Table:
     for name, row in report.grid.cells.items():
         cells = [_points(row[s].error) if s in row else None for s in severities]
         body.append([display_name(name, report.frost), *cells, _points(_mean(report.grid.errors[name]))])
+    images = report.images.replace(", seed ", ", chosen with seed ")  # the document keeps its words
     largest = max(cell.standard_error for row in report.grid.cells.values() for cell in row.values())
     return Table(
         f"{report.run}: {report.split} split of {report.data}",
         ("error in percent, by severity", *map(str, severities), "mean"),
         rows(body),
         (
-            f"{report.images}; parameters of {report.parameters} px; seed {report.seed}{frost}",
+            f"{images}; severity parameters for {report.parameters} px; corruption seed {report.seed}{frost}",
             f"standard error of each number (binomial): at most {100 * largest:.2f}",
         ),
     )
@@ -48,7 +51,10 @@ def means(report: CorruptionReport) -> Table:
     """Accuracy on clean images, by group, and as the mean over the benchmark."""
     grid, clean = report.grid, report.clean
     body: list[list[Cell]] = [["clean images", percent(clean.accuracy), f"{100 * clean.standard_error:.2f}", ""]]
-    body += [[group, percent(accuracy), "", there] for group, (accuracy, there) in grid.groups.items()]
+    for group, members in display_groups(grid.cells).items():
+        means = [_mean(grid.errors[name]) for name in members if name in grid.cells]
+        if means:
+            body.append([group, percent(1 - _mean(means)), "", f"{len(means)} of {len(members)}"])
     label = "mean over corruptions" if grid.is_complete else "partial mean"
     if grid.mean_accuracy is not None and grid.mean_standard_error is not None:
         body.append(
@@ -56,7 +62,7 @@ def means(report: CorruptionReport) -> Table:
                 label,
                 percent(grid.mean_accuracy),
                 f"{100 * grid.mean_standard_error:.2f}",
-                grid.mean_over.replace(" corruptions", ""),
+                _covered(grid.mean_over).replace(" corruptions", ""),
             ]
         )
     for key, title in (("mce", "mCE"), ("relative_mce", "relative mCE")):
@@ -67,7 +73,7 @@ def means(report: CorruptionReport) -> Table:
 
 def _notes(grid: GridMetrics) -> Iterator[str]:
     if grid.mean_accuracy is not None and any(name not in benchmark() for name in grid.cells):
-        yield "only the benchmark's 15 corruptions enter the mean: none that is marked (extra) or (custom)"
+        yield "only the benchmark's 15 corruptions enter the mean: none that is marked (extra) or (own)"
 
 
 def comparison(found: Comparison, frost: str | None) -> Table:
@@ -80,15 +86,17 @@ def comparison(found: Comparison, frost: str | None) -> Table:
     for name, row in found.corruptions.items():
         label = display_name(name, frost)
         body.append([*_difference(label, row)[:3], _percents(row.ce), _percents(row.relative_ce)])
-    return Table(
+    table = Table(
         f"difference to {found.run}",
         ("accuracy in percentage points", "difference", "95 % interval", "CE", "relative CE"),
         rows(body),
-        (
-            f"interval: {found.interval}, {found.draws} draws",
-            f"CE: error in percent of that of {found.run}; relative CE: the same for the increase over clean images",
-        ),
-    )
+        (f"interval: {found.interval}, {found.draws} draws",),
+    ).without_empty_columns()
+    meanings = {
+        "CE": f"ratio of the errors to those of {found.run}, in percent",
+        "relative CE": "ratio of the increases in error over clean images, in percent",
+    }
+    return replace(table, notes=(*table.notes, *(f"{c}: {meanings[c]}" for c in table.columns if c in meanings)))
 
 
 def _difference(label: str, row: Difference) -> list[Cell]:
@@ -105,7 +113,8 @@ def released(found: ReleasedMetrics, report: CorruptionReport) -> Table:
         label = display_name(name, report.frost)
         body.append([label, _points(_mean(found.grid.errors[name])), _points(_mean(same)) if same else None])
     totals = [None if grid.mean_accuracy is None else 1 - grid.mean_accuracy for grid in (found.grid, report.grid)]
-    over = "mean" if found.grid.mean_over == report.grid.mean_over else f"mean over {found.grid.mean_over}"
+    same_mean = found.grid.mean_over == report.grid.mean_over
+    over = "mean" if same_mean else f"mean over {_covered(found.grid.mean_over)}"
     body.append([over, *(None if total is None else _points(total) for total in totals)])
     return Table(
         f"{found.name}: {count(found.n, 'image')}",
@@ -115,10 +124,11 @@ def released(found: ReleasedMetrics, report: CorruptionReport) -> Table:
     )
 
 
-def hardest_classes(per_class: Mapping[str, ClassAccuracy]) -> Table:
-    """The classes with the lowest accuracy under corruptions."""
+def hardest_classes(per_class: Mapping[str, ClassAccuracy]) -> Iterator[Table]:
+    """The classes with the lowest accuracy under corruptions; no table if there is no wrong prediction."""
     known = [(row.mean_corruption_accuracy, name) for name, row in per_class.items()]
-    hardest = sorted([(mean, name) for mean, name in known if mean is not None], key=lambda pair: pair[0])[:WORST]
+    imperfect = [(mean, name) for mean, name in known if mean is not None and mean < 1]
+    hardest = sorted(imperfect, key=lambda pair: pair[0])[:WORST]
     body: list[list[Cell]] = []
     for mean, name in hardest:
         row = per_class[name]
@@ -126,7 +136,13 @@ def hardest_classes(per_class: Mapping[str, ClassAccuracy]) -> Table:
         lowest = f"{worst.replace('_', ' ')} ({percent(row.corruptions[worst])})"
         body.append([name, percent(row.accuracy), percent(mean), lowest])
     columns = ("class", "accuracy, clean", "accuracy, corrupted", "hardest corruption")
-    return Table("hardest classes", columns, rows(body))
+    if body:
+        yield Table("hardest classes", columns, rows(body))
+
+
+def _covered(mean_over: str) -> str:
+    """What a mean covers, with the singular that the words of the document lack: "2 of 15 corruptions, severity 3"."""
+    return re.sub(r"severities (\d)$", r"severity \1", mean_over)
 
 
 def _points(share: float) -> str:

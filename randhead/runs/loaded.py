@@ -1,7 +1,7 @@
 """A trained run, ready to use: its classifier, the preprocessing of images, and the images themselves."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,10 +27,10 @@ class LoadedRun:
     """A trained classifier with everything that is needed to use it."""
 
     run: Run
-    config: Config
-    model: Classifier
-    preprocess: Preprocess
-    class_names: tuple[str, ...]
+    config: Config = field(repr=False)
+    model: Classifier = field(repr=False)
+    preprocess: Preprocess = field(repr=False)
+    class_names: tuple[str, ...] = field(repr=False)
     image_size: int
     selected: SelectedEpoch
     weights_sha256: str
