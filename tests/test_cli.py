@@ -386,6 +386,7 @@ def test_no_line_but_that_of_a_path_is_wider_than_the_terminal(world, narrow, wo
     lines = narrow(*words)
     assert lines
     assert [line for line in lines if len(line) > 80 and "reports/" not in line] == []
+    assert [line for line in lines if line.rstrip(" │").endswith("[default:")] == []
 
 
 def test_the_default_name_of_a_run_fits_a_line_of_the_list(world, narrow):
