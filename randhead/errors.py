@@ -38,6 +38,10 @@ class UsageError(RandheadError, ValueError):
     exit_code = 2
 
 
+class ContractError(UsageError):
+    """A member from outside the package that does not do what the contract of its family says."""
+
+
 class DataError(RandheadError, ValueError):
     """Images, labels or a data folder that cannot be used."""
 
@@ -72,12 +76,12 @@ class StopRequested(RandheadError):
     exit_code = 130
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
     """The error for a name that is not among `known`, with the nearest name and a list (MOST_LISTED names at most)."""
-    known = sorted(known)
-    listed = known if len(known) <= MOST_LISTED else difflib.get_close_matches(name, known, n=5) or known[:5]
+    known, text = sorted(known), str(name)
+    listed = known if len(known) <= MOST_LISTED else difflib.get_close_matches(text, known, n=5) or known[:5]
     more = f" and {len(known) - len(listed):,} more" if len(known) > len(listed) else ""
-    return UsageError(f"unknown {kind} {name!r}", hint=f"{guess(name, known)}known: {', '.join(listed)}{more}")
+    return UsageError(f"unknown {kind} {name!r}", hint=f"{guess(text, known)}known: {', '.join(listed)}{more}")
 
 
 def guess(name: str, known: Iterable[str], *, show: Callable[[str], str] = str) -> str:

@@ -14,13 +14,14 @@ import contextlib
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from randhead.errors import UsageError, unknown
+from randhead.errors import ContractError, UsageError, unknown
 from randhead.files import sha256
 from randhead.user_files import execute, guarded
 
@@ -35,7 +36,7 @@ class Family:
     kind: str  # the word for a member in messages
     verb: str  # the function of randhead that registers one
     argument: str  # the Python argument that takes the path of a user's file; "" if there is none
-    contract: tuple[str, ...]  # the names that a member must define
+    contract: tuple[str, ...]  # the names that a member must define; those in lower case are functions
     reserved: tuple[str, ...] = ()  # names that a member cannot have, because they have another meaning
 
 
@@ -53,6 +54,8 @@ FAMILIES = {
     ),
     "analyses": Family("analysis", "register_analysis", "name", ("INPUT", "measure"), ("all",)),
 }
+
+_MEMBER_AND_ARGUMENT = re.compile(r"[A-Za-z_]\w+:")  # two letters or more, since C: is a drive
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def split(name: str) -> tuple[str, str]:
 
     The path of a Python file is a member, even if it has colons.
     """
-    if is_file(name):
+    if is_file(name) or not isinstance(name, str):
         return name, ""
     member, _, rest = name.partition(":")
     return member, rest
@@ -126,8 +129,8 @@ def label(name: str) -> str:
 
 
 def is_file(name: str) -> bool:
-    """Whether a name is the path of a Python file, not the name of a member."""
-    return name.endswith(".py")
+    """Whether a name is the path of a Python file, not a member such as "file:mine.py", which takes an argument."""
+    return isinstance(name, str) and name.endswith(".py") and not _MEMBER_AND_ARGUMENT.match(name)
 
 
 def absolute(name: str) -> str:
@@ -144,6 +147,18 @@ def source_sha256(family: str, name: str) -> str | None:
     return sha256(Path(file)) if file else None
 
 
+def origin(family: str, name: str) -> str:
+    """The file or the module of a member, for messages."""
+    found = _registered[family].get(_registered_name(family, name))
+    return found.origin if found else load(family, name).__name__
+
+
+def expect(family: str, name: str, problem: str | None) -> None:
+    """Raise ContractError, which names the file, if there is a problem with what a member from outside returned."""
+    if problem:
+        raise ContractError(f"{origin(family, name)}: {problem}", hint=_hint(family))
+
+
 def use(family: str, name: str) -> str:
     """The name of a member that the user has given; if it is the path of a Python file, the file is registered first.
 
@@ -152,7 +167,7 @@ def use(family: str, name: str) -> str:
     return register(family, name) if is_file(name) else name
 
 
-def register(family: str, member: ModuleType | str | Path, *, name: str | None = None) -> str:
+def register(family: str, member: object, *, name: str | None = None) -> str:
     """Register a member of a family in this process.
 
     Args:
@@ -167,6 +182,9 @@ def register(family: str, member: ModuleType | str | Path, *, name: str | None =
         UsageError: if the file cannot be executed, if a part of the contract is missing, or if the name cannot be used,
             for example because a built-in member or another registered member has it.
     """
+    if not isinstance(member, ModuleType | str | Path):
+        wanted = f"a {FAMILIES[family].kind} is registered as a module or the path of a Python file"
+        raise UsageError(f"{wanted}, got {type(member).__name__}", hint=_hint(family))
     if isinstance(member, ModuleType):
         name = name or member.__name__.rpartition(".")[2]
         _check_name(family, name, member.__name__)
@@ -223,6 +241,8 @@ def _entry_points(family: str) -> dict[str, "EntryPoint"]:
 
 def _registered_name(family: str, name: str) -> str:
     """A name itself; for the path of a file, the name under which it is registered."""
+    if not isinstance(name, str):
+        raise unknown(FAMILIES[family].kind, name, names(family))
     if not is_file(name):
         return name
     path = _absolute(name)
@@ -230,9 +250,12 @@ def _registered_name(family: str, name: str) -> str:
         if found.path == path:
             return registered
     about = FAMILIES[family]
-    again = f'name it again: `{about.argument}="{path}"`' if about.argument else "install it as an entry point"
+    reason = "a Python file is only executed if you name it, not because a configuration does"
+    again = f'name it again: `{about.argument}="{path}"`'
+    if not about.argument:
+        reason, again = f"a {about.kind} cannot be given as a Python file", "install it as an entry point"
     raise UsageError(
-        f"{path}: a Python file is only executed if you name it, not because a configuration does",
+        f"{path}: {reason}",
         hint=f'in Python, call `randhead.{about.verb}("{path}")` first; on the command line, {again}',
     )
 
@@ -245,7 +268,7 @@ def _check_name(family: str, name: str, origin: str) -> None:
     """Raise UsageError for a name that a member from `origin` cannot have."""
     kind, reserved = FAMILIES[family].kind, FAMILIES[family].reserved
     hint = "give the member another name, or its file"
-    if not name.isidentifier() or name.startswith("_"):
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
         raise UsageError(f"a {kind} cannot be named {name!r}: letters, digits and _ only", hint=hint)
     if name in reserved or is_builtin(family, name):
         raise UsageError(f"a {kind} cannot be named {name!r}: the name is taken", hint=hint)
@@ -254,11 +277,20 @@ def _check_name(family: str, name: str, origin: str) -> None:
         raise UsageError(f"a {kind} cannot be named {name!r}: {other.origin} has the name", hint=hint)
 
 
-def _check_contract(family: str, module: object, *, where: str) -> None:
-    missing = [part for part in FAMILIES[family].contract if not hasattr(module, part)]
-    if missing:
-        message = f"{where}: not a {FAMILIES[family].kind}: {', '.join(missing)} not defined"
-        raise UsageError(message, hint=_hint(family))
+def _check_contract(family: str, module: ModuleType, *, where: str) -> None:
+    if problem := _problem(family, module):
+        raise ContractError(f"{where}: {problem}", hint=_hint(family))
+
+
+def _problem(family: str, module: ModuleType) -> str | None:
+    parts = FAMILIES[family].contract
+    if missing := [part for part in parts if not hasattr(module, part)]:
+        return f"not a {FAMILIES[family].kind}: {', '.join(missing)} not defined"
+    for part in filter(str.islower, parts):
+        if not callable(value := getattr(module, part)):
+            return f"{part} must be a function, got {value!r}"
+    has_values = any(map(str.isupper, parts))  # about which the package of the family decides
+    return importlib.import_module(f"randhead.{family}").wrong_value(module) if has_values else None
 
 
 def _hint(family: str) -> str:

@@ -43,7 +43,10 @@ def execute(path: Path, *, hint: str) -> ModuleType:
 
 
 def guarded(path: Path, function: Callable[P, R], *, hint: str | None = None) -> Callable[P, R]:
-    """Wrap a function of a file, so that its exceptions become UsageErrors that name the file and the line."""
+    """Wrap a function of a file, so that its exceptions become UsageErrors that name the file and the line.
+
+    A KeyboardInterrupt passes.
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:
@@ -51,6 +54,9 @@ def guarded(path: Path, function: Callable[P, R], *, hint: str | None = None) ->
             return function(*args, **options)
         except RandheadError:
             raise
+        except SystemExit as error:
+            message = f"{path}{_line(path, error)}: the file calls exit (code {error.code})"
+            raise UsageError(message, hint=hint or YOURS) from error
         except Exception as error:
             reason = " ".join(str(error).split())[:LONGEST_REASON]
             message = f"{path}{_line(path, error)}: {type(error).__name__}: {reason}"
@@ -72,7 +78,7 @@ class _WithoutBytecode(SourceFileLoader):
         """Write nothing."""
 
 
-def _line(path: Path, error: Exception) -> str:
+def _line(path: Path, error: BaseException) -> str:
     """The end of "FILE, line N" for an exception that passed through the file; nothing for others."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f", line {error.lineno}"

@@ -198,7 +198,7 @@ def test_a_settings_file_does_not_execute_another_file(call, folder, trap):
     trap("thirds")
     done = call("train", "--config", "settings.toml", "--epochs", "1")
     assert done.code == 2 and "only executed if you name it" in done.err
-    assert f"--vectors {folder / 'thirds.py'}" in done.err
+    assert f"  name it again: --vectors {folder / 'thirds.py'}; in Python, call" in done.err
 
 
 def test_corrupt_test_takes_a_file_among_names(call):
@@ -270,7 +270,9 @@ def test_analyze_takes_a_file(call):
         ),
         (("train", "--vectors"), "bad", "BY_ROW = True\n", "bad.py: not a geometry of class vectors: rows, limit"),
         (("train", "--vectors"), "uniform", GEOMETRY, "cannot be named 'uniform'"),
-        (("train", "--backbone"), "bad", "", "install it as an entry point"),
+        (("train", "--backbone"), "bad", "", "bad.py: a backbone cannot be given as a Python file"),
+        (("train", "--backbone"), "bad", "", "  install it as an entry point; in Python, call"),
+        (("train", "--vectors"), "bad", "import sys\nsys.exit(3)\n", "bad.py, line 2: the file calls exit (code 3)"),
         (("eval", "digits", "--data"), "bad", "x = [\n", "bad.py, line 1: SyntaxError"),
         (
             ("corrupt-test", "digits", "--corruptions"),
@@ -290,6 +292,84 @@ def test_mistakes_in_a_file_are_the_users_and_name_the_line(call, folder, words,
     path.unlink(missing_ok=True)
     assert done.code == 2, done.err
     assert message in done.err and "bug in randhead" not in done.err
+
+
+SETS = 'SEVERITY_PARAMETERS = dict.fromkeys(("32", "64", "224"), (0.1, 0.2, 0.3, 0.4, 0.45))'
+RETURN = "    return Dataset("
+COMMANDS = {
+    GEOMETRY: ("vectors",),
+    DATASET: ("train", "--epochs", "1", "--device", "cpu", "--data"),
+    CORRUPTION: ("corrupt-test", "digits", "--limit", "8", "--severities", "1", "--corruptions"),
+    ANALYSIS: ("analyze",),
+}
+TOGETHER = GEOMETRY.replace("BY_ROW = True", "BY_ROW = False").replace("*, seed, out", "*, seed, num_classes")
+TOGETHER = TOGETHER.replace("    out.copy_(", "    return (")
+COMMANDS[TOGETHER] = ("vectors",)
+BROKEN = [
+    # the text of a member, what is replaced in it, by what, and what the message says
+    (GEOMETRY, "    out.copy_(", "    return (", "rows must write to `out` float32 of shape (10, 128)"),
+    (GEOMETRY, "dim=1))", "dim=1) * float('nan'))", "row 0 has numbers that are not finite"),
+    (GEOMETRY, "return None", "return 'many'", "limit(128) must be None or a number of classes, got 'many'"),
+    (GEOMETRY, "def limit(dim):\n    return None", "limit = 3", "limit must be a function, got 3"),
+    (GEOMETRY, "BY_ROW = True", "BY_ROW = 'yes'", "BY_ROW must be True or False, got 'yes'"),
+    (TOGETHER, "    return (", "    return torch.ones(3, 3)\n    (", "shape (10, 128), got float32 of shape (3, 3)"),
+    (TOGETHER, "    return (", "    (", "rows must return float32 of shape (10, 128), got NoneType"),
+    (TOGETHER, "dim=1)", "dim=1).double()", "got float64 of shape (10, 128)"),
+    (TOGETHER, "dim=1)", "dim=1).log()", "numbers that are not finite"),
+    (DATASET, RETURN, "    return None and Dataset(", "load must return a randhead.datasets.Dataset, got NoneType"),
+    (
+        DATASET,
+        RETURN,
+        "    del splits['val']" + "\n" + RETURN,
+        "splits must be ['train', 'val', 'test'], got ['train', ",
+    ),
+    (DATASET, "torch.uint8", "torch.float32", "split train: images must be uint8"),
+    (DATASET, "(-1, 3, -1, -1)", "(-1, 4, -1, -1)", "split train: images must have the shape (3, 8, 8), got (4, 8, 8)"),
+    (DATASET, "% 2\n    clean", "% 3\n    clean", "split train: labels of 2 classes must be 0 to 1, got 0 to 2"),
+    (DATASET, "labels[rows[name]])", "labels[rows[name]].float())", "split train: labels must be int64 of shape (96,)"),
+    (DATASET, '("horizontal", "vertical")', "2", "class_names must be a tuple of str, got 2"),
+    (CORRUPTION, '("32", "64", "224")', '("32", "64")', "SEVERITY_PARAMETERS must have ['32', '64', '224'], got"),
+    (CORRUPTION, ", 0.45", "", "SEVERITY_PARAMETERS['32'] must have 5 entries, one per severity"),
+    (CORRUPTION, SETS, "SEVERITY_PARAMETERS = 3", "SEVERITY_PARAMETERS must have ['32', '64', '224'], got 3"),
+    (CORRUPTION, ".to(torch.uint8)", ".float()", "corruption bad made torch.float32 (8, 3, 8, 8)"),
+    (CORRUPTION, ".to(torch.uint8)", ".byte()[:, :1]", "corruption bad made torch.uint8 (8, 1, 8, 8)"),
+    (ANALYSIS, 'INPUT = "run"', 'INPUT = "nope"', "INPUT must be one of run, training, new classes, runs, got 'nope'"),
+    (ANALYSIS, "return Findings(", "return dict(", "measure must return randhead.analyses.Findings, got dict"),
+    (ANALYSIS, "float(norms.mean())", "float('nan')", "metrics['mean_norm'] is nan"),
+    (
+        ANALYSIS,
+        "float(norms.mean())",
+        "norms.mean()",
+        "metrics['mean_norm'] must be a number, a word or None, got Tensor",
+    ),
+    (ANALYSIS, "*, num_classes", "*, num_classes, colour", "asks for 'colour', which RunInputs does not have"),
+    (ANALYSIS, "*, num_classes", "*, num_classes, colour", "can have the arguments accuracy, bias, class_means,"),
+]
+
+
+@pytest.mark.parametrize(("text", "old", "new", "message"), BROKEN, ids=[row[3] for row in BROKEN])
+def test_a_member_that_breaks_its_contract_is_the_users_mistake(call, folder, text, old, new, message):
+    path = folder / "bad.py"
+    assert old in text
+    path.write_text(text.replace(old, new).lstrip())
+    done = call(*COMMANDS[text], "./bad.py")
+    path.unlink()
+    assert done.code == 2, done.err
+    assert f"{path}" in done.err and message in done.err and "bug in randhead" not in done.err
+
+
+@pytest.mark.parametrize("what", ["a file", "a member with an argument"])
+def test_the_path_of_a_matrix_is_not_the_path_of_a_member(call, what):
+    words = ("--vectors", "file:mine.py") if what == "a file" else ("--backbone", "timm:mine.py")
+    done = call("train", *words, "--epochs", "1", "--device", "cpu")
+    assert "cannot be named" not in done.err and "only executed" not in done.err
+    if what == "a file":
+        assert done.code == 3 and "mine.py: not a .safetensors or .npy file" in done.err
+
+
+def test_options_without_files_say_so(call):
+    done = call("train", "--set", "head.normaliser=x.py")
+    assert done.code == 2 and "x.py: a normaliser cannot be given as a Python file" in done.err
 
 
 def test_a_mistake_deeper_in_a_file_is_the_users_too(call, folder):

@@ -126,7 +126,8 @@ def test_a_path_by_itself_is_never_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for family, about in registry.FAMILIES.items():
         for question in (registry.check, registry.load):
-            with pytest.raises(UsageError, match=r"evil\.py: a Python file is only executed if you name it") as caught:
+            words = "a Python file is only executed if you name it" if about.argument else f"a {about.kind} cannot be"
+            with pytest.raises(UsageError, match=rf"evil\.py: {words}") as caught:
                 question(family, "./evil.py")
             assert f"randhead.{about.verb}(" in caught.value.hint
     with pytest.raises(UsageError, match="only executed if you name it"):
@@ -166,6 +167,9 @@ def test_two_files_cannot_share_a_name(mine):
         ("import torch\ndef rows(:\n", r"mine\.py, line 2: SyntaxError"),
         ("import missing_module\n", r"mine\.py, line 1: ModuleNotFoundError"),
         ("BY_ROW = True\n", r"mine\.py: not a geometry of class vectors: rows, limit not defined"),
+        (GEOMETRY + "rows = 3\n", r"mine\.py: rows must be a function, got 3"),
+        (GEOMETRY + "BY_ROW = 1\n", r"mine\.py: BY_ROW must be True or False, got 1"),
+        ("import sys\nsys.exit(3)\n", r"mine\.py, line 2: the file calls exit \(code 3\)"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_line(content, words, mine):
@@ -187,6 +191,31 @@ def test_errors_of_a_member_name_the_line_in_its_file(mine):
     with pytest.raises(UsageError, match=r"mine\.py, line 6: KeyError: 'a'") as caught:
         randhead.draw("mine", [0], dim=2, num_classes=1)
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("member", [None, 3, len, object()], ids=["None", "3", "a function", "an object"])
+def test_only_modules_and_paths_are_registered(member):
+    for about in registry.FAMILIES.values():
+        with pytest.raises(UsageError, match="is registered as a module or the path of a Python file, got"):
+            getattr(randhead, about.verb)(member)
+
+
+def test_names_that_are_no_text_are_unknown_names(mine):
+    with pytest.raises(UsageError, match="cannot be named 3"):
+        randhead.register_geometry(mine, name=3)
+    for name in (3, None, ["uniform"]):
+        assert "known: " in errors.unknown("geometry", name, ["uniform"]).hint
+        with pytest.raises(UsageError, match="unknown geometry of class vectors"):
+            randhead.draw(name, [0], dim=2)
+        for function in (registry.check, registry.load):
+            with pytest.raises(UsageError, match="unknown dataset"):
+                function("datasets", name)
+
+
+def test_an_interrupt_in_a_file_is_an_interrupt(mine):
+    mine.write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        randhead.register_geometry(mine)
 
 
 def test_installed_packages_bring_members(monkeypatch):
@@ -212,6 +241,11 @@ def test_the_parts_of_a_name():
     assert registry.split("torchvision:resnet50") == ("torchvision", "resnet50")
     assert registry.split("uniform") == ("uniform", "")
     assert registry.split("/a:b/mine.py") == ("/a:b/mine.py", "")
+    assert registry.split("C:/mine.py") == ("C:/mine.py", "")
+    assert [registry.split(f"{member}:mine.py") for member in ("file", "timm")] == [
+        ("file", "mine.py"),
+        ("timm", "mine.py"),
+    ]
     assert [registry.label(name) for name in ("uniform", "file:w.npy", "/a/mine.py")] == [
         "uniform",
         "file:w.npy",

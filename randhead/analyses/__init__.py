@@ -8,16 +8,20 @@ left out, and a note says so.  A metric without a value, such as the spread of a
 Invalid input, such as NaN features or labels of other classes, raises DataError or UsageError.
 """
 
+import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Protocol
 
 from torch import Tensor
 
 from randhead.analyses._class_statistics import ClassStatistics, class_statistics
 
-__all__ = ["Analysis", "ClassStatistics", "Findings", "Metrics", "class_statistics"]
+__all__ = ["INPUTS", "Analysis", "ClassStatistics", "Findings", "Metrics", "class_statistics", "wrong_findings"]
 
+INPUTS = ("run", "training", "new classes", "runs")  # what an analysis can take its arguments from
 Metrics = dict[str, float | int | str | None]
 
 
@@ -59,3 +63,32 @@ class Analysis(Protocol):
 
     INPUT: str
     measure: Callable[..., Findings]
+
+
+def wrong_value(member: ModuleType) -> str | None:
+    """What is wrong with the values that an analysis from outside the package defines; None if they are right."""
+    if member.INPUT not in INPUTS:
+        return f"INPUT must be one of {', '.join(INPUTS)}, got {member.INPUT!r}"
+    try:
+        inspect.signature(member.measure)
+    except (TypeError, ValueError):
+        return f"measure must be a function with named arguments, got {member.measure!r}"
+    return None
+
+
+def wrong_findings(found: object) -> str | None:
+    """What is wrong with the result of an analysis; None if it is right."""
+    if not isinstance(found, Findings):
+        return f"measure must return randhead.analyses.Findings, got {type(found).__name__}"
+    metrics, arrays, notes = vars(found).values()
+    if not isinstance(metrics, dict) or not isinstance(arrays, dict):
+        return "metrics and arrays must be dictionaries"
+    for name, value in metrics.items():
+        if not isinstance(value, float | int | str | None):
+            return f"metrics[{name!r}] must be a number, a word or None, got {type(value).__name__}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"a metric without a value must be None, not NaN or infinite: metrics[{name!r}] is {value}"
+    for name, array in arrays.items():
+        if not isinstance(array, Tensor):
+            return f"arrays[{name!r}] must be a tensor, got {type(array).__name__}"
+    return None if all(isinstance(note, str) for note in notes) else "notes must be sentences"

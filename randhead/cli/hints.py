@@ -19,13 +19,18 @@ from collections.abc import Iterable
 from randhead.config import Setting, settings
 
 BACKTICKED = re.compile(r"`([^`]*)`")
+BOTH_WAYS = re.compile("in Python, (.*); on the command line, (.*)")
 ARGUMENT = re.compile(r"(?P<name>[a-z_][a-z_0-9.]*)(?:=(?P<value>.+))?")
 # Arguments of the library whose option has another name.  Hints about `root` come from training.
 ALIASES = {"root": "out"}
 
 
 def as_options(text: str) -> str:
-    """Replace backticked Python arguments in a text by options; other backticked text only loses the backticks."""
+    """Replace backticked Python arguments in a text by options; other backticked text only loses the backticks.
+
+    Of "in Python, THIS; on the command line, THAT", the command line comes first.
+    """
+    text = BOTH_WAYS.sub(r"\2; in Python, \1", text)
     return BACKTICKED.sub(lambda found: _typed(found[1]), text)
 
 

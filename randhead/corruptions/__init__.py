@@ -7,7 +7,8 @@ order, chunk and thread count.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from types import ModuleType
 from typing import Any, Protocol, cast
 
 import torch
@@ -202,6 +203,7 @@ def corrupt_each(
             raise UsageError(f"severity must be 0 to 5, got {severity!r}", hint="0 is the clean image, 5 the strongest")
     coloured = images.expand(-1, 3, -1, -1)
     out = [torch.empty(coloured.shape, dtype=torch.uint8, device=images.device) for _ in severities]
+    origin = "" if registry.is_builtin("corruptions", name) else f"{registry.origin('corruptions', name)}: "
     options = {"frost_images": frost_images} if frost_images is not None and name == "frost" else {}
     for rows in _chunks(coloured):
         chunk = coloured[rows].contiguous()
@@ -212,8 +214,17 @@ def corrupt_each(
                 target[rows] = chunk
                 continue
             found = module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1])
-            target[rows] = checked_output(found, chunk, name)
+            target[rows] = checked_output(found, chunk, name, origin)
     return ((s, o[:, : images.shape[1]].contiguous()) for s, o in zip(severities, out, strict=True))
+
+
+def wrong_value(member: ModuleType) -> str | None:
+    """What is wrong with the values that a corruption from outside the package defines; None if they are right."""
+    found = member.SEVERITY_PARAMETERS
+    if not isinstance(found, Mapping) or not set(PARAMETER_SETS) <= set(found):
+        return f"SEVERITY_PARAMETERS must have {[*PARAMETER_SETS]}, got {found!r}"
+    wrong = [key for key in PARAMETER_SETS if not isinstance(found[key], Sized) or len(found[key]) != len(SEVERITIES)]
+    return f"SEVERITY_PARAMETERS[{wrong[0]!r}] must have 5 entries, one per severity" if wrong else None
 
 
 def _member(name: str) -> Corruption:
@@ -237,7 +248,7 @@ def parameters_for(size: tuple[int, int]) -> str:
     return next(name for name, largest in PARAMETER_SETS.items() if largest is None or side <= largest)
 
 
-def checked_output(out: object, images: Tensor, name: str) -> Tensor:
+def checked_output(out: object, images: Tensor, name: str, origin: str = "") -> Tensor:
     """Check the result of the corruption `name`, and move it to the device of the images.
 
     Raises:
@@ -246,7 +257,7 @@ def checked_output(out: object, images: Tensor, name: str) -> Tensor:
     if not isinstance(out, Tensor) or out.dtype != torch.uint8 or out.shape != images.shape:
         got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise UsageError(
-            f"corruption {name} made {got} of torch.uint8 {tuple(images.shape)}",
+            f"{origin}corruption {name} made {got} of torch.uint8 {tuple(images.shape)}",
             hint="return a uint8 tensor of the shape of the images",
         )
     return out.to(images.device)

@@ -21,6 +21,7 @@ from randhead import registry
 from randhead.config import Config, data_source
 from randhead.datasets import _decode
 from randhead.datasets._build import from_arrays
+from randhead.datasets._contract import wrong_dataset
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fingerprint import fingerprint
 from randhead.datasets._folders import image_files
@@ -83,7 +84,10 @@ def load(name_or_folder: str | Path, **options: Any) -> Dataset:
         from randhead.datasets import image_folder
 
         return image_folder.load(Options(**options), found)
-    return cast(DatasetModule, registry.load("datasets", found)).load(Options(**options))
+    dataset = cast(DatasetModule, registry.load("datasets", found)).load(Options(**options))
+    if not registry.is_builtin("datasets", found):
+        registry.expect("datasets", found, wrong_dataset(dataset))
+    return dataset
 
 
 def from_config(

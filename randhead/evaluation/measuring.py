@@ -7,17 +7,19 @@ new analysis is one file: it names its input in `INPUT`, and the properties that
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 
 from randhead import registry
-from randhead.analyses import Findings
+from randhead.analyses import Findings, wrong_findings
 from randhead.errors import UsageError
 from randhead.evaluation.inputs import JointInputs, NewClassInputs, RunInputs, Seen
 from randhead.evaluation.training_log import TrainingInputs
 
 SAME_ON_TRAIN = ("_floor", "_vectors")  # endings of metrics that depend only on the head, not on the split
+NO_ARGUMENTS = {"session", "loaded", "options", "members", "dataset", "extracted", "seen", "log", "name", "pairs"}
 INPUTS: dict[str, Any] = {"run": RunInputs, "training": TrainingInputs, "new classes": NewClassInputs}
 
 
@@ -68,18 +70,23 @@ def measure_together(name: str, members: list[RunInputs]) -> Measurement:
 
 def measure(name: str, inputs: Inputs) -> Findings:
     """One analysis of its input.  If it has an argument `train`, it also measures the training split, as train_NAME."""
-    analysis = registry.load("analyses", name).measure
-    given = arguments(analysis, inputs)
-    found: Findings = analysis(**given)
+    analysis, origin = registry.load("analyses", name).measure, registry.origin("analyses", name)
+    given = arguments(analysis, inputs, origin=origin)
+    found = _checked(name, analysis(**given))
     if "train" not in given or not isinstance(inputs, RunInputs) or inputs.options.split == "train":
         return found
-    other = analysis(**arguments(analysis, inputs.on_train()))
+    other = _checked(name, analysis(**arguments(analysis, inputs.on_train(), origin=origin)))
     on_train = {f"train_{key}": value for key, value in other.metrics.items() if not key.endswith(SAME_ON_TRAIN)}
     return Findings(found.metrics | on_train, found.arrays, found.notes)
 
 
-def arguments(analysis: Callable[..., Findings], inputs: object) -> dict[str, Any]:
+def arguments(analysis: Callable[..., Findings], inputs: object, *, origin: str = "") -> dict[str, Any]:
     """The arguments of `measure` that an input has.  Those that it lacks, or that are None, keep their defaults.
+
+    Args:
+        analysis: the function `measure`.
+        inputs: the source of the arguments.
+        origin: the file of the analysis, for messages; by default its module.
 
     Raises:
         UsageError: if an argument without a default is missing.
@@ -91,5 +98,21 @@ def arguments(analysis: Callable[..., Findings], inputs: object) -> dict[str, An
         if value is not None:
             given[name] = value
         elif parameter.default is inspect.Parameter.empty:
-            raise UsageError(f"{analysis.__module__} asks for {name!r}, which {type(inputs).__name__} does not have")
+            raise UsageError(
+                f"{origin or analysis.__module__} asks for {name!r}, which {type(inputs).__name__} does not have",
+                hint=f"`measure` can have the arguments {', '.join(available(inputs))}",
+            )
     return given
+
+
+def available(inputs: object) -> list[str]:
+    """The names of the arguments that an analysis can take from an input, sorted."""
+    properties = [n for n, value in vars(type(inputs)).items() if isinstance(value, property | cached_property)]
+    return sorted({*properties, *vars(inputs)} - NO_ARGUMENTS)
+
+
+def _checked(name: str, found: Findings) -> Findings:
+    """The result of an analysis, checked if it comes from outside the package."""
+    if not registry.is_builtin("analyses", name):
+        registry.expect("analyses", name, wrong_findings(found))
+    return found

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from randhead import registry
-from randhead.errors import RandheadError
+from randhead.errors import ContractError, RandheadError
 
 Member = ModuleType | str | Path
 
@@ -28,8 +28,11 @@ def known(family: str, member: Member) -> Iterator[tuple[str, ModuleType]]:
     elif isinstance(member, ModuleType) and member.__name__.rpartition(".")[0] == f"randhead.{family}":
         yield member.__name__.rpartition(".")[2], member
     else:
-        with registry.registered(family, member) as name:
-            yield name, registry.load(family, name)
+        try:
+            with registry.registered(family, member) as name:
+                yield name, registry.load(family, name)
+        except ContractError as error:
+            raise AssertionError(error.message) from error
 
 
 @contextlib.contextmanager

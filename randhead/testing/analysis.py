@@ -1,7 +1,6 @@
 """The contract of the analyses."""
 
 import inspect
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from randhead import rng
-from randhead.analyses import Findings, class_statistics, similarity
+from randhead.analyses import Findings, class_statistics, similarity, wrong_findings
 from randhead.errors import DataError, UsageError
 from randhead.testing._members import Member, claim, known, without_global_randomness
 
@@ -134,17 +133,8 @@ def _check_signature(measure: Callable[..., Findings], given: Mapping[str, Any],
 
 
 def _check_findings(found: Findings) -> None:
-    claim(isinstance(found, Findings), f"measure must return randhead.analyses.Findings, got {type(found).__name__}")
-    for name, value in found.metrics.items():
-        kinds = float | int | str | None
-        claim(isinstance(value, kinds), f"metrics[{name!r}] must be a number, a word or None, got {type(value)}")
-    try:
-        json.dumps(found.metrics, allow_nan=False)
-    except ValueError:
-        raise AssertionError(f"a metric without a value must be None, not NaN or infinite: {found.metrics}") from None
-    for name, array in found.arrays.items():
-        claim(isinstance(array, Tensor), f"arrays[{name!r}] must be a tensor, got {type(array).__name__}")
-    claim(all(isinstance(note, str) for note in found.notes), "notes must be sentences")
+    problem = wrong_findings(found)
+    claim(problem is None, str(problem))
 
 
 def _check_precision(measure: Callable[..., Findings], given: Mapping[str, Any]) -> None:

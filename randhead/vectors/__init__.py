@@ -104,22 +104,34 @@ def draw(
     ids = _as_ids(ids)
     check(geometry, dim=dim, num_classes=num_classes)
     module, source = _resolve(geometry)
-    top = module.limit(dim) if module.BY_ROW else num_classes
+    top = _limit(geometry, module, dim) if module.BY_ROW else num_classes
     if ids.numel() and (int(ids.min()) < 0 or (top is not None and int(ids.max()) >= top)):
         limits = "non-negative" if top is None else f"in 0..{top - 1}"
         raise UsageError(
             f"ids of {geometry} vectors in {dim} dimensions must be {limits}, got {int(ids.min())}..{int(ids.max())}",
             hint=f"hashed class names need ids without limit: {NEAREST_WITHOUT_LIMIT}" if module.BY_ROW else None,
         )
+    outside = not registry.is_builtin("vectors", registry.split(geometry)[0])
     if not module.BY_ROW:
         extra = {"source": source} if source else {}
         drawn = module.rows(ids, dim, seed=seed, num_classes=num_classes, **extra)
+        if outside:
+            registry.expect("vectors", geometry, _wrong_rows(drawn, (len(ids), dim)))
         return drawn if out is None else out.copy_(drawn)
     out = torch.empty(len(ids), dim, device=ids.device) if out is None else out
     size = max(TILE // dim, 1)
     for tile, part in zip(out.split(size), ids.split(size), strict=True):
+        if outside:
+            tile.fill_(torch.nan)  # so that rows that are not written are found
         module.rows(part, dim, seed=seed, out=tile)
+        if outside:
+            registry.expect("vectors", geometry, _wrong_rows(tile, (len(part), dim), "write to `out`"))
     return out
+
+
+def wrong_value(member: ModuleType) -> str | None:
+    """What is wrong with the values that a geometry from outside the package defines; None if they are right."""
+    return None if isinstance(member.BY_ROW, bool) else f"BY_ROW must be True or False, got {member.BY_ROW!r}"
 
 
 def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
@@ -143,7 +155,7 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
         raise UsageError(f"class vectors need at least 1 class, got {num_classes}")
     if source:
         module.read(Path(source), dim, num_classes)
-    limit = module.limit(dim)
+    limit = _limit(geometry, module, dim)
     if limit is not None and num_classes is not None and num_classes > limit:
         packed = registry.load("vectors", "packed").limit(dim)
         better = "use packed for well separated vectors beyond that; " if limit < num_classes <= packed else ""
@@ -173,6 +185,26 @@ def _resolve(geometry: str) -> tuple[ModuleType, str]:
     if (name == "file") != bool(source):
         raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint='use `vectors="file:PATH"`')
     return module, source
+
+
+def _limit(geometry: str, module: ModuleType, dim: int) -> int | None:
+    """The largest number of classes of a geometry, or None."""
+    limit: int | None = module.limit(dim)
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
+        problem = f"limit({dim}) must be None or a number of classes, got {limit!r}"
+        registry.expect("vectors", registry.split(geometry)[0], problem)
+    return limit
+
+
+def _wrong_rows(rows: object, shape: tuple[int, int], verb: str = "return") -> str | None:
+    """What is wrong with the rows that a geometry from outside the package has drawn; None if they are right."""
+    wanted = f"rows must {verb} float32 of shape {shape}"
+    if not isinstance(rows, Tensor):
+        return f"{wanted}, got {type(rows).__name__}"
+    if rows.dtype != torch.float32 or rows.shape != shape:
+        return f"{wanted}, got {str(rows.dtype).removeprefix('torch.')} of shape {tuple(rows.shape)}"
+    finite = rows.isfinite().all(dim=1)
+    return None if finite.all() else f"{wanted}; row {int((~finite).nonzero()[0])} has numbers that are not finite"
 
 
 def _as_ids(ids: Tensor | list[int]) -> Tensor:
