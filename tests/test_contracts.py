@@ -21,6 +21,7 @@ from randhead.testing import (
     check_loss,
 )
 
+EXPENSIVE = ("zoom_blur", "shot_noise", "motion_blur", "elastic_transform", "glass_blur")  # a second each
 LIBRARIES = ("torchvision", "timm")
 DOWNLOADED = [
     name for name in registry.names("datasets") if {"SOURCE", "SOURCES"} & set(vars(registry.load("datasets", name)))
@@ -40,7 +41,9 @@ def test_geometries(name, tmp_path):
     check_geometry(name, spelling=spelling, seeded=False)
 
 
-@pytest.mark.parametrize("name", registry.names("corruptions"))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in EXPENSIVE else n for n in registry.names("corruptions")]
+)
 def test_corruptions(name):
     check_corruption(name)
 

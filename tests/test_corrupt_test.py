@@ -146,6 +146,7 @@ def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, f
     assert {**done, "others": []} == again
 
 
+@pytest.mark.slow
 def test_a_released_set_is_shown_beside_the_generated_one(call, folder, tmp_path):
     saved = call("corrupt-test", "first", *FAST, "--save", tmp_path / "set", "--json")
     found = call("corrupt-test", "first", *FAST, "--published", tmp_path / "set", "--json").document["published"]
@@ -157,6 +158,7 @@ def test_a_released_set_is_shown_beside_the_generated_one(call, folder, tmp_path
     assert (folder / "first" / "reports" / "corrupt-test-published.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.pictures
 def test_the_contact_sheet_has_19_rows_and_5_columns(call, folder):
     assert call("corrupt-test", "first", *FAST, "--show").code == 0

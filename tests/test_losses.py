@@ -227,7 +227,7 @@ def test_weights_are_a_weighted_mean_and_margins_touch_the_own_logit_alone():
     logits = head(features)
     logits = logits - 7.0 * 0.35 * F.one_hot(labels, 9)
     torch.testing.assert_close(head.loss(features, labels, margin=losses.cosface), F.cross_entropy(logits, labels))
-    with pytest.raises(UsageError, match="cosines"):
+    with pytest.raises(UsageError, match="cosine scoring"):
         ClassVectorHead(9, 16).loss(features, labels, margin=losses.cosface)
 
 

@@ -58,6 +58,7 @@ def alike(one, other):
 HEADS = [("--scoring", "cosine"), ("--learned", "--set", "head.bias=0.5")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", HEADS, ids=["fixed cosine", "learned with biases"])
 def test_the_figures_of_a_run_do_not_depend_on_the_tiles(call, monkeypatch, options):
     evaluate, predict = ("eval", "--ood", "strange", "--json"), ("predict", "last", "images/test", "--k", "7", "--json")
@@ -84,6 +85,7 @@ def test_the_figures_of_a_run_do_not_depend_on_the_tiles(call, monkeypatch, opti
     ]
 
 
+@pytest.mark.slow
 def test_a_grid_of_corruptions_does_not_depend_on_the_tiles(call, monkeypatch):
     command = ("corrupt-test", "--corruptions", "fog", "--severities", "3", "--json")
     call(*TRAIN, "--fresh")

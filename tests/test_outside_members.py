@@ -201,6 +201,7 @@ def test_a_settings_file_does_not_execute_another_file(call, folder, trap):
     assert f"  name it again: --vectors {folder / 'thirds.py'}; in Python, call" in done.err
 
 
+@pytest.mark.slow
 def test_corrupt_test_takes_a_file_among_names(call):
     words = ("corrupt-test", "digits", "--limit", "60", "--severities", "1,5", "--json", "--corruptions")
     document = call(*words, "fog,./negative.py").document
@@ -212,6 +213,7 @@ def test_corrupt_test_takes_a_file_among_names(call):
     assert done.code == 2 and "unknown corruption 'negative'" in done.err
 
 
+@pytest.mark.slow
 def test_corrupt_test_needs_the_file_of_the_images_too(call, folder):
     words = ("corrupt-test", "own", "--limit", "8", "--severities", "1", "--corruptions", "fog", "--json")
     assert call(*words, "--data", "./stripes.py").document["data"] == "stripes"
@@ -224,6 +226,7 @@ def test_vectors_takes_a_file(call, folder):
     assert (folder / "vectors-thirds-5x12.png").is_file()
 
 
+@pytest.mark.slow
 def test_another_version_of_a_corruption_is_measured_anew(call, folder):
     words = ("corrupt-test", "digits", "--limit", "60", "--severities", "5", "--json", "--corruptions", "./negative.py")
     before = call(*words).document["cells"]["negative"]["5"]
