@@ -14,7 +14,8 @@ from typing import Any
 Cell = str | int | float | None
 NUMBER = re.compile(r"([+-]?[\d,]+(\.\d+)?( %)?)?")  # or nothing
 STYLE = (  # of tables in a notebook
-    ".randhead th, .randhead td {padding: .2em .8em} .randhead caption {white-space: nowrap; text-align: left}"
+    ".randhead table {margin-top: 1em} .randhead caption {white-space: nowrap; text-align: left} "
+    ".randhead th, .randhead td {padding: .2em .8em; text-align: left}"
 )
 
 

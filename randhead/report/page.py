@@ -6,13 +6,14 @@ The page is rendered from templates (folder `templates`) that escape all text, s
 import functools
 import inspect
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from randhead import __version__, registry
 from randhead.evaluation.analysis import NOT_APPLICABLE, Analysis, headlines, in_order, letters
@@ -76,7 +77,7 @@ def render(analysis: Analysis) -> str:
     single = len(members) == 1
     blocks = _run_blocks(members[0], analysis.each[0], prefix="") if single else _comparison_blocks(analysis)
     if analysis.not_applicable:
-        reasons = tuple((name, why.replace("`", "")) for name, why in analysis.not_applicable.items())
+        reasons = tuple(analysis.not_applicable.items())
         blocks.append(Block(NOT_APPLICABLE, tables=[Table("", ("analysis", "why not"), reasons)]))
     return (
         _environment()
@@ -101,13 +102,18 @@ def table_html(table: Table) -> str:
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": shown, "exact": _exact, "column_classes": _column_classes}
+    environment.filters |= {"shown": shown, "exact": _exact, "code": _code, "column_classes": _column_classes}
     return environment
 
 
 def _file(name: str) -> Markup:
     """A file of the package, unescaped."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _code(text: str) -> Markup:
+    """A text in which Python names in backticks become code; escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704
 
 
 def _exact(value: Cell) -> Markup:

@@ -172,4 +172,4 @@ def _label(name: str, report: CorruptionReport) -> str:
 
 
 def _title(report: CorruptionReport) -> str:
-    return f"{report.run}\n{report.split} split, n = {report.n}, parameters of {report.parameters} px"
+    return f"{report.run}\n{report.split} split, n = {report.n}, severity parameters for {report.parameters} px"

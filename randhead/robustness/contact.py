@@ -33,5 +33,5 @@ def contact_sheet(
     rows = [settings.apply(batch, each, corruptions.SEVERITIES, ids) for each in names]
     tiles = torch.stack([torch.cat([out for _, out in row]) for row in rows]).cpu()
     parameters = settings.parameter_set((image.shape[1], image.shape[2]))
-    described = f"parameters of {parameters} px; frost: {settings.frost} pictures"
+    described = f"severity parameters for {parameters} px; frost: {settings.frost} pictures"
     return ContactSheet(tiles, names, f"{name}; {described}" if name else described)
