@@ -113,7 +113,7 @@ def _file(name: str) -> Markup:
 
 def _code(text: str) -> Markup:
     """A text in which Python names in backticks become code; escaped."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def _exact(value: Cell) -> Markup:
