@@ -6,6 +6,7 @@ import torch
 import torchvision
 
 import randhead
+from randhead.arguments import DEVICES, one_of
 from randhead.errors import UsageError
 from randhead.tables import count
 
@@ -17,8 +18,9 @@ def resolve_device(name: str) -> torch.device:
         name: "cpu", "cuda", or "auto", which is CUDA if it can be used.
 
     Raises:
-        UsageError: for "cuda" if it cannot be used.
+        UsageError: for another name, and for "cuda" if it cannot be used.
     """
+    one_of("device", name, DEVICES)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

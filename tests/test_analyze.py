@@ -1,6 +1,8 @@
 """randhead analyze: what it prints and writes, that figures are those of the images, and what it refuses."""
 
 import json
+import math
+import re
 
 import numpy as np
 import pytest
@@ -213,6 +215,22 @@ def test_what_cannot_be_analyzed_is_said_with_its_code(analyze, words, code, mes
     assert found == code, err
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"name": None}, "name must be the name of one analysis, got None"),
+        ({"name": ["separability", "collapse"]}, "name must be the name of one analysis"),
+        ({"device": "gpu"}, "device: unknown value 'gpu'"),
+        ({"taxonomy": 3}, "taxonomy must be a path, got 3"),
+        ({"warn": 3}, "warn must be a function, got 3"),
+        *(({"seed": seed}, "seed must be") for seed in (1.5, -1, "a", math.nan)),
+    ],
+)
+def test_an_argument_of_another_type_is_named(root, arguments, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        evaluation.analyze(**{"name": "separability", "runs": "fixed0", "root": root} | arguments)
 
 
 def test_images_or_runs_of_other_classes_are_refused(analyze, root, tmp_path):

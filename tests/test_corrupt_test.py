@@ -290,7 +290,7 @@ RAISES = "def corrupt(images, severity, ids, seed):\n    x = 1\n    return image
         (["--severities", "6"], 2, "severities must be 1 to 5, got 6"),
         (["--severities", "high"], 2, "--severities must be numbers, got 'high'"),
         (["--parameters", "128"], 2, "unknown parameter set '128'"),
-        (["--limit", "0"], 2, "at least 1 image"),
+        (["--limit", "0"], 2, "limit must be at least 1"),
         (["--baseline", "first"], 2, "the baseline is the run itself"),
         (["--baseline", "nobody"], 4, "there is no run nobody"),
         (["--baseline", "foreign"], 4, "run foreign has other test images than run first"),

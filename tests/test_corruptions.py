@@ -150,19 +150,34 @@ def test_images_of_another_kind_are_refused_with_a_hint(images, words):
     ("arguments", "words", "hint"),
     [
         ({"name": "fgo"}, "unknown corruption 'fgo'", "did you mean 'fog'"),
-        ({"severity": 6}, "severity must be 0 to 5, got 6", "5 the strongest"),
+        ({"severity": 6}, "severity must be 0 to 5, got 6", "5: the strongest"),
         ({"severity": -1}, "got -1", ""),
         ({"severity": 2.5}, "got 2.5", ""),
         ({"parameters": "128"}, "unknown parameter set '128'", "224"),
         ({"ids": [1]}, "ids must be 2 integers", ""),
         ({"ids": [0.5, 1.5]}, "ids must be 2 integers", ""),
         ({"ids": [0, -1]}, "not be negative", ""),
+        ({"name": None}, "unknown corruption None", "known: "),
+        ({"name": ["fog"]}, "unknown corruption ", "known: "),
+        ({"severity": 3.0}, "severity must be 0 to 5, got 3.0", ""),
+        ({"severity": None}, "severity must be 0 to 5, got None", ""),
+        ({"ids": 3}, "ids must be 2 integers, one per image, got 3", ""),
+        ({"ids": ["a", "b"]}, "ids must be 2 integers, one per image", ""),
+        ({"parameters": 32}, "parameters must be None or one of .*, got 32", ""),
+        ({"frost_images": "x"}, "frost_images must be the result of `load_frost_images`, got 'x'", ""),
+        *(({"seed": seed}, "seed must be", "") for seed in (1.5, -1, "a", float("nan"))),
     ],
 )
 def test_other_mistakes_are_named(arguments, words, hint):
     with pytest.raises(UsageError, match=words) as caught:
         corrupt(**{"images": pictures(2), "name": "fog", "severity": 1} | arguments)
     assert hint in (caught.value.hint or "")
+
+
+def test_integers_of_numpy_give_the_same_bits():
+    images = pictures(2)
+    given = corrupt(images, "fog", np.int64(3), seed=np.int64(7), ids=np.array([4, 5]))
+    assert torch.equal(given, corrupt(images, "fog", 3, seed=7, ids=[4, 5]))
 
 
 def test_an_unknown_group_is_refused():

@@ -89,7 +89,7 @@ def test_python_users_catch_what_they_expect(tmp_path):
         datasets.load(tmp_path / "missing")
     with pytest.raises(OSError, match="no such file"):
         vectors.draw(f"file:{tmp_path / 'missing.npy'}", [0], dim=2, num_classes=1)
-    with pytest.raises(ValueError, match="at least 1 dimension"):
+    with pytest.raises(ValueError, match="dim must be at least 1"):
         vectors.draw("uniform", [0], dim=0)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -237,6 +238,40 @@ def test_what_cannot_be_evaluated_is_refused(root):
         evaluation.evaluate("run", root=root, data="digits", device="cpu")
     with pytest.raises(StopRequested):
         evaluation.evaluate("run", root=root, device="cpu", should_stop=lambda: True)
+
+
+@pytest.mark.parametrize("verb", [runs.load, evaluation.evaluate, robustness.benchmark])
+def test_a_device_is_one_of_the_choices(root, verb):
+    for device in ("gpu", 0, None):
+        with pytest.raises(UsageError, match="device: unknown value") as caught:
+            verb("run", root=root, device=device)
+        assert "known: auto, cpu, cuda" in caught.value.hint
+    with pytest.raises(UsageError, match="root must be a path, got 3"):
+        verb("run", root=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"corruptions": None}, "corruptions must be names of corruptions: text, or a list, got None"),
+        ({"corruptions": 3}, "corruptions must be"),
+        ({"skip": 3}, "skip must be names of corruptions"),
+        ({"severities": 3}, "severities must be a list of numbers from 1 to 5, got 3"),
+        ({"severities": None}, "severities must be a list"),
+        ({"severities": [True]}, "severities must be a whole number, got True"),
+        ({"others": 3}, "others must be a list of runs, got 3"),
+        ({"others": "run"}, "others must be a list of runs, got 'run'"),
+        ({"limit": 1.5}, "limit must be a whole number, got 1.5"),
+        ({"limit": True}, "limit must be a whole number, got True"),
+        ({"parameters": 32}, "parameters must be None or one of ['32', '64', '224'], got 32"),
+        ({"published": 3}, "published must be a path, got 3"),
+        ({"should_stop": None}, "should_stop must be a function, got None"),
+        *(({"seed": seed}, "seed must be") for seed in (1.5, -1, "a", math.nan)),
+    ],
+)
+def test_a_benchmark_names_an_argument_of_another_type(root, arguments, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        robustness.benchmark("run", root=root, device="cpu", **arguments)
 
 
 @pytest.mark.slow

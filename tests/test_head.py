@@ -1,7 +1,11 @@
 """The last layer: its loss and gradients, what a checkpoint keeps of it, and what it refuses."""
 
 import copy
+import math
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -215,7 +219,7 @@ def test_wrong_use_is_named():
     for wrong in (torch.randn(B, D + 1), torch.randn(D)):
         with pytest.raises(UsageError, match=f"features must have shape \\(B, {D}\\)"):
             ClassVectorHead(K, D)(wrong)
-    with pytest.raises(UsageError, match="at least 2 classes"):
+    with pytest.raises(UsageError, match="num_classes must be at least 2"):
         ClassVectorHead(1, D)
     with pytest.raises(UsageError, match="unknown geometry"):
         ClassVectorHead(K, D, "unifrom")
@@ -223,6 +227,60 @@ def test_wrong_use_is_named():
         ClassVectorHead(K, D, normaliser="fast")
     with pytest.raises(UsageError, match="holds at most"):
         ClassVectorHead(D + 5, D, "simplex")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_classes": "3"}, "num_classes must be a whole number, got '3'"),
+        ({"num_classes": None}, "num_classes must be a whole number, got None"),
+        ({"num_classes": 2**63}, "num_classes must be below 2^63"),
+        ({"dim": 1.5}, "dim must be a whole number, got 1.5"),
+        ({"dim": 0}, "dim must be at least 1, got 0"),
+        ({"vectors": None}, "vectors must be the name of a geometry"),
+        ({"vectors": Path("w.npy")}, "vectors must be the name of a geometry"),
+        ({"vectors": torch.zeros(K, D)}, "got an object of type Tensor"),
+        ({"drawn": 3}, "drawn must be a tensor"),
+        ({"normaliser": None}, "normaliser must be text, got None"),
+        ({"class_names": 5}, "class_names must be the names of the classes, as text, got 5"),
+        ({"class_names": list(range(K))}, "class_names must be the names of the classes, as text, got 0"),
+        ({"class_names": "a" * K}, "class_names must be"),
+        ({"trainable": "yes"}, "trainable must be true or false, got 'yes'"),
+        ({"scale": True}, "scale must be a positive number, got True"),
+        ({"neck": None}, "neck: unknown value None"),
+        *(({"seed": seed}, "seed must be") for seed in (1.5, -1, "a", math.nan, True, 2**63)),
+    ],
+)
+def test_arguments_of_another_type_are_named(arguments, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        ClassVectorHead(**{"num_classes": K, "dim": D} | arguments)
+
+
+def test_a_matrix_of_class_vectors_is_given_as_drawn():
+    with pytest.raises(UsageError) as caught:
+        ClassVectorHead(K, D, torch.zeros(K, D))
+    assert "`drawn`" in caught.value.hint
+    assert torch.equal(ClassVectorHead(K, D, drawn=torch.ones(K, D)).class_vectors(), torch.ones(K, D))
+
+
+def test_batches_that_are_no_tensors_are_named():
+    head, (features, labels) = ClassVectorHead(K, D), batch()
+    for call in (head, head.predict, lambda wrong: head.loss(wrong, labels)):
+        for wrong in (None, features.numpy()):
+            with pytest.raises(UsageError, match="features must be a tensor"):
+                call(wrong)
+    with pytest.raises(UsageError, match="labels must be an int64 tensor"):
+        head.loss(features, labels.tolist())
+    for k, words in ((0, "at least 1"), (-1, "at least 1"), (1.5, "a whole number")):
+        with pytest.raises(UsageError, match=f"k must be {words}"):
+            head.predict(features, k=k)
+
+
+def test_integers_of_numpy_are_integers():
+    head = ClassVectorHead(np.int64(K), np.int32(D), seed=np.int64(3))
+    assert torch.equal(head.class_vectors(), ClassVectorHead(K, D, seed=3).class_vectors())
+    assert head.spec == ClassVectorHead(K, D, seed=3).spec
+    assert head.predict(batch()[0], k=np.int64(2))[0].shape == (B, 2)
 
 
 @pytest.mark.filterwarnings("ignore:(Attempted to insert a get_attr|Node getattr)")  # of torch 2.7, of its own doing

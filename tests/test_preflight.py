@@ -140,7 +140,13 @@ def test_fewer_than_two_class_vectors_cannot_be_checked(shape):
         look(torch.ones(shape))
 
 
-@pytest.mark.parametrize("wrong", [{"scoring": "cosin"}, {"scale": 0.0}, {"scale": -1.0}])
+@pytest.mark.parametrize("vectors", [None, "x", np.ones((3, 3))])
+def test_vectors_that_are_no_tensor_are_refused(vectors):
+    with pytest.raises(UsageError, match="vectors must be a `ClassVectorHead` or a tensor"):
+        preflight(vectors)
+
+
+@pytest.mark.parametrize("wrong", [{"scoring": "cosin"}, {"scale": 0.0}, {"scale": -1.0}, {"nonnegative": "a"}])
 def test_settings_that_no_head_has_are_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         preflight(torch.eye(3), **wrong)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -182,6 +183,25 @@ def test_fit_that_is_stopped_says_so_and_the_same_call_resumes(tmp_path, images)
         train.fit(config(), dataset=images, root=tmp_path, warn=quiet, should_stop=lambda: next(asked, True))
     summary = train.fit(config(), dataset=images, root=tmp_path, warn=quiet)
     assert summary.weights_sha256 == whole.weights_sha256
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"config": "x"}, "config must be a `Config` or settings by their dotted names, got 'x'"),
+        ({"config": [1]}, "config must be"),
+        ({"config": {1: 2}}, "config must be settings by their dotted names, which are text, got 1"),
+        ({"name": 3}, "name must be text, got 3"),
+        ({"root": None}, "root must be a path, got None"),
+        ({"dataset": "digits"}, "dataset must be a `Dataset`, got 'digits'"),
+        ({"should_stop": True}, "should_stop must be a function, got True"),
+    ],
+)
+def test_fit_names_an_argument_of_another_type(tmp_path, arguments, words):
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        train.fit(**{"root": tmp_path / "runs"} | arguments)
+    assert "dataset" not in arguments or "`data.name`" in caught.value.hint
+    assert not (tmp_path / "runs").exists()
 
 
 def test_fit_starts_over_only_if_it_is_told_to(tmp_path, images):

@@ -135,8 +135,14 @@ def test_numbers_stay_what_they_were_to_five_digits(name):
         ("gaussian", [0.5], {}, "ids must be integers"),
         ("gaussian", [2**63], {}, "ids must be integers below"),
         ("gaussian", [[0]], {}, "ids must be integers of shape"),
-        ("gaussian", [0], {"dim": 0}, "at least 1 dimension"),
-        ("simplex", [], {"num_classes": 0}, "at least 1 class"),
+        ("gaussian", [0], {"dim": 0}, "dim must be at least 1"),
+        ("simplex", [], {"num_classes": 0}, "num_classes must be at least 1"),
+        (None, [0], {}, "unknown geometry of class vectors None"),
+        ("gaussian", [0], {"dim": 2.5}, "dim must be a whole number, got 2.5"),
+        ("gaussian", [0], {"dim": "8"}, "dim must be a whole number, got '8'"),
+        ("gaussian", [0], {"num_classes": "a"}, "num_classes must be a whole number, got 'a'"),
+        ("gaussian", [0], {"out": torch.zeros(2, 8)}, "out must be a tensor of shape"),
+        *(("gaussian", [0], {"seed": seed}, "seed must be") for seed in (1.5, -1, "a", float("nan"), 2**63)),
     ],
 )
 def test_wrong_requests_are_refused(geometry, ids, options, said):

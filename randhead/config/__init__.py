@@ -3,10 +3,10 @@
 It does not import torch, so that the command line shows help and finds mistakes at once.
 """
 
+from randhead.arguments import DEVICES, one_of
 from randhead.config.parse import check_value, configure, settings
 from randhead.config.schema import (
     AUTO,
-    DEVICES,
     SPLITS,
     BackboneConfig,
     Config,
@@ -16,7 +16,7 @@ from randhead.config.schema import (
     OptimConfig,
     TrainConfig,
 )
-from randhead.config.setting import Setting, one_of
+from randhead.config.setting import Setting
 
 __all__ = [
     "AUTO",

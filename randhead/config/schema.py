@@ -8,6 +8,7 @@ identity of a run.
 from dataclasses import dataclass, field
 
 from randhead import registry
+from randhead.arguments import DEVICES
 from randhead.config import recipes
 from randhead.config.setting import (
     AT_LEAST_ONE,
@@ -26,7 +27,6 @@ from randhead.config.setting import (
 
 GEOMETRIES = [name for name in registry.builtin_names("vectors") if name != "file"]
 AUTO = None  # the value is chosen by the data or the device, and printed when training starts
-DEVICES = ("auto", "cpu", "cuda")
 SPLITS = ("test", "val", "train")
 DATA, HEAD, TRAINING, RUN = PANELS = ("Data and network", "Head", "Training", "Run")
 

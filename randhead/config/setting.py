@@ -15,7 +15,8 @@ import types
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from randhead.errors import UsageError, guess
+from randhead.arguments import is_whole, one_of, shown
+from randhead.errors import UsageError
 
 T = TypeVar("T")
 SETTING = "setting"  # the key of a field's metadata
@@ -139,7 +140,8 @@ class Setting:
         if self.kind in (bool, str) and not self.choices:
             require(isinstance(value, self.kind), name, f"be {_CONVERTERS[self.kind][1]}", value)
         if self.bounds is not None:
-            require(value in self.bounds, name, f"be {self.bounds}", value)
+            require(self.kind is not int or is_whole(value), name, "be a whole number", value)
+            require(not isinstance(value, bool) and value in self.bounds, name, f"be {self.bounds}", value)
         if self.choices:
             one_of(name, value, self.choices)
 
@@ -224,14 +226,7 @@ def _complete(field: "dataclasses.Field[Any]", section: str) -> Setting:
 def require(condition: bool, key: str, rule: str, value: Any) -> None:
     """Raise UsageError unless the condition holds: "<key> must <rule>, got <value>"."""
     if not condition:
-        raise UsageError(f"{key} must {rule}, got {value!r}", hint=_another(key))
-
-
-def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise UsageError, with the nearest choice, unless `value` is one of the choices."""
-    if value not in choices:
-        hint = f"{guess(str(value), choices)}known: {', '.join(choices)}"
-        raise UsageError(f"{name}: unknown value {value!r}", hint=hint)
+        raise UsageError(f"{key} must {rule}, got {shown(value)}", hint=_another(key))
 
 
 def _another(key: str) -> str:

@@ -8,13 +8,15 @@ order, chunk and thread count.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from randhead import registry
+from randhead.arguments import check_type, is_whole, several, shown, whole
+from randhead.corruptions._arguments import check_images, checked_ids
 from randhead.corruptions.frost import FrostImages, load_frost_images
 from randhead.errors import UsageError, unknown
 
@@ -23,6 +25,7 @@ __all__ = [
     "SEVERITIES",
     "Corruption",
     "FrostImages",
+    "check_parameters",
     "checked_output",
     "corrupt",
     "corrupt_each",
@@ -36,7 +39,6 @@ __all__ = [
 EXTRA = "extra"  # the group of everything that is not part of the benchmark
 SEVERITIES = (1, 2, 3, 4, 5)
 PARAMETER_SETS: dict[str, int | None] = {"32": 45, "64": 120, "224": None}  # each up to which shorter side of an image
-SMALLEST_SIDE = 8
 CHUNK_VALUES = 1 << 18  # values per chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
 
 
@@ -191,16 +193,16 @@ def corrupt_each(
     Returns:
         (severity, images) for each severity, in the order of `severities`.
     """
-    severities = tuple(severities)
     module = _member(name)
-    _check_images(images)
-    ids = _checked_ids(ids, images)
+    check_images(images)
+    ids, seed = checked_ids(ids, images), whole("seed", seed)
+    check_parameters(parameters)
     parameter_set = parameters_for((images.shape[2], images.shape[3])) if parameters is None else parameters
-    if parameter_set not in PARAMETER_SETS:
-        raise unknown("parameter set", parameter_set, PARAMETER_SETS)
-    for severity in severities:
-        if severity not in range(6) or isinstance(severity, bool):
-            raise UsageError(f"severity must be 0 to 5, got {severity!r}", hint="0 is the clean image, 5 the strongest")
+    severities = several("severities", severities, "numbers from 0 to 5")
+    for given in severities:
+        if not is_whole(given) or given not in range(6):
+            raise UsageError(f"severity must be 0 to 5, got {shown(given)}", hint="0: no corruption, 5: the strongest")
+    check_type("frost_images", frost_images, (FrostImages, NoneType), "the result of `load_frost_images`")
     coloured = images.expand(-1, 3, -1, -1)
     out = [torch.empty(coloured.shape, dtype=torch.uint8, device=images.device) for _ in severities]
     origin = "" if registry.is_builtin("corruptions", name) else f"{registry.origin('corruptions', name)}: "
@@ -248,6 +250,13 @@ def parameters_for(size: tuple[int, int]) -> str:
     return next(name for name, largest in PARAMETER_SETS.items() if largest is None or side <= largest)
 
 
+def check_parameters(parameters: str | None) -> None:
+    """Raise UsageError unless `parameters` is the name of a published parameter set, or None."""
+    check_type("parameters", parameters, (str, NoneType), f"None or one of {[*PARAMETER_SETS]}")
+    if parameters is not None and parameters not in PARAMETER_SETS:
+        raise unknown("parameter set", parameters, PARAMETER_SETS)
+
+
 def checked_output(out: object, images: Tensor, name: str, origin: str = "") -> Tensor:
     """Check the result of the corruption `name`, and move it to the device of the images.
 
@@ -256,10 +265,8 @@ def checked_output(out: object, images: Tensor, name: str, origin: str = "") -> 
     """
     if not isinstance(out, Tensor) or out.dtype != torch.uint8 or out.shape != images.shape:
         got = f"{out.dtype} {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-        raise UsageError(
-            f"{origin}corruption {name} made {got} of torch.uint8 {tuple(images.shape)}",
-            hint="return a uint8 tensor of the shape of the images",
-        )
+        hint = "return a uint8 tensor of the shape of the images"
+        raise UsageError(f"{origin}corruption {name} made {got} of torch.uint8 {tuple(images.shape)}", hint=hint)
     return out.to(images.device)
 
 
@@ -269,32 +276,3 @@ def _chunks(images: Tensor) -> Iterator[slice]:
         len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel() if len(images) else 1)
     )
     return (slice(start, start + step) for start in range(0, len(images), max(step, 1)))
-
-
-def _check_images(images: Tensor) -> None:
-    hint = "corruptions take uint8 images (B, 3, H, W) in 0..255, after resizing and before normalisation"
-    if not isinstance(images, Tensor):
-        raise UsageError(f"images must be a tensor, got {type(images).__name__}", hint=hint)
-    if images.dtype != torch.uint8:
-        raise UsageError(f"images must be uint8, got {str(images.dtype).removeprefix('torch.')}", hint=hint)
-    if images.ndim != 4:
-        raise UsageError(f"images must have 4 dimensions, got shape {tuple(images.shape)}", hint=hint)
-    if images.shape[1] not in (1, 3):
-        more = "drop the alpha channel" if images.shape[1] == 4 else hint
-        raise UsageError(f"images must have 1 or 3 channels, got {images.shape[1]}", hint=more)
-    if min(images.shape[2:]) < SMALLEST_SIDE:
-        height, width = images.shape[2:]
-        raise UsageError(f"images of {height}x{width} are too small", hint=f"sides start at {SMALLEST_SIDE} pixels")
-
-
-def _checked_ids(ids: Tensor | Iterable[int] | None, images: Tensor) -> Tensor:
-    if ids is None:
-        return torch.arange(len(images), device=images.device)
-    ids = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids))
-    if ids.shape != (len(images),) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise UsageError(
-            f"ids must be {len(images)} integers, one per image, got {ids.dtype} of shape {tuple(ids.shape)}"
-        )
-    if len(ids) and int(ids.min()) < 0:
-        raise UsageError(f"ids must not be negative, got {int(ids.min())}")
-    return ids.to(torch.int64).to(images.device)

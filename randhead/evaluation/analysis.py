@@ -9,6 +9,7 @@ from typing import Any
 
 from randhead import registry
 from randhead.analyses import Findings
+from randhead.arguments import check_functions, check_paths, check_type, whole
 from randhead.config import SPLITS, one_of
 from randhead.errors import DataError, RandheadError, StopRequested, UsageError, unknown
 from randhead.evaluation.comparison import Comparison, Estimate, compare
@@ -148,6 +149,10 @@ def analyze(
         >>> found.to_json()["separability"]["mean_angle_deg"]  # doctest: +SKIP
         84.3
     """
+    check_type("name", name, str, "the name of one analysis", hint='several: one call each, or `name="all"`')
+    seed = whole("seed", seed)
+    check_paths(root=root, taxonomy=taxonomy)
+    check_functions(should_stop=should_stop, warn=warn, progress=progress)
     name = registry.use("analyses", name)
     wanted = chosen(name)
     one_of("split", split, SPLITS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from randhead import registry, runs
+from randhead.arguments import check_functions
 from randhead.config import SPLITS, one_of
 from randhead.datasets import Dataset
 from randhead.evaluation import classification
@@ -194,6 +195,7 @@ def evaluate(
         0.9721
     """
     one_of("split", split, SPLITS)
+    check_functions(should_stop=should_stop, warn=warn, progress=progress)
     loaded = runs.load(run, root=root, device=device)
     if ood:
         loaded.require_classes()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead import rng, vectors
+from randhead.arguments import whole
 from randhead.errors import RunError, UsageError
 from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
 from randhead.losses import ClassRows, DrawnRows, StoredRows
@@ -46,8 +47,7 @@ class ClassVectors(nn.Module):
         drawn: Tensor | None,
     ):
         super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"a head needs at least 2 classes, got {num_classes}")
+        num_classes, dim = whole("num_classes", num_classes, 2), whole("dim", dim, 1)
         self.num_classes, self.dim, self.geometry = num_classes, dim, geometry
         self.seed, self.trainable, self.class_names = seed, trainable, class_names
         source = self._source(drawn)

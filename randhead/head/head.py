@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from types import NoneType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from randhead import losses, registry
+from randhead.arguments import check_type, several, whole
 from randhead.config import check_value
 from randhead.errors import UsageError
 from randhead.head.class_vectors import ClassVectors
@@ -86,13 +88,20 @@ class ClassVectorHead(ClassVectors):
         check_value("head.neck", neck, "neck")
         if normaliser_tolerance != math.inf:  # which refuses nothing
             check_value("head.normaliser_tolerance", normaliser_tolerance, "normaliser_tolerance")
+        check_value("head.normaliser", normaliser, "normaliser")
+        check_value("head.trainable", trainable, "trainable")
+        check_value("head.learn_scale", learn_scale, "learn_scale")
         check_value("train.head_seed", seed, "seed")
-        names = None if class_names is None else tuple(class_names)
-        super().__init__(num_classes, dim, vectors, seed=seed, trainable=trainable, class_names=names, drawn=drawn)
-        self.scoring, self.neck = scoring, NECKS[neck](dim)
-        self.bias = nn.Parameter(torch.full((num_classes,), float(bias))) if trainable and bias is not None else None
+        _check_vectors(vectors, drawn)
+        text = "the names of the classes, as text"
+        names = None if class_names is None else several("class_names", class_names, text, kinds=str)
+        super().__init__(num_classes, dim, vectors, seed=int(seed), trainable=trainable, class_names=names, drawn=drawn)
+        self.scoring, self.neck = scoring, NECKS[neck](self.dim)
+        self.bias = (
+            nn.Parameter(torch.full((self.num_classes,), float(bias))) if trainable and bias is not None else None
+        )
         self.constant = 0.0 if bias is None or trainable else float(bias)
-        self.initial_scale = default_scale(num_classes, scoring) if scale is None else float(scale)
+        self.initial_scale = default_scale(self.num_classes, scoring) if scale is None else float(scale)
         self.log_scale = nn.Parameter(torch.tensor(math.log(self.initial_scale))) if learn_scale else None
         self.normaliser, self.normaliser_tolerance = normaliser, normaliser_tolerance
         self.last_error_bound = 0.0
@@ -119,6 +128,7 @@ class ClassVectorHead(ClassVectors):
 
     def embed(self, features: Tensor) -> Tensor:
         """Features after the neck, as they are scored: (B, D) -> (B, D).  Raises UsageError for other shapes."""
+        check_type("features", features, Tensor, f"a tensor (B, {self.dim})", hint="`torch.as_tensor` makes one")
         if features.ndim != 2 or features.shape[1] != self.dim:
             raise UsageError(f"features must have shape (B, {self.dim}), got {tuple(features.shape)}")
         return self.neck(features)
@@ -172,6 +182,7 @@ class ClassVectorHead(ClassVectors):
             DivergedError: for features that are not finite.
         """
         embedded = self.embed(features)
+        check_type("labels", labels, Tensor, "an int64 tensor (B,)", hint="`torch.as_tensor` makes one")
         losses.check_batch(embedded, labels, self.num_classes)
         with torch.autocast(embedded.device.type, enabled=False):
             queries, rows = self.queries(embedded), self.rows()
@@ -202,7 +213,11 @@ class ClassVectorHead(ClassVectors):
 
         Returns:
             Classes (B, k) int64 and their logits (B, k).
+
+        Raises:
+            UsageError: for features of another shape, and for k below 1.
         """
+        k = whole("k", k, 1)
         embedded = self.embed(features)
         with torch.autocast(embedded.device.type, enabled=False):
             classes, logits = losses.top(self.queries(embedded), self.rows(), self.bias, k=k)
@@ -259,3 +274,11 @@ class ClassVectorHead(ClassVectors):
         """The summary that `print(head)` shows."""
         kind = "learned" if self.trainable else "fixed"
         return f"{self.num_classes} classes, D={self.dim}, {kind} {self.geometry}, {self.scoring}, seed={self.seed}"
+
+
+def _check_vectors(vectors: str, drawn: Tensor | None) -> None:
+    """Raise UsageError unless the geometry is text, and class vectors that were drawn before are a tensor."""
+    matrix = isinstance(vectors, Tensor)
+    hint = "give class vectors (K, D) as `drawn`" if matrix else 'for a file: `vectors="file:PATH"`'
+    check_type("vectors", vectors, str, "the name of a geometry, such as 'uniform'", hint=hint)
+    check_type("drawn", drawn, (Tensor, NoneType), "a tensor (K, D)")

@@ -9,12 +9,14 @@ the others', is the bound of NormFace and CosFace (Wang et al. 2017, 2018).
 
 import math
 from dataclasses import replace
+from types import NoneType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from randhead import rng
+from randhead.arguments import check_type
 from randhead.config import check_value
 from randhead.errors import UsageError
 from randhead.head.advice import advice
@@ -52,7 +54,8 @@ def preflight(
         The numbers of the check, with warnings that say what limits the head and what to do.
 
     Raises:
-        UsageError: for fewer than two class vectors, an unknown scoring, and a scale that is not positive.
+        UsageError: for fewer than two class vectors, an unknown scoring, a scale that is not positive, and
+            arguments of a wrong type.
 
     Example:
         >>> check = preflight(ClassVectorHead(100, 512, "simplex", scoring="cosine", scale=1.0, neck="linear"))
@@ -62,6 +65,7 @@ def preflight(
         "at scale 1 with 100 cosine classes the target's probability is 0.027 at mos"
     """
     head = vectors if isinstance(vectors, ClassVectorHead) else None
+    check_type("nonnegative", nonnegative, (bool, NoneType), "True, False or None")
     matrix = _matrix(vectors)
     scoring = scoring or (head.scoring if head else "dot")
     check_value("head.scoring", scoring, "scoring")
@@ -121,6 +125,7 @@ class _Fit(NamedTuple):
 
 def _matrix(vectors: Tensor | ClassVectorHead) -> Tensor:
     """The class vectors to check: (K, D) float32, on the CPU."""
+    check_type("vectors", vectors, (Tensor, ClassVectorHead), "a `ClassVectorHead` or a tensor (K, D)")
     if isinstance(vectors, ClassVectorHead):
         vectors = vectors.raw_rows().tile(0, min(vectors.num_classes, CHECKED), torch.float32)
     matrix = vectors.detach().to("cpu", torch.float32)

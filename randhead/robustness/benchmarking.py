@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from randhead import registry, runs
+from randhead.arguments import check_functions, check_paths, several, whole
 from randhead.config import SPLITS, one_of
 from randhead.corruptions import SEVERITIES, load_frost_images
 from randhead.corruptions import names as corruption_names
@@ -102,9 +103,16 @@ def benchmark(
         (0.7556, 0.4206)
     """
     one_of("split", split, SPLITS)
+    paths = {"frost_images": frost_images, "corruption_file": corruption_file, "published": published}
+    check_paths(root=root, **paths, save_images=save_images)
+    check_functions(should_stop=should_stop, warn=warn, progress=progress, on_event=on_event)
+    seed, limit = whole("seed", seed), None if limit is None else whole("limit", limit, 1)
+    others = several("others", others, "a list of runs")
+    severities = several("severities", severities, "a list of numbers from 1 to 5")
+    severities = [whole("severities", severity) for severity in severities]
     settings = _settings(parameters, frost_images, corruption_file, seed)
-    names = [registry.use("corruptions", name) for name in _names(corruptions)]
-    cells = choose_grid(names, severities, skip=_names(skip), custom=tuple(settings.custom))
+    names = [registry.use("corruptions", name) for name in _names("corruptions", corruptions)]
+    cells = choose_grid(names, severities, skip=_names("skip", skip), custom=tuple(settings.custom))
     tested = _unique([runs.load(each, root=root, device=device).require_classes() for each in (run, *others)])
     reference = tested[0] if baseline is None else runs.load(baseline, root=root, device=device).require_classes()
     if baseline is not None and [_path(each) for each in tested] == [_path(reference)]:
@@ -284,7 +292,8 @@ def _path(loaded: LoadedRun) -> Path:
     return loaded.run.path.resolve()
 
 
-def _names(text: str | Sequence[str]) -> list[str]:
+def _names(argument: str, given: str | Sequence[str]) -> list[str]:
     """A list of names, from a sequence or from a text with commas."""
-    parts = text.split(",") if isinstance(text, str) else text
+    names = given.split(",") if isinstance(given, str) else given
+    parts = several(argument, names, "names of corruptions: text, or a list", kinds=str)
     return [part.strip() for part in parts if part.strip()]

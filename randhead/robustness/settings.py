@@ -38,8 +38,7 @@ class CorruptionSettings:
     custom_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if self.parameters is not None and self.parameters not in corruptions.PARAMETER_SETS:
-            raise unknown("parameter set", self.parameters, corruptions.PARAMETER_SETS)
+        corruptions.check_parameters(self.parameters)
 
     @property
     def frost(self) -> str:

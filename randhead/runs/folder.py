@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from randhead import registry
+from randhead.arguments import check_paths
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
 from randhead.errors import RandheadError, RunError, UsageError, guess
@@ -153,6 +154,7 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
     Raises:
         RunError: if there is no such run; the hint lists those that exist.
     """
+    check_paths(root=root)
     if isinstance(run, Run):
         return run
     root, name = Path(root), None if run is None else str(run)

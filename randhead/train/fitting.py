@@ -3,9 +3,11 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from randhead import datasets, runs
+from randhead.arguments import check_functions, check_paths, check_type, several
 from randhead.config import Config, configure
 from randhead.datasets import Dataset
 from randhead.device import resolve_device
@@ -60,7 +62,8 @@ def fit(
         >>> summary.run, summary.test["n"]
         ('example', 359)
     """
-    config = config if isinstance(config, Config) else configure(config or {})
+    config = _checked(config, root=root, name=name, dataset=dataset)
+    check_functions(on_event=on_event or _ignore, should_stop=should_stop, warn=warn, progress=progress)
     run = runs.open_run(Path(root), runs.default_name(config) if name is None else name, config, fresh=fresh)
     finished = None if fresh else run.summary()
     if finished is None:
@@ -75,6 +78,21 @@ def fit(
     if finished is None or not run.card_path.exists():  # a kill can prevent it
         card.write(run, config, summary)
     return summary
+
+
+def _checked(config: Any, *, root: object, name: object, dataset: object) -> Config:
+    """The configuration.  Raises UsageError for arguments of a wrong type."""
+    check_paths(root=root)
+    check_type("name", name, (str, NoneType), "text", hint="leave it out to name the run by its configuration")
+    hint = "for a dataset by its name or folder, set `data.name`: `fit({'data.name': 'digits'})`"
+    check_type("dataset", dataset, (Dataset, NoneType), "a `Dataset`", hint=hint)
+    if isinstance(config, Config):
+        return config
+    hint = "for example `fit({'data.name': 'digits'})`"
+    check_type("config", config, (Mapping, NoneType), "a `Config` or settings by their dotted names", hint=hint)
+    settings = dict(config or {})
+    several("config", settings, "settings by their dotted names, which are text", kinds=str)
+    return configure(settings)
 
 
 def _last(events: Iterator[Event], on_event: Callable[[Event], None], warn: Callable[[str], None]) -> TrainingSummary:

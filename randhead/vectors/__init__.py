@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from randhead import registry
+from randhead.arguments import shown, whole
 from randhead.errors import UsageError
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
 from randhead.vectors._cosines import cosine_tiles
@@ -93,7 +94,8 @@ def draw(
         (N, D) float32 of unit norm, on the device of `ids`; `out` if it is given.
 
     Raises:
-        UsageError: for an unknown geometry, more classes than it can hold, and ids out of range.
+        UsageError: for an unknown geometry, more classes than it can hold, ids out of range, and arguments of a
+            wrong type.
         DataError: for a file that cannot be used.
 
     Example:
@@ -101,7 +103,7 @@ def draw(
         >>> rows.shape, torch.equal(rows[1:], draw("rademacher", [2], dim=4, seed=0))
         (torch.Size([2, 4]), True)
     """
-    ids = _as_ids(ids)
+    ids, seed = _as_ids(ids), whole("seed", seed)
     check(geometry, dim=dim, num_classes=num_classes)
     module, source = _resolve(geometry)
     top = _limit(geometry, module, dim) if module.BY_ROW else num_classes
@@ -111,6 +113,9 @@ def draw(
             f"ids of {geometry} vectors in {dim} dimensions must be {limits}, got {int(ids.min())}..{int(ids.max())}",
             hint=f"hashed class names need ids without limit: {NEAREST_WITHOUT_LIMIT}" if module.BY_ROW else None,
         )
+    if out is not None and (not isinstance(out, Tensor) or out.shape != (len(ids), dim)):
+        got = f"a shape of {tuple(out.shape)}" if isinstance(out, Tensor) else shown(out)
+        raise UsageError(f"out must be a tensor of shape ({len(ids)}, {dim}), got {got}")
     outside = not registry.is_builtin("vectors", registry.split(geometry)[0])
     if not module.BY_ROW:
         extra = {"source": source} if source else {}
@@ -147,12 +152,11 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
         DataError: for a file that cannot be used.
     """
     module, source = _resolve(geometry)
-    if dim < 1:
-        raise UsageError(f"class vectors need at least 1 dimension, got {dim}")
+    dim = whole("dim", dim, 1)
     if num_classes is None and not module.BY_ROW:
         raise UsageError(f"{geometry} vectors are drawn as a set: `num_classes` is needed")
-    if num_classes is not None and num_classes < 1:
-        raise UsageError(f"class vectors need at least 1 class, got {num_classes}")
+    if num_classes is not None:
+        num_classes = whole("num_classes", num_classes, 1)
     if source:
         module.read(Path(source), dim, num_classes)
     limit = _limit(geometry, module, dim)

@@ -1,0 +1,87 @@
+"""Checks of the arguments of public functions: an error names the argument, what it must be, and what was given."""
+
+import numbers
+import os
+from collections.abc import Iterable
+from types import NoneType
+from typing import Any
+
+from randhead.errors import UsageError, guess
+
+DEVICES = ("auto", "cpu", "cuda")
+LARGEST = 2**63 - 1  # of seeds, ids and numbers of classes
+LONGEST = 60  # characters of a value in a message
+
+
+def check_type(name: str, value: object, kinds: type | tuple[type, ...], rule: str, *, hint: str | None = None) -> None:
+    """Raise UsageError unless a value has one of the types: "<name> must be <rule>, got <value>".
+
+    Example:
+        >>> check_type("name", 3, str, "text")
+        Traceback (most recent call last):
+        randhead.errors.UsageError: name must be text, got 3
+    """
+    if not isinstance(value, kinds):
+        raise UsageError(f"{name} must be {rule}, got {shown(value)}", hint=hint)
+
+
+def whole(name: str, value: Any, low: int = 0) -> int:
+    """A whole number from `low` to 2^63 - 1, of Python or NumPy, as an int of Python.  Raises UsageError for others.
+
+    Example:
+        >>> whole("seed", 1.5)
+        Traceback (most recent call last):
+        randhead.errors.UsageError: seed must be a whole number, got 1.5
+    """
+    if not is_whole(value):
+        raise UsageError(f"{name} must be a whole number, got {shown(value)}")
+    number = int(value)
+    if not low <= number <= LARGEST:
+        bound = f"at least {low}" if number < low else "below 2^63"
+        raise UsageError(f"{name} must be {bound}, got {number}")
+    return number
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an integer of Python or NumPy; True and False are none."""
+    return not isinstance(value, bool) and isinstance(value, numbers.Integral)
+
+
+def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] = object) -> tuple[Any, ...]:
+    """The items of a collection, each of one of the types.  Raises UsageError for text, which is no collection here."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise UsageError(f"{name} must be {rule}, got {shown(value)}")
+    items = tuple(value)
+    for item in items:
+        check_type(name, item, kinds, rule)
+    return items
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise UsageError, with the nearest choice, unless `value` is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        near = guess(value, choices) if isinstance(value, str) else ""
+        hint = f"{near}known: {', '.join(choices)}"
+        raise UsageError(f"{name}: unknown value {shown(value)}", hint=hint)
+
+
+def check_paths(*, root: object, **given: object) -> None:
+    """Raise UsageError unless the root is a path, and each other argument a path or None."""
+    check_type("root", root, (str, os.PathLike), "a path")
+    for name, value in given.items():
+        check_type(name, value, (str, os.PathLike, NoneType), "a path")
+
+
+def check_functions(*, progress: object = None, **given: object) -> None:
+    """Raise UsageError unless each argument is a function; `progress` can be None."""
+    for name, value in given.items() if progress is None else {**given, "progress": progress}.items():
+        if not callable(value):
+            raise UsageError(f"{name} must be a function, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value in a message: as Python writes it; long text is cut, and other long values are named by their type."""
+    text = repr(value)
+    if len(text) <= LONGEST and "\n" not in text:
+        return text
+    return f"{text[:LONGEST]}..." if isinstance(value, str) else f"an object of type {type(value).__name__}"
