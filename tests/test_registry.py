@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import randhead
-from randhead import corruptions, errors, registry
+from randhead import backbones, corruptions, errors, registry
 from randhead.errors import UsageError
 
 PACKAGE = Path(randhead.__file__).parent
@@ -210,6 +210,21 @@ def test_names_that_are_no_text_are_unknown_names(mine):
         for function in (registry.check, registry.load):
             with pytest.raises(UsageError, match="unknown dataset"):
                 function("datasets", name)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [("None", r"mine\.py: build must return a torch\.nn\.Module, got NoneType"), ("Pair()", "features of type tuple")],
+)
+def test_a_backbone_from_a_file_is_a_module_that_gives_features(mine, returned, words):
+    mine.write_text(
+        "from torch import nn\n"
+        "class Pair(nn.Module):\n    def forward(self, images):\n        return images, images\n"
+        f"def build(*, name, image_size, pretrained):\n    return {returned}\n"
+    )
+    randhead.register_backbone(mine)
+    with pytest.raises(UsageError, match=words):
+        backbones.build("mine", image_size=8)
 
 
 def test_an_interrupt_in_a_file_is_an_interrupt(mine):

@@ -64,6 +64,8 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
     member, model = registry.split(name)
     module = registry.load("backbones", member)
     backbone = module.build(name=model, image_size=image_size, pretrained=pretrained)
+    if not isinstance(backbone, nn.Module):
+        registry.expect("backbones", member, f"build must return a torch.nn.Module, got {type(backbone).__name__}")
     avoid_broken_kernel(backbone)
     features = _probe(backbone, name, image_size)
     found = cast(Backbone, backbone)
@@ -88,6 +90,7 @@ def _probe(backbone: nn.Module, name: str, image_size: int) -> Tensor:
         ) from None
     finally:
         backbone.train(training)
-    if features.ndim != 2:
-        raise UsageError(f"backbone {name} gives features of shape {tuple(features.shape)}, not (B, D)")
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else f"type {type(features).__name__}"
+        raise UsageError(f"backbone {name} gives features of {got}, not (B, D)")
     return features
