@@ -239,9 +239,11 @@ def test_a_live_table_higher_than_the_screen_leaves_nothing_on_it():
     for name in cells:
         live.update(RowDone(name, {}, 1, 1))
     live.live.refresh()
+    live.live.refresh()
     live.stop()
     written = console.file.getvalue()
     assert "gaussian noise" in written and corruptions.names()[-1] not in written
+    assert written.count("\n") == written.count("\x1b[1A") > 0  # each line down is a line up again
 
 
 def test_a_perfect_model_has_no_hardest_classes_and_no_ratios_of_errors():
