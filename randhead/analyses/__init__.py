@@ -69,6 +69,9 @@ def wrong_value(member: ModuleType) -> str | None:
     """What is wrong with the values that an analysis from outside the package defines; None if they are right."""
     if member.INPUT not in INPUTS:
         return f"INPUT must be one of {', '.join(INPUTS)}, got {member.INPUT!r}"
+    headlines = getattr(member, "HEADLINES", ())
+    if not isinstance(headlines, list | tuple) or not all(isinstance(name, str) for name in headlines):
+        return f"HEADLINES must be a tuple of names of metrics, got {headlines!r}"
     try:
         inspect.signature(member.measure)
     except (TypeError, ValueError):
@@ -84,6 +87,8 @@ def wrong_findings(found: object) -> str | None:
     if not isinstance(metrics, dict) or not isinstance(arrays, dict):
         return "metrics and arrays must be dictionaries"
     for name, value in metrics.items():
+        if not isinstance(name, str):
+            return f"the names of metrics must be str, got {name!r}"
         if not isinstance(value, float | int | str | None):
             return f"metrics[{name!r}] must be a number, a word or None, got {type(value).__name__}"
         if isinstance(value, float) and not math.isfinite(value):
