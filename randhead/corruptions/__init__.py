@@ -252,8 +252,10 @@ def parameters_for(size: tuple[int, int]) -> str:
 
 def check_parameters(parameters: str | None) -> None:
     """Raise UsageError unless `parameters` is the name of a published parameter set, or None."""
-    check_type("parameters", parameters, (str, NoneType), f"None or one of {[*PARAMETER_SETS]}")
-    if parameters is not None and parameters not in PARAMETER_SETS:
+    if parameters is None:
+        return
+    check_type("parameters", parameters, str, f"None or one of {[*PARAMETER_SETS]}")
+    if parameters not in PARAMETER_SETS:
         raise unknown("parameter set", parameters, PARAMETER_SETS)
 
 
