@@ -185,6 +185,7 @@ def evaluate(
         An `Evaluation`, which a notebook shows as tables.
 
     Raises:
+        UsageError: for arguments that cannot be used.
         RunError: if the run is missing or damaged.
         DataError: if the images have other classes than the run, or cannot be read.
         StopRequested: if `should_stop` returns True.

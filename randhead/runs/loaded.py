@@ -104,7 +104,7 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
     Raises:
         RunError: if the run is missing, not finished or damaged, or if its class vectors cannot be drawn again
             exactly.
-        UsageError: if `device` is "cuda" and there is no CUDA device.
+        UsageError: if `device` is not one of these, or is "cuda" and there is no CUDA device.
     """
     if isinstance(run, LoadedRun):
         return run
