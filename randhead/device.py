@@ -1,6 +1,7 @@
 """The devices of this machine, the precision that is fast on them, and the versions of libraries."""
 
 import platform
+import re
 
 import torch
 import torchvision
@@ -10,20 +11,23 @@ from randhead.arguments import DEVICES, one_of
 from randhead.errors import UsageError
 from randhead.tables import count
 
+NUMBERED = re.compile(r"^cuda:\d+$")
 
-def resolve_device(name: str) -> torch.device:
+
+def resolve_device(name: str | torch.device) -> torch.device:
     """Find the device for a name.
 
     Args:
-        name: "cpu", "cuda", or "auto", which is CUDA if it can be used.
+        name: "cpu", "cuda", "cuda:1" for one of several, or "auto", which is CUDA if it can be used; or a device.
 
     Raises:
-        UsageError: for another name, and for "cuda" if it cannot be used.
+        UsageError: for another name, and for CUDA if it cannot be used.
     """
-    one_of("device", name, DEVICES)
+    name = str(name) if isinstance(name, torch.device) else name
+    one_of("device", NUMBERED.sub("cuda", name) if isinstance(name, str) else name, DEVICES)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("no CUDA device can be used here", hint='use `device="cpu"`, or look at `randhead doctor`')
     return torch.device(name)
 
