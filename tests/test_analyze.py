@@ -321,6 +321,7 @@ def test_compatibility_tells_runs_that_share_their_vectors_from_others(analyze, 
     assert found["map_at_r_across_other"] == pytest.approx(float(matrix[3, :3].mean()))
 
 
+@pytest.mark.slow
 def test_the_variance_between_runs_is_shared_out_to_seeds(analyze, root, tmp_path):
     for seed in (0, 1):
         for head_seed in (0, 1):

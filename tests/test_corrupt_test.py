@@ -189,6 +189,7 @@ def apply(images, noise, darker):
 """
 
 
+@pytest.mark.slow
 def test_a_corruption_from_a_file_is_a_member_of_the_extra_group(call, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {family: {} for family in registry.FAMILIES})
     file = tmp_path / "darker.py"

@@ -124,7 +124,7 @@ def test_hadamard_names_every_corner_of_a_small_cube_once_up_to_sign(d, seed):
 
 
 @pytest.mark.parametrize("d", [32, 64, 128, 512])
-@pytest.mark.parametrize("k", [100, 1000, 3000])
+@pytest.mark.parametrize("k", [100, 1000, pytest.param(3000, marks=pytest.mark.slow)])
 def test_hadamard_never_repeats_a_row_or_its_opposite(d, k):
     # Random signs in 32 dimensions do come as close as 0.8 among 3,000.
     assert abs(cosines(matrix("hadamard", k, d))).max() < (0.95 if d == 32 else 0.75)

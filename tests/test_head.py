@@ -283,10 +283,9 @@ def test_integers_of_numpy_are_integers():
     assert head.predict(batch()[0], k=np.int64(2))[0].shape == (B, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(Attempted to insert a get_attr|Node getattr)")  # of torch 2.7, of its own doing
-@pytest.mark.parametrize(
-    "geometry", ["uniform", *(pytest.param(name, marks=pytest.mark.slow) for name in ("hadamard", "simplex"))]
-)
+@pytest.mark.parametrize("geometry", ["uniform", "hadamard", "simplex"])
 def test_a_model_with_a_head_compiles_as_one_graph_and_exports(geometry):
     def model():
         torch.manual_seed(0)

@@ -227,7 +227,7 @@ def test_an_orthogonal_head_needs_the_closed_form_scale():
     assert check.scale_for_90 == pytest.approx(math.log(99 * 0.9 / 0.1), rel=1e-5)
 
 
-@pytest.mark.parametrize("k", [2, 10, 100, 1000, 3000])
+@pytest.mark.parametrize("k", [2, 10, 100, 1000, pytest.param(3000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["uniform", "rademacher"])
 def test_the_default_scale_lets_non_negative_features_be_certain(k, name):
     scale = default_scale(k, "cosine")

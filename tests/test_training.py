@@ -248,6 +248,7 @@ def test_only_a_last_batch_of_one_image_is_left_out(tmp_path, count, sizes):
     assert trainer.batches_per_epoch == len(sizes)
 
 
+@pytest.mark.slow
 def test_files_that_are_streamed_train_the_same_weights_as_files_in_memory(tmp_path):
     folder = image_folder(tmp_path / "images", images=15)
     found = {}
@@ -417,7 +418,7 @@ VARIANTS = {
 }
 
 
-QUICK = ("sgd", "learned")
+QUICK = ("learned",)
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,7 @@ def test_a_training_sees_the_same_views_in_any_batch_size_and_after_a_resume():
     assert len(resumed) == 24
 
 
+@pytest.mark.slow
 def test_a_stopped_training_on_views_ends_with_the_same_weights(tmp_path):
     config = tiny.config(data__labels="instance", head__scoring="cosine", head__neck="linear")
     tiny.fit(tmp_path / "whole", config, tiny.digits())
