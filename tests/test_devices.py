@@ -12,6 +12,8 @@ from randhead.augment import crop, views
 from randhead.losses import _topk, streaming
 from randhead.preprocess import normalise
 
+pytestmark = pytest.mark.slow
+
 # Their number of steps depends on pixels; frost also draws on the CPU, once for a machine.
 DEPENDS_ON_NUMBERS = {"glass_blur", "spatter", "frost"}
 
