@@ -31,7 +31,7 @@ class vectors' seed following the run's:
 and whatever comes out is published in benchmarks/results/instance_discrimination.json.  The figure that counts is
 expected less dense at 20 neighbours, paired by seed; it should not be below -1 point.  An earlier recipe, with crops
 only, was revised after its figures on 2,000 of the test images had been seen; its convolutions, D and temperature are
-still those, what was revised then (features, weight decay, epochs) was chosen anew.
+still those, what was revised then (features, weight decay, epochs) was chosen again.
 """
 
 import argparse

@@ -109,7 +109,7 @@ def on_device(size: int, severity: int) -> dict[str, float]:
 
 
 def table(rows: dict[str, dict[str, float]], columns: list[str]) -> str:
-    """Images a second as a Markdown table; the last column compares us with the fastest peer."""
+    """Images per second as a Markdown table; the last column compares us with the fastest peer."""
     lines = ["| corruption | " + " | ".join(columns) + " | ours / fastest |", "|---" * (len(columns) + 2) + "|"]
     for name, row_ in rows.items():
         cells = [f"{1e6 / row_[c]:,.0f}" if c in row_ else "–" for c in columns]
@@ -146,7 +146,7 @@ def main() -> None:
         result["sizes"][size] = {"microseconds": rows, "grid of 75, ms per image": grid}
         total = sum(rows[name]["randhead"] for name in rows if name in names("benchmark")) / 1e3
         text = (
-            f"### {size} px, images a second, severity {options.severity}\n\n{table(rows, list(found))}\n\n"
+            f"### {size} px, images per second, severity {options.severity}\n\n{table(rows, list(found))}\n\n"
             f"Sum of the benchmark's corruptions: {total:.2f} ms per image.  "
             f"All 75 cells, with noise drawn once: {grid:.1f} ms per image.\n"
         )

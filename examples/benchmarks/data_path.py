@@ -1,4 +1,4 @@
-"""Images a second of the training data path: one batched gather on a resident tensor, beside one PIL image at a time.
+"""Images per second of the training data path: one batched gather on a resident tensor, beside one PIL image at a time.
 
 Both arms shuffle, pad by 4 pixels, crop, mirror and normalise the same 10,000 images of 32 x 32 pixels into float32
 batches of 256, on one thread.  Ours includes drawing the epoch's order and crops.  The arms take turns; the figure is

@@ -1,8 +1,8 @@
-"""Kill a training with SIGKILL again and again, start it again each time, and compare it with one that was left alone.
+"""Kill a training with SIGKILL again and again, start it again each time, and compare it with an uninterrupted one.
 
 Half of the kills are aimed at the window in which a checkpoint is being written: they fall when its fragment appears in
 the folder.  The others fall at a random moment after the start of the process, or after its first step.  Every step is
-saved, so that every start goes on from the step before the kill.  What has to be equal, bit for bit: the hash of the
+saved, so that every start resumes from the step before the kill.  What has to be equal, bit for bit: the hash of the
 final weights, the test figures, metrics.jsonl without its seconds, and the names of the files that are left.
 
     python examples/benchmarks/kill_resume.py --kills 200 --out examples/benchmarks/results/kill_resume.json
@@ -201,7 +201,7 @@ def main() -> None:
     for place, count in sorted(result["places"].items()):
         print(f"{count:6}  killed {place}")
     print(f"{result['kills']:6}  kills in {result['trainings']} trainings, {result['seconds']} s")
-    print(f"{result['equal_to_the_one_left_alone']:6}  of them equal to the one that was left alone")
+    print(f"{result['equal_to_the_one_left_alone']:6}  of them equal to the uninterrupted one")
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=2) + "\n")
     if result["equal_to_the_one_left_alone"] != result["trainings"]:

@@ -1,4 +1,4 @@
-"""Images a second in training: our loop beside one written as the official code is, same network, same images.
+"""Images per second in training: our loop beside one written as the official code is, same network, same images.
 
 The official way (arXiv 2011.08704): a DataLoader over PIL images with RandomCrop(padding=10), RandomHorizontalFlip,
 ToTensor and Normalize(0.5, 0.5); float32, NCHW, nll_loss of log_softmax, SGD with Nesterov momentum.  Ours are the
@@ -119,7 +119,7 @@ def timed(step: Iterator[None], device: torch.device) -> float:
 
 
 def compare(size: int, batch: int, steps: int, device: torch.device, workers: int, compiled: bool) -> dict:
-    """Images a second of each arm, taking turns, and how many times as fast as the official way ours is."""
+    """Images per second of each arm, taking turns, and how many times as fast as the official way ours is."""
     total = steps + WARM_UP
     with tempfile.TemporaryDirectory() as scratch:
         arms = {
