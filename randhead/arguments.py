@@ -33,12 +33,13 @@ def whole(name: str, value: Any, low: int = 0) -> int:
         Traceback (most recent call last):
         randhead.errors.UsageError: seed must be a whole number, got 1.5
     """
+    hint = f"for example `{name}={max(low, 1)}`"
     if not is_whole(value):
-        raise UsageError(f"{name} must be a whole number, got {shown(value)}")
+        raise UsageError(f"{name} must be a whole number, got {shown(value)}", hint=hint)
     number = int(value)
     if not low <= number <= LARGEST:
         bound = f"at least {low}" if number < low else "below 2^63"
-        raise UsageError(f"{name} must be {bound}, got {number}")
+        raise UsageError(f"{name} must be {bound}, got {number}", hint=hint)
     return number
 
 
@@ -49,11 +50,12 @@ def is_whole(value: object) -> bool:
 
 def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] = object) -> tuple[Any, ...]:
     """The items of a collection, each of one of the types.  Raises UsageError for text, which is no collection here."""
+    hint = f"give a list, `{name}=[...]`"
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise UsageError(f"{name} must be {rule}, got {shown(value)}")
+        raise UsageError(f"{name} must be {rule}, got {shown(value)}", hint=hint)
     items = tuple(value)
     for item in items:
-        check_type(name, item, kinds, rule)
+        check_type(name, item, kinds, rule, hint=hint)
     return items
 
 

@@ -1,0 +1,239 @@
+"""A wrong argument is a UsageError that names the argument and what was given, and has a hint.
+
+It is never accepted in silence, and never the error of another library.
+"""
+
+import math
+import re
+from functools import partial
+
+import pytest
+import torch
+
+from randhead import ClassVectorHead, draw
+from randhead.analyses import collapse, compactness, separability
+from randhead.corruptions import corrupt
+from randhead.errors import UsageError
+
+K, D, B = 7, 16, 4
+FEATURES, LABELS = torch.randn(B, D, generator=torch.Generator().manual_seed(0)), torch.arange(B)
+
+
+def head(**changed):
+    return ClassVectorHead(**{"num_classes": K, "dim": D, **changed})
+
+
+def loss(features=FEATURES, labels=LABELS, *, scoring="dot", normaliser="auto", **changed):
+    vectors = "rademacher" if normaliser == "expected" else "uniform"
+    made = head(scoring=scoring, normaliser=normaliser, vectors=vectors, normaliser_tolerance=math.inf)
+    return made.loss(features, labels, **changed)
+
+
+def measure(analysis, features=FEATURES, labels=LABELS, **changed):
+    needed = {"class_vectors": torch.eye(K, D)} if analysis is collapse else {"num_classes": K}
+    return analysis.measure(features, labels, **{**needed, **changed})
+
+
+def images(*shape, dtype=torch.uint8):
+    return torch.zeros(shape, dtype=dtype)
+
+
+# Argument -> wrong values, each with what the message says of it.
+HEAD = [
+    ("num_classes", 1, "1"),
+    ("num_classes", 10.0, "10.0"),
+    ("num_classes", "10", "'10'"),
+    ("num_classes", True, "True"),
+    ("dim", 0, "0"),
+    ("dim", 16.5, "16.5"),
+    ("vectors", "unifrom", "'unifrom'"),
+    ("vectors", 3, "3"),
+    ("vectors", torch.zeros(K, D + 1), f"({K}, {D + 1})"),
+    ("vectors", torch.full((K, D), math.nan), "not finite"),
+    ("scoring", "cosin", "'cosin'"),
+    ("scoring", None, "None"),
+    ("trainable", "yes", "'yes'"),
+    ("trainable", 1, "1"),
+    ("scale", -1, "-1"),
+    ("scale", 0, "0"),
+    ("scale", math.nan, "nan"),
+    ("scale", math.inf, "inf"),
+    ("scale", "16", "'16'"),
+    ("scale", torch.tensor(16.0), "tensor(16.)"),
+    ("bias", torch.zeros(K), "tensor"),
+    ("bias", math.inf, "inf"),
+    ("bias", True, "True"),
+    ("neck", "foo", "'foo'"),
+    ("neck", torch.nn.Linear(D, D), "Linear"),
+    ("seed", -1, "-1"),
+    ("seed", 1.5, "1.5"),
+    ("class_names", "abcdefg", "'abcdefg'"),
+    ("class_names", ["a", "b"], "2"),
+    ("class_names", list("aabcdef"), "6"),
+    ("class_names", list(range(K)), "0"),
+    ("normaliser", "streamin", "'streamin'"),
+    ("normaliser", None, "None"),
+    ("learn_scale", "no", "'no'"),
+    ("normaliser_tolerance", math.nan, "nan"),
+    ("normaliser_tolerance", -0.1, "-0.1"),
+]
+LOSS = [
+    ("features", FEATURES.numpy(), "ndarray"),
+    ("features", torch.zeros(B, D + 1), f"({B}, {D + 1})"),
+    ("features", torch.zeros(D), f"({D},)"),
+    ("labels", LABELS.tolist(), "[0, 1, 2, 3]"),
+    ("labels", LABELS[:2], "(2,)"),
+    ("labels", LABELS + K, f"{K}"),
+    ("labels", LABELS - 1, "-1"),
+    ("labels", torch.zeros(B, K + 1), f"({B}, {K + 1})"),
+    ("reduction", "average", "'average'"),
+    ("reduction", None, "None"),
+    ("ignore_index", 1.5, "1.5"),
+    ("label_smoothing", 10.0, "10.0"),
+    ("label_smoothing", -0.1, "-0.1"),
+    ("label_smoothing", math.nan, "nan"),
+    ("label_smoothing", "0.1", "'0.1'"),
+    ("weights", torch.ones(B, 1), f"({B}, 1)"),
+    ("weights", torch.ones(1), "(1,)"),
+    ("weights", torch.ones(K), f"({K},)"),
+    ("weights", [1.0] * B, "[1.0, 1.0, 1.0, 1.0]"),
+    ("weights", -torch.ones(B), "-1"),
+    ("weights", torch.full((B,), math.nan), "nan"),
+    ("class_weights", torch.ones(B), f"({B},)"),
+    ("class_weights", [1.0] * K, "[1.0"),
+    ("class_weights", -torch.ones(K), "-1"),
+    ("exact_classes", torch.tensor([0, 1]), "dense"),
+]
+
+
+OTHERS = {
+    "a margin that is a number": (lambda: loss(scoring="cosine", margin=0.35), "margin", "0.35"),
+    "a margin without cosines": (lambda: loss(margin=lambda cosines: cosines), "margin", "dot"),
+    "a margin of another shape": (lambda: loss(scoring="cosine", margin=lambda cosines: cosines.sum()), "margin", "()"),
+    "exact classes beyond K": (lambda: loss(normaliser="expected", exact_classes=LABELS + K), "exact_classes", "6"),
+    "exact classes as a list": (lambda: loss(normaliser="expected", exact_classes=[1]), "exact_classes", "[1]"),
+    "forward of a list": (lambda: head()([[1.0] * D]), "features", "list"),
+    "forward of another width": (lambda: head()(torch.zeros(2, D - 1)), "features", f"(2, {D - 1})"),
+    "forward of integers": (lambda: head()(torch.zeros(2, D, dtype=torch.int64)), "features", "int64"),
+    "embed of another width": (lambda: head().embed(torch.zeros(2, D - 1)), "features", f"(2, {D - 1})"),
+    "predict of an array": (lambda: head().predict(FEATURES.numpy()), "features", "ndarray"),
+    "predict k=0": (lambda: head().predict(FEATURES, k=0), "k", "0"),
+    "predict k=-1": (lambda: head().predict(FEATURES, k=-1), "k", "-1"),
+    "predict k=1.5": (lambda: head().predict(FEATURES, k=1.5), "k", "1.5"),
+    "draw of another geometry": (lambda: draw("unifrom", [0], dim=D), "geometry", "'unifrom'"),
+    "draw of fractions": (lambda: draw("uniform", [0.5], dim=D), "ids", "float32"),
+    "draw of words": (lambda: draw("uniform", ["cat"], dim=D), "ids", "str"),
+    "draw of negative ids": (lambda: draw("uniform", [-1], dim=D), "ids", "-1"),
+    "draw of a square": (lambda: draw("uniform", torch.zeros(2, 2, dtype=torch.int64), dim=D), "ids", "(2, 2)"),
+    "draw in no dimension": (lambda: draw("uniform", [0], dim=0), "dim", "0"),
+    "draw with half a seed": (lambda: draw("uniform", [0], dim=D, seed=0.5), "seed", "0.5"),
+    "draw of a set without K": (lambda: draw("simplex", [0], dim=D), "num_classes", "simplex"),
+    "draw of too many": (lambda: draw("simplex", [0], dim=D, num_classes=D + 2), "classes", f"{D + 2}"),
+    "draw into another shape": (lambda: draw("uniform", [0], dim=D, out=torch.zeros(1, 3)), "out", "(1, 3)"),
+    "corrupt by another name": (lambda: corrupt(images(1, 3, 8, 8), "fogg", 3), "corruption", "'fogg'"),
+    "corrupt too much": (lambda: corrupt(images(1, 3, 8, 8), "fog", 6), "severity", "6"),
+    "corrupt a bit": (lambda: corrupt(images(1, 3, 8, 8), "fog", 1.5), "severity", "1.5"),
+    "corrupt floats": (lambda: corrupt(images(1, 3, 8, 8, dtype=torch.float32), "fog", 3), "images", "float32"),
+    "corrupt ids": (lambda: corrupt(images(1, 3, 8, 8), "fog", 3, ids=[0, 1]), "ids", "(2,)"),
+    "corrupt seed": (lambda: corrupt(images(1, 3, 8, 8), "fog", 3, seed="a"), "seed", "'a'"),
+    "corrupt parameters": (lambda: corrupt(images(1, 3, 8, 8), "fog", 3, parameters="33"), "parameter set", "'33'"),
+    **{
+        f"{analysis.__name__.rpartition('.')[2]} of {what}": (partial(measure, analysis, **changed), argument, given)
+        for analysis in (separability, compactness, collapse)
+        for what, changed, argument, given in [
+            ("words", {"features": "abc"}, "features", "'abc'"),
+            ("one row", {"features": FEATURES[0]}, "features", f"({D},)"),
+            ("labels of another length", {"labels": LABELS[:2]}, "labels", "(2,)"),
+            ("labels that are fractions", {"labels": LABELS.float()}, "labels", "float32"),
+            ("wider vectors", {"class_vectors": torch.zeros(K, D + 1)}, "class.vectors", f"({K}, {D + 1})"),
+        ]
+    },
+    "separability of half a class": (lambda: measure(separability, num_classes=2.5), "num_classes", "2.5"),
+    "compactness of no class": (lambda: measure(compactness, num_classes=0), "num_classes", "0"),
+}  # fmt: skip
+
+
+TABLE = {
+    **{
+        f"head {argument}={given}": (partial(head, **{argument: value}), argument, given)
+        for argument, value, given in HEAD
+    },
+    **{
+        f"loss {argument}={given}": (partial(loss, **{argument: value}), argument, given)
+        for argument, value, given in LOSS
+    },
+    **OTHERS,
+}
+PENDING = frozenset(
+    {
+        "head vectors=(7, 17)",
+        "head vectors=not finite",
+        "head class_names=2",
+        "head class_names=6",
+        "loss features=(4, 17)",
+        "loss features=(16,)",
+        "loss labels=(2,)",
+        "loss labels=7",
+        "loss labels=-1",
+        "loss labels=(4, 8)",
+        "loss reduction='average'",
+        "loss reduction=None",
+        "loss ignore_index=1.5",
+        "loss label_smoothing=10.0",
+        "loss label_smoothing=-0.1",
+        "loss label_smoothing=nan",
+        "loss label_smoothing='0.1'",
+        "loss weights=(4, 1)",
+        "loss weights=(1,)",
+        "loss weights=(7,)",
+        "loss weights=[1.0, 1.0, 1.0, 1.0]",
+        "loss weights=-1",
+        "loss weights=nan",
+        "loss class_weights=(4,)",
+        "loss class_weights=[1.0",
+        "loss class_weights=-1",
+        "loss exact_classes=dense",
+        "a margin that is a number",
+        "a margin without cosines",
+        "a margin of another shape",
+        "exact classes beyond K",
+        "exact classes as a list",
+        "forward of another width",
+        "forward of integers",
+        "embed of another width",
+        "draw of fractions",
+        "draw of words",
+        "draw of a square",
+        "draw of a set without K",
+        "draw into another shape",
+        "corrupt ids",
+        "separability of words",
+        "separability of one row",
+        "separability of labels of another length",
+        "separability of labels that are fractions",
+        "compactness of words",
+        "compactness of one row",
+        "compactness of labels of another length",
+        "compactness of labels that are fractions",
+        "collapse of words",
+        "collapse of one row",
+        "collapse of labels of another length",
+        "collapse of labels that are fractions",
+        "separability of half a class",
+        "compactness of no class",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.xfail(strict=True)) if n in PENDING else n for n in TABLE]
+)
+def test_a_wrong_argument_is_refused_with_its_name_its_value_and_a_hint(name):
+    call, argument, given = TABLE[name]
+    with pytest.raises(UsageError) as caught:
+        call()
+    message = caught.value.message
+    assert isinstance(caught.value, ValueError)
+    assert re.search(rf"\b{argument.replace('_', '[_ ]')}", message), message
+    assert given in message, message
+    assert caught.value.hint, f"no hint: {message}"
