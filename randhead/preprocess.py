@@ -30,7 +30,8 @@ class Preprocess:
             precision: "fp32", "bf16" or "auto".
             device: the device of the backbone.
         """
-        return cls(torch.tensor(mean), torch.tensor(std), device, resolve_dtype(precision, device))
+        centre, spread = (torch.tensor(values, dtype=torch.float32, device="cpu") for values in (mean, std))
+        return cls(centre, spread, device, resolve_dtype(precision, device))
 
     def prepare(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> float (B, 3, H, W) on the device."""

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from randhead import ambient
 from randhead.errors import UsageError
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -118,7 +119,7 @@ def octets(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0)
 def bits(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Random bits: (N,) -> (N, count) int64 in {0, 1}.  The lowest bit of a word comes first."""
     packed = words(seed, purpose, ids, -(-count // 32), stream=stream)
-    shifts = torch.arange(32, device=ids.device)
+    shifts = torch.arange(32, dtype=torch.int64, device=ids.device)
     return ((packed[..., None] >> shifts) & 1).flatten(1)[:, :count]
 
 
@@ -145,11 +146,11 @@ def normals_of(drawn: Tensor) -> Tensor:
 
 def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str | torch.device = "cpu") -> Tensor:
     """A random order of 0..n-1, int64 (n,): the order of n random 63-bit numbers."""
-    drawn = words(seed, purpose, torch.arange(n, device=device), 2, stream=stream)
+    drawn = words(seed, purpose, torch.arange(n, dtype=torch.int64, device=device), 2, stream=stream)
     return torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
 
 
-@functools.lru_cache(maxsize=8)
+@ambient.kept(maxsize=8)
 def _quantiles(device: torch.device) -> Tensor:
     """The table of normals in float32, which is exact since its integers have 20 bits."""
     return normal_table(device).to(torch.float32) / NORMAL_SCALE
@@ -160,7 +161,7 @@ def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Te
     if ids.dtype != torch.int64 or ids.ndim != 1:
         raise UsageError(f"ids must be an int64 tensor of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
     blocks = -(-count // 4)
-    block = torch.arange(blocks, device=ids.device)[None, :]
+    block = torch.arange(blocks, dtype=torch.int64, device=ids.device)[None, :]
     second = torch.full((1, 1), stream, dtype=torch.int64, device=ids.device)
     out = torch.empty(len(ids), blocks, 2, dtype=torch.int64, device=ids.device)
     group = max(CACHED // max(blocks, 1), 1) if ids.device.type == "cpu" else max(len(ids), 1)
@@ -171,12 +172,12 @@ def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Te
     return out.flatten(1)
 
 
-@functools.lru_cache(maxsize=8)
+@ambient.kept(maxsize=8)
 def normal_table(device: torch.device) -> Tensor:
     """Quantiles of the standard normal at (i + 1/2) / 2^16, as integers to be divided by NORMAL_SCALE."""
     quantile = NormalDist().inv_cdf
     upper = [round(quantile((i + 0.5) / 65536) * NORMAL_SCALE) for i in range(32768, 65536)]
-    return torch.tensor([-q for q in reversed(upper)] + upper, device=device)
+    return torch.tensor([-q for q in reversed(upper)] + upper, dtype=torch.int64, device=device)
 
 
 def long_words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
@@ -223,7 +224,7 @@ def _long_words_of_numpy(key: tuple[int, int], ids: Tensor, count: int, stream: 
 
 def _long_words_of_torch(key: tuple[int, int], ids: Tensor, count: int, stream: int) -> Tensor:
     zero = torch.zeros((1, 1), dtype=torch.int64, device=ids.device)
-    block = torch.arange(1, 1 + -(-count // 4), device=ids.device)[None, :]
+    block = torch.arange(1, 1 + -(-count // 4), dtype=torch.int64, device=ids.device)[None, :]
     c0, c1, c2, c3 = block, zero + stream, ids[:, None], zero
     k0, k1 = key
     for _ in range(ROUNDS):

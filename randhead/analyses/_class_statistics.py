@@ -114,7 +114,7 @@ class Accumulator:
         self.norms.append(norms)
 
     def _set_origins(self, h: Tensor, y: Tensor) -> None:
-        indices = torch.arange(len(y), device=y.device)
+        indices = torch.arange(len(y), dtype=torch.int64, device=y.device)
         first = torch.full_like(self.counts, len(y)).scatter_reduce_(0, y, indices, "amin")
         new = (first < len(y)) & (self.counts == 0)
         self.origins[new] = h[first[new]]

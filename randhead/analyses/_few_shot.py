@@ -42,7 +42,7 @@ def _sample(ids: Tensor, needed: int, episode: int, seed: int) -> Tensor:
 
 def _episode(directions: Tensor, drawn: Tensor, shots: tuple[int, ...]) -> Tensor:
     queries = directions[drawn[:, max(shots) :]]  # (ways, QUERIES, D)
-    truth = torch.arange(len(drawn), device=drawn.device)[:, None]
+    truth = torch.arange(len(drawn), dtype=torch.int64, device=drawn.device)[:, None]
     found = []
     for shot in shots:
         prototypes = unit(directions[drawn[:, :shot]].mean(dim=1))

@@ -30,7 +30,7 @@ class Gallery:
         if len(features) >= INDICES:
             raise UsageError(f"a gallery holds fewer than {INDICES} features, got {len(features)}")
         self.directions = unit(features)
-        self.indices = torch.arange(len(features), device=features.device)
+        self.indices = torch.arange(len(features), dtype=torch.int64, device=features.device)
         self.rows = max(1, TILE // max(1, len(features)))
 
     def nearest(self, queries: Tensor, k: int, *, excluded: Tensor | None = None) -> Tensor:
@@ -114,7 +114,7 @@ def votes(
     index = Gallery(gallery)
     for h in queries.split(index.rows):
         labels = gallery_labels[index.nearest(h, max(ks))]
-        counts = [torch.zeros(len(h), num_classes, device=h.device) for _ in ks]
+        counts = [torch.zeros(len(h), num_classes, dtype=torch.int32, device=h.device) for _ in ks]
         for count, k in zip(counts, ks, strict=True):
             count.scatter_add_(1, labels[:, :k], torch.ones_like(labels[:, :k], dtype=count.dtype))
         yield torch.stack([count.argmax(dim=1) for count in counts], dim=1)
@@ -122,7 +122,7 @@ def votes(
 
 def _scores(same: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Hits, R-precision and average precision at R of ranked results same (B, depth) with R = relevant (B,)."""
-    ranks = torch.arange(1, same.shape[1] + 1, device=same.device)
+    ranks = torch.arange(1, same.shape[1] + 1, dtype=torch.int64, device=same.device)
     within = same & (ranks <= relevant[:, None])
     precisions = within.cumsum(dim=1) / ranks.double() * within
     hits = torch.stack([same[:, :k].any(dim=1) for k in RECALLS], dim=1)

@@ -44,7 +44,7 @@ def measure(features: list[Tensor], labels: Tensor) -> Findings:
     """
     _check(features, labels)
     count = len(features)
-    matrices = {name: torch.full((count, count), torch.nan).double() for name in SCORES}
+    matrices = {name: torch.full((count, count), torch.nan, dtype=torch.float64, device="cpu") for name in SCORES}
     for i in range(count):
         for j in range(i + 1):
             found = _retrieval.retrieve(features[i], labels, features[j], labels, same_images=True)
@@ -56,7 +56,7 @@ def measure(features: list[Tensor], labels: Tensor) -> Findings:
 
 def summary(name: str, matrix: Tensor) -> dict[str, float]:
     """AC, AM, and the means of the diagonal and of the entries below it: matrix (T, T), C_ij for j <= i."""
-    i, j = torch.tril_indices(len(matrix), len(matrix), offset=-1)
+    i, j = torch.tril_indices(len(matrix), len(matrix), offset=-1, dtype=torch.int64, device=matrix.device)
     same_run, across = matrix.diagonal(), matrix[i, j]
     return {
         f"{name}_ac": float((across >= same_run[j]).double().mean()),

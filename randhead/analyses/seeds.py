@@ -85,7 +85,7 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         raise UsageError(f"head_seeds and seeds must both have shape (R,), got {shapes}")
     heads, i = head_seeds.unique(return_inverse=True)
     trains, j = seeds.unique(return_inverse=True)
-    counts = torch.zeros(len(heads), len(trains), dtype=torch.int64)
+    counts = torch.zeros(len(heads), len(trains), dtype=torch.int64, device=heads.device)
     counts.index_put_((i, j), torch.ones_like(i), accumulate=True)
     if min(counts.shape) < 2:
         raise DataError(
@@ -100,7 +100,7 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             hint="train every head seed with every seed, once",
         )
     indices = torch.empty_like(counts)
-    indices[i, j] = torch.arange(len(i))
+    indices[i, j] = torch.arange(len(i), dtype=torch.int64, device=i.device)
     return heads, trains, indices
 
 

@@ -118,7 +118,7 @@ def common_ancestry(paths: list[list[str]]) -> Tensor:
 
     Twice the length of the common beginning over the sum of the two lengths (Wu and Palmer 1994).
     """
-    similarity = torch.empty(len(paths), len(paths), dtype=torch.float64)
+    similarity = torch.empty(len(paths), len(paths), dtype=torch.float64, device="cpu")
     for i, first in enumerate(paths):
         for j, second in enumerate(paths):
             same = [a == b for a, b in zip(first, second, strict=False)]
@@ -130,10 +130,10 @@ def common_ancestry(paths: list[list[str]]) -> Tensor:
 def _centred_ranks(matrix: Tensor) -> Tensor:
     """Ranks of the pairs i < j, ties averaged, minus their mean: a symmetric matrix (K, K) with zero diagonal."""
     k = len(matrix)
-    upper = torch.triu_indices(k, k, 1)
+    upper = torch.triu_indices(k, k, 1, dtype=torch.int64, device="cpu")
     values = matrix.double().cpu()[upper[0], upper[1]]
     ranks = torch.from_numpy(rankdata(values.numpy()))
-    out = torch.zeros(k, k, dtype=torch.float64)
+    out = torch.zeros(k, k, dtype=torch.float64, device="cpu")
     out[upper[0], upper[1]] = ranks - ranks.mean()
     return out + out.T
 

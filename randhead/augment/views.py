@@ -74,11 +74,12 @@ def draw(ids: Tensor, *, seed: int, epoch: int, size: tuple[int, int], flip: boo
     drawn = rng.uniforms(seed, PURPOSE, ids, 10, stream=epoch).double()
     area = AREAS[0] + (AREAS[1] - AREAS[0]) * drawn[:, 0]
     aspect = ((2 * drawn[:, 1] - 1) * (-area.log()).clamp(max=math.log(ASPECT))).exp()
-    whole = torch.tensor(size, device=ids.device)
+    whole = torch.tensor(size, dtype=torch.int64, device=ids.device)
     sizes = (torch.stack(((area / aspect).sqrt(), (area * aspect).sqrt()), dim=1) * whole).round().long()
     sizes = sizes.clamp(min=1).minimum(whole)
     starts = (drawn[:, 2:4] * (whole - sizes + 1)).long()
-    colours = torch.tensor((JITTER, JITTER, JITTER, HUE), device=ids.device) * (2 * drawn[:, 5:9] - 1)
+    widest = torch.tensor((JITTER, JITTER, JITTER, HUE), dtype=torch.float32, device=ids.device)
+    colours = widest * (2 * drawn[:, 5:9] - 1)
     colours[:, :3] += 1
     colours[:, 2] *= drawn[:, 9] >= GREY  # no saturation is grey
     return Views(torch.cat((starts, sizes), dim=1), (drawn[:, 4] < 0.5) & flip, colours.float())
@@ -105,8 +106,9 @@ def _positions(starts: Tensor, lengths: Tensor, count: int) -> Tensor:
 
     None is outside the centres of the first and last pixels of that part.
     """
-    centres = (torch.arange(count, device=starts.device) + 0.5) / count
-    inside = (centres * lengths[:, None]).clamp(min=0.5).minimum(lengths[:, None] - 0.5)
+    centres = (torch.arange(count, dtype=torch.float32, device=starts.device) + 0.5) / count
+    sizes = lengths[:, None].to(torch.float32)
+    inside = (centres * sizes).clamp(min=0.5).minimum(sizes - 0.5)
     return 2 * (starts[:, None] + inside) / count - 1
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from randhead.ambient import as_tensor
 from randhead.arguments import shown
 from randhead.errors import UsageError
 
@@ -31,10 +32,10 @@ def check_images(images: Tensor) -> None:
 def checked_ids(ids: Tensor | Iterable[int] | None, images: Tensor) -> Tensor:
     """The ids of images: (B,) int64, on their device; 0..B-1 by default."""
     if ids is None:
-        return torch.arange(len(images), device=images.device)
+        return torch.arange(len(images), dtype=torch.int64, device=images.device)
     rule = f"ids must be {len(images)} integers, one per image"
     try:
-        ids = torch.as_tensor(ids if isinstance(ids, Tensor) else list(ids))
+        ids = as_tensor(ids if isinstance(ids, Tensor) else list(ids))
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise UsageError(f"{rule}, got {shown(ids)}") from None
     if ids.shape != (len(images),) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:

@@ -15,7 +15,7 @@ def padded(images: Tensor, margin: int) -> Tensor:
     """(B, C, H, W) -> (B, C, H + 2 margin, W + 2 margin), mirrored without repeating the border."""
     for dim in (2, 3):
         size = images.shape[dim]
-        index = mirrored(torch.arange(-margin, size + margin, device=images.device), size)
+        index = mirrored(torch.arange(-margin, size + margin, dtype=torch.int64, device=images.device), size)
         images = images.index_select(dim, index)
     return images
 

@@ -25,12 +25,12 @@ FALL = 1.8  # of the cloud's amplitude per level
 
 def procedural() -> tuple[Tensor, ...]:
     """Generate five pictures, uint8 (3, SIDE, SIDE), always the same."""
-    ids = torch.arange(len(COLOURS))
+    ids = torch.arange(len(COLOURS), dtype=torch.int64, device="cpu")
     halves = rng.long_halves(0, "corruptions/frost/cloud", ids, SIDE**2 - 1).to(torch.float32)
     cloud = _standardised(plasma(halves.add_(0.5).mul_(2.0**-15).sub_(1), FALL))
     needles = torch.cat([_needles(one) for one in ids.split(1)])  # one at a time, which fits in the cache
     height = _standardised(cloud + 1.2 * _standardised(needles))
-    mean, deviation = torch.tensor(COLOURS, dtype=torch.float64).unbind(1)
+    mean, deviation = torch.tensor(COLOURS, dtype=torch.float64, device="cpu").unbind(1)
     colour = mean[..., None, None] + deviation[..., None, None] * height[:, None]
     return tuple(colour.round().clamp(0, 255).to(torch.uint8))
 
@@ -39,13 +39,14 @@ def _needles(ids: Tensor) -> Tensor:
     """Brightness of the needles: (N, SIDE, SIDE) float32.  A margin in which trails begin is cut off."""
     margin = max(length for _, _, length in NEEDLES)
     side = SIDE + 2 * margin
-    brightest = torch.zeros((len(ids), side, side))
+    brightest = torch.zeros((len(ids), side, side), dtype=torch.float32, device="cpu")
     for stream, (directions, points, length) in enumerate(NEEDLES):
         for turn in range(directions):
             purpose = f"corruptions/frost/needles/{stream}/{turn}"
             index = rng.integers(0, purpose, ids, points, high=side * side)
             level = rng.integers(0, purpose, ids, points, high=200, stream=1) + 56
-            spots = torch.zeros((len(ids), side * side), dtype=torch.uint8).scatter_(1, index, level.to(torch.uint8))
+            spots = torch.zeros((len(ids), side * side), dtype=torch.uint8, device="cpu")
+            spots.scatter_(1, index, level.to(torch.uint8))
             angle = rng.uniforms(0, purpose, ids, 1, stream=2)[:, 0].to(torch.float64) * 360
             trail = moved(spots.view(-1, 1, side, side), angle, radius=length // 2, sigma=length / 2)[:, 0]
             brightest = torch.maximum(brightest, trail.to(torch.float32) * length)

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from randhead.corruptions._bytes import truncated
+from randhead.corruptions._bytes import divided, truncated
 
 TRUNCATE = 4.0  # the filter ends at this many standard deviations
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
     """uint8 (B, C, H, W) -> uint8, filtered with sigma in pixels, borders replicated."""
-    values = gaussian(images.to(torch.float64).div_(255), sigma)
+    values = gaussian(divided(images.to(torch.float64), 255), sigma)
     return truncated(values.clamp_(0, 1).mul_(255))
 
 

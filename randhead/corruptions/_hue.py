@@ -4,12 +4,11 @@ With V = max(r, g, b) and S = (V - min) / V, every channel is x = V (1 - S k), w
 a new V' it becomes x V' / V, and with a new S' it becomes V - (V - x) S' / S.
 """
 
-import functools
-
 import torch
 from torch import Tensor
 
-from randhead.corruptions._bytes import truncated
+from randhead import ambient
+from randhead.corruptions._bytes import divided, truncated
 
 
 def with_value_raised(images: Tensor, amount: float) -> Tensor:
@@ -40,14 +39,14 @@ def _with_saturation_multiplied(images: Tensor, value: Tensor, low: Tensor, fact
 
     So its float64 formulas are followed: the largest channel stays, the others are V (1 - S') and V (1 - S' k).
     """
-    red, green, blue = (images.to(torch.float64) / 255).unbind(1)
+    red, green, blue = divided(images.to(torch.float64), 255).unbind(1)
     top = torch.maximum(torch.maximum(red, green), blue)
     depth = top - torch.minimum(torch.minimum(red, green), blue)
     saturation = (depth / top * factor).clamp_max_(1).nan_to_num_(0)
     by_red, by_green, by_blue = green - blue, blue - red, red - green
     hue = torch.where(top == blue, by_blue, torch.where(top == green, by_green, by_red)).div_(depth)
-    hue.add_(torch.where(top == blue, 4.0, (top == green) * 2.0))
-    hue.div_(6)
+    hue.add_(torch.where(top == blue, 4, (top == green).to(torch.int32) * 2))
+    divided(hue, 6)
     sixth = hue.add_(hue < 0).mul_(6)
     whole = sixth.floor()
     share = sixth.sub_(whole)
@@ -59,10 +58,10 @@ def _with_saturation_multiplied(images: Tensor, value: Tensor, low: Tensor, fact
     return middle + is_top * (value - middle) + (is_low & ~is_top) * (lowest - middle)  # modulo 256
 
 
-@functools.lru_cache(maxsize=16)
+@ambient.kept(maxsize=16)
 def _raised(amount: float, device: torch.device) -> Tensor:
     """A table of the new channel for a pixel with value V and channel x, at 256 V + x, rounded as in the reference."""
-    value = (torch.arange(256, dtype=torch.float64) / 255)[:, None]
+    value = (torch.arange(256, dtype=torch.float64, device="cpu") / 255)[:, None]
     channel = value.T
     saturation = torch.where(value > 0, (value - channel) / value.clamp_min(1e-9), 0).clamp_min(0)
     raised = (value + amount).clamp(0, 1)

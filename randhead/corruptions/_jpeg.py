@@ -10,6 +10,8 @@ import functools
 import torch
 from torch import Tensor
 
+from randhead import ambient
+
 # Quantisation tables of Annex K, rows are vertical frequencies.
 LUMA = (
     16, 11, 10, 16, 24, 40, 51, 61,
@@ -45,7 +47,7 @@ def there_and_back(images: Tensor, quality: int) -> Tensor:
     return _to_rgb(luma[:, 0], chroma[:, 0] - 128, chroma[:, 1] - 128)
 
 
-@functools.lru_cache(maxsize=32)
+@ambient.kept(maxsize=32)
 def table(base: tuple[int, ...], quality: int, device: torch.device) -> Tensor:
     """Quantisation steps (8, 8, 1) int32 for a quality: rows are vertical frequencies."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality

@@ -21,11 +21,12 @@ def moved(images: Tensor, angles: Tensor, *, radius: int, sigma: float) -> Tenso
     # All runs of `width` bytes of the padded batch, as overlapping rows: a shifted image is a selection of these rows.
     runs = wide.as_strided((wide.numel() - width + 1, width), (1, 1))
     stride = width + 2 * margin
-    plane = torch.arange(batch * channels, device=images.device) * ((height + 2 * margin) * stride)
-    row = (torch.arange(height, device=images.device) + margin) * stride + margin
+    plane = torch.arange(batch * channels, dtype=torch.int64, device=images.device) * ((height + 2 * margin) * stride)
+    row = (torch.arange(height, dtype=torch.int64, device=images.device) + margin) * stride + margin
     start = (plane[:, None] + row).view(batch, -1)
     total = torch.zeros((batch, channels * height * width), dtype=torch.float32, device=images.device)
-    for weight, step in zip(_weights(radius, sigma), _steps(angles, 2 * radius + 1, stride), strict=True):
+    weights = torch.tensor(_weights(radius, sigma), dtype=torch.float32, device=images.device).unbind()
+    for weight, step in zip(weights, _steps(angles, 2 * radius + 1, stride), strict=True):
         total += runs.index_select(0, (start + step[:, None]).flatten()).view(total.shape) * weight
     return truncated(total.add_(ROUNDING)).view(images.shape)
 
@@ -47,6 +48,6 @@ def _repeated(images: Tensor, margin: int) -> Tensor:
     """Repeat the border pixels `margin` times on each side."""
     for dim in (2, 3):
         size = images.shape[dim]
-        index = torch.arange(-margin, size + margin, device=images.device).clamp_(0, size - 1)
+        index = torch.arange(-margin, size + margin, dtype=torch.int64, device=images.device).clamp_(0, size - 1)
         images = images.index_select(dim, index)
     return images

@@ -1,10 +1,11 @@
 """Zooms into the centre, as scipy.ndimage.zoom of order 1 does on a centred crop: bilinear, corners aligned."""
 
-import functools
 import math
 
 import torch
 from torch import Tensor
+
+from randhead import ambient
 
 
 def clipped_zoom(turned: Tensor, factor: float) -> Tensor:
@@ -23,7 +24,7 @@ def _along_rows(images: Tensor, factor: float) -> Tensor:
     return images.index_select(2, high).sub_(start).mul_(share).add_(start)
 
 
-@functools.lru_cache(maxsize=256)
+@ambient.kept(maxsize=256)
 def _neighbours(size: int, factor: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """For each output pixel the two input pixels around it, and its position between them as a share."""
     crop = math.ceil(size / factor)
@@ -31,7 +32,7 @@ def _neighbours(size: int, factor: float, dtype: torch.dtype, device: torch.devi
     zoomed = round(crop * factor)
     trim = (zoomed - size) // 2
     step = (crop - 1) / (zoomed - 1)
-    position = torch.arange(trim, trim + size, dtype=torch.float64) * step
+    position = torch.arange(trim, trim + size, dtype=torch.float64, device="cpu") * step
     low = position.floor().clamp_max(crop - 1)
     high = (low + 1).clamp_max(crop - 1)
     share = (position - low).to(dtype)[:, None]

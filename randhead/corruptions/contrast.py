@@ -35,7 +35,8 @@ def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
     # A shortcut for the CPU, on which the check costs nothing: most batches have no such channel.
     if tied.any():
         rows = tied.flatten().nonzero().flatten()
-        out.view(-1, count)[rows] = _as_the_reference(images.reshape(-1, count)[rows], factor)
+        few = images.reshape(-1, count)[rows].cpu()  # CUDA adds in another order
+        out.view(-1, count)[rows] = _as_the_reference(few, factor).to(images.device)
     return out.view(images.shape)
 
 

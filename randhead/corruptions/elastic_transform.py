@@ -7,13 +7,12 @@ without repeating the border pixel in the affine map, and with it in the displac
 noise, smoothed by a wide Gaussian.
 """
 
-import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from randhead import rng
+from randhead import ambient, rng
 from randhead.corruptions._borders import mirrored, mirrored_whole
 from randhead.corruptions._bytes import clipped, shaped
 from randhead.corruptions._gaussian import kernel
@@ -100,13 +99,14 @@ def smoothed(noise: Tensor, sigma: float) -> Tensor:
     return (rounded @ _matrix(noise.shape[3], sigma, 26, noise.device).T).mul_(2.0**-16)
 
 
-@functools.lru_cache(maxsize=16)
+@ambient.kept(maxsize=16)
 def _matrix(size: int, sigma: float, bits: int, device: torch.device) -> Tensor:
     """The filter along a side of `size` pixels as a matrix, with mirrored borders, rounded to `bits` fraction bits."""
-    side = torch.tensor(kernel(sigma, TRUNCATE), dtype=torch.float64)
+    side = torch.tensor(kernel(sigma, TRUNCATE), dtype=torch.float64, device="cpu")
     weights = torch.cat((side, side[:-1].flip(0)))
     radius = len(side) - 1
-    source = mirrored_whole(torch.arange(size)[:, None] + torch.arange(-radius, radius + 1), size)
-    matrix = torch.zeros((size, size), dtype=torch.float64)
+    pixels, taps = (torch.arange(*ends, dtype=torch.int64, device="cpu") for ends in ((0, size), (-radius, radius + 1)))
+    source = mirrored_whole(pixels[:, None] + taps, size)
+    matrix = torch.zeros((size, size), dtype=torch.float64, device="cpu")
     matrix.scatter_add_(1, source, weights.expand(size, -1))
     return (matrix * 2.0**bits).round().mul(2.0**-bits).to(device)

@@ -4,7 +4,6 @@ The origin of the reference's pictures is unknown, so they are not part of this 
 them, or any others, from a folder; by default they are procedural pictures.
 """
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from randhead import rng
+from randhead import ambient, rng
 from randhead.corruptions._bytes import clipped
 from randhead.corruptions._frost_images import procedural
 from randhead.errors import DataError
@@ -52,7 +51,7 @@ def sample(
     pictures = _fitted(frost_images or procedural_frost_images(), SCALES[parameter_set], size)
     words = rng.words(seed, "corruptions/frost", ids, 3)
     heights, widths, offsets = (
-        torch.tensor(values, device=ids.device)
+        torch.tensor(values, dtype=torch.int64, device=ids.device)
         for values in zip(*_layout([(p.shape[1], p.shape[2]) for p in pictures]), strict=True)
     )
     which = words[:, 0] * len(pictures) >> 32
@@ -62,8 +61,8 @@ def sample(
     left = words[:, 2] * (width - size[1]).clamp_min(1) >> 32
     flat = torch.cat([p.flatten() for p in pictures]).to(ids.device)
     runs = flat.as_strided((len(flat) - size[1] + 1, size[1]), (1, 1))
-    plane = offset[:, None] + torch.arange(3, device=ids.device) * (height * width)[:, None]
-    row = (top[:, None] + torch.arange(size[0], device=ids.device)) * width[:, None] + left[:, None]
+    plane = offset[:, None] + torch.arange(3, dtype=torch.int64, device=ids.device) * (height * width)[:, None]
+    row = (top[:, None] + torch.arange(size[0], dtype=torch.int64, device=ids.device)) * width[:, None] + left[:, None]
     start = plane[:, :, None] + row[:, None]
     return {"overlay": runs.index_select(0, start.flatten()).view(-1, 3, *size)}
 
@@ -100,7 +99,7 @@ def load_frost_images(folder: str | Path | None) -> FrostImages:
     return FrostImages("folder", tuple(_read(f) for f in files))
 
 
-@functools.cache
+@ambient.kept(maxsize=None)
 def procedural_frost_images() -> FrostImages:
     """Five procedural pictures of 512 x 512 pixels, always the same."""
     return FrostImages("procedural", procedural())
@@ -114,7 +113,7 @@ def _read(file: Path) -> Tensor:
         raise DataError(f"{file}: not a readable picture ({error})", hint="remove it from the folder") from error
 
 
-@functools.lru_cache(maxsize=8)
+@ambient.kept(maxsize=8)
 def _fitted(frost_images: FrostImages, scale: float, size: tuple[int, int]) -> tuple[Tensor, ...]:
     """Pictures at the scale of a parameter set, but at least as large as an image."""
     fitted = []
@@ -140,7 +139,8 @@ def _resized(picture: Tensor, factor: float, least: tuple[int, int]) -> Tensor:
 
 def _weights(old: int, factor: float, least: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each new pixel the two old pixels around it, and the weight of the second in units of 2^-11."""
-    position = (torch.arange(max(round(old * factor), least), dtype=torch.float64) + 0.5) / factor - 0.5
+    index = torch.arange(max(round(old * factor), least), dtype=torch.float64, device="cpu")
+    position = (index + 0.5) / factor - 0.5
     position = position.clamp(0, old - 1)
     low = position.floor()
     weight = ((position - low) * 2048).round().to(torch.int32)

@@ -37,7 +37,7 @@ def apply(images: Tensor, noise: dict[str, Tensor], factor: float) -> Tensor:
 def _resized(images: Tensor, size: int, *, dim: int) -> Tensor:
     starts, counts = _boxes(images.shape[dim], size)
     widest = max(counts)
-    first = torch.tensor(starts, device=images.device)
+    first = torch.tensor(starts, dtype=torch.int64, device=images.device)
     if widest == 1:
         return images.index_select(dim, first)
     count = torch.tensor(counts, dtype=torch.int16, device=images.device)
@@ -47,7 +47,7 @@ def _resized(images: Tensor, size: int, *, dim: int) -> Tensor:
         part = images.index_select(dim, (first + i).clamp_max_(images.shape[dim] - 1))
         total.add_(part * (count > i))
     # A quotient is exactly a tie, or at least 1/10 away from one: float32 rounds as Pillow's integers do.
-    return truncated((total / count).add_(0.5))
+    return truncated((total.to(torch.float32) / count).add_(0.5))
 
 
 @functools.lru_cache(maxsize=64)

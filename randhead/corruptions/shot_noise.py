@@ -6,13 +6,11 @@ grey level below and above the only step of the distribution in that bin.  Bins 
 the distance from the nearer end of (0, 1): they become finer towards both ends, as do the steps in the tails.
 """
 
-import functools
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from randhead import rng
+from randhead import ambient, rng
 from randhead.corruptions._bytes import shaped
 
 GROUP, ORDER = "noise", 2
@@ -50,13 +48,13 @@ def uniforms(ranks: Tensor) -> Tensor:
     return (ranks.to(torch.float64) + 0.5) / 2**32 % 1
 
 
-@functools.lru_cache(maxsize=6)
+@ambient.kept(maxsize=6)
 def _table(photons: float, device: torch.device) -> Tensor:
     """(256 x 2 x BINS) int64: the distance of the step in a bin, the grey level before it, the grey level after it."""
     most = int(photons + 12 * photons**0.5 + 20)
     grey = torch.from_numpy((np.clip(np.arange(most + 2) / photons, 0, 1) * 255).astype(np.uint8)).to(torch.int64)
-    mean = torch.arange(256, dtype=torch.float64)[:, None] * (photons / 255)
-    counts = torch.arange(1, most + 1, dtype=torch.float64)[None].expand(256, -1)
+    mean = torch.arange(256, dtype=torch.float64, device="cpu")[:, None] * (photons / 255)
+    counts = torch.arange(1, most + 1, dtype=torch.float64, device="cpu")[None].expand(256, -1)
     # P(N < k) and P(N >= k), each with full relative precision in its own tail.
     below = torch.special.gammaincc(counts, mean) * 2**32
     above = torch.special.gammainc(counts, mean) * 2**32
@@ -72,7 +70,7 @@ def _table(photons: float, device: torch.device) -> Tensor:
 
 def _edges() -> Tensor:
     """The BINS + 1 borders of the bins, as distances in 2^-32."""
-    bits = (torch.arange(BINS + 1, dtype=torch.int32) + FIRST) << SHIFT
+    bits = (torch.arange(BINS + 1, dtype=torch.int32, device="cpu") + FIRST) << SHIFT
     edges = bits.view(torch.float32).to(torch.float64)
     edges[0] = 0
     return edges

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from randhead import rng
 from randhead.corruptions._borders import padded
-from randhead.corruptions._bytes import clipped, shaped, truncated
+from randhead.corruptions._bytes import clipped, divided, shaped, truncated
 from randhead.corruptions._canny import outlines
 from randhead.corruptions._chamfer import LIMIT, UNIT, distances
 from randhead.corruptions._gaussian import along_height, along_width, gaussian, kernel
@@ -78,9 +78,9 @@ def _water(liquid: Tensor, threshold: float) -> Tensor:
     """The brightness of the drops: float32 in 0..1, with 1 for the brightest pixel of each image; 0 without drops."""
     depth = truncated(liquid.masked_fill_(liquid < threshold, 0).mul_(255))
     relief = distances(outlines(depth, low=50, high=150)).to(torch.float64)
-    relief = truncated(_box_sum(relief).div_(9 * UNIT).to(torch.float32))
+    relief = truncated(divided(_box_sum(relief), 9 * UNIT).to(torch.float32))
     light = _embossed(_equalised(relief))
-    light = (_box_sum(light.to(torch.float32)) / 9).round_()
+    light = divided(_box_sum(light.to(torch.float32)), 9).round_()
     light.mul_(depth)
     return light.div_(light.amax(dim=(1, 2, 3), keepdim=True).clamp_min_(1))
 
@@ -115,5 +115,5 @@ def _equalised(values: Tensor) -> Tensor:
     scale = 255 / (flat.shape[1] - lowest).to(torch.float32)
     table = ((total - lowest).clamp_min_(0) * scale).round_().clamp_max_(255)
     one_level = lowest == flat.shape[1]
-    table = torch.where(one_level, torch.arange(LIMIT + 1, device=flat.device), table)
+    table = torch.where(one_level, torch.arange(LIMIT + 1, dtype=torch.int64, device=flat.device), table)
     return table.to(torch.uint8).gather(1, flat).view(values.shape)

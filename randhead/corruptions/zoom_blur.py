@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from randhead.corruptions._bytes import clipped
+from randhead.corruptions._bytes import clipped, divided
 from randhead.corruptions._zoom import clipped_zoom
 
 GROUP, ORDER = "blur", 7
@@ -27,9 +27,9 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
 def apply(images: Tensor, noise: dict[str, Tensor], parameters: tuple[float, float]) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, blurred by zooms from 1 up to parameters[0], in steps of parameters[1]."""
     factors = np.arange(1, *parameters).tolist()
-    values = images.to(torch.float32) / 255
+    values = divided(images.to(torch.float32), 255)
     turned = values.transpose(2, 3).contiguous()
     total = values.clone()  # the zoom by 1
     for factor in factors[1:]:
         total.add_(clipped_zoom(turned, factor))
-    return clipped(total.add_(values).div_(len(factors) + 1).clamp_(0, 1).mul_(255))
+    return clipped(divided(total.add_(values), len(factors) + 1).clamp_(0, 1).mul_(255))

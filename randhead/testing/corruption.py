@@ -45,8 +45,9 @@ def check_corruption(member: Member, *, large: bool = False) -> None:
 
 def pictures(count: int, height: int = 32, width: int = 32, seed: int = 0) -> Tensor:
     """Smooth colours with edges: (count, 3, height, width) uint8."""
-    phase = rng.uniforms(seed, "test/pictures", torch.arange(count), 6)
-    y, x = torch.arange(height)[:, None] / height, torch.arange(width) / width
+    phase = rng.uniforms(seed, "test/pictures", torch.arange(count, device="cpu"), 6)
+    y, x = (torch.arange(side, dtype=torch.float32, device="cpu") / side for side in (height, width))
+    y = y[:, None]
     waves = [
         torch.sin(6.3 * (phase[:, i, None, None] + (1 + i) * x + phase[:, i + 3, None, None] * 3 * y)) for i in range(3)
     ]

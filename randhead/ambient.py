@@ -1,0 +1,62 @@
+"""What torch's ambient state must not change: its default dtype and device, and inference mode.
+
+Code of this package names dtype= and device= in every call that makes a tensor (tests/test_ambient.py); this module has
+what a caller's state could change otherwise.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def kept(maxsize: int | None) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """`functools.lru_cache` for functions that make tensors, called with hashable arguments.
+
+    They are made outside of inference mode: a tensor that is made in it could never be saved for a backward pass, and
+    the first caller would decide that for all later ones.
+
+    Example:
+        >>> @kept(maxsize=1)
+        ... def table():
+        ...     return torch.arange(3)
+        >>> with torch.inference_mode():
+        ...     first = table()
+        >>> first.is_inference(), table() is first
+        (False, True)
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.lru_cache(maxsize=maxsize)
+        @functools.wraps(function)
+        def make(*args: P.args, **kwargs: P.kwargs) -> T:
+            with torch.inference_mode(False):
+                return function(*args, **kwargs)
+
+        return make  # type: ignore[return-value]
+
+    return decorate
+
+
+def as_tensor(values: Any) -> Tensor:
+    """A tensor is returned as it is; an array of NumPy, a list or a number becomes a tensor on the CPU.
+
+    Memory is shared with arrays that torch can use; numbers of Python become int64 or float64.
+
+    Raises:
+        TypeError, ValueError: for what is no array of numbers.
+
+    Example:
+        >>> as_tensor([1, 2]), as_tensor(np.float32(0.5)).dtype
+        (tensor([1, 2]), torch.float32)
+    """
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))

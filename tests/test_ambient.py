@@ -1,0 +1,182 @@
+"""Torch's ambient state changes no bit: default dtype and device, inference mode, deterministic algorithms, threads."""
+
+import ast
+import contextlib
+import importlib
+
+import pytest
+import torch
+from test_layers import ROOT, TREES
+from torch.utils._device import _device_constructors
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from randhead import ambient, registry, rng
+from randhead.augment import crop, views
+from randhead.corruptions import corrupt_each, frost, names
+from randhead.preprocess import Preprocess
+from randhead.testing.analysis import example_arguments
+from randhead.testing.corruption import pictures
+
+AMBIENT_FREE = ("rng.py", "preprocess.py", "corruptions", "analyses", "augment")
+FACTORIES = {f"torch.{function.__name__}" for function in _device_constructors() if function.__module__ == "torch"}
+IDS, IMAGES = torch.tensor([0, 3, 2**40]), pictures(3)
+DRAWS = (rng.words, rng.halves, rng.octets, rng.bits, rng.uniforms, rng.normals, rng.long_words, rng.long_normals)
+
+
+class NoDefault(TorchDispatchMode):
+    """No operation may give tensors of the default dtype: that dtype would come from the caller's state."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in tree_leaves(out):
+            if isinstance(value, torch.Tensor):
+                assert value.dtype != torch.get_default_dtype(), f"{func} gives the default dtype"
+        return out
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with NoDefault() if dtype == torch.bfloat16 else contextlib.nullcontext():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@contextlib.contextmanager
+def threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def all_at_once():
+    with default_dtype(torch.bfloat16), deterministic(), threads(), torch.inference_mode(), torch.device("meta"):
+        yield
+
+
+STATES = {
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "float16": lambda: default_dtype(torch.float16),
+    "float64": lambda: default_dtype(torch.float64),
+    "meta device": lambda: torch.device("meta"),
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "deterministic": deterministic,
+    "threads": threads,
+}
+
+
+def drawn():
+    found = {draw.__name__: draw(1, "test", IDS, 9) for draw in DRAWS}
+    found["integers"] = rng.integers(1, "test", IDS, 9, high=1000)
+    found["permutation"] = rng.permutation(1, "test", 9)
+    found["as tensors"] = ambient.as_tensor([0.25, 1.5])
+    return found
+
+
+def corrupted():
+    return {name: torch.stack([out for _, out in corrupt_each(IMAGES[:2], name, (2, 4))]) for name in names()}
+
+
+def augmented():
+    ids = torch.arange(3, dtype=torch.int64, device="cpu")
+    crops = crop.draw(ids, seed=0, epoch=1, padding=4)
+    seen = views.apply(IMAGES, views.draw(ids, seed=0, epoch=1, size=(32, 32)))
+    prepared = Preprocess.of((0.4, 0.5, 0.6), (0.2, 0.2, 0.3), precision="fp32", device=torch.device("cpu"))
+    return {"crops": crop.crop_flip(IMAGES, crops, 4), "views": seen, "prepared": prepared.prepare(IMAGES)}
+
+
+def analyzed():
+    found = {}
+    for name in registry.builtin_names("analyses"):
+        module = registry.load("analyses", name)
+        result = module.measure(**ARGUMENTS[name])
+        found |= {f"{name} {key}": value for key, value in (result.metrics | result.arrays).items()}
+    return found
+
+
+ARGUMENTS = {
+    name: example_arguments(registry.load("analyses", name).measure, registry.load("analyses", name).INPUT)
+    for name in registry.builtin_names("analyses")
+}
+RESULTS = {"random numbers": drawn, "corruptions": corrupted, "augmentation": augmented, "analyses": analyzed}
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return {name: compute() for name, compute in RESULTS.items()}
+
+
+def kept_functions():
+    """The functions of the package that keep their tensors."""
+    files = [path.relative_to(ROOT.parent).with_suffix("") for path in TREES if "ambient.kept" in path.read_text()]
+    modules = [importlib.import_module(".".join(file.parts)) for file in files]
+    return [value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")]
+
+
+TABLES = kept_functions()
+QUICK = [function for function in TABLES if function is not frost.procedural_frost_images]  # which takes a second
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_no_bit_depends_on_the_ambient_state(name, expected):
+    check(name, all_at_once, expected[name], QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", RESULTS)
+def test_no_bit_depends_on_one_of_its_parts(name, state, expected):
+    check(name, STATES[state], expected[name], TABLES)
+
+
+def check(name, state, expected, tables):
+    for function in tables:
+        function.cache_clear()
+    with state():
+        found = RESULTS[name]()
+    for key, value in expected.items():
+        if isinstance(value, torch.Tensor):
+            assert found[key].dtype == value.dtype, key
+            assert torch.equal(found[key].nan_to_num(7), value.nan_to_num(7)), key
+        else:
+            assert found[key] == value, key
+
+
+def test_what_is_kept_is_made_outside_of_inference_mode():
+    table = ambient.kept(maxsize=1)(lambda: torch.arange(3))
+    with torch.inference_mode():
+        assert torch.arange(3).is_inference() and not table().is_inference()
+    assert len(TABLES) > 6
+
+
+def factory_calls(path):
+    """The calls of a file that make tensors and leave their dtype or device to the ambient state."""
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in FACTORIES:
+            missing = {"dtype", "device"} - {keyword.arg for keyword in node.keywords}
+            if missing:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+
+
+def test_every_new_tensor_names_its_dtype_and_its_device():
+    files = [path for path in TREES if path.relative_to(ROOT).parts[0] in AMBIENT_FREE]
+    assert len(files) > 40
+    assert [call for path in files for call in factory_calls(path)] == []
