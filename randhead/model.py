@@ -11,6 +11,7 @@ from randhead.backbones import Backbone
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
 from randhead.head import ClassVectorHead
+from randhead.vectors import Geometry
 
 
 class Classifier(nn.Module):
@@ -78,15 +79,15 @@ def build_model(
         return Classifier(encoder, ClassVectorHead(num_classes, encoder.dim, seed=head_seed, **head))
 
 
-def from_config(config: Config, settings: ResolvedSettings, *, drawn: Tensor | None = None) -> Classifier:
+def from_config(config: Config, settings: ResolvedSettings, *, vectors: Geometry | None = None) -> Classifier:
     """Build the classifier of a configuration, before training.
 
     Args:
         config: its sections `backbone` and `head`, and its seeds, are used.
         settings: the resolved settings; the names and number of the classes and the image size are used.
-        drawn: class vectors (K, D) that a checkpoint holds, instead of drawing them again.
+        vectors: the class vectors that a checkpoint stores, instead of the geometry of the configuration.
     """
-    head = asdict(config.head)
+    head: dict[str, Any] = asdict(config.head) | ({} if vectors is None else {"vectors": vectors})
     keys = head.pop("class_keys")
     return build_model(
         config.backbone.name,
@@ -96,6 +97,5 @@ def from_config(config: Config, settings: ResolvedSettings, *, drawn: Tensor | N
         head_seed=config.train.head_seed,
         pretrained=config.backbone.pretrained,
         class_names=list(settings.class_names) if keys == "name" else None,
-        drawn=drawn,
         **head,
     )

@@ -38,10 +38,17 @@ class Family:
     argument: str  # the Python argument that takes the path of a user's file; "" if there is none
     contract: tuple[str, ...]  # the names that a member must define; those in lower case are functions
     reserved: tuple[str, ...] = ()  # names that a member cannot have, because they have another meaning
+    optional: tuple[str, ...] = ()  # functions that a member may define
 
 
 FAMILIES = {
-    "vectors": Family("geometry of class vectors", "register_geometry", "vectors", ("BY_ROW", "rows", "limit")),
+    "vectors": Family(
+        "geometry of class vectors",
+        "register_geometry",
+        "vectors",
+        ("BY_ROW", "rows", "limit"),
+        optional=("log_mean_exp", "mean_row", "check"),
+    ),
     "losses": Family("normaliser", "register_loss", "", ("scores",), ("auto",)),
     "backbones": Family("backbone", "register_backbone", "", ("build",)),
     "datasets": Family("dataset", "register_dataset", "data", ("load",)),
@@ -196,8 +203,8 @@ def register(family: str, member: object, *, name: str | None = None) -> str:
     _check_name(family, name, str(path))
     module = execute(path, hint=_hint(family))
     _check_contract(family, module, where=str(path))
-    for part in FAMILIES[family].contract:
-        if callable(function := getattr(module, part)):
+    for part in FAMILIES[family].contract + FAMILIES[family].optional:
+        if callable(function := getattr(module, part, None)):
             setattr(module, part, guarded(path, function))
     _registered[family][name] = _Registered(module, path)
     return name

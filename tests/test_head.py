@@ -134,7 +134,7 @@ def test_a_checkpoint_stores_vectors_that_cannot_be_drawn_again():
     head = ClassVectorHead(K, D, "orthogonal")
     assert torch.equal(head.state_dict()["vectors"], head.draw())
     assert "vectors" not in ClassVectorHead(K, D, "uniform").state_dict()
-    again = ClassVectorHead(K, D, "orthogonal", drawn=head.state_dict()["vectors"])
+    again = ClassVectorHead(K, D, vectors.from_matrix(head.state_dict()["vectors"], name="orthogonal"))
     again.load_state_dict(head.state_dict())
     assert torch.equal(again.class_vectors(), head.class_vectors())
 
@@ -239,8 +239,8 @@ def test_wrong_use_is_named():
         ({"dim": 0}, "dim must be at least 1, got 0"),
         ({"vectors": None}, "vectors must be the name of a geometry"),
         ({"vectors": Path("w.npy")}, "vectors must be the name of a geometry"),
-        ({"vectors": torch.zeros(K, D)}, "got an object of type Tensor"),
-        ({"drawn": 3}, "drawn must be a tensor"),
+        ({"vectors": torch.zeros(K, D), "scoring": "cosine"}, "the class vector of class 0 is zero"),
+        ({"vectors": torch.ones(D, K)}, "an array of shape"),
         ({"normaliser": None}, "normaliser must be text, got None"),
         ({"class_names": 5}, "class_names must be the names of the classes, as text, got 5"),
         ({"class_names": list(range(K))}, "class_names must be the names of the classes, as text, got 0"),
@@ -256,11 +256,13 @@ def test_arguments_of_another_type_are_named(arguments, words):
         ClassVectorHead(**{"num_classes": K, "dim": D} | arguments)
 
 
-def test_a_matrix_of_class_vectors_is_given_as_drawn():
-    with pytest.raises(UsageError) as caught:
-        ClassVectorHead(K, D, torch.zeros(K, D))
-    assert "`drawn`" in caught.value.hint
-    assert torch.equal(ClassVectorHead(K, D, drawn=torch.ones(K, D)).class_vectors(), torch.ones(K, D))
+def test_a_matrix_of_class_vectors_is_copied():
+    given = torch.randn(K, D, dtype=torch.float64, requires_grad=True)
+    head, kept = ClassVectorHead(K, D, given), given.detach().float().clone()
+    with torch.no_grad():
+        given.zero_()
+    assert torch.equal(head.class_vectors(), kept) and str(head.geometry) == head.spec.geometry == "given"
+    assert "fixed given" in repr(head)
 
 
 def test_batches_that_are_no_tensors_are_named():

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +26,7 @@ compiled = pytest.mark.skipif(INTERPRETED, reason="needs the compiler")
 
 
 def drawn(geometry, k, d, *, ids=None, device="cpu"):
-    draw = partial(vectors.draw, geometry, dim=d, seed=9)
-    return DrawnRows(draw, k, d, geometry=geometry, seed=9, ids=ids, device=device)
+    return DrawnRows(geometry, k, d, seed=9, ids=ids, device=device)
 
 
 def batch(b, d, k, *, norm, device="cpu"):
@@ -201,7 +199,7 @@ def test_the_fused_product_uses_tensor_cores_and_spills_nothing_on_sm_90(tmp_pat
 def test_drawing_spills_nothing_on_sm_90(tmp_path, geometry, dim):
     from randhead.losses.kernels import draw
 
-    kind = draw.KINDS[geometry]
+    kind = draw.KINDS[vectors.geometry(geometry).cuda_draw.entries]
     at_once, blocks = draw.shape(kind, dim)
     numbers = {**dict.fromkeys(("start", "count", "dim"), "i32"), "key0": "i64", "key1": "i64"}
     signature = {"space": "*bf16", "names": "*i64", "table": "*i64", **numbers}

@@ -11,8 +11,8 @@ from randhead import registry, vectors
 from randhead.errors import UsageError
 
 NAMES = registry.names("vectors")
-BY_ROW = [name for name in NAMES if vectors.is_by_row(name)]
-TOGETHER = [name for name in NAMES if not vectors.is_by_row(name)]
+BY_ROW = [name for name in NAMES if registry.load("vectors", name).BY_ROW]
+TOGETHER = [name for name in NAMES if name not in BY_ROW]
 FAR = [0, 1, 63, 64, 2**31, 2**32, 2**32 + 1, 2**33 + 7, 2**62 + 12345, 2**63 - 1]
 
 

@@ -5,12 +5,11 @@ An arm is a function of (k, dtype) that gives a function which makes loss and gr
 
 import statistics
 import time
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 
-from randhead import ClassVectorHead, vectors
+from randhead import ClassVectorHead
 from randhead.losses import DrawnRows, StoredRows, cross_entropy, expected, streaming
 
 B, D = 256, 512
@@ -18,8 +17,7 @@ GEOMETRIES = ("rademacher", "uniform", "gaussian")
 
 
 def drawn(geometry, k, dim=D, device="cpu"):
-    draw = partial(vectors.draw, geometry, dim=dim)
-    return DrawnRows(draw, k, dim, geometry=geometry, seed=0, device=device)
+    return DrawnRows(geometry, k, dim, device=device)
 
 
 def batch(k, *, b=B, dim=D, norm=10.0, device="cpu"):

@@ -1,7 +1,6 @@
 """The class vectors of a head: drawing, moving, saving and recognising them."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,6 +11,7 @@ from randhead.arguments import whole
 from randhead.errors import RunError, UsageError
 from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
 from randhead.losses import ClassRows, DrawnRows, StoredRows
+from randhead.vectors import Geometry
 
 DRAWN_AT_ONCE_BYTES = 16 << 20  # of rows: materialised before torch.compile or torch.export traces the head
 
@@ -22,11 +22,10 @@ class ClassVectors(nn.Module):
     Args:
         num_classes: K, at least 2.
         dim: D.
-        geometry: a member of `randhead.vectors`, or "file:PATH".
+        geometry: how they are drawn.
         seed: of the class vectors.
         trainable: learn them, from the same start.
         class_names: names to key the vectors by; None keys them by index.
-        drawn: class vectors (K, D) that were drawn before.
 
     Attributes:
         spec: everything that is needed to draw the vectors again.
@@ -39,56 +38,56 @@ class ClassVectors(nn.Module):
         self,
         num_classes: int,
         dim: int,
-        geometry: str,
+        geometry: Geometry,
         *,
         seed: int,
         trainable: bool,
         class_names: tuple[str, ...] | None,
-        drawn: Tensor | None,
     ):
         super().__init__()
         num_classes, dim = whole("num_classes", num_classes, 2), whole("dim", dim, 1)
         self.num_classes, self.dim, self.geometry = num_classes, dim, geometry
         self.seed, self.trainable, self.class_names = seed, trainable, class_names
-        source = self._source(drawn)
+        source = self._source()
         if isinstance(source, DrawnRows) and 4 * num_classes * dim <= DRAWN_AT_ONCE_BYTES:
             source.matrix()
         keys = "index" if class_names is None else "name"
-        self.spec = VectorsSpec(geometry, seed, num_classes, dim, keys, vectors_sha256(source))
+        self.spec = VectorsSpec(str(geometry), seed, num_classes, dim, keys, vectors_sha256(source))
         self._rows = None if trainable else source
         if trainable:
             self.vectors = nn.Parameter(source.matrix().clone())
 
     def draw(self) -> Tensor:
         """Draw the initial class vectors: (K, D) float32.  Fixed ones never differ from this."""
-        geometry, ids = self.geometry, self.ids()
-        return vectors.draw(geometry, ids, dim=self.dim, seed=self.seed, num_classes=self.num_classes)
+        return vectors.draw(self.geometry, self.ids(), dim=self.dim, seed=self.seed, num_classes=self.num_classes)
 
     def ids(self) -> Tensor:
         """The ids that class vectors are drawn for, class indices or hashed class names: (K,) int64."""
+        indices = torch.arange(self.num_classes, device="cpu")
         if self.class_names is None:
-            return torch.arange(self.num_classes)
+            return indices
         if len(set(self.class_names)) != self.num_classes:
             raise UsageError(f"{self.num_classes} different class names are needed, got {len(set(self.class_names))}")
-        if not vectors.is_by_row(self.geometry):
+        if self.geometry.matrix is not None:  # in the order of the names
+            return indices
+        if not self.geometry.by_row:
             raise UsageError(
                 f"{self.geometry} vectors are drawn as a set and cannot be keyed by class name",
                 hint=f'use `class_keys="index"`, or other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}',
             )
-        return torch.tensor([rng.name_id(name) for name in self.class_names])
+        return torch.tensor([rng.name_id(name) for name in self.class_names], device="cpu")
 
     def raw_rows(self) -> ClassRows:
         """The class vectors as they were drawn, stored or learned, of any norm."""
         return StoredRows(self.vectors) if self._rows is None else self._rows
 
-    def _source(self, drawn: Tensor | None) -> ClassRows:
+    def _source(self) -> ClassRows:
         """The class vectors before training."""
-        if drawn is None and not vectors.is_stored(self.geometry):
-            vectors.check(self.geometry, dim=self.dim, num_classes=self.num_classes)
-            ids = None if self.class_names is None else self.ids()
-            draw = partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
-            return DrawnRows(draw, self.num_classes, self.dim, geometry=self.geometry, seed=self.seed, ids=ids)
-        return StoredRows(self.draw() if drawn is None else drawn.float())
+        if vectors.is_stored(self.geometry):
+            return StoredRows(self.draw(), geometry=self.geometry)
+        vectors.check(self.geometry, dim=self.dim, num_classes=self.num_classes)
+        ids = None if self.class_names is None else self.ids()
+        return DrawnRows(self.geometry, self.num_classes, self.dim, seed=self.seed, ids=ids)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Move fixed vectors with the module, but never round them: `half()` leaves them in float32."""

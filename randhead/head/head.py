@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from types import NoneType
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from randhead.errors import UsageError
 from randhead.head.class_vectors import ClassVectors
 from randhead.head.scale import default_scale
 from randhead.losses import ClassRows, DrawnRows, HeadOutput, Scores, StoredRows, dense, expected, streaming
+from randhead.vectors import Geometry, from_matrix, geometry
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
 NECKS: dict[str, Callable[[int], nn.Module]] = {
@@ -34,7 +34,8 @@ class ClassVectorHead(ClassVectors):
     Args:
         num_classes: K, at least 2.
         dim: D, the width of the features and of the class vectors.
-        vectors: a geometry of `randhead.vectors`, or "file:PATH".
+        vectors: how class vectors are drawn: a member of `randhead.vectors`, "file:PATH" or a `vectors.Geometry`; or
+            the class vectors (K, D) themselves, of which the head keeps a copy in float32.
         scoring: "dot" for the dot product of features and class vector, "cosine" for their cosine.
         trainable: learn the class vectors, from the same start; otherwise they are fixed.
         scale: factor on the scores; None chooses `default_scale`.
@@ -46,7 +47,6 @@ class ClassVectorHead(ClassVectors):
         normaliser: how the softmax over all classes is computed, a member of `randhead.losses`; "auto" is dense if the
             logits of the batch take less than 64 MiB, else streaming.
         learn_scale: learn the scale, starting from `scale`.
-        drawn: class vectors (K, D) that were drawn before, as a checkpoint stores them, instead of drawing them.
         normaliser_tolerance: for "expected", the largest error bound of the loss, in nats; UsageError above it.
 
     Attributes:
@@ -68,7 +68,7 @@ class ClassVectorHead(ClassVectors):
         self,
         num_classes: int,
         dim: int,
-        vectors: str = "uniform",
+        vectors: str | Geometry | Tensor = "uniform",
         scoring: str = "dot",
         trainable: bool = False,
         scale: float | None = None,
@@ -79,7 +79,6 @@ class ClassVectorHead(ClassVectors):
         normaliser: str = "auto",
         *,
         learn_scale: bool = False,
-        drawn: Tensor | None = None,
         normaliser_tolerance: float = expected.TOLERANCE,
     ):
         check_value("head.scoring", scoring, "scoring")
@@ -92,10 +91,10 @@ class ClassVectorHead(ClassVectors):
         check_value("head.trainable", trainable, "trainable")
         check_value("head.learn_scale", learn_scale, "learn_scale")
         check_value("train.head_seed", seed, "seed")
-        _check_vectors(vectors, drawn)
         text = "the names of the classes, as text"
         names = None if class_names is None else several("class_names", class_names, text, kinds=str)
-        super().__init__(num_classes, dim, vectors, seed=int(seed), trainable=trainable, class_names=names, drawn=drawn)
+        known = _geometry(vectors)
+        super().__init__(num_classes, dim, known, seed=int(seed), trainable=trainable, class_names=names)
         self.scoring, self.neck = scoring, NECKS[neck](self.dim)
         self.bias = (
             nn.Parameter(torch.full((self.num_classes,), float(bias))) if trainable and bias is not None else None
@@ -107,15 +106,17 @@ class ClassVectorHead(ClassVectors):
         self.last_error_bound = 0.0
         if normaliser != "auto":
             registry.load("losses", normaliser)  # an unknown name is an error now, not at the first loss
+        if scoring == "cosine":
+            _check_directions(self.raw_rows())
         if normaliser == "expected":
-            expected.check(self.rows())
+            expected.check(self.raw_rows(), normalised=scoring == "cosine")
 
     def rows(self) -> ClassRows:
         """The class vectors as the scores use them: with unit norm if scores are cosines."""
         rows = self.raw_rows()
         if isinstance(rows, DrawnRows) or self.scoring != "cosine":  # drawn ones have unit norm anyway
             return rows
-        return StoredRows(F.normalize(rows.matrix(), dim=1), unit_norm=True)
+        return StoredRows(F.normalize(rows.matrix(), dim=1), unit_norm=True, geometry=rows.geometry)
 
     def class_vectors(self) -> Tensor:
         """All class vectors as the scores use them: (K, D), with unit norm if scores are cosines."""
@@ -276,9 +277,19 @@ class ClassVectorHead(ClassVectors):
         return f"{self.num_classes} classes, D={self.dim}, {kind} {self.geometry}, {self.scoring}, seed={self.seed}"
 
 
-def _check_vectors(vectors: str, drawn: Tensor | None) -> None:
-    """Raise UsageError unless the geometry is text, and class vectors that were drawn before are a tensor."""
-    matrix = isinstance(vectors, Tensor)
-    hint = "give class vectors (K, D) as `drawn`" if matrix else 'for a file: `vectors="file:PATH"`'
-    check_type("vectors", vectors, str, "the name of a geometry, such as 'uniform'", hint=hint)
-    check_type("drawn", drawn, (Tensor, NoneType), "a tensor (K, D)")
+def _geometry(vectors: str | Geometry | Tensor) -> Geometry:
+    """The geometry of the class vectors that a user has named or given.  Raises UsageError for anything else."""
+    if isinstance(vectors, Tensor):
+        return from_matrix(vectors)
+    rule, hint = "the name of a geometry, such as 'uniform', a Geometry or a tensor (K, D)", 'for a file: "file:PATH"'
+    check_type("vectors", vectors, (str, Geometry), rule, hint=hint)
+    return geometry(vectors)
+
+
+def _check_directions(rows: ClassRows) -> None:
+    """Raise UsageError if a class vector is zero, so that it has no cosine."""
+    if isinstance(rows, StoredRows) and len(zero := (~rows.matrix().any(dim=1)).nonzero()):
+        raise UsageError(
+            f"the class vector of class {int(zero[0])} is zero, and has no cosine",
+            hint='give it a direction, or use `scoring="dot"`',
+        )

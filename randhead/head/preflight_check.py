@@ -77,7 +77,7 @@ def preflight(
     check = _measured(matrix, scoring, scale, nonnegative)
     if head:
         unchecked = head.num_classes - len(matrix)
-        check = replace(check, geometry=head.geometry, seed=head.seed, unchecked=unchecked)
+        check = replace(check, geometry=str(head.geometry), seed=head.seed, unchecked=unchecked)
     return replace(check, warnings=tuple(advice(check)))
 
 

@@ -1,15 +1,16 @@
 """Class vectors as a source of rows: stored as a matrix, or drawn again whenever they are needed."""
 
 import math
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from randhead import vectors
+from randhead.vectors import Geometry
+
 MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept after the first call of `matrix`
 MEAN_TILE = 1 << 20  # entries drawn at once for the mean
-SIGNS = ("rademacher", "hadamard")  # entries are +-1/sqrt(D)
 
 
 class ClassRows(Protocol):
@@ -24,8 +25,8 @@ class ClassRows(Protocol):
         ...
 
     @property
-    def geometry(self) -> str | None:
-        """Name of the geometry if the rows are independent draws; None for learned, stored or structured rows."""
+    def geometry(self) -> Geometry | None:
+        """The geometry that the rows are drawn by; None for learned rows."""
         ...
 
     @property
@@ -75,17 +76,17 @@ class StoredRows:
     Args:
         matrix: class vectors (K, D).
         unit_norm: whether every row has norm 1, which is not checked.
+        geometry: what is known about them; None for learned ones.
 
     Example:
         >>> StoredRows(torch.eye(3)).gather(torch.tensor([2]))
         tensor([[0., 0., 1.]])
     """
 
-    geometry = None
     is_materialisable = True
 
-    def __init__(self, matrix: Tensor, *, unit_norm: bool = False):
-        self.stored = matrix
+    def __init__(self, matrix: Tensor, *, unit_norm: bool = False, geometry: Geometry | None = None):
+        self.stored, self.geometry = matrix, geometry
         self.num_classes, self.dim = matrix.shape
         self.unit_norm = unit_norm
 
@@ -120,38 +121,45 @@ class StoredRows:
 
     def to(self, device: torch.device) -> "StoredRows":
         """The same rows on another device."""
-        return StoredRows(self.stored.to(device), unit_norm=self.unit_norm)
+        return StoredRows(self.stored.to(device), unit_norm=self.unit_norm, geometry=self.geometry)
 
 
 class DrawnRows:
     """Rows of unit norm that are functions of (seed, id), drawn whenever they are needed.
 
     Args:
-        draw: maps ids (N,) int64 to (N, D) float32, written to its `out` if one is given.
+        geometry: of independent rows, or its name.
         num_classes: K.
         dim: D.
-        geometry: name of the geometry.
         seed: seed of the class vectors.
         ids: hashed class names (K,) int64; None for class indices.
         device: where rows are drawn.
+
+    Example:
+        >>> DrawnRows("rademacher", 1_000_000, 4).gather(torch.tensor([7, 999_999])).abs()
+        tensor([[0.5000, 0.5000, 0.5000, 0.5000],
+                [0.5000, 0.5000, 0.5000, 0.5000]])
     """
 
     def __init__(
         self,
-        draw: Callable[..., Tensor],
+        geometry: str | Geometry,
         num_classes: int,
         dim: int,
         *,
-        geometry: str,
-        seed: int,
+        seed: int = 0,
         ids: Tensor | None = None,
         device: torch.device | str = "cpu",
     ):
-        self.draw, self.num_classes, self.dim = draw, num_classes, dim
-        self.geometry, self.seed, self.device = geometry, seed, torch.device(device)
+        self.geometry, self.num_classes, self.dim = vectors.geometry(geometry), num_classes, dim
+        self.seed, self.device = seed, torch.device(device)
         self.names = None if ids is None else ids.to(device)
         self._matrix: Tensor | None = None
         self._mean: Tensor | None = None
+
+    def draw(self, ids: Tensor, out: Tensor | None = None) -> Tensor:
+        """The rows of some ids: (N,) int64 -> (N, D) float32, written to `out` if it is given."""
+        return vectors.draw(self.geometry, ids, dim=self.dim, seed=self.seed, out=out)
 
     @property
     def is_materialisable(self) -> bool:
@@ -167,8 +175,9 @@ class DrawnRows:
 
         In bfloat16 1/sqrt(D) would be off by up to 0.2 percent in every entry alike; +-1 is exact.
         """
-        exact = dtype == torch.bfloat16 and self.geometry in SIGNS
-        return torch.tensor(1 / math.sqrt(self.dim)).item() if exact else 1.0
+        if dtype != torch.bfloat16 or not self.geometry.signs:
+            return 1.0
+        return torch.tensor(1 / math.sqrt(self.dim), dtype=torch.float32, device="cpu").item()
 
     def ids(self, start: int, stop: int) -> Tensor:
         """The ids of rows start..stop-1: (stop - start,) int64."""
@@ -192,7 +201,8 @@ class DrawnRows:
         """All rows: (K, D).  They are kept for the next call if they take at most MATERIALISED_BYTES."""
         if self._matrix is not None:
             return self._matrix
-        rows = self.draw(self.ids(0, self.num_classes))
+        with torch.inference_mode(False):  # what is kept can be used in training
+            rows = self.draw(self.ids(0, self.num_classes))
         if self.is_materialisable:
             self._matrix = rows
         return rows
@@ -200,25 +210,22 @@ class DrawnRows:
     def mean(self) -> Tensor:
         """The mean row: (D,).  The first call draws all rows."""
         if self._mean is None:
-            total, size = torch.zeros(self.dim, dtype=torch.float64, device=self.device), max(MEAN_TILE // self.dim, 1)
-            for start in range(0, self.num_classes, size):
-                rows = self.tile(start, min(start + size, self.num_classes), torch.float32)
-                total += rows.sum(dim=0, dtype=torch.float64)
-            self._mean = (total / self.num_classes).to(torch.float32)
+            with torch.inference_mode(False):  # what is kept can be used in training
+                self._mean = self._computed_mean()
         return self._mean
 
     def to(self, device: torch.device) -> "DrawnRows":
         """The same rows on another device."""
         if device == self.device:
             return self
-        moved = DrawnRows(
-            self.draw,
-            self.num_classes,
-            self.dim,
-            geometry=self.geometry,
-            seed=self.seed,
-            ids=self.names,
-            device=device,
-        )
-        moved._matrix = None if self._matrix is None else self._matrix.to(device)
+        moved = DrawnRows(self.geometry, self.num_classes, self.dim, seed=self.seed, ids=self.names, device=device)
+        with torch.inference_mode(False):
+            moved._matrix = None if self._matrix is None else self._matrix.to(device)
         return moved
+
+    def _computed_mean(self) -> Tensor:
+        total, size = torch.zeros(self.dim, dtype=torch.float64, device=self.device), max(MEAN_TILE // self.dim, 1)
+        for start in range(0, self.num_classes, size):
+            rows = self.tile(start, min(start + size, self.num_classes), torch.float32)
+            total += rows.sum(dim=0, dtype=torch.float64)
+        return (total / self.num_classes).to(torch.float32)

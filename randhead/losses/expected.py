@@ -6,26 +6,39 @@ the error of the loss.  The bound holds for vectors drawn independently of the f
 one class with another class's vector; `exact_classes` sums such classes one by one.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from randhead.errors import UsageError
-from randhead.losses import _moments
-from randhead.losses._rows import ClassRows
+from randhead.errors import ContractError, UsageError
+from randhead.losses._rows import ClassRows, StoredRows
 from randhead.losses._scores import Scores
+from randhead.vectors import LogMeanExp
 
 TOLERANCE = 0.05  # nats
 # At least 95 percent of any distribution with one peak lies within 2.98 standard deviations of its mean
 # (Vysochanskij and Petunin 1980): 4/(9 * 2.98^2) = 0.05.
 DEVIATIONS = 2.98
+UNIT = 1e-3  # largest difference of a norm from 1
+INSTEAD = 'use fixed uniform, gaussian or rademacher vectors, or `normaliser="streaming"`, which is exact for all'
 
 
-def check(rows: ClassRows) -> None:
-    """Raise UsageError if the class vectors are not independent draws with a closed form."""
-    _log_mean_exp(rows)
+def check(rows: ClassRows, *, normalised: bool = False) -> None:
+    """Raise UsageError if the class vectors are not independent draws with a closed form.
+
+    Args:
+        rows: K class vectors, as they are drawn.
+        normalised: whether they are normalised before they are used, which a closed form knows nothing of.
+    """
+    closed_form(rows)
+    if normalised and isinstance(rows, StoredRows):
+        norms = torch.linalg.vector_norm(rows.matrix().detach(), dim=1)
+        if not ((norms - 1).abs() < UNIT).all():
+            raise UsageError(
+                f"the closed form of {rows.geometry} vectors is for their own norms, from {norms.min():.3g} to "
+                f"{norms.max():.3g}; cosine scoring normalises them",
+                hint='use `scoring="dot"`, unit vectors, or `normaliser="streaming"`, which is exact for all',
+            )
 
 
 def scores(
@@ -43,11 +56,11 @@ def scores(
     Raises:
         UsageError: for class vectors without a closed form, and for a bias.
     """
-    log_mean_exp = _log_mean_exp(rows)
+    log_mean_exp = closed_form(rows)
     if bias is not None:
         raise UsageError("the expected softmax supports no learned bias", hint='use `normaliser="streaming"`')
     target = (queries * rows.gather(labels)).sum(dim=1)
-    log_mean, log_bias = log_mean_exp(queries)
+    log_mean, log_bias = _evaluated(log_mean_exp, queries, rows)
     if exact_classes is None:
         count = torch.full_like(target, rows.num_classes - 1)
         return Scores(target, log_mean + count.log(), _relative_std(queries, rows, log_mean, count), log_bias)
@@ -62,9 +75,29 @@ def scores(
 
 
 def mean_row(rows: ClassRows) -> Tensor:
-    """The expected mean row (D,), which label smoothing needs; the actual one differs by about |w|/sqrt(K)."""
-    entry = -0.5 / math.sqrt(rows.dim * _moments.MEAN_SQUARE) if rows.geometry == "uniform" else 0.0
-    return torch.full((rows.dim,), entry, device=rows.device)
+    """The expected mean row (D,), which label smoothing needs; the actual one differs by about |w|/sqrt(K).
+
+    It is the actual one if the geometry does not state it.
+    """
+    if rows.geometry is None or rows.geometry.mean_row is None:
+        return rows.mean()
+    return rows.geometry.mean_row(rows.dim).to(rows.device, torch.float32)
+
+
+def closed_form(rows: ClassRows) -> LogMeanExp:
+    """The closed form of log E exp(z.w) for these class vectors.  Raises UsageError if there is none, and says why."""
+    geometry = rows.geometry
+    if geometry is not None and geometry.log_mean_exp is not None:
+        return geometry.log_mean_exp
+    needs, hint = "the expected softmax needs class vectors that are independent draws with a closed form", INSTEAD
+    if geometry is None:
+        reason = "these are learned or stored"
+    elif not geometry.by_row or geometry.independent is False:
+        reason = f"{geometry} vectors are not independent draws"
+    else:
+        reason = f"{geometry} vectors have no closed form"
+        hint = f"state it as `log_mean_exp` of the geometry; or {INSTEAD}"
+    raise UsageError(f"{needs}; {reason}", hint=hint)
 
 
 @torch.no_grad()
@@ -95,19 +128,22 @@ def refuse(bound: float, tolerance: float, rows: ClassRows) -> None:
         )
 
 
-def _log_mean_exp(rows: ClassRows) -> _moments.LogMeanExp:
-    """The closed form of log E exp(z.w) for these class vectors.  Raises UsageError if there is none."""
-    if rows.geometry is None or rows.geometry not in _moments.BY_GEOMETRY:
-        kind = "learned, stored or structured" if rows.geometry is None else rows.geometry
-        raise UsageError(
-            f"the expected softmax needs class vectors that are independent draws; these are {kind}",
-            hint=f'use fixed {", ".join(_moments.BY_GEOMETRY)} vectors, or `normaliser="streaming"`: exact for all',
-        )
-    return _moments.BY_GEOMETRY[rows.geometry]
+def _evaluated(log_mean_exp: LogMeanExp, queries: Tensor, rows: ClassRows) -> tuple[Tensor, Tensor | None]:
+    """The logarithm of E exp(z.w) (B,) and a bound on its error (B,), None if it is exact."""
+    found = log_mean_exp(queries)
+    value, bound = found if isinstance(found, tuple) else (found, None)
+    for part in (value,) if bound is None else (value, bound):
+        if not isinstance(part, Tensor) or part.shape != queries.shape[:1]:
+            got = f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+            raise ContractError(
+                f"log_mean_exp of {rows.geometry} vectors must give one number per query ({len(queries)},), got {got}",
+                hint="see `randhead.vectors.Geometry`",
+            )
+    return value, bound
 
 
 @torch.no_grad()
 def _relative_std(queries: Tensor, rows: ClassRows, log_mean: Tensor, count: Tensor) -> Tensor:
     """The relative standard deviation of the sum over `count` (B,) classes: sqrt((M(2z)/M(z)^2 - 1)/count)."""
-    doubled, _ = _log_mean_exp(rows)(2 * queries)
+    doubled, _ = _evaluated(closed_form(rows), 2 * queries, rows)
     return (torch.expm1((doubled - 2 * log_mean).clamp(min=0)) / count).sqrt()

@@ -208,7 +208,9 @@ def _arithmetic(precision: torch.dtype, device: torch.device) -> torch.dtype:
 
 def _has_kernel(queries: Tensor, rows: ClassRows, bias: Tensor | None, precision: torch.dtype) -> bool:
     """Whether the Triton kernels do this sweep: bfloat16 on a CUDA device, no learned bias, no fast transform."""
-    if not queries.is_cuda or bias is not None or precision != torch.bfloat16 or rows.geometry == "hadamard":
+    if not queries.is_cuda or bias is not None or precision != torch.bfloat16:
+        return False
+    if rows.geometry is not None and rows.geometry.fast_tiles is not None:
         return False
     if not kernels.AVAILABLE:
         warnings.warn("triton is not installed: the streaming softmax is several times slower", stacklevel=2)

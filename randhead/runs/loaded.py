@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from randhead import datasets, model
+from randhead import datasets, model, vectors
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Dataset
@@ -139,7 +139,10 @@ def _rebuild(config: Config, settings: ResolvedSettings, tensors: Mapping[str, T
     if config.data.labels == "class" and count != len(names):
         raise RunError(f"{count} class vectors for {len(names)} class names", hint=TRAIN_AGAIN)
     plain = parse.build({**parse.flatten(config), "backbone.pretrained": False})
-    classifier = model.from_config(plain, settings, drawn=tensors.get("head.vectors"))
+    stored, given, geometry = tensors.get("head.vectors"), None, config.head.vectors
+    if stored is not None and vectors.is_stored(geometry):
+        given = vectors.from_matrix(stored, name=geometry)
+    classifier = model.from_config(plain, settings, vectors=given)
     try:
         classifier.load_state_dict(dict(tensors))
     except RuntimeError as error:

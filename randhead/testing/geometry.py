@@ -154,6 +154,7 @@ def _check_checkpoint(geometry: str) -> None:
     state = {key: value.clone() for key, value in head.state_dict().items()}
     stored = state.get("vectors")
     claim((stored is not None) == vectors.is_stored(geometry), "a checkpoint holds the vectors if it has to")
-    again = ClassVectorHead(5, 8, geometry, seed=3, drawn=stored)
+    given = geometry if stored is None else vectors.from_matrix(stored, name=geometry)
+    again = ClassVectorHead(5, 8, given, seed=3)
     again.load_state_dict(state)
     claim(torch.equal(again.class_vectors(), head.class_vectors()), "a loaded head has other class vectors")

@@ -1,10 +1,18 @@
-"""Class vectors: one file per geometry, each with one function, `rows`.
+"""Class vectors: one file per geometry, which states everything that is known about it.
 
-A geometry is a module that follows `RowGeometry` (rows are independent draws) or `SetGeometry` (rows are drawn
-together).
+A geometry is a module that follows `RowGeometry` (a row depends only on its id) or `SetGeometry` (rows are drawn
+together): `BY_ROW`, `rows` and `limit`.  It may also state more, which the rest of the package then uses:
+
+* `INDEPENDENT`: whether the rows of different ids are independent draws;
+* `log_mean_exp(queries)`: log E exp(z.w) of such draws w in closed form, for the expected softmax;
+* `mean_row(dim)`: their mean E w;
+* `check(dim, num_classes)`: raises an error if the geometry holds vectors of another size only;
+* for geometries of this package, whose vectors are not stored: `SIGNS` (all entries are +-1/sqrt(D)), `CUDA_DRAW` and
+  `fast_tiles`.
+
+`Geometry` holds all of this as one object, and describes each part.
 """
 
-from pathlib import Path
 from types import ModuleType
 from typing import Literal, Protocol
 
@@ -13,19 +21,27 @@ from torch import Tensor
 
 from randhead import registry
 from randhead.arguments import shown, whole
-from randhead.errors import UsageError
+from randhead.errors import ContractError, UsageError
+from randhead.vectors import _geometry
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
 from randhead.vectors._cosines import cosine_tiles
+from randhead.vectors._geometry import CudaDraw, Geometry, LogMeanExp, Tile, geometry
+from randhead.vectors._matrix import from_matrix
 
 __all__ = [
     "NEAREST_WITHOUT_LIMIT",
+    "CudaDraw",
+    "Geometry",
+    "LogMeanExp",
     "RowGeometry",
     "SetGeometry",
+    "Tile",
     "check",
     "cosine_bound",
     "cosine_tiles",
     "draw",
-    "is_by_row",
+    "from_matrix",
+    "geometry",
     "is_stored",
     "random_angle",
     "simplex_cosine",
@@ -72,7 +88,7 @@ class SetGeometry(Protocol):
 
 
 def draw(
-    geometry: str,
+    geometry: str | Geometry,
     ids: Tensor | list[int],
     *,
     dim: int,
@@ -80,10 +96,11 @@ def draw(
     num_classes: int | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Draw the class vectors of some ids, in any order.
+    """Draw the class vectors of some ids, in any order.  Torch's default dtype and device do not matter.
 
     Args:
-        geometry: a member of `randhead.vectors`, or "file:PATH" for the user's own matrix, whose rows keep their norm.
+        geometry: a member of `randhead.vectors`, "file:PATH" for the user's own matrix, whose rows keep their norm, or
+            a `Geometry`.
         ids: (N,) class indices or hashed class names.
         dim: D, the width of the vectors.
         seed: seed of the class vectors.
@@ -103,43 +120,36 @@ def draw(
         >>> rows.shape, torch.equal(rows[1:], draw("rademacher", [2], dim=4, seed=0))
         (torch.Size([2, 4]), True)
     """
-    ids, seed = _as_ids(ids), whole("seed", seed)
-    check(geometry, dim=dim, num_classes=num_classes)
-    module, source = _resolve(geometry)
-    top = _limit(geometry, module, dim) if module.BY_ROW else num_classes
-    if ids.numel() and (int(ids.min()) < 0 or (top is not None and int(ids.max()) >= top)):
-        limits = "non-negative" if top is None else f"in 0..{top - 1}"
-        raise UsageError(
-            f"ids of {geometry} vectors in {dim} dimensions must be {limits}, got {int(ids.min())}..{int(ids.max())}",
-            hint=f"hashed class names need ids without limit: {NEAREST_WITHOUT_LIMIT}" if module.BY_ROW else None,
-        )
+    known, ids, seed = _geometry.geometry(geometry), _as_ids(ids), whole("seed", seed)
+    check(known, dim=dim, num_classes=num_classes)
+    _check_ids(known, ids, dim, _limit(known, dim) if known.by_row else num_classes)
     if out is not None and (not isinstance(out, Tensor) or out.shape != (len(ids), dim)):
         got = f"a shape of {tuple(out.shape)}" if isinstance(out, Tensor) else shown(out)
         raise UsageError(f"out must be a tensor of shape ({len(ids)}, {dim}), got {got}")
-    outside = not registry.is_builtin("vectors", registry.split(geometry)[0])
-    if not module.BY_ROW:
-        extra = {"source": source} if source else {}
-        drawn = module.rows(ids, dim, seed=seed, num_classes=num_classes, **extra)
+    outside = not registry.is_builtin("vectors", registry.split(known.name)[0])
+    if not known.by_row:
+        drawn = known.rows(ids, dim, seed=seed, num_classes=num_classes)
         if outside:
-            registry.expect("vectors", geometry, _wrong_rows(drawn, (len(ids), dim)))
+            _expect(known, _wrong_rows(drawn, (len(ids), dim)))
+        assert drawn is not None  # noqa: S101
         return drawn if out is None else out.copy_(drawn)
-    out = torch.empty(len(ids), dim, device=ids.device) if out is None else out
+    out = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
     size = max(TILE // dim, 1)
     for tile, part in zip(out.split(size), ids.split(size), strict=True):
         if outside:
             tile.fill_(torch.nan)  # so that rows that are not written are found
-        module.rows(part, dim, seed=seed, out=tile)
+        known.rows(part, dim, seed=seed, out=tile)
         if outside:
-            registry.expect("vectors", geometry, _wrong_rows(tile, (len(part), dim), "write to `out`"))
+            _expect(known, _wrong_rows(tile, (len(part), dim), "write to `out`"))
     return out
 
 
 def wrong_value(member: ModuleType) -> str | None:
     """What is wrong with the values that a geometry from outside the package defines; None if they are right."""
-    return None if isinstance(member.BY_ROW, bool) else f"BY_ROW must be True or False, got {member.BY_ROW!r}"
+    return _geometry.wrong(_geometry.stated_by(member), _geometry.STATED)
 
 
-def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
+def check(geometry: str | Geometry, *, dim: int, num_classes: int | None) -> None:
     """Raise UsageError if a geometry cannot hold `num_classes` vectors in `dim` dimensions, and name one that can.
 
     Args:
@@ -151,53 +161,48 @@ def check(geometry: str, *, dim: int, num_classes: int | None) -> None:
         UsageError: see above.
         DataError: for a file that cannot be used.
     """
-    module, source = _resolve(geometry)
-    dim = whole("dim", dim, 1)
-    if num_classes is None and not module.BY_ROW:
-        raise UsageError(f"{geometry} vectors are drawn as a set: `num_classes` is needed")
-    if num_classes is not None:
-        num_classes = whole("num_classes", num_classes, 1)
-    if source:
-        module.read(Path(source), dim, num_classes)
-    limit = _limit(geometry, module, dim)
-    if limit is not None and num_classes is not None and num_classes > limit:
+    known, dim = _geometry.geometry(geometry), whole("dim", dim, 1)
+    if num_classes is None:
+        if not known.by_row:
+            raise UsageError(f"{known} vectors are drawn as a set: `num_classes` is needed")
+        _limit(known, dim)
+        return
+    num_classes = whole("num_classes", num_classes, 1)
+    if known.check is not None:
+        known.check(dim, num_classes)
+    limit = _limit(known, dim)
+    if limit is not None and num_classes > limit:
         packed = registry.load("vectors", "packed").limit(dim)
         better = "use packed for well separated vectors beyond that; " if limit < num_classes <= packed else ""
         raise UsageError(
-            f"{geometry} holds at most {limit} classes in {dim} dimensions, {num_classes} were requested",
+            f"{known} holds at most {limit} classes in {dim} dimensions, {num_classes} were requested",
             hint=better + NEAREST_WITHOUT_LIMIT,
         )
 
 
-def is_by_row(geometry: str) -> bool:
-    """Whether a row of this geometry depends only on (seed, id, dim)."""
-    return registry.load("vectors", registry.split(geometry)[0]).BY_ROW
-
-
-def is_stored(geometry: str) -> bool:
+def is_stored(geometry: str | Geometry) -> bool:
     """Whether a checkpoint stores class vectors of this geometry, because they cannot always be drawn again.
 
     Those of a geometry from outside the package are always stored: a checkpoint can be read without that geometry.
+    Of a name, no file is executed and no member from outside is loaded.
     """
-    return not registry.is_builtin("vectors", registry.split(geometry)[0]) or not is_by_row(geometry)
+    member, _ = registry.split(str(geometry))
+    return not registry.is_builtin("vectors", member) or not registry.load("vectors", member).BY_ROW
 
 
-def _resolve(geometry: str) -> tuple[ModuleType, str]:
-    """The module of a geometry, and the path of the user's file or ""."""
-    name, source = registry.split(geometry)
-    module = registry.load("vectors", name)
-    if (name == "file") != bool(source):
-        raise UsageError(f"vectors {geometry!r}: only the file geometry takes a path", hint='use `vectors="file:PATH"`')
-    return module, source
-
-
-def _limit(geometry: str, module: ModuleType, dim: int) -> int | None:
+def _limit(geometry: Geometry, dim: int) -> int | None:
     """The largest number of classes of a geometry, or None."""
-    limit: int | None = module.limit(dim)
+    limit = geometry.limit(dim)
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
-        problem = f"limit({dim}) must be None or a number of classes, got {limit!r}"
-        registry.expect("vectors", registry.split(geometry)[0], problem)
+        _expect(geometry, f"limit({dim}) must be None or a number of classes, got {limit!r}")
     return limit
+
+
+def _expect(geometry: Geometry, problem: str | None) -> None:
+    """Raise ContractError if there is a problem with what a geometry from outside the package has returned."""
+    if problem:
+        where = geometry.origin or f"the geometry {geometry.name!r}"
+        raise ContractError(f"{where}: {problem}", hint="see the docstring of randhead.vectors")
 
 
 def _wrong_rows(rows: object, shape: tuple[int, int], verb: str = "return") -> str | None:
@@ -213,10 +218,22 @@ def _wrong_rows(rows: object, shape: tuple[int, int], verb: str = "return") -> s
 
 def _as_ids(ids: Tensor | list[int]) -> Tensor:
     """Ids as an int64 tensor of shape (N,)."""
-    try:
-        given = torch.as_tensor(ids)
+    try:  # of a list, on the CPU also if torch's default device is another
+        given = ids if isinstance(ids, Tensor) else torch.as_tensor(ids, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UsageError(f"ids must be integers below 2^63 ({error})") from error
     if given.ndim != 1 or (given.numel() and (given.is_floating_point() or given.is_complex())):
         raise UsageError(f"ids must be integers of shape (N,), got {given.dtype} of shape {tuple(given.shape)}")
+    if given.is_meta:
+        raise UsageError("ids are on the meta device, which holds no numbers", hint='make them with `device="cpu"`')
     return given.to(torch.int64)
+
+
+def _check_ids(geometry: Geometry, ids: Tensor, dim: int, top: int | None) -> None:
+    """Raise UsageError for ids outside of 0..top-1."""
+    if ids.numel() and (int(ids.min()) < 0 or (top is not None and int(ids.max()) >= top)):
+        limits = "non-negative" if top is None else f"in 0..{top - 1}"
+        raise UsageError(
+            f"ids of {geometry} vectors in {dim} dimensions must be {limits}, got {int(ids.min())}..{int(ids.max())}",
+            hint=f"hashed class names need ids without limit: {NEAREST_WITHOUT_LIMIT}" if geometry.by_row else None,
+        )

@@ -93,7 +93,7 @@ def random_angle(num_classes: int, dim: int) -> float:
     """
     if dim == 1:
         return 0.0
-    angles = torch.linspace(0, math.pi, (1 << 18) + 1, dtype=torch.float64)
+    angles = torch.linspace(0, math.pi, (1 << 18) + 1, dtype=torch.float64, device="cpu")
     below = torch.cumulative_trapezoid(angles.sin().pow(dim - 2))
     chance = -math.expm1(-2 * math.log(2) / (num_classes * (num_classes - 1)))
     index = int(torch.searchsorted(below / below[-1], chance))

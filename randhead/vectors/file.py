@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from randhead.errors import DataError, DataFileError
+from randhead.vectors._matrix import size_problem
 
 BY_ROW = False
 
@@ -23,7 +24,12 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int, source: str) -> 
 
 
 def limit(dim: int) -> None:
-    """None: `read` checks that the file has one row per class."""
+    """None: `check` asks for one row per class."""
+
+
+def check(dim: int, num_classes: int, *, source: str) -> None:
+    """Raise DataError unless the file holds `num_classes` vectors of `dim` dimensions that can be used."""
+    read(Path(source), dim, num_classes)
 
 
 def read(path: Path, dim: int, num_classes: int) -> Tensor:
@@ -81,12 +87,8 @@ def _float32(vectors: Tensor, path: Path) -> Tensor:
 
 
 def _check_shape(found: Sequence[int], wanted: tuple[int, int], path: Path) -> None:
-    if tuple(found) == wanted:
-        return
-    hint = "write one row per class, in the order of the class names"
-    if tuple(found) == wanted[::-1]:
-        hint = "transpose it: each row is a class"
-    raise DataError(f"{path}: an array of shape {tuple(found)}, (classes, dimensions) is {wanted}", hint=hint)
+    if problem := size_problem(found, wanted):
+        raise DataError(f"{path}: {problem[0]}", hint=problem[1])
 
 
 def _check_numbers(vectors: Tensor, path: Path) -> None:

@@ -10,8 +10,16 @@ bijection.  s_b is this word times a random word of the code.  From D = 64 up ev
 all 2^(D-1) corners of the cube (up to sign) are used.  Truncated Hadamard matrices, in contrast, repeat rows (488 of
 1,000 at D = 512).
 
+As W = H_D diag(s)/sqrt(D) for a block of D classes, a fast transform replaces both products of a sweep over all
+classes.  With H_D = H_a x H_b (a Kronecker product, a and b near sqrt(D)) it is two small products: 96 flop per logit
+instead of 1,024 at D = 512, and 4.8 times as fast on a CPU, drawing included.
+
 D must be a power of two.
 """
+
+import functools
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -20,15 +28,20 @@ from randhead import rng
 from randhead.errors import UsageError
 
 BY_ROW = True
+INDEPENDENT = False  # rows of a block are orthogonal
+SIGNS = True
 PURPOSE = "vectors/hadamard"
+
+TILE = 512  # classes: the intermediate results of the transform fit in a core's cache
+DRAWN_BLOCKS = 64  # at once: the fixed cost of drawing is 1.5 ms
 
 
 def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
     """Hadamard rows with the signs of their block: ids (N,) int64, written to `out` (N, dim), entries +-1/sqrt(dim)."""
     blocks, block_of = torch.unique(ids // dim, return_inverse=True)
     negative = walsh(ids % dim, dim) ^ signs(blocks, dim, seed=seed)[block_of]
-    entry = float(1 / torch.tensor(dim, dtype=torch.float64).sqrt())
-    out.copy_(torch.tensor([entry, -entry], device=ids.device)[negative.long()])
+    entry = float(1 / torch.tensor(dim, dtype=torch.float64, device="cpu").sqrt())
+    out.copy_(torch.tensor([entry, -entry], dtype=torch.float32, device=ids.device)[negative.long()])
 
 
 def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:
@@ -62,6 +75,67 @@ def limit(dim: int) -> int | None:
             hint=f"use {below} or {2 * below} dimensions, or rademacher: random signs in any dimension",
         )
     return 1 << (dim - 1) if dim < 64 else None
+
+
+class HadamardTile:
+    """Whole blocks of Hadamard rows, given by their signs (N, D); the last may hold fewer than D classes."""
+
+    def __init__(self, signs: Tensor, classes: int):
+        self.signs = signs
+        self.classes = classes
+
+    def logits(self, queries: Tensor, out: Tensor) -> Tensor:
+        """As `Tile.logits`, by transforms in the dtype of `out`."""
+        signed = queries.to(out.dtype)[:, None] * self.signs
+        return transform(signed).flatten(1)[:, : self.classes]
+
+    def add(self, out: Tensor, weights: Tensor) -> None:
+        """As `Tile.add`."""
+        blocks, dim = self.signs.shape
+        whole = torch.nn.functional.pad(weights, (0, blocks * dim - self.classes))
+        out += (transform(whole.view(-1, blocks, dim)) * self.signs).sum(dim=1)
+
+
+def fast_tiles(
+    draw: Callable[[Tensor], Tensor],
+    num_classes: int,
+    dim: int,
+    *,
+    row_scale: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Iterator[tuple[int, HadamardTile]]:
+    """All rows, keyed by index, in tiles of at least TILE classes, each with its first class.
+
+    The signs of many blocks are drawn at once.
+    """
+    wide, blocks = torch.promote_types(dtype, torch.float32), max(TILE // dim, 1)
+    for first in range(0, num_classes, DRAWN_BLOCKS * dim):
+        # Row 0 of H_D is all ones: the first row of a block is its signs.
+        ids = torch.arange(first, min(first + DRAWN_BLOCKS * dim, num_classes), dim, device=device)
+        signs = (draw(ids) / row_scale).to(wide)
+        for start, part in zip(ids[::blocks].tolist(), signs.split(blocks), strict=True):
+            yield start, HadamardTile(part, min(len(part) * dim, num_classes - start))
+
+
+def transform(x: Tensor) -> Tensor:
+    """The product x @ H_D, D a power of two: (..., D) -> (..., D)."""
+    dim = x.shape[-1]
+    outer = 1 << (dim.bit_length() - 1) // 2
+    inner = dim // outer
+    along = x.reshape(-1, inner) @ sylvester(inner, x.dtype, x.device)
+    return (sylvester(outer, x.dtype, x.device) @ along.view(-1, outer, inner)).view(x.shape)
+
+
+@functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept can be used in training
+def sylvester(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Sylvester's Hadamard matrix, symmetric, of entries +-1: (size, size)."""
+    pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=dtype, device=device)
+    found = torch.ones(1, 1, dtype=dtype, device=device)
+    for _ in range(int(math.log2(size))):
+        found = torch.kron(pair, found)
+    return found
 
 
 def _columns(dim: int) -> tuple[list[int], list[int]]:

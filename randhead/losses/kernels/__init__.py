@@ -57,7 +57,7 @@ def sweep(
     weights = queries.new_empty(batch, 0 if narrow else chunk, dtype=dtype)
     for start in range(0, rows.num_classes, chunk):
         count = min(chunk, rows.num_classes - start)
-        if isinstance(rows, DrawnRows) and rows.geometry in draw.KINDS:
+        if isinstance(rows, DrawnRows) and rows.geometry.cuda_draw:
             draw.into(space, rows, start, count)
         else:
             space[:count] = rows.tile(start, start + count, torch.bfloat16)

@@ -10,18 +10,20 @@ from torch import Tensor
 from randhead import rng
 from randhead.losses._rows import DrawnRows
 
-SIGNS, UNIFORM, GAUSSIAN = range(3)
-KINDS = {"rademacher": SIGNS, "uniform": UNIFORM, "gaussian": GAUSSIAN}
-BITS = {SIGNS: 1, UNIFORM: 16, GAUSSIAN: 16}  # of an entry
+SIGNS, INTEGERS, NORMALS = range(3)
+KINDS = {"signs": SIGNS, "integers": INTEGERS, "normals": NORMALS}  # of entries, as a `CudaDraw` names them
+BITS = {SIGNS: 1, INTEGERS: 16, NORMALS: 16}  # of an entry
 ENTRIES = 8192  # of a program
 
 
 def into(space: Tensor, rows: DrawnRows, start: int, count: int) -> None:
     """Write rows start..start+count-1, over their row scale in bfloat16, to the first rows of `space` (T, D)."""
-    kind, dim = KINDS[rows.geometry], space.shape[1]
+    how, dim = rows.geometry.cuda_draw, space.shape[1]
+    assert how is not None  # as the caller knows  # noqa: S101
+    kind = KINDS[how.entries]
     at_once, blocks = shape(kind, dim)
-    key = rng.key(rows.seed, f"vectors/{rows.geometry}")
-    table = rng.normal_table(space.device) if kind == GAUSSIAN else space
+    key = rng.key(rows.seed, how.purpose)
+    table = rng.normal_table(space.device) if kind == NORMALS else space
     names = space if rows.names is None else rows.names
     draw_rows[(triton.cdiv(count, at_once),)](
         space, names, table, start, count, dim, *key,
