@@ -166,8 +166,6 @@ TABLE = {
 }
 PENDING = frozenset(
     {
-        "head vectors=(7, 17)",
-        "head vectors=not finite",
         "head class_names=2",
         "head class_names=6",
         "loss features=(4, 17)",

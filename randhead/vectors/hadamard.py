@@ -17,7 +17,6 @@ instead of 1,024 at D = 512, and 4.8 times as fast on a CPU, drawing included.
 D must be a power of two.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import kept
 from randhead.errors import UsageError
 
 BY_ROW = True
@@ -127,8 +127,7 @@ def transform(x: Tensor) -> Tensor:
     return (sylvester(outer, x.dtype, x.device) @ along.view(-1, outer, inner)).view(x.shape)
 
 
-@functools.lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept can be used in training
+@kept(maxsize=64)
 def sylvester(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Sylvester's Hadamard matrix, symmetric, of entries +-1: (size, size)."""
     pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=dtype, device=device)

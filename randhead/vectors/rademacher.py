@@ -1,6 +1,5 @@
 """Random signs divided by sqrt(D): one bit per entry, the cheapest vectors to draw again.  A bit of 1 means plus."""
 
-import functools
 import math
 
 import torch
@@ -8,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import kept
 from randhead.vectors._geometry import CudaDraw
 
 BY_ROW = True
@@ -42,8 +42,7 @@ def mean_row(dim: int) -> Tensor:
     return torch.zeros(dim, dtype=torch.float32, device="cpu")
 
 
-@functools.lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept can be used in training
+@kept(maxsize=64)
 def _signs_of_octet(dim: int, device: torch.device) -> Tensor:
     """The eight entries that each octet encodes: (256, 8) float32."""
     bits = (torch.arange(256, device="cpu")[:, None] >> torch.arange(8, device="cpu")) & 1
