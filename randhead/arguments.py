@@ -2,6 +2,7 @@
 
 import numbers
 import os
+import unicodedata
 from collections.abc import Iterable
 from types import NoneType
 from typing import Any
@@ -57,6 +58,16 @@ def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] 
     for item in items:
         check_type(name, item, kinds, rule, hint=hint)
     return items
+
+
+def composed(name: str) -> str:
+    """A name in the composed form of Unicode (NFC), in which names are compared: macOS unpacks archives decomposed.
+
+    Example:
+        >>> len("e" + chr(0x301)), len(composed("e" + chr(0x301)))
+        (2, 1)
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

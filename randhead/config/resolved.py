@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from randhead.arguments import composed
+
 
 @dataclass(frozen=True)
 class ResolvedSettings:
@@ -35,4 +37,5 @@ class ResolvedSettings:
         """
         values = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
         lists = {name: tuple(content[name]) for name in ("class_names", "mean", "std")}
+        lists["class_names"] = tuple(map(composed, lists["class_names"]))
         return cls(**{**values, **lists, "num_classes": content["num_classes"], "image_size": content["image_size"]})

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from randhead import rng
+from randhead.arguments import composed
 from randhead.datasets import _parallel
 from randhead.datasets._build import build, complete
 from randhead.datasets._dataset import Dataset
@@ -133,7 +134,7 @@ def _rows(listing: Listing, good: list[int]) -> dict[str, torch.Tensor]:
 def _ids(listing: Listing) -> list[int]:
     """Ids of images, from their paths in the folder, so that adding files moves few images to another split."""
     names = [path.relative_to(listing.root).as_posix() for path in listing.paths]
-    return [rng.name_id(name.encode("utf-8", "backslashreplace").decode()) for name in names]
+    return [rng.name_id(composed(name).encode("utf-8", "backslashreplace").decode()) for name in names]
 
 
 def _resident(pixels: np.ndarray, options: Options) -> Callable[[torch.Tensor], Images]:

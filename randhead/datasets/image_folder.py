@@ -1,19 +1,21 @@
 """A folder of images: train/CLASS/... with val/ or test/ beside it, or only CLASS/..., which is split by seed.
 
-Class names are the names of the folders, sorted; images may be at any depth in them.  If beside train/ there is only
-val/ or only test/, it is the test split, and the validation split is drawn from train; if there are both, both are
-used.  A folder without train/ is split by seed, stratified: a tenth for test, a tenth for validation.  If all images
-have the same square size of at most 128 pixels, they keep it; otherwise they become 64 x 64, unless `image_size` is
-given.
+Class names are the names of the folders in Unicode's composed form (NFC), sorted; images may be at any depth in them.
+If beside train/ there is only val/ or only test/, it is the test split, and the validation split is drawn from train;
+if there are both, both are used.  A folder without train/ is split by seed, stratified: a tenth for test, a tenth for
+validation.  If all images have the same square size of at most 128 pixels, they keep it; otherwise they become 64 x 64,
+unless `image_size` is given.
 """
 
 import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from randhead.arguments import composed
 from randhead.config import data_source
 from randhead.datasets import Dataset, Options
 from randhead.datasets._decode import EXTENSIONS
@@ -125,7 +127,11 @@ def _folders(folder: Path) -> list[Path]:
 
 def _class_folders(folder: Path) -> dict[str, Path]:
     """Class name -> folder, sorted by name.  Raises DataError if there are none."""
-    folders = {path.name: path for path in _folders(folder)}
+    found = sorted((composed(path.name), path) for path in _folders(folder))
+    folders = dict(found)
+    if len(folders) < len(found):
+        twice = next(name for (name, _), (other, _) in pairwise(found) if name == other)
+        raise DataError(f"{folder}: two folders of class {twice!r}, in two forms of Unicode", hint="merge them")
     if not folders:
         loose = " (the images are directly in it)" if image_files(folder) else ""
         raise DataError(f"{folder}: no class folders{loose}", hint=data_source.LAYOUT)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from randhead import losses, registry
-from randhead.arguments import check_type, several, whole
+from randhead.arguments import check_type, composed, several, whole
 from randhead.config import check_value
 from randhead.errors import UsageError
 from randhead.head.class_vectors import ClassVectors
@@ -91,8 +91,7 @@ class ClassVectorHead(ClassVectors):
         check_value("head.trainable", trainable, "trainable")
         check_value("head.learn_scale", learn_scale, "learn_scale")
         check_value("train.head_seed", seed, "seed")
-        text = "the names of the classes, as text"
-        names = None if class_names is None else several("class_names", class_names, text, kinds=str)
+        names = None if class_names is None else _composed_names(class_names)
         known = _geometry(vectors)
         super().__init__(num_classes, dim, known, seed=int(seed), trainable=trainable, class_names=names)
         self.scoring, self.neck = scoring, NECKS[neck](self.dim)
@@ -293,3 +292,9 @@ def _check_directions(rows: ClassRows) -> None:
             f"the class vector of class {int(zero[0])} is zero, and has no cosine",
             hint='give it a direction, or use `scoring="dot"`',
         )
+
+
+def _composed_names(class_names: object) -> tuple[str, ...]:
+    """Class names as they are hashed and compared.  Raises UsageError unless they are a list of text."""
+    found = several("class_names", class_names, "the names of the classes, as text", kinds=str)
+    return tuple(map(composed, found))
