@@ -73,7 +73,12 @@ def key(seed: int, purpose: str) -> tuple[int, int]:
 
 def name_id(name: str) -> int:
     """The id of a name: the first 63 bits of its SHA-256, so that an id does not depend on the other names."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little") >> 1
+    return bytes_id(name.encode())
+
+
+def bytes_id(content: bytes) -> int:
+    """The id of some bytes, such as an image: the first 63 bits of their SHA-256."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little") >> 1
 
 
 def words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:

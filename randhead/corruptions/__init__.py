@@ -7,22 +7,34 @@ order, chunk and thread count.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from types import ModuleType, NoneType
-from typing import Any, Protocol, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from randhead import registry
-from randhead.arguments import check_type, is_whole, several, shown, whole
-from randhead.corruptions._arguments import check_images, checked_ids
+from randhead.arguments import several, whole
+from randhead.corruptions._arguments import (
+    PARAMETER_SETS,
+    check_frost_images,
+    check_images,
+    check_parameters,
+    check_severity,
+    checked_ids,
+)
 from randhead.corruptions.frost import FrostImages, load_frost_images
 from randhead.errors import UsageError, unknown
+
+if TYPE_CHECKING:  # at run time `__getattr__` imports it, since torchvision takes half a second
+    from randhead.corruptions._transform import Corrupt
 
 __all__ = [
     "PARAMETER_SETS",
     "SEVERITIES",
+    "Corrupt",
     "Corruption",
     "FrostImages",
     "check_parameters",
@@ -38,7 +50,6 @@ __all__ = [
 
 EXTRA = "extra"  # the group of everything that is not part of the benchmark
 SEVERITIES = (1, 2, 3, 4, 5)
-PARAMETER_SETS: dict[str, int | None] = {"32": 45, "64": 120, "224": None}  # each up to which shorter side of an image
 CHUNK_VALUES = 1 << 18  # values per chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
 
 
@@ -161,7 +172,7 @@ def corrupt(
         frost_images: the pictures that frost overlays; by default procedural ones.
 
     Returns:
-        uint8 of the shape of `images`, contiguous, on the same device.
+        uint8 of the shape of `images`, contiguous, on the same device; `tv_tensors.Image` if `images` are.
 
     Raises:
         UsageError: for unknown names, severities and parameter sets, and for images and ids that do not fit.
@@ -200,10 +211,9 @@ def corrupt_each(
     parameter_set = parameters_for((images.shape[2], images.shape[3])) if parameters is None else parameters
     severities = several("severities", severities, "numbers from 0 to 5")
     for given in severities:
-        if not is_whole(given) or given not in range(6):
-            raise UsageError(f"severity must be 0 to 5, got {shown(given)}", hint="0: no corruption, 5: the strongest")
-    check_type("frost_images", frost_images, (FrostImages, NoneType), "the result of `load_frost_images`")
-    coloured = images.expand(-1, 3, -1, -1)
+        check_severity(given)
+    check_frost_images(frost_images)
+    coloured = images.as_subclass(Tensor).expand(-1, 3, -1, -1)
     out = [torch.empty(coloured.shape, dtype=torch.uint8, device=images.device) for _ in severities]
     origin = "" if registry.is_builtin("corruptions", name) else f"{registry.origin('corruptions', name)}: "
     options = {"frost_images": frost_images} if frost_images is not None and name == "frost" else {}
@@ -217,7 +227,7 @@ def corrupt_each(
                 continue
             found = module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1])
             target[rows] = checked_output(found, chunk, name, origin)
-    return ((s, o[:, : images.shape[1]].contiguous()) for s, o in zip(severities, out, strict=True))
+    return ((s, _like(images, o[:, : images.shape[1]].contiguous())) for s, o in zip(severities, out, strict=True))
 
 
 def wrong_value(member: ModuleType) -> str | None:
@@ -250,15 +260,6 @@ def parameters_for(size: tuple[int, int]) -> str:
     return next(name for name, largest in PARAMETER_SETS.items() if largest is None or side <= largest)
 
 
-def check_parameters(parameters: str | None) -> None:
-    """Raise UsageError unless `parameters` is the name of a published parameter set, or None."""
-    if parameters is None:
-        return
-    check_type("parameters", parameters, str, f"None or one of {[*PARAMETER_SETS]}")
-    if parameters not in PARAMETER_SETS:
-        raise unknown("parameter set", parameters, PARAMETER_SETS)
-
-
 def checked_output(out: object, images: Tensor, name: str, origin: str = "") -> Tensor:
     """Check the result of the corruption `name`, and move it to the device of the images.
 
@@ -278,3 +279,19 @@ def _chunks(images: Tensor) -> Iterator[slice]:
         len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel() if len(images) else 1)
     )
     return (slice(start, start + step) for start in range(0, len(images), max(step, 1)))
+
+
+def _like(images: Tensor, out: Tensor) -> Tensor:
+    """The result as a `tv_tensors.Image` or the like, if the images are; torchvision is then imported already."""
+    tv_tensors = sys.modules.get("torchvision.tv_tensors")
+    if tv_tensors is None or not isinstance(images, tv_tensors.TVTensor):
+        return out
+    return tv_tensors.wrap(out, like=images)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Corrupt":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from randhead.corruptions._transform import Corrupt
+
+    return Corrupt

@@ -8,10 +8,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from randhead import ambient, rng
 from randhead.corruptions._bytes import clipped
@@ -108,7 +108,7 @@ def procedural_frost_images() -> FrostImages:
 def _read(file: Path) -> Tensor:
     try:
         with Image.open(file) as image:
-            return pil_to_tensor(image.convert("RGB"))
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
     except OSError as error:
         raise DataError(f"{file}: not a readable picture ({error})", hint="remove it from the folder") from error
 
