@@ -14,6 +14,7 @@ from randhead import ClassVectorHead, draw
 from randhead.analyses import collapse, compactness, separability
 from randhead.corruptions import corrupt
 from randhead.errors import UsageError
+from randhead.vectors import from_matrix, geometry
 
 K, D, B = 7, 16, 4
 FEATURES, LABELS = torch.randn(B, D, generator=torch.Generator().manual_seed(0)), torch.arange(B)
@@ -122,7 +123,7 @@ OTHERS = {
     "predict k=1.5": (lambda: head().predict(FEATURES, k=1.5), "k", "1.5"),
     "draw of another geometry": (lambda: draw("unifrom", [0], dim=D), "geometry", "'unifrom'"),
     "draw of fractions": (lambda: draw("uniform", [0.5], dim=D), "ids", "float32"),
-    "draw of words": (lambda: draw("uniform", ["cat"], dim=D), "ids", "str"),
+    "draw of words": (lambda: draw("uniform", ["cat"], dim=D), "ids", "'cat'"),
     "draw of negative ids": (lambda: draw("uniform", [-1], dim=D), "ids", "-1"),
     "draw of a square": (lambda: draw("uniform", torch.zeros(2, 2, dtype=torch.int64), dim=D), "ids", "(2, 2)"),
     "draw in no dimension": (lambda: draw("uniform", [0], dim=0), "dim", "0"),
@@ -130,6 +131,11 @@ OTHERS = {
     "draw of a set without K": (lambda: draw("simplex", [0], dim=D), "num_classes", "simplex"),
     "draw of too many": (lambda: draw("simplex", [0], dim=D, num_classes=D + 2), "classes", f"{D + 2}"),
     "draw into another shape": (lambda: draw("uniform", [0], dim=D, out=torch.zeros(1, 3)), "out", "(1, 3)"),
+    "a matrix of words": (lambda: from_matrix("abc"), "class_vectors", "'abc'"),
+    "a matrix of one row": (lambda: from_matrix(torch.zeros(D)), "class_vectors", f"({D},)"),
+    "a matrix of truths": (lambda: from_matrix(torch.ones(K, D).bool()), "class_vectors", "bool"),
+    "a matrix named like a geometry": (lambda: from_matrix(torch.eye(3), name="uniform"), "name", "uniform"),
+    "a geometry by number": (lambda: geometry(3), "geometry", "3"),
     "corrupt by another name": (lambda: corrupt(images(1, 3, 8, 8), "fogg", 3), "corruption", "'fogg'"),
     "corrupt too much": (lambda: corrupt(images(1, 3, 8, 8), "fog", 6), "severity", "6"),
     "corrupt a bit": (lambda: corrupt(images(1, 3, 8, 8), "fog", 1.5), "severity", "1.5"),
@@ -199,11 +205,6 @@ PENDING = frozenset(
         "forward of another width",
         "forward of integers",
         "embed of another width",
-        "draw of fractions",
-        "draw of words",
-        "draw of a square",
-        "draw of a set without K",
-        "draw into another shape",
         "corrupt ids",
         "separability of words",
         "separability of one row",

@@ -125,7 +125,8 @@ def draw(
     _check_ids(known, ids, dim, _limit(known, dim) if known.by_row else num_classes)
     if out is not None and (not isinstance(out, Tensor) or out.shape != (len(ids), dim)):
         got = f"a shape of {tuple(out.shape)}" if isinstance(out, Tensor) else shown(out)
-        raise UsageError(f"out must be a tensor of shape ({len(ids)}, {dim}), got {got}")
+        hint = f"for example `out=torch.empty({len(ids)}, {dim})`"
+        raise UsageError(f"out must be a tensor of shape ({len(ids)}, {dim}), got {got}", hint=hint)
     outside = not registry.is_builtin("vectors", registry.split(known.name)[0])
     if not known.by_row:
         drawn = known.rows(ids, dim, seed=seed, num_classes=num_classes)
@@ -164,7 +165,8 @@ def check(geometry: str | Geometry, *, dim: int, num_classes: int | None) -> Non
     known, dim = _geometry.geometry(geometry), whole("dim", dim, 1)
     if num_classes is None:
         if not known.by_row:
-            raise UsageError(f"{known} vectors are drawn as a set: `num_classes` is needed")
+            hint = "give the number of classes of the whole set, `num_classes=...`"
+            raise UsageError(f"{known} vectors are drawn as a set: `num_classes` is needed", hint=hint)
         _limit(known, dim)
         return
     num_classes = whole("num_classes", num_classes, 1)
@@ -218,12 +220,14 @@ def _wrong_rows(rows: object, shape: tuple[int, int], verb: str = "return") -> s
 
 def _as_ids(ids: Tensor | list[int]) -> Tensor:
     """Ids as an int64 tensor of shape (N,)."""
+    hint = "class indices, such as `range(10)`; for names, `randhead.rng.name_id` of each"
     try:  # of a list, on the CPU also if torch's default device is another
         given = ids if isinstance(ids, Tensor) else torch.as_tensor(ids, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UsageError(f"ids must be integers below 2^63 ({error})") from error
+        raise UsageError(f"ids must be integers below 2^63, got {shown(ids)}", hint=hint) from error
     if given.ndim != 1 or (given.numel() and (given.is_floating_point() or given.is_complex())):
-        raise UsageError(f"ids must be integers of shape (N,), got {given.dtype} of shape {tuple(given.shape)}")
+        got = f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}"
+        raise UsageError(f"ids must be integers of shape (N,), got {got}", hint=hint)
     if given.is_meta:
         raise UsageError("ids are on the meta device, which holds no numbers", hint='make them with `device="cpu"`')
     return given.to(torch.int64)
