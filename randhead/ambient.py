@@ -4,8 +4,9 @@ Code of this package names dtype= and device= in every call that makes a tensor 
 what a caller's state could change otherwise.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -42,6 +43,26 @@ def kept(maxsize: int | None) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return make  # type: ignore[return-value]
 
     return decorate
+
+
+@contextlib.contextmanager
+def ordinary(device: torch.device) -> Iterator[None]:
+    """A context for code of users, who rarely name a dtype or a device: float32, and this device, by default.
+
+    Example:
+        >>> with torch.device("meta"), ordinary(torch.device("cpu")):
+        ...     torch.ones(2)
+        tensor([1., 1.])
+    """
+    before = torch.get_default_dtype()
+    try:
+        if before != torch.float32:  # only then, as it is one setting for all threads
+            torch.set_default_dtype(torch.float32)
+        with device:
+            yield
+    finally:
+        if before != torch.float32:
+            torch.set_default_dtype(before)
 
 
 def as_tensor(values: Any) -> Tensor:

@@ -47,7 +47,7 @@ FAMILIES = {
         "register_geometry",
         "vectors",
         ("BY_ROW", "rows", "limit"),
-        optional=("log_mean_exp", "mean_row", "check"),
+        optional=("log_mean_exp", "mean_row", "check_size"),
     ),
     "losses": Family("normaliser", "register_loss", "", ("scores",), ("auto",)),
     "backbones": Family("backbone", "register_backbone", "", ("build",)),

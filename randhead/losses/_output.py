@@ -97,7 +97,7 @@ def head_output(
         The output for these B samples.
     """
     if labels is None:
-        labels = torch.full((len(queries),), -1, device=queries.device)
+        labels = torch.full((len(queries),), -1, dtype=torch.int64, device=queries.device)
     best = Best(queries, min(k, rows.num_classes))
     seen: dict[str, Tensor] = {}
     for start, tile in tiles(queries, rows):

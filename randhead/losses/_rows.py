@@ -181,7 +181,11 @@ class DrawnRows:
 
     def ids(self, start: int, stop: int) -> Tensor:
         """The ids of rows start..stop-1: (stop - start,) int64."""
-        return torch.arange(start, stop, device=self.device) if self.names is None else self.names[start:stop]
+        return (
+            torch.arange(start, stop, dtype=torch.int64, device=self.device)
+            if self.names is None
+            else self.names[start:stop]
+        )
 
     def tile(self, start: int, stop: int, dtype: torch.dtype, space: Tensor | None = None) -> Tensor:
         """Rows start..stop-1 divided by `row_scale(dtype)`."""

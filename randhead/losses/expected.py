@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from randhead import registry
 from randhead.errors import ContractError, UsageError
 from randhead.losses._rows import ClassRows, StoredRows
 from randhead.losses._scores import Scores
@@ -20,7 +21,6 @@ TOLERANCE = 0.05  # nats
 # (Vysochanskij and Petunin 1980): 4/(9 * 2.98^2) = 0.05.
 DEVIATIONS = 2.98
 UNIT = 1e-3  # largest difference of a norm from 1
-INSTEAD = 'use fixed uniform, gaussian or rademacher vectors, or `normaliser="streaming"`, which is exact for all'
 
 
 def check(rows: ClassRows, *, normalised: bool = False) -> None:
@@ -89,14 +89,17 @@ def closed_form(rows: ClassRows) -> LogMeanExp:
     geometry = rows.geometry
     if geometry is not None and geometry.log_mean_exp is not None:
         return geometry.log_mean_exp
-    needs, hint = "the expected softmax needs class vectors that are independent draws with a closed form", INSTEAD
+    members = {name: registry.load("vectors", name) for name in registry.builtin_names("vectors")}
+    known = [name for name, member in members.items() if hasattr(member, "log_mean_exp")]
+    hint = f'use fixed {", ".join(known)} vectors, or `normaliser="streaming"`, which is exact for all'
     if geometry is None:
         reason = "these are learned or stored"
     elif not geometry.by_row or geometry.independent is False:
         reason = f"{geometry} vectors are not independent draws"
     else:
         reason = f"{geometry} vectors have no closed form"
-        hint = f"state it as `log_mean_exp` of the geometry; or {INSTEAD}"
+        hint = f"state it as `log_mean_exp` of the geometry; or {hint}"
+    needs = "the expected softmax needs class vectors that are independent draws with a closed form"
     raise UsageError(f"{needs}; {reason}", hint=hint)
 
 

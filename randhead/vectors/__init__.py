@@ -6,31 +6,33 @@ together): `BY_ROW`, `rows` and `limit`.  It may also state more, which the rest
 * `INDEPENDENT`: whether the rows of different ids are independent draws;
 * `log_mean_exp(queries)`: log E exp(z.w) of such draws w in closed form, for the expected softmax;
 * `mean_row(dim)`: their mean E w;
-* `check(dim, num_classes)`: raises an error if the geometry holds vectors of another size only;
+* `check_size(dim, num_classes)`: raises an error if the geometry holds vectors of another size only;
 * for geometries of this package, whose vectors are not stored: `SIGNS` (all entries are +-1/sqrt(D)), `CUDA_DRAW` and
   `fast_tiles`.
 
 `Geometry` holds all of this as one object, and describes each part.
 """
 
+import contextlib
 from types import ModuleType
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from randhead import registry
+from randhead import ambient, registry
 from randhead.arguments import shown, whole
 from randhead.errors import ContractError, UsageError
 from randhead.vectors import _geometry
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
 from randhead.vectors._cosines import cosine_tiles
-from randhead.vectors._geometry import CudaDraw, Geometry, LogMeanExp, Tile, geometry
+from randhead.vectors._geometry import CudaDraw, FastTiles, Geometry, LogMeanExp, Tile, geometry
 from randhead.vectors._matrix import from_matrix
 
 __all__ = [
     "NEAREST_WITHOUT_LIMIT",
     "CudaDraw",
+    "FastTiles",
     "Geometry",
     "LogMeanExp",
     "RowGeometry",
@@ -123,26 +125,17 @@ def draw(
     known, ids, seed = _geometry.geometry(geometry), _as_ids(ids), whole("seed", seed)
     check(known, dim=dim, num_classes=num_classes)
     _check_ids(known, ids, dim, _limit(known, dim) if known.by_row else num_classes)
-    if out is not None and (not isinstance(out, Tensor) or out.shape != (len(ids), dim)):
-        got = f"a shape of {tuple(out.shape)}" if isinstance(out, Tensor) else shown(out)
-        hint = f"for example `out=torch.empty({len(ids)}, {dim})`"
-        raise UsageError(f"out must be a tensor of shape ({len(ids)}, {dim}), got {got}", hint=hint)
-    outside = not registry.is_builtin("vectors", registry.split(known.name)[0])
-    if not known.by_row:
+    _check_out(out, (len(ids), dim), ids.device)
+    outside = known.matrix is None and not registry.is_builtin("vectors", registry.split(known.name)[0])
+    with ambient.ordinary(ids.device) if outside else contextlib.nullcontext():
+        if known.by_row:
+            space = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
+            return _draw_by_row(known, ids, seed, space, outside)
         drawn = known.rows(ids, dim, seed=seed, num_classes=num_classes)
-        if outside:
-            _expect(known, _wrong_rows(drawn, (len(ids), dim)))
-        assert drawn is not None  # noqa: S101
-        return drawn if out is None else out.copy_(drawn)
-    out = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
-    size = max(TILE // dim, 1)
-    for tile, part in zip(out.split(size), ids.split(size), strict=True):
-        if outside:
-            tile.fill_(torch.nan)  # so that rows that are not written are found
-        known.rows(part, dim, seed=seed, out=tile)
-        if outside:
-            _expect(known, _wrong_rows(tile, (len(part), dim), "write to `out`"))
-    return out
+    if outside:
+        _expect(known, _wrong_rows(drawn, (len(ids), dim), ids.device))
+    assert drawn is not None  # noqa: S101
+    return drawn if out is None else out.copy_(drawn)
 
 
 def wrong_value(member: ModuleType) -> str | None:
@@ -170,8 +163,8 @@ def check(geometry: str | Geometry, *, dim: int, num_classes: int | None) -> Non
         _limit(known, dim)
         return
     num_classes = whole("num_classes", num_classes, 1)
-    if known.check is not None:
-        known.check(dim, num_classes)
+    if known.check_size is not None:
+        known.check_size(dim, num_classes)
     limit = _limit(known, dim)
     if limit is not None and num_classes > limit:
         packed = registry.load("vectors", "packed").limit(dim)
@@ -192,6 +185,19 @@ def is_stored(geometry: str | Geometry) -> bool:
     return not registry.is_builtin("vectors", member) or not registry.load("vectors", member).BY_ROW
 
 
+def _draw_by_row(geometry: Geometry, ids: Tensor, seed: int, out: Tensor, outside: bool) -> Tensor:
+    """Write the rows of some ids to `out` (N, D), tile by tile, and return it.  Rows from outside are checked."""
+    dim = out.shape[1]
+    size = max(TILE // dim, 1)
+    for tile, part in zip(out.split(size), ids.split(size), strict=True):
+        if outside:
+            tile.fill_(torch.nan)  # so that rows that are not written are found
+        geometry.rows(part, dim, seed=seed, out=tile)
+        if outside:
+            _expect(geometry, _wrong_rows(tile, (len(part), dim), ids.device, "write to `out`"))
+    return out
+
+
 def _limit(geometry: Geometry, dim: int) -> int | None:
     """The largest number of classes of a geometry, or None."""
     limit = geometry.limit(dim)
@@ -207,13 +213,15 @@ def _expect(geometry: Geometry, problem: str | None) -> None:
         raise ContractError(f"{where}: {problem}", hint="see the docstring of randhead.vectors")
 
 
-def _wrong_rows(rows: object, shape: tuple[int, int], verb: str = "return") -> str | None:
+def _wrong_rows(rows: object, shape: tuple[int, int], device: torch.device, verb: str = "return") -> str | None:
     """What is wrong with the rows that a geometry from outside the package has drawn; None if they are right."""
     wanted = f"rows must {verb} float32 of shape {shape}"
     if not isinstance(rows, Tensor):
         return f"{wanted}, got {type(rows).__name__}"
     if rows.dtype != torch.float32 or rows.shape != shape:
         return f"{wanted}, got {str(rows.dtype).removeprefix('torch.')} of shape {tuple(rows.shape)}"
+    if rows.device != device:
+        return f"rows must {verb} a tensor on the device of the ids, {device}, got {rows.device}"
     finite = rows.isfinite().all(dim=1)
     return None if finite.all() else f"{wanted}; row {int((~finite).nonzero()[0])} has numbers that are not finite"
 
@@ -222,7 +230,7 @@ def _as_ids(ids: Tensor | list[int]) -> Tensor:
     """Ids as an int64 tensor of shape (N,)."""
     hint = "class indices, such as `range(10)`; for names, `randhead.rng.name_id` of each"
     try:  # of a list, on the CPU also if torch's default device is another
-        given = ids if isinstance(ids, Tensor) else torch.as_tensor(ids, device="cpu")
+        given = ids if isinstance(ids, Tensor) else torch.as_tensor(ids, dtype=None, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UsageError(f"ids must be integers below 2^63, got {shown(ids)}", hint=hint) from error
     if given.ndim != 1 or (given.numel() and (given.is_floating_point() or given.is_complex())):
@@ -231,6 +239,19 @@ def _as_ids(ids: Tensor | list[int]) -> Tensor:
     if given.is_meta:
         raise UsageError("ids are on the meta device, which holds no numbers", hint='make them with `device="cpu"`')
     return given.to(torch.int64)
+
+
+def _check_out(out: Tensor | None, shape: tuple[int, int], device: torch.device) -> None:
+    """Raise UsageError unless `out` is None or a float32 tensor of this shape on this device."""
+    if out is None:
+        return
+    wanted = f"out must be a tensor of shape {shape}, float32 on {device}"
+    hint = f"for example `out=torch.empty{shape}`"
+    if not isinstance(out, Tensor):
+        raise UsageError(f"{wanted}, got {shown(out)}", hint=hint)
+    if out.shape != shape or out.dtype != torch.float32 or out.device != device:
+        got = f"{str(out.dtype).removeprefix('torch.')} on {out.device}"
+        raise UsageError(f"{wanted}, got a shape of {tuple(out.shape)}, {got}", hint=hint)
 
 
 def _check_ids(geometry: Geometry, ids: Tensor, dim: int, top: int | None) -> None:

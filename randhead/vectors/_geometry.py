@@ -24,7 +24,7 @@ STATED = {
     "signs": "SIGNS",
     "cuda_draw": "CUDA_DRAW",
     "fast_tiles": "fast_tiles",
-    "check": "check",
+    "check_size": "check_size",
 }
 
 
@@ -91,7 +91,7 @@ class Geometry:
         signs: whether all entries are +-1/sqrt(D).
         cuda_draw: how a kernel draws rows on a CUDA device.
         fast_tiles: a fast product of all rows.
-        check: (D, K) -> raises an error if class vectors of another size are stored.
+        check_size: (D, K) -> raises an error if class vectors of another size are stored.
         matrix: the class vectors (K, D), if they were given as a tensor.
         origin: the file or module that states this, for messages.
 
@@ -117,7 +117,7 @@ class Geometry:
     signs: bool = False
     cuda_draw: CudaDraw | None = None
     fast_tiles: FastTiles | None = None
-    check: Callable[[int, int], None] | None = None
+    check_size: Callable[[int, int], None] | None = None
     matrix: Tensor | None = field(default=None, compare=False)
     origin: str = field(default="", compare=False)
 
@@ -174,7 +174,7 @@ def geometry(given: str | Geometry) -> Geometry:
         raise UsageError(f"vectors {given!r}: only the file geometry takes a path", hint='use `vectors="file:PATH"`')
     known = stated_by(module)
     if source:
-        known |= {name: partial(known[name], source=source) for name in ("rows", "check")}
+        known |= {name: partial(known[name], source=source) for name in ("rows", "check_size")}
     return Geometry(given, origin=registry.origin("vectors", member), **known)
 
 

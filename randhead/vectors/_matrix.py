@@ -48,7 +48,7 @@ def from_matrix(matrix: Tensor, name: str = "given") -> Geometry:
         rows=partial(_rows, own),
         limit=partial(_limit, own),
         by_row=False,
-        check=partial(_check, own),
+        check_size=partial(_check_size, own),
         matrix=own,
     )
 
@@ -82,6 +82,6 @@ def _limit(matrix: Tensor, dim: int) -> int:
     return len(matrix)
 
 
-def _check(matrix: Tensor, dim: int, num_classes: int) -> None:
+def _check_size(matrix: Tensor, dim: int, num_classes: int) -> None:
     if problem := size_problem(matrix.shape, (num_classes, dim)):
         raise UsageError(f"class vectors: {problem[0]}", hint=problem[1])

@@ -24,10 +24,10 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int, source: str) -> 
 
 
 def limit(dim: int) -> None:
-    """None: `check` asks for one row per class."""
+    """None: `check_size` asks for one row per class."""
 
 
-def check(dim: int, num_classes: int, *, source: str) -> None:
+def check_size(dim: int, num_classes: int, *, source: str) -> None:
     """Raise DataError unless the file holds `num_classes` vectors of `dim` dimensions that can be used."""
     read(Path(source), dim, num_classes)
 

@@ -9,8 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from randhead import rng
-from randhead.ambient import kept
+from randhead import ambient, rng
 from randhead.vectors._exact import parts, unit_
 from randhead.vectors._geometry import CudaDraw
 
@@ -49,7 +48,7 @@ def mean_row(dim: int) -> Tensor:
     return torch.zeros(dim, dtype=torch.float32, device="cpu")
 
 
-@kept(maxsize=64)
+@ambient.kept(maxsize=64)
 def _gegenbauer(dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Nodes and log-weights for the density (1 - t^2)^((dim-3)/2) on [-1, 1], summing to 1 (Golub and Welsch 1969)."""
     if dim == 1:

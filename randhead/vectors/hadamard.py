@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from randhead import rng
-from randhead.ambient import kept
+from randhead import ambient, rng
 from randhead.errors import UsageError
 
 BY_ROW = True
@@ -49,12 +48,16 @@ def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:
     pivots, free = _columns(dim)
     length = min(len(free), 64 - len(pivots))  # the block number of a 63-bit id has 63 - log2(D) bits
     drawn = rng.bits(seed, PURPOSE, blocks, dim)
-    code_word = walsh((drawn[:, pivots[1:]] << torch.arange(len(pivots) - 1, device=blocks.device)).sum(dim=1), dim)
+    code_word = walsh(
+        (drawn[:, pivots[1:]] << torch.arange(len(pivots) - 1, dtype=torch.int64, device=blocks.device)).sum(dim=1), dim
+    )
     code_word ^= drawn[:, :1].to(torch.int8)
     coset = drawn.to(torch.int8)
     coset[:, pivots] = 0
     number = _scramble(blocks, length, seed)[:, None]
-    coset[:, free[:length]] = ((number >> torch.arange(length, device=blocks.device)) & 1).to(torch.int8)
+    coset[:, free[:length]] = ((number >> torch.arange(length, dtype=torch.int64, device=blocks.device)) & 1).to(
+        torch.int8
+    )
     return coset ^ code_word
 
 
@@ -112,7 +115,7 @@ def fast_tiles(
     wide, blocks = torch.promote_types(dtype, torch.float32), max(TILE // dim, 1)
     for first in range(0, num_classes, DRAWN_BLOCKS * dim):
         # Row 0 of H_D is all ones: the first row of a block is its signs.
-        ids = torch.arange(first, min(first + DRAWN_BLOCKS * dim, num_classes), dim, device=device)
+        ids = torch.arange(first, min(first + DRAWN_BLOCKS * dim, num_classes), dim, dtype=torch.int64, device=device)
         signs = (draw(ids) / row_scale).to(wide)
         for start, part in zip(ids[::blocks].tolist(), signs.split(blocks), strict=True):
             yield start, HadamardTile(part, min(len(part) * dim, num_classes - start))
@@ -127,7 +130,7 @@ def transform(x: Tensor) -> Tensor:
     return (sylvester(outer, x.dtype, x.device) @ along.view(-1, outer, inner)).view(x.shape)
 
 
-@kept(maxsize=64)
+@ambient.kept(maxsize=64)
 def sylvester(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Sylvester's Hadamard matrix, symmetric, of entries +-1: (size, size)."""
     pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=dtype, device=device)

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from randhead import rng
-from randhead.ambient import kept
+from randhead import ambient, rng
 from randhead.vectors._geometry import CudaDraw
 
 BY_ROW = True
@@ -42,10 +41,11 @@ def mean_row(dim: int) -> Tensor:
     return torch.zeros(dim, dtype=torch.float32, device="cpu")
 
 
-@kept(maxsize=64)
+@ambient.kept(maxsize=64)
 def _signs_of_octet(dim: int, device: torch.device) -> Tensor:
     """The eight entries that each octet encodes: (256, 8) float32."""
-    bits = (torch.arange(256, device="cpu")[:, None] >> torch.arange(8, device="cpu")) & 1
+    octet = torch.arange(256, dtype=torch.int64, device="cpu")
+    bits = (octet[:, None] >> octet[:8]) & 1
     # A table lookup yields 8 entries at a time: 5 times faster than extracting each bit.
     entry = 1 / torch.tensor(dim, dtype=torch.float64, device="cpu").sqrt()
     return ((2 * bits - 1) * entry).to(torch.float32).to(device)
