@@ -12,8 +12,9 @@ from randhead.arguments import check_type, composed, several, whole
 from randhead.config import check_value
 from randhead.errors import UsageError
 from randhead.head.class_vectors import ClassVectors
+from randhead.head.loss import losses_of
 from randhead.head.scale import default_scale
-from randhead.losses import ClassRows, DrawnRows, HeadOutput, Scores, StoredRows, dense, expected, streaming
+from randhead.losses import ClassRows, DrawnRows, HeadOutput, StoredRows, expected
 from randhead.vectors import Geometry, from_matrix, geometry
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
@@ -127,27 +128,41 @@ class ClassVectorHead(ClassVectors):
         return self.initial_scale if self.log_scale is None else self.log_scale.detach().exp().item()
 
     def embed(self, features: Tensor) -> Tensor:
-        """Features after the neck, as they are scored: (B, D) -> (B, D).  Raises UsageError for other shapes."""
-        check_type("features", features, Tensor, f"a tensor (B, {self.dim})", hint="`torch.as_tensor` makes one")
-        if features.ndim != 2 or features.shape[1] != self.dim:
-            raise UsageError(f"features must have shape (B, {self.dim}), got {tuple(features.shape)}")
-        return self.neck(features)
+        """Features after the neck, as they are scored: (..., D) -> (..., D).
+
+        Raises UsageError for features of another type or shape, and for one sample in a batchnorm neck while training.
+        """
+        check_type("features", features, Tensor, f"a tensor (..., {self.dim})", hint="`torch.as_tensor` makes one")
+        if features.shape[-1:] != (self.dim,):
+            hint = f"the head has dim={self.dim}"
+            raise UsageError(f"features must have shape (..., {self.dim}), got {tuple(features.shape)}", hint=hint)
+        if not features.is_floating_point():
+            raise UsageError(f"features must be floating-point, got {features.dtype}", hint="`features.float()`")
+        if not isinstance(self.neck, nn.BatchNorm1d):
+            return self.neck(features)
+        if self.neck.training and features.numel() == self.dim:
+            hint = "`head.eval()`, or a batch of at least two samples"
+            raise UsageError("a batchnorm neck cannot be trained with one sample", hint=hint)
+        return self.neck(features.reshape(-1, self.dim)).reshape(features.shape)
 
     def queries(self, embedded: Tensor) -> Tensor:
-        """Embedded features, normalised for cosines, times the scale, in float32 also under autocast: (B, D)."""
+        """Embedded features, normalised for cosines, times the scale, in float32 also under autocast: (..., D).
+
+        A row of zeros has no direction: its cosines and its gradient are 0.
+        """
         embedded = embedded.float()
-        directions = F.normalize(embedded, dim=1) if self.scoring == "cosine" else embedded
-        scale = self._multiplier()
+        directions = _directions(embedded) if self.scoring == "cosine" else embedded
+        scale = self.multiplier()
         return directions if isinstance(scale, float) and scale == 1 else scale * directions
 
     def score(self, embedded: Tensor) -> Tensor:
-        """The logits of embedded features: (B, D) -> (B, K) float32."""
+        """The logits of embedded features: (..., D) -> (..., K) float32."""
         with torch.autocast(embedded.device.type, enabled=False):
             logits = self.queries(embedded) @ self.class_vectors().T
             return logits + (self.constant if self.bias is None else self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, D) -> logits (B, K)."""
+        """Features (..., D) -> logits (..., K)."""
         return self.score(self.embed(features))
 
     def loss(
@@ -155,44 +170,64 @@ class ClassVectorHead(ClassVectors):
         features: Tensor,
         labels: Tensor,
         *,
+        reduction: str = "mean",
+        ignore_index: int = -100,
         label_smoothing: float = 0.0,
         weights: Tensor | None = None,
+        class_weights: Tensor | None = None,
         margin: Callable[[Tensor], Tensor] | None = None,
         exact_classes: Tensor | None = None,
     ) -> Tensor:
-        """The mean cross-entropy of a batch.
+        """The cross-entropy of a batch, as `F.cross_entropy(head(features), labels, weight=class_weights, ...)`.
 
-        bfloat16 features make the streaming method multiply in bfloat16.
+        With the arguments that torch has too, the result and its gradients are those of torch, but for rounding (a
+        well-fitted sample keeps its digits here) and for a mean over no sample, which is nan there and an error here.
+
+        With the dense normaliser (`normaliser="dense"`, or "auto" for a small batch) the loss can be differentiated
+        twice, be a function of `torch.func.grad` and `torch.func.vmap`, and be compiled with `fullgraph=True`.  While
+        it is traced or transformed, values are not checked (labels out of range, features that are not finite, a mean
+        over no sample).  With "streaming" and "expected", use `F.cross_entropy(head(features), labels)` for all that;
+        "expected" has second derivatives.  bfloat16 features make the streaming method multiply in bfloat16.
 
         Args:
-            features: (B, D).
-            labels: (B,) int64.
+            features: (..., D).
+            labels: one class per sample (...), of any integer dtype, or its probabilities (..., K), which the expected
+                normaliser refuses.  Only the dense normaliser has a gradient for the latter.
+            reduction: "mean", "sum" or "none".  With hard labels the mean divides by the sum of weight times class
+                weight over the samples that are not ignored; with soft labels by the sum of the weights.
+            ignore_index: hard label of the samples that are left out.
             label_smoothing: share of the target probability that is spread over all classes (Szegedy et al. 2016,
-                section 7).
-            weights: (B,), for a weighted mean; class weights are `class_weights[labels]`.
-            margin: maps the cosines to the target class (B,) -> (B,): `losses.cosface` or `losses.arcface`.
-            exact_classes: (N,) int64 classes that the expected softmax sums one by one.
+                section 7), from 0 to 1.
+            weights: factors on the samples (...), not negative.
+            class_weights: factors on the classes (K,), not negative.  The expected normaliser refuses them together
+                with label smoothing.
+            margin: maps the cosines to the target class (B,) -> (B,): `losses.cosface` or `losses.arcface`; with
+                another margin `functools.partial(losses.cosface, margin=0.2)`.  The loss is that of logits with the
+                target's logit replaced.
+            exact_classes: (N,) classes that the expected softmax sums one by one.
 
         Returns:
-            A scalar, in nats.
+            A scalar, in nats; for "none" the losses (...), 0 for a sample that is left out.
 
         Raises:
-            UsageError: for shapes and labels that do not fit, and if the error bound of the expected softmax is above
-                the tolerance.
+            UsageError: for arguments that do not fit, for a mean over no sample (an empty batch, all labels ignored,
+                all weights 0), and if the error bound of the expected softmax is above the tolerance.
             DivergedError: for features that are not finite.
+
+        Example:
+            >>> head = ClassVectorHead(10, 64)
+            >>> tokens, labels = torch.ones(2, 3, 64), torch.tensor([[0, 1, -100], [2, -100, -100]])
+            >>> head.loss(tokens, labels, reduction="none").shape
+            torch.Size([2, 3])
         """
         embedded = self.embed(features)
-        check_type("labels", labels, Tensor, "an int64 tensor (B,)", hint="`torch.as_tensor` makes one")
-        losses.check_batch(embedded, labels, self.num_classes)
+        batch = losses.check_batch(
+            embedded, labels, self.num_classes, reduction=reduction, ignore_index=ignore_index,
+            label_smoothing=label_smoothing, weights=weights, class_weights=class_weights,
+        )  # fmt: skip
         with torch.autocast(embedded.device.type, enabled=False):
-            queries, rows = self.queries(embedded), self.rows()
-            scores = self._scores(queries, labels, rows, embedded.dtype, exact_classes)
-            target = scores.target if margin is None else self._with_margin(scores.target, labels, margin)
-            each = losses.cross_entropy(target, scores.non_target)
-            if label_smoothing:
-                each = each + label_smoothing * (target - self._average_logit(queries, rows))
-            mean = each.mean() if weights is None else (weights * each).sum() / weights.sum()
-            return mean.to(queries.dtype)
+            queries = self.queries(batch.features)
+            return batch.reduced(losses_of(self, queries, batch, margin, exact_classes)).to(queries.dtype)
 
     def normaliser_for(self, batch_size: int) -> str:
         """The softmax method, a member of `randhead.losses`, for a batch of this size."""
@@ -208,11 +243,11 @@ class ClassVectorHead(ClassVectors):
         Classes are scored in tiles, so memory does not grow with their number.
 
         Args:
-            features: (B, D).
+            features: (..., D).
             k: number of classes to return, at most K.
 
         Returns:
-            Classes (B, k) int64 and their logits (B, k).
+            Classes (..., k) int64 and their logits (..., k).
 
         Raises:
             UsageError: for features of another shape, and for k below 1.
@@ -220,8 +255,10 @@ class ClassVectorHead(ClassVectors):
         k = whole("k", k, 1)
         embedded = self.embed(features)
         with torch.autocast(embedded.device.type, enabled=False):
-            classes, logits = losses.top(self.queries(embedded), self.rows(), self.bias, k=k)
-        return classes, logits + self.constant
+            queries = self.queries(embedded).reshape(-1, self.dim)
+            classes, logits = losses.top(queries, self.rows(), self.bias, k=k)
+        shape = (*features.shape[:-1], classes.shape[1])
+        return classes.reshape(shape), (logits + self.constant).reshape(shape)
 
     @torch.no_grad()
     def output(self, embedded: Tensor, labels: Tensor | None = None, *, k: int = 5) -> HeadOutput:
@@ -236,38 +273,8 @@ class ClassVectorHead(ClassVectors):
             bias = self.constant if self.bias is None else self.bias
             return losses.head_output(self.queries(embedded), self.rows(), bias, labels, k=k)
 
-    def _scores(
-        self, queries: Tensor, labels: Tensor, rows: ClassRows, dtype: torch.dtype, exact_classes: Tensor | None
-    ) -> Scores:
-        """The scores by the softmax method for this batch.  Sets and checks `last_error_bound`."""
-        name = self.normaliser_for(len(queries))
-        if exact_classes is not None:
-            losses.check_exact_classes(exact_classes, self.num_classes, name)
-        self.last_error_bound = 0.0
-        if name == "dense":
-            return dense.scores(queries, labels, rows, self.bias)
-        if not registry.is_builtin("losses", name):
-            return registry.load("losses", name).scores(queries, labels, rows, self.bias)
-        if name == "streaming":
-            precision = torch.bfloat16 if dtype == torch.bfloat16 else queries.dtype
-            return streaming.scores(queries, labels, rows, self.bias, precision=precision)
-        scores = expected.scores(queries, labels, rows, exact_classes=exact_classes)
-        self.last_error_bound = expected.error_bound(scores).item()
-        expected.refuse(self.last_error_bound, self.normaliser_tolerance, rows)
-        return scores
-
-    def _with_margin(self, target: Tensor, labels: Tensor, margin: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.scoring != "cosine":
-            raise UsageError("a margin needs cosine scoring", hint='use `scoring="cosine"`')
-        bias = 0.0 if self.bias is None else self.bias[labels]
-        return self._multiplier() * margin((target - bias) / self._multiplier()) + bias
-
-    def _average_logit(self, queries: Tensor, rows: ClassRows) -> Tensor:
-        """The mean over all classes of the logits per sample: (B, D) -> (B,)."""
-        mean = expected.mean_row(rows) if self.normaliser == "expected" else rows.mean()
-        return queries @ mean.to(queries.dtype) + (0.0 if self.bias is None else self.bias.mean())
-
-    def _multiplier(self) -> Tensor | float:
+    def multiplier(self) -> Tensor | float:
+        """The factor on the scores: a number, or a tensor if it is learned."""
         return self.initial_scale if self.log_scale is None else self.log_scale.exp()
 
     def extra_repr(self) -> str:
@@ -298,3 +305,9 @@ def _composed_names(class_names: object) -> tuple[str, ...]:
     """Class names as they are hashed and compared.  Raises UsageError unless they are a list of text."""
     found = several("class_names", class_names, "the names of the classes, as text", kinds=str)
     return tuple(map(composed, found))
+
+
+def _directions(embedded: Tensor) -> Tensor:
+    """Rows divided by their norms as by F.normalize, but with gradient 0, not 1e12, for a row of zeros."""
+    norms = torch.linalg.vector_norm(embedded, dim=-1, keepdim=True)
+    return embedded / norms.clamp_min(1e-12).masked_fill(norms == 0, torch.inf)

@@ -11,26 +11,33 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from randhead.losses._checks import check_batch, check_exact_classes
+from randhead.losses._batch import LossBatch
+from randhead.losses._checks import check_batch, check_exact_classes, check_margin
 from randhead.losses._margins import arcface, cosface
+from randhead.losses._mixture import mixture
 from randhead.losses._output import HeadOutput, head_output
 from randhead.losses._rows import ClassRows, DrawnRows, StoredRows
 from randhead.losses._scores import Scores
 from randhead.losses._topk import top
+from randhead.losses._tracing import is_transformed
 
 __all__ = [
     "ClassRows",
     "DrawnRows",
     "HeadOutput",
+    "LossBatch",
     "Scores",
     "SoftmaxMethod",
     "StoredRows",
     "arcface",
     "check_batch",
     "check_exact_classes",
+    "check_margin",
     "cosface",
     "cross_entropy",
     "head_output",
+    "is_transformed",
+    "mixture",
     "top",
 ]
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from randhead.losses._rows import ClassRows
 from randhead.losses._scores import Scores
+from randhead.losses._tracing import is_traced
 
 
 def scores(queries: Tensor, labels: Tensor, rows: ClassRows, bias: Tensor | None = None) -> Scores:
@@ -18,8 +19,13 @@ def scores(queries: Tensor, labels: Tensor, rows: ClassRows, bias: Tensor | None
         rows: K class vectors.
         bias: learned bias (K,).
     """
-    logits = queries @ rows.matrix().to(queries.dtype).T
-    return split(logits if bias is None else logits + bias, labels)
+    return split(logits(queries, rows, bias), labels)
+
+
+def logits(queries: Tensor, rows: ClassRows, bias: Tensor | None = None) -> Tensor:
+    """The logits of all classes: (B, D) -> (B, K)."""
+    products = queries @ rows.matrix().to(queries.dtype).T
+    return products if bias is None else products + bias
 
 
 def split(logits: Tensor, labels: Tensor) -> Scores:
@@ -29,24 +35,44 @@ def split(logits: Tensor, labels: Tensor) -> Scores:
         >>> split(torch.tensor([[2.0, 1.0, -torch.inf]]), torch.tensor([0])).non_target
         tensor([1.])
     """
-    return Scores(*_Split.apply(logits, labels[:, None]))
+    columns = labels[:, None]
+    if is_traced():
+        non_target = logits.scatter(1, columns, -torch.inf).logsumexp(dim=1)
+        return Scores(logits.gather(1, columns).squeeze(1), non_target)
+    target, non_target, _ = _Split.apply(logits, columns)
+    return Scores(target, non_target)
 
 
 class _Split(torch.autograd.Function):
-    """Keeps the exponentials of the forward pass: 0.8 times the time of autograd on the same formulas."""
+    """Keeps the exponentials of the forward pass: 0.8 times the time of autograd on the same formulas.
+
+    They are an output too, so that a gradient made with `create_graph=True` can be differentiated through them.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         target = logits.gather(1, labels)
         others = logits.scatter(1, labels, -torch.inf)
         highest = others.amax(dim=1, keepdim=True)
         weights = others.sub_(highest).exp_()
         total = weights.sum(dim=1, keepdim=True)
         ctx.save_for_backward(weights, total, labels)
-        return target.squeeze(1), total.log().add_(highest).squeeze(1)
+        ctx.set_materialize_grads(False)
+        return target.squeeze(1), total.log().add_(highest).squeeze(1), weights
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_target: Tensor, of_non_target: Tensor) -> tuple[Tensor, None]:
+    def backward(
+        ctx: Any, of_target: Tensor | None, of_non_target: Tensor | None, of_weights: Tensor | None
+    ) -> tuple[Tensor | None, None]:
         weights, total, labels = ctx.saved_tensors
-        return (weights * (of_non_target[:, None] / total)).scatter_(1, labels, of_target[:, None]), None
+        if torch.is_grad_enabled():  # differentiable; the largest logit cancels, so it counts as a constant
+            total = weights.sum(dim=1, keepdim=True)
+        gradient = None
+        if of_non_target is not None:
+            gradient = weights * (of_non_target[:, None] / total)
+        if of_weights is not None:
+            gradient = of_weights * weights if gradient is None else gradient + of_weights * weights
+        if of_target is not None:
+            gradient = torch.zeros_like(weights) if gradient is None else gradient
+            gradient = gradient.scatter_(1, labels, of_target[:, None])
+        return gradient, None

@@ -104,8 +104,10 @@ def closed_form(rows: ClassRows) -> LogMeanExp:
 
 
 @torch.no_grad()
-def error_bound(scores: Scores) -> Tensor:
+def error_bound(scores: Scores, weights: Tensor | None = None) -> Tensor:
     """A bound in nats (a scalar) that the error of the batch's mean loss exceeds in at most 5 percent of draws.
+
+    With weights (B,), that of their weighted mean; 0 if all are 0, as for a batch without samples.
 
     A sample's loss is log(1 + e^a (1 + d)), a = non_target - target, with d the relative error of the sum.  As it is
     concave in d, its error is at most the one at d = -DEVIATIONS * relative_std, times |d| over that.  Standard
@@ -117,7 +119,9 @@ def error_bound(scores: Scores) -> Tensor:
     least = torch.log1p(-deviation.clamp(max=1))
     bounds = F.softplus(excess) - F.softplus(excess + least)
     bounds = torch.where(deviation < 1, bounds, torch.inf)
-    return (bounds if scores.log_bias is None else bounds + scores.log_bias * excess.sigmoid()).mean()
+    bounds = bounds if scores.log_bias is None else bounds + scores.log_bias * excess.sigmoid()
+    shares = torch.ones_like(bounds) if weights is None else weights
+    return torch.where(shares > 0, shares * bounds, 0.0).sum() / shares.sum().clamp_min(torch.finfo(shares.dtype).tiny)
 
 
 def refuse(bound: float, tolerance: float, rows: ClassRows) -> None:

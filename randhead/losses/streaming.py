@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from randhead.errors import UsageError
 from randhead.losses import kernels
 from randhead.losses._rows import ClassRows
 from randhead.losses._scores import Scores
@@ -82,14 +83,36 @@ class _NonTargetLogSumExp(torch.autograd.Function):
         return swept.log_sum
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gradient, queries, bias, labels, log_sum = ctx.saved_tensors
-        of_queries = None if gradient is None else grad[:, None].to(gradient.dtype) * gradient
         of_rows = of_bias = None
-        if any(ctx.needs_input_grad[1:3]):
-            of_rows, of_bias = _sweep_back(queries, labels, ctx.rows, bias, log_sum, grad)
-        return of_queries, of_rows, of_bias, None, None, None, None
+        with torch.no_grad():
+            of_queries = None if gradient is None else grad[:, None].to(gradient.dtype) * gradient
+            if any(ctx.needs_input_grad[1:3]):
+                of_rows, of_bias = _sweep_back(queries, labels, ctx.rows, bias, log_sum, grad)
+        return _once(of_queries), _once(of_rows), _once(of_bias), None, None, None, None
+
+
+def _once(gradient: Tensor | None) -> Tensor | None:
+    """The gradient; one made with `create_graph=True` says that it cannot be differentiated again."""
+    if gradient is None or not torch.is_grad_enabled():
+        return gradient
+    return _Once.apply(gradient.requires_grad_())
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that cannot be differentiated: the sweep keeps no logits."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        raise UsageError(
+            "the streaming softmax has no second derivative",
+            hint='use `normaliser="dense"`, or `F.cross_entropy(head(features), labels)`',
+        )
 
 
 def sweep(
@@ -111,6 +134,8 @@ def sweep(
         precision: dtype of the products over all classes.
         gradient: whether to compute the gradient with respect to the queries.
     """
+    if not len(queries):
+        return Sweep(queries.new_zeros(0, dtype=torch.float64), torch.zeros_like(queries) if gradient else None)
     bound = torch.linalg.vector_norm(queries.detach(), dim=1) * rows.largest_norm()
     bound = bound if bias is None else bound + bias.detach().abs().max()
     plain = _arithmetic(precision, queries.device)
