@@ -19,7 +19,6 @@ def batch(k=K, d=D, b=B):
     return torch.randn(b, d, generator=generator), torch.randint(k, (b,), generator=generator)
 
 
-@PENDING
 def test_weights_of_samples_and_of_classes_are_not_taken_for_one_another():
     head, (features, labels) = ClassVectorHead(K, D), batch(b=K)  # as many samples as classes
     weights = torch.rand(K, generator=torch.Generator().manual_seed(1))
@@ -117,7 +116,6 @@ def test_the_mean_of_two_state_dicts_is_one(arguments):
         torch.testing.assert_close(parameter, mean[name], rtol=0, atol=0)
 
 
-@PENDING
 def test_the_dense_loss_has_what_cross_entropy_has_second_derivatives_and_functional_transforms():
     head, (features, labels) = ClassVectorHead(K, D), batch()
 
@@ -146,7 +144,6 @@ def test_composed_and_decomposed_names_are_one_class():
         ClassVectorHead(2, D, class_names=[unicodedata.normalize(form, "café") for form in ("NFC", "NFD")])
 
 
-@PENDING
 @pytest.mark.parametrize("normaliser", ["dense", "streaming", "expected"])
 def test_an_empty_batch_has_one_answer(normaliser):
     head = ClassVectorHead(K, D, "rademacher", normaliser=normaliser)
@@ -159,7 +156,6 @@ def test_an_empty_batch_has_one_answer(normaliser):
     assert total.item() == 0 and features.grad.shape == (0, D)
 
 
-@PENDING
 def test_a_zero_feature_has_no_cosine_and_no_gradient():
     head, features = ClassVectorHead(K, D, scoring="cosine"), torch.zeros(B, D, requires_grad=True)
     head.loss(features, torch.arange(B)).backward()

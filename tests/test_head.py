@@ -216,8 +216,8 @@ def test_logits_are_float32_also_under_autocast():
 
 
 def test_wrong_use_is_named():
-    for wrong in (torch.randn(B, D + 1), torch.randn(D)):
-        with pytest.raises(UsageError, match=f"features must have shape \\(B, {D}\\)"):
+    for wrong in (torch.randn(B, D + 1), torch.randn(D + 1), torch.tensor(1.0)):
+        with pytest.raises(UsageError, match=f"features must have shape \\(..., {D}\\)"):
             ClassVectorHead(K, D)(wrong)
     with pytest.raises(UsageError, match="num_classes must be at least 2"):
         ClassVectorHead(1, D)
@@ -271,7 +271,7 @@ def test_batches_that_are_no_tensors_are_named():
         for wrong in (None, features.numpy()):
             with pytest.raises(UsageError, match="features must be a tensor"):
                 call(wrong)
-    with pytest.raises(UsageError, match="labels must be an int64 tensor"):
+    with pytest.raises(UsageError, match="labels must be an integer tensor"):
         head.loss(features, labels.tolist())
     for k, words in ((0, "at least 1"), (-1, "at least 1"), (1.5, "a whole number")):
         with pytest.raises(UsageError, match=f"k must be {words}"):

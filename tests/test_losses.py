@@ -249,8 +249,8 @@ def test_the_mean_row_of_drawn_vectors_is_that_of_the_matrix():
 def test_wrong_batches_are_named():
     head = ClassVectorHead(10, 16)
     features, labels = batch(4, 16, 10)
-    for wrong in (labels.int(), labels[:3], labels[None]):
-        with pytest.raises(UsageError, match="labels must be an int64 tensor of shape"):
+    for wrong in (labels.bool(), labels[:3], labels[None]):
+        with pytest.raises(UsageError, match="labels must be an integer tensor of shape"):
             head.loss(features, wrong)
     for wrong in (-1, 10):
         with pytest.raises(UsageError, match=r"labels must be in 0\.\.9"):

@@ -148,7 +148,7 @@ class ClassVectorHead(ClassVectors):
     def queries(self, embedded: Tensor) -> Tensor:
         """Embedded features, normalised for cosines, times the scale, in float32 also under autocast: (..., D).
 
-        A row of zeros has no direction: its cosines and its gradient are 0.
+        A row of zeros has no direction: its cosines and its gradient are 0 (its second derivative is nan).
         """
         embedded = embedded.float()
         directions = _directions(embedded) if self.scoring == "cosine" else embedded

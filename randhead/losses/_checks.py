@@ -83,7 +83,7 @@ def check_margin(margin: object, scoring: str, *, soft: bool) -> None:
     if soft:
         raise UsageError("a margin needs one class per sample, not soft labels", hint="`labels.argmax(dim=-1)`")
     if scoring != "cosine":
-        raise UsageError("a margin needs cosine scoring", hint='use `scoring="cosine"`')
+        raise UsageError(f"a margin needs cosine scoring, this head uses {scoring}", hint='use `scoring="cosine"`')
 
 
 def check_exact_classes(classes: Any, num_classes: int, normaliser: str) -> Tensor:
@@ -133,7 +133,8 @@ def _check_labels(labels: Tensor, features: Tensor, num_classes: int, ignore_ind
             hint = "`labels.float()` if they are probabilities of the classes"
         elif labels.shape == (*shape, 1):
             hint = "`labels.squeeze(-1)`"
-        raise UsageError(f"labels must be {rule}, got {labels.dtype} of shape {tuple(labels.shape)}", hint=hint)
+        got = f"{labels.dtype} of shape {tuple(labels.shape)} for features {tuple(features.shape)}"
+        raise UsageError(f"labels must be {rule}, got {got}", hint=hint)
     if is_soft and ignore_index >= 0:
         hint = "leave it out, and give such samples a weight of 0 in `weights`"
         raise UsageError("ignore_index is a label, soft labels have none", hint=hint)
