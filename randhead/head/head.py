@@ -13,16 +13,12 @@ from randhead.config import check_value
 from randhead.errors import UsageError
 from randhead.head.class_vectors import ClassVectors
 from randhead.head.loss import losses_of
+from randhead.head.neck import NECKS, apply_neck
 from randhead.head.scale import default_scale
 from randhead.losses import ClassRows, DrawnRows, HeadOutput, StoredRows, expected
 from randhead.vectors import Geometry, from_matrix, geometry
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
-NECKS: dict[str, Callable[[int], nn.Module]] = {
-    "none": lambda dim: nn.Identity(),
-    "linear": lambda dim: nn.Linear(dim, dim),
-    "batchnorm": nn.BatchNorm1d,
-}
 
 
 class ClassVectorHead(ClassVectors):
@@ -132,18 +128,7 @@ class ClassVectorHead(ClassVectors):
 
         Raises UsageError for features of another type or shape, and for one sample in a batchnorm neck while training.
         """
-        check_type("features", features, Tensor, f"a tensor (..., {self.dim})", hint="`torch.as_tensor` makes one")
-        if features.shape[-1:] != (self.dim,):
-            hint = f"the head has dim={self.dim}"
-            raise UsageError(f"features must have shape (..., {self.dim}), got {tuple(features.shape)}", hint=hint)
-        if not features.is_floating_point():
-            raise UsageError(f"features must be floating-point, got {features.dtype}", hint="`features.float()`")
-        if not isinstance(self.neck, nn.BatchNorm1d):
-            return self.neck(features)
-        if self.neck.training and features.numel() == self.dim:
-            hint = "`head.eval()`, or a batch of at least two samples"
-            raise UsageError("a batchnorm neck cannot be trained with one sample", hint=hint)
-        return self.neck(features.reshape(-1, self.dim)).reshape(features.shape)
+        return apply_neck(self.neck, features, self.dim)
 
     def queries(self, embedded: Tensor) -> Tensor:
         """Embedded features, normalised for cosines, times the scale, in float32 also under autocast: (..., D).
