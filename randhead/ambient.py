@@ -6,13 +6,14 @@ what a caller's state could change otherwise.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+Array = Tensor | np.ndarray | Sequence[Any]  # what `as_tensor` takes: numbers of any type
 P = ParamSpec("P")
 T = TypeVar("T")
 

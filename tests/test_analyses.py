@@ -1,10 +1,13 @@
 """What several analyses share beyond their contract (tests/test_contracts.py): streaming, and awkward input."""
 
 import dataclasses
+import inspect
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 
 from randhead import registry, rng
 from randhead.analyses import (
@@ -18,6 +21,7 @@ from randhead.analyses import (
     transfer,
 )
 from randhead.errors import DataError, UsageError
+from randhead.testing.analysis import example_arguments
 
 K, D, N = 6, 10, 120
 VECTORS = rng.normals(0, "test/vectors", torch.arange(K), D).double()
@@ -197,3 +201,106 @@ def test_two_classes_are_always_opposite_once_centred():
     assert example("separability", labels=labels).metrics["centred_mean_angle_deg"] == pytest.approx(180, abs=1e-5)
     assert example("collapse", labels=labels, vectors=VECTORS[:2]).metrics["nc2_equiangularity"] < 1e-9
     assert example("similarity", vectors=VECTORS[:2]).metrics == {"vectors_means": None, "vectors_means_p": None}
+
+
+def as_lists(tensor):
+    return tensor.tolist()
+
+
+def read_only(tensor):
+    array = tensor.numpy().copy()
+    array.setflags(write=False)
+    return array
+
+
+def with_gradient(tensor):
+    return tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor
+
+
+FORMS = {
+    "arrays": lambda tensor: tensor.numpy(),
+    "arrays that are read-only": read_only,
+    "lists": as_lists,
+    "int32": lambda tensor: tensor if tensor.is_floating_point() else tensor.int(),
+    "uint8": lambda tensor: tensor if tensor.is_floating_point() else tensor.numpy().astype(np.uint8),
+    "tensors with a gradient": with_gradient,
+}
+every_analysis = pytest.mark.parametrize("name", registry.builtin_names("analyses"))
+
+
+@every_analysis
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_lists_and_tensors_of_other_types_give_the_same_findings(name, form):
+    module = registry.load("analyses", name)
+    arguments = example_arguments(module.measure, module.INPUT)
+    expected = module.measure(**arguments)
+    convert = FORMS[form]
+    given = tree_map(lambda value: convert(value) if isinstance(value, torch.Tensor) else value, arguments)
+    found = module.measure(**given)
+    assert found.metrics == expected.metrics and found.notes == expected.notes
+    for key, value in expected.arrays.items():
+        assert torch.equal(found.arrays[key].nan_to_num(7), value.nan_to_num(7)), key
+
+
+@every_analysis
+def test_arguments_have_the_same_order_in_every_analysis(name):
+    module = registry.load("analyses", name)
+    parameters = inspect.signature(module.measure).parameters
+    order = ["steps", "loss", "features", "labels", "num_classes", "class_vectors", "bias", "predictions"]
+    assert [p for p in parameters if p in order] == sorted((p for p in parameters if p in order), key=order.index)
+    assert "seed" not in parameters or list(parameters)[-1] == "seed"
+    if "labels" in parameters:
+        assert list(parameters)[:2] == ["features", "labels"]
+    if "num_classes" in parameters and module.INPUT == "run":
+        assert parameters["num_classes"].default is None
+        with_default = example_arguments(module.measure, "run")
+        del with_default["num_classes"]
+        assert module.measure(**with_default).metrics == module.measure(**with_default, num_classes=K).metrics
+
+
+def test_collapse_without_class_vectors_is_that_of_the_features():
+    found, whole = collapse.measure(FEATURES, LABELS).metrics, example("collapse").metrics
+    assert set(found) == {"nc1", "nc1_floor", "nc2_equinorm", "nc2_equiangularity", "nc2_simplex"}
+    assert found == {name: whole[name] for name in found}
+
+
+STEPS = torch.arange(3)
+WRONG = [
+    *((name, {"features": value}) for name in ("separability", "transfer") for value in ("x", None, FEATURES[0], 3)),
+    *((name, {"features": FEATURES > 0}) for name in ("compactness", "collapse")),
+    *((name, {"labels": value}) for name in ("collapse", "transfer") for value in (LABELS + 0.5, LABELS[:, None])),
+    *((name, {"labels": ["a"] * N}) for name in ("separability", "compactness", "compatibility")),
+    *(("separability", {"num_classes": value}) for value in (0, 2.5, True, "6")),
+    *((name, {"class_vectors": value}) for name in ("separability", "collapse") for value in ("x", VECTORS[:, :3])),
+    *(("separability", {key: value}) for key, value in (("sample", 0), ("sample", 1.5), ("seed", -1), ("seed", "a"))),
+    *(("compactness", {"predictions": value}) for value in (LABELS[:3], LABELS + 0.5, "x")),
+    *(("collapse", {"scale": value}) for value in (math.nan, 0, -1, "1", True)),
+    *(("collapse", {"bias": value}) for value in (torch.ones(5), "x")),
+    *(("collapse", {"train": value}) for value in (FEATURES, class_statistics(FEATURES[:, :4], LABELS, num_classes=K))),
+    ("collapse", {"scoring": "cosin"}),
+    *(("similarity", {key: value}) for key, value in (("references", [1]), ("permutations", 0), ("seed", 0.5))),
+    *(("similarity", {"class_vectors": value}) for value in (VECTORS[0], "x")),
+    ("similarity", {"class_means": VECTORS[0]}),
+    ("similarity", {"references": {"pixels": torch.eye(5)}}),
+    *(
+        ("transfer", {key: value})
+        for key, value in (("episodes", 0), ("seed", None), ("train_features", FEATURES[:, :4]))
+    ),
+    *(("compatibility", {"features": value}) for value in (3, FEATURES, [FEATURES], [FEATURES, FEATURES[:, :9]])),
+    *(("dynamics", {"cosine_scale": value}) for value in (0, math.inf, "16")),
+    *(("dynamics", {"series": value}) for value in ([1], {"x": STEPS}, {"x": (STEPS, STEPS[:2])})),
+    *(("dynamics", {"class_vectors": value}) for value in (VECTORS, (STEPS, VECTORS[:3]), (STEPS, "x"))),
+    *(("dynamics", {key: value}) for key, value in (("num_classes", 0), ("loss", "x"), ("steps", STEPS))),
+    *(("seeds", {"values": value}) for value in ([1], {"x": [1, 2]}, {"x": "y"})),
+    *(("seeds", {"seeds": value}) for value in ([1, 2], [0.5] * 12)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), WRONG, ids=[f"{name}-{next(iter(wrong))}-{i}" for i, (name, wrong) in enumerate(WRONG)]
+)
+def test_a_wrong_argument_is_a_usage_error_with_a_hint(name, wrong):
+    module = registry.load("analyses", name)
+    with pytest.raises(UsageError) as caught:
+        module.measure(**{**example_arguments(module.measure, module.INPUT), **wrong})
+    assert caught.value.hint

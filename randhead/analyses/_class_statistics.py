@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from randhead.analyses._inputs import check_finite, check_samples, check_vectors, left_out, unit
+from randhead.analyses._inputs import as_numbers, check_finite, checked_samples, checked_vectors, left_out, unit
+from randhead.arguments import whole
 from randhead.errors import DataError
 
 ROWS = 256  # per tile: temporaries stay in the cache and are reused; at 8,192 rows page faults make it 6 times slower
@@ -71,7 +72,7 @@ class Accumulator:
         device: str | torch.device = "cpu",
     ):
         if class_vectors is not None:
-            check_vectors(class_vectors, num_classes, dim)
+            class_vectors = checked_vectors(class_vectors, num_classes, dim)
         zeros = torch.zeros(num_classes, dim, dtype=torch.float64, device=device)
         self.directions = None if class_vectors is None else unit(class_vectors.to(device))
         self.counts = torch.zeros(num_classes, dtype=torch.int64, device=device)
@@ -82,8 +83,8 @@ class Accumulator:
 
     def add(self, features: Tensor, labels: Tensor) -> None:
         """Add features (B, D) with labels (B,).  Raises DataError for NaN features and labels out of range."""
-        check_samples(features, labels, len(self.counts))
-        for h, y in zip(features.split(ROWS), labels.long().split(ROWS), strict=True):
+        features, labels = checked_samples(features, labels, len(self.counts))
+        for h, y in zip(features.split(ROWS), labels.split(ROWS), strict=True):
             self._add_tile(h.double(), y)
 
     def statistics(self) -> ClassStatistics:
@@ -149,8 +150,9 @@ def class_statistics_of_batches(
     batches: Iterable[tuple[Tensor, Tensor]], *, num_classes: int, class_vectors: Tensor | None = None
 ) -> ClassStatistics:
     """Class statistics of a stream of (features (B, D), labels (B,)), each batch read once."""
-    total = None
+    total, num_classes = None, whole("num_classes", num_classes, low=1)
     for features, labels in batches:
+        features = as_numbers("features", features)
         if total is None:
             dim, device = features.shape[-1], features.device
             total = Accumulator(num_classes, dim, class_vectors=class_vectors, device=device)

@@ -1,28 +1,96 @@
 """Checks of the input of an analysis, and a few shared functions."""
 
 import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from randhead.ambient import as_tensor
+from randhead.arguments import check_type, shown, whole
 from randhead.errors import DataError, UsageError
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
+ARRAYS = "give a tensor, an array of NumPy or a list of numbers"
 NOTHING = 1e-12  # relative to the other norms: a vector below this is only rounding error and has no direction
 
 
-def check_samples(features: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Raise if features (N, D) and labels (N,) do not fit together, or for labels beyond `num_classes`."""
+def as_numbers(name: str, values: Any, *, device: torch.device | None = None) -> Tensor:
+    """An argument as a tensor of real numbers: from a tensor, an array of NumPy or a list; without its gradient.
+
+    Raises UsageError, with the name of the argument, for anything else.
+    """
+    try:
+        found = as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise UsageError(f"{name} must be numbers, got {shown(values)}", hint=ARRAYS) from None
+    if found.is_complex() or found.dtype == torch.bool:
+        raise UsageError(f"{name} must be real numbers, got {_dtype(found)}", hint=ARRAYS)
+    return found.detach().to(device or found.device)
+
+
+def as_classes(name: str, values: Any, *, device: torch.device | None = None) -> Tensor:
+    """An argument as int64, from whole numbers of any type.  Raises UsageError for anything else."""
+    found = as_numbers(name, values, device=device)
+    if found.is_floating_point() and found.numel():
+        hint = f"`{name}.to(torch.int64)` if they are whole numbers"
+        raise UsageError(f"{name} must be class indices, got {_dtype(found)}", hint=hint)
+    return found.to(torch.int64)
+
+
+def as_mapping(name: str, values: Any) -> dict[str, Any]:
+    """An argument as a dictionary with names.  Raises UsageError for anything else."""
+    check_type(name, values, Mapping, "a dictionary", hint=f'for example `{name}={{"accuracy": ...}}`')
+    return dict(values)
+
+
+def finite(name: str, value: Any, low: float = -math.inf) -> float:
+    """A finite number above `low`.  Raises UsageError for anything else."""
+    given = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    if not (math.isfinite(given) and given > low):
+        rule = "a finite number" if low == -math.inf else f"a finite number above {low:g}"
+        raise UsageError(f"{name} must be {rule}, got {shown(value)}", hint=f"for example `{name}=1.0`")
+    return given
+
+
+def checked_samples(features: Any, labels: Any, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and labels (N,), int64 on their device.
+
+    Raises UsageError if they do not fit together, DataError without samples and for labels beyond `num_classes`.
+    """
+    features = as_numbers("features", features)
+    labels = as_classes("labels", labels, device=features.device)
     if features.ndim != 2 or labels.ndim != 1 or len(features) != len(labels):
         shapes = f"{tuple(features.shape)} and {tuple(labels.shape)}"
-        raise UsageError(f"features and labels must be (N, D) and (N,), got {shapes}")
-    if labels.is_floating_point():
-        raise UsageError(f"labels must be class indices, got {labels.dtype}")
+        hint = "one row of features and one label per sample"
+        raise UsageError(f"features and labels must be (N, D) and (N,), got {shapes}", hint=hint)
     if not len(labels):
         raise DataError("there are no samples to analyze")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         raise DataError(f"labels must be in 0..{num_classes - 1}, got {low}..{high}", hint=OTHER_CLASSES)
+    return features, labels
+
+
+def checked_classes(
+    features: Any, labels: Any, num_classes: int | None, class_vectors: Any = None
+) -> tuple[Tensor, Tensor, int, Tensor | None]:
+    """What analyses of one run take: features (N, D), labels (N,), K, and class vectors (K, D) or None.
+
+    Without `num_classes`, K is the number of class vectors, or one more than the largest label.
+    """
+    labels = as_classes("labels", labels)
+    vectors = None if class_vectors is None else as_numbers("class_vectors", class_vectors)
+    if num_classes is None:
+        largest = int(labels.max()) if labels.numel() else 0
+        num_classes = len(vectors) if vectors is not None and vectors.ndim else max(largest, 0) + 1
+    num_classes = whole("num_classes", num_classes, low=1)
+    features, labels = checked_samples(features, labels, num_classes)
+    if vectors is not None:
+        vectors = checked_vectors(vectors.to(features.device), num_classes, features.shape[1])
+    return features, labels, num_classes, vectors
 
 
 def check_finite(features: Tensor) -> None:
@@ -32,13 +100,16 @@ def check_finite(features: Tensor) -> None:
         raise DataError(f"{bad} of {len(features)} features contain NaN or infinity", hint="did the run diverge?")
 
 
-def check_vectors(class_vectors: Tensor, num_classes: int, dim: int) -> None:
-    """Raise if class vectors are not finite numbers of shape (num_classes, dim)."""
-    if tuple(class_vectors.shape) != (num_classes, dim):
-        expected, found = (num_classes, dim), tuple(class_vectors.shape)
-        raise UsageError(f"class vectors must be {expected} to fit the features, got {found}", hint=OTHER_CLASSES)
-    if not class_vectors.isfinite().all():
+def checked_vectors(class_vectors: Any, num_classes: int, dim: int) -> Tensor:
+    """Class vectors, finite numbers of shape (num_classes, dim).  Raises an error for others."""
+    found = as_numbers("class_vectors", class_vectors)
+    if tuple(found.shape) != (num_classes, dim):
+        expected = (num_classes, dim)
+        message = f"class vectors must be {expected} to fit the features, got {tuple(found.shape)}"
+        raise UsageError(message, hint=OTHER_CLASSES)
+    if not found.isfinite().all():
         raise DataError("the class vectors contain NaN or infinity", hint="did the run diverge?")
+    return found
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -74,3 +145,7 @@ def left_out(counts: Tensor) -> tuple[str, ...]:
         return ()
     shown = ", ".join(map(str, empty[:10])) + (", ..." if len(empty) > 10 else "")
     return (f"{len(empty)} of {len(counts)} classes have no sample and are left out: {shown}",)
+
+
+def _dtype(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")

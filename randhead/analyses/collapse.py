@@ -10,12 +10,15 @@ NC1 is divided by K, as in most later code, although not in Papyan's own.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from randhead.ambient import Array
 from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class_statistics
-from randhead.analyses._inputs import centred, check_samples, check_vectors, number, unit
+from randhead.analyses._inputs import OTHER_CLASSES, as_numbers, centred, checked_classes, finite, number, unit
+from randhead.arguments import check_type, whole
 from randhead.errors import UsageError, unknown
 from randhead.vectors import cosine_tiles
 
@@ -40,11 +43,12 @@ ROWS = 1024
 
 
 def measure(
-    features: Tensor,
-    labels: Tensor,
+    features: Array,
+    labels: Array,
     *,
-    class_vectors: Tensor,
-    bias: Tensor | None = None,
+    num_classes: int | None = None,
+    class_vectors: Array | None = None,
+    bias: Array | float | None = None,
     scale: float = 1.0,
     scoring: str = "dot",
     train: ClassStatistics | None = None,
@@ -57,11 +61,13 @@ def measure(
     Metrics: nc1; nc2_equinorm, nc2_equiangularity and nc2_simplex of the class means, and the same _vectors of the
     centred class vectors; nc2_head; nc3 and nc3_cosine with centred vectors, nc3_raw without; nc4, the share of samples
     on which the head and the nearest class mean disagree; for K > D gnc1, gnc2, gnc2_vectors and gnc3.  Each metric
-    that depends on features has a second one with the suffix _floor.
+    that depends on features has a second one with the suffix _floor.  Without class vectors only nc1 and nc2 of the
+    class means.
 
     Args:
         features: (N, D).
         labels: (N,) integers.
+        num_classes: K; by default the number of class vectors, or one more than the largest label.
         class_vectors: (K, D).
         bias: of the head, (K,) or a single number.
         scale: of the head.
@@ -77,27 +83,28 @@ def measure(
         >>> measure(torch.eye(3).repeat(2, 1), torch.arange(3).repeat(2), class_vectors=torch.eye(3)).metrics["nc1"]
         0.0
     """
-    num_classes, dim = class_vectors.shape
-    check_samples(features, labels, num_classes)
-    check_vectors(class_vectors, num_classes, features.shape[1])
+    features, labels, num_classes, class_vectors = checked_classes(features, labels, num_classes, class_vectors)
+    scale, seed = finite("scale", scale, low=0), whole("seed", seed)
     if scoring not in ("dot", "cosine"):
         raise unknown("scoring", scoring, ["dot", "cosine"])
     cosine = scoring == "cosine"
     statistics = class_statistics(features, labels, num_classes=num_classes)
     present = statistics.present
-    vectors = (unit(class_vectors) if cosine else class_vectors.double())[present]
     means = _means(statistics, present, cosine)
     metrics: Metrics = {"nc1": variability(features, labels, statistics, normalised=cosine), "nc1_floor": 0.0}
+    if class_vectors is None:
+        return Findings(metrics | _simplex_metrics(centred(means)), {"classes": present}, statistics.notes)
+    vectors = (unit(class_vectors) if cosine else class_vectors.double())[present]
     metrics |= _with_floors(geometry(centred(means), vectors), geometry(centred(vectors), vectors))
     metrics |= vector_geometry(vectors)
-    references = means if train is None else _means(train, present, cosine)
-    shift = 0.0 if bias is None else bias.double().reshape(-1).expand(num_classes)[present]
+    references = means if train is None else _means(_checked_train(train, statistics), present, cosine)
+    shift = 0.0 if bias is None else _checked_bias(bias, num_classes)[present].to(features.device)
     batches = (unit(h) if cosine else h.double() for h in features.split(ROWS))
     perfect = vectors if cosine else centred(vectors)
     metrics["nc4"] = disagreement(batches, scale * vectors, shift, references)
     metrics["nc4_floor"] = disagreement([perfect], vectors, 0.0, perfect)
     notes = statistics.notes
-    if len(present) > dim:
+    if len(present) > features.shape[1]:
         generalised, more = _generalised(features, labels, statistics, vectors, means, seed)
         metrics, notes = metrics | generalised, notes + more
     return Findings(metrics, {"classes": present}, notes)
@@ -177,6 +184,23 @@ def _generalised(
     if len(examined) == len(vectors):
         return metrics, ()
     return metrics, (f"gnc2 is the smallest over {len(examined)} of {len(vectors)} classes",)
+
+
+def _checked_bias(bias: Any, num_classes: int) -> Tensor:
+    """The bias per class, (K,) float64."""
+    found = as_numbers("bias", bias).double()
+    if found.shape not in ((), (1,), (num_classes,)):
+        raise UsageError(f"bias must be ({num_classes},) or a number, got {tuple(found.shape)}", hint=OTHER_CLASSES)
+    return found.reshape(-1).expand(num_classes)
+
+
+def _checked_train(train: ClassStatistics, statistics: ClassStatistics) -> ClassStatistics:
+    """The statistics of the training split, of the same classes and dimensions as those of this split."""
+    check_type("train", train, ClassStatistics, "the result of `class_statistics`", hint="of the training split")
+    if train.means.shape != statistics.means.shape:
+        shapes = f"{tuple(statistics.means.shape)} means, got {tuple(train.means.shape)}"
+        raise UsageError(f"train must have {shapes}", hint=OTHER_CLASSES)
+    return train
 
 
 def _means(statistics: ClassStatistics, present: Tensor, normalised: bool) -> Tensor:

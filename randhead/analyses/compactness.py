@@ -9,8 +9,9 @@ wrong predictions, as in the paper's official code.
 import torch
 from torch import Tensor
 
+from randhead.ambient import Array
 from randhead.analyses import ClassStatistics, Findings, Metrics, class_statistics
-from randhead.analyses._inputs import NOTHING, check_vectors, degrees, number, unit
+from randhead.analyses._inputs import NOTHING, as_classes, checked_classes, checked_vectors, degrees, number, unit
 from randhead.errors import UsageError
 
 INPUT = "run"
@@ -29,19 +30,19 @@ ROWS = 64  # rows of means in a (rows, K, D) temporary
 
 
 def measure(
-    features: Tensor,
-    labels: Tensor,
+    features: Array,
+    labels: Array,
     *,
-    num_classes: int,
-    class_vectors: Tensor | None = None,
-    predictions: Tensor | None = None,
+    num_classes: int | None = None,
+    class_vectors: Array | None = None,
+    predictions: Array | None = None,
 ) -> Findings:
     """How tight each class is.  Metrics and arrays: see `from_statistics`.
 
     Args:
         features: (N, D).
         labels: (N,) integers.
-        num_classes: K.
+        num_classes: K; by default the number of class vectors, or one more than the largest label.
         class_vectors: (K, D), for cosines and angles to them.
         predictions: (N,) classes, to separate right from wrong ones.
 
@@ -54,8 +55,12 @@ def measure(
         >>> measure(features, labels, num_classes=2).metrics["cosine_to_class_mean"]
         1.0
     """
-    if predictions is not None and predictions.shape != labels.shape:
-        raise UsageError(f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} must be (N,)")
+    features, labels, num_classes, class_vectors = checked_classes(features, labels, num_classes, class_vectors)
+    if predictions is not None:
+        predictions = as_classes("predictions", predictions, device=labels.device)
+        if predictions.shape != labels.shape:
+            shapes = f"{tuple(predictions.shape)} and labels {tuple(labels.shape)}"
+            raise UsageError(f"predictions {shapes} must be (N,)", hint="one predicted class per sample")
     statistics = class_statistics(features, labels, num_classes=num_classes, class_vectors=class_vectors)
     correct = None if predictions is None else predictions == labels
     return from_statistics(statistics, class_vectors=class_vectors, correct=correct)
@@ -87,7 +92,7 @@ def from_statistics(
     }
     arrays = {"classes": present, "class_mean_cosines": to_mean, "norms": statistics.norms}
     if class_vectors is not None:
-        check_vectors(class_vectors, *statistics.means.shape)
+        class_vectors = checked_vectors(class_vectors, *statistics.means.shape)
         to_vector = (units * unit(class_vectors)[present]).sum(dim=1)
         metrics["cosine_to_class_vector"] = number(to_vector.mean())
         arrays["class_vector_cosines"] = to_vector

@@ -6,11 +6,15 @@ with learned vectors do not.  The matrix C and its summaries are those of Biondi
 gallery of run j, j <= i, and a pair is compatible if C_ij >= C_jj.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from randhead.ambient import Array
 from randhead.analyses import Findings, _retrieval
-from randhead.analyses._inputs import OTHER_CLASSES, check_samples
+from randhead.analyses._inputs import OTHER_CLASSES, as_classes, checked_samples
+from randhead.arguments import several
 from randhead.errors import UsageError
 
 INPUT = "runs"
@@ -22,7 +26,7 @@ HEADLINES = tuple(
 )
 
 
-def measure(features: list[Tensor], labels: Tensor) -> Findings:
+def measure(features: Sequence[Array], labels: Array) -> Findings:
     """Cross-retrieval between runs.  No query finds its own image.
 
     Metrics for recall_at_1 and map_at_r: _ac, the share of pairs i > j with C_ij >= C_jj; _am, the mean of C_ij over
@@ -42,12 +46,12 @@ def measure(features: list[Tensor], labels: Tensor) -> Findings:
         >>> measure([features, features], labels).metrics["recall_at_1_across"]
         1.0
     """
-    _check(features, labels)
-    count = len(features)
+    each, labels = _checked(features, labels)
+    count = len(each)
     matrices = {name: torch.full((count, count), torch.nan, dtype=torch.float64, device="cpu") for name in SCORES}
     for i in range(count):
         for j in range(i + 1):
-            found = _retrieval.retrieve(features[i], labels, features[j], labels, same_images=True)
+            found = _retrieval.retrieve(each[i], labels, each[j], labels, same_images=True)
             matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
             matrices["map_at_r"][i, j] = found.average_precision_at_r.mean()
     notes = (f"{found.lone} samples without another one of their class are left out",) if found.lone else ()
@@ -66,11 +70,16 @@ def summary(name: str, matrix: Tensor) -> dict[str, float]:
     }
 
 
-def _check(features: list[Tensor], labels: Tensor) -> None:
-    if len(features) < 2:
-        raise UsageError(f"compatibility compares at least two runs, got {len(features)}")
-    for h in features:
-        check_samples(h, labels, int(labels.max()) + 1 if labels.numel() else 0)
-    widths = sorted({h.shape[1] for h in features})
+def _checked(features: Sequence[Array], labels: Array) -> tuple[list[Tensor], Tensor]:
+    """The features of each run, and the labels, which they share."""
+    hint = "`features` is a list with the features (N, D) of each run"
+    given = several("features", features, hint.removeprefix("`features` is "))
+    if len(given) < 2:
+        raise UsageError(f"compatibility compares at least two runs, got {len(given)}", hint=hint)
+    labels = as_classes("labels", labels)
+    largest = int(labels.max()) if labels.numel() else -1
+    each = [checked_samples(h, labels, largest + 1)[0] for h in given]
+    widths = sorted({h.shape[1] for h in each})
     if len(widths) > 1:
         raise UsageError(f"features of {len(widths)} widths cannot be compared: {widths}", hint=OTHER_CLASSES)
+    return each, labels.to(each[0].device)

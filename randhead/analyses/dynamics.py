@@ -6,12 +6,15 @@ reported beside the loss that was reached.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from randhead.ambient import Array
 from randhead.analyses import Findings, Metrics
-from randhead.analyses._inputs import degrees, number, unit
+from randhead.analyses._inputs import as_mapping, as_numbers, degrees, finite, number, unit
+from randhead.arguments import shown, whole
 from randhead.errors import DataError, UsageError
 
 INPUT = "training"
@@ -31,17 +34,18 @@ WINDOW = 1 / 20  # share of the run: the window of the median that removes the n
 NEAR = 0.02  # share of the total drop of the loss: a value this close to the lowest counts as reaching it
 PATIENCE = 1 / 5  # share of the run: if its last part of this length brings no progress, it has stopped improving
 REBOUND = 0.1  # share of the total drop: ending this far above the lowest counts as going back up
+PAIR = "a pair of the steps and what was logged at them"
 SOLVED = 0.5  # share of log K, the loss of guessing: a run that stops above this has not converged
 
 
 def measure(
-    steps: Tensor,
-    loss: Tensor,
+    steps: Array,
+    loss: Array,
     *,
     num_classes: int,
+    class_vectors: tuple[Array, Array] | None = None,
     cosine_scale: float | None = None,
-    series: dict[str, tuple[Tensor, Tensor]] | None = None,
-    class_vectors: tuple[Tensor, Tensor] | None = None,
+    series: dict[str, tuple[Array, Array]] | None = None,
 ) -> Findings:
     """Whether and when the training of a run converged.
 
@@ -56,9 +60,9 @@ def measure(
         steps: (T,), increasing.
         loss: training loss at these steps (T,).
         num_classes: K.
+        class_vectors: steps (C,) and saved class vectors (C, K, D), the initial ones first.
         cosine_scale: scale of a cosine head.
         series: steps and values by name, such as accuracy, gradient norms, the range of the logits.
-        class_vectors: steps (C,) and saved class vectors (C, K, D), the initial ones first.
 
     Raises:
         DataError: for empty logs and steps that do not increase.
@@ -68,19 +72,25 @@ def measure(
         >>> measure(torch.arange(100), 2 * 0.8 ** torch.arange(100), num_classes=10).metrics["verdict"]
         'converged'
     """
-    _check("loss", steps, loss)
+    steps, loss = _checked("loss", steps, loss)
+    num_classes = whole("num_classes", num_classes, low=1)
     chance = math.log(num_classes)
     metrics, smoothed = convergence(steps, loss, chance)
     arrays = {"steps": steps, "loss": loss.double(), "smoothed_loss": smoothed}
-    reachable = None if cosine_scale is None else reachable_loss(cosine_scale, num_classes)
+    reachable = (
+        None if cosine_scale is None else reachable_loss(finite("cosine_scale", cosine_scale, low=0), num_classes)
+    )
     metrics["reachable_loss"] = reachable
-    for name, (at, values) in (series or {}).items():
-        _check(name, at, values)
+    for name, pair in as_mapping("series", series or {}).items():
+        at, values = _checked(name, *_pair(name, pair))
         metrics |= _ends(name, values.double())
         arrays |= {name: values.double(), f"{name}_steps": at}
     if class_vectors is not None:
-        at, kept = class_vectors
-        _check("class_vectors", at, kept[:, 0, 0])
+        at, kept = _pair("class_vectors", class_vectors)
+        kept = as_numbers("class_vectors", kept)
+        if kept.ndim != 3:
+            raise UsageError(f"class_vectors must be (C,) and (C, K, D), got {tuple(kept.shape)}", hint=PAIR)
+        at, _ = _checked("class_vectors", at, kept[:, 0, 0])
         moved, turned = drift(kept)
         metrics |= {"class_vector_drift": number(moved[-1]), "class_vector_turn_deg": number(turned[-1])}
         arrays |= {"drift": moved, "turn_deg": turned, "drift_steps": at}
@@ -122,6 +132,8 @@ def last_progress(values: Tensor) -> int:
 
 def reachable_loss(scale: float, num_classes: int) -> float:
     """The lowest mean cross-entropy of any K unit class vectors and unit features at a scale."""
+    if num_classes == 1:
+        return 0.0
     return math.log1p((num_classes - 1) * math.exp(-scale * num_classes / (num_classes - 1)))
 
 
@@ -138,13 +150,24 @@ def _ends(name: str, values: Tensor) -> Metrics:
     return {f"{name}_{end}": number(value) for end, value in ends.items()}
 
 
-def _check(name: str, steps: Tensor, values: Tensor) -> None:
+def _pair(name: str, given: Any) -> tuple[Any, Any]:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise UsageError(f"{name} must be a pair, got {shown(given)}", hint=PAIR)
+    return given[0], given[1]
+
+
+def _checked(name: str, steps: Any, values: Any) -> tuple[Tensor, Tensor]:
+    """Steps (T,), which increase, and their values (T,)."""
+    steps, values = as_numbers("steps", steps), as_numbers(name, values)
     if steps.ndim != 1 or steps.shape != values.shape:
-        raise UsageError(f"{name} must have one value per step, got {tuple(values.shape)} for {tuple(steps.shape)}")
+        raise UsageError(
+            f"{name} must have one value per step, got {tuple(values.shape)} for {tuple(steps.shape)}", hint=PAIR
+        )
     if not len(steps):
         raise DataError(f"{name} has no values: nothing was logged")
     if (steps.diff() <= 0).any():
         raise DataError(f"the steps of {name} do not increase", hint="is this the log of one run?")
+    return steps, values
 
 
 def _notes(reachable: float | None, chance: float) -> tuple[str, ...]:

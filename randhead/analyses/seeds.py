@@ -10,8 +10,9 @@ import torch
 from scipy.stats import f as f_distribution
 from torch import Tensor
 
+from randhead.ambient import Array
 from randhead.analyses import Findings, Metrics
-from randhead.analyses._inputs import number
+from randhead.analyses._inputs import ARRAYS, as_classes, as_mapping, as_numbers, number
 from randhead.errors import DataError, UsageError
 
 INPUT = "runs"
@@ -22,7 +23,7 @@ HEADLINES = tuple(
 )
 
 
-def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> Findings:
+def measure(head_seeds: Array, seeds: Array, *, values: dict[str, Array]) -> Findings:
     """Variance of results over a full grid of head seeds and training seeds.
 
     Metrics of each value: NAME_mean and NAME_std over runs; the components as standard deviations NAME_head_std,
@@ -44,12 +45,12 @@ def measure(head_seeds: Tensor, seeds: Tensor, *, values: dict[str, Tensor]) -> 
         >>> measure(heads, seeds, values={"accuracy": heads.double()}).metrics["accuracy_head_share"]
         1.0
     """
-    heads, trains, indices = _grid(head_seeds, seeds)
+    heads, trains, indices = _grid(as_classes("head_seeds", head_seeds), as_classes("seeds", seeds))
     metrics: Metrics = {}
     arrays = {"head_seeds": heads, "seeds": trains}
     notes: tuple[str, ...] = ()
-    for name, value in values.items():
-        table = _table(name, value, indices)
+    for name, value in as_mapping("values", values).items():
+        table = _table(name, as_numbers(name, value), indices)
         arrays[name] = table
         found, negative = components(table)
         metrics |= {f"{name}_{key}": number(v) for key, v in found.items()}
@@ -82,7 +83,7 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The seeds of both sides, sorted, and the index of run (i, j) in the given order: (A,), (B,), (A, B)."""
     if head_seeds.ndim != 1 or head_seeds.shape != seeds.shape:
         shapes = f"{tuple(head_seeds.shape)} and {tuple(seeds.shape)}"
-        raise UsageError(f"head_seeds and seeds must both have shape (R,), got {shapes}")
+        raise UsageError(f"head_seeds and seeds must both have shape (R,), got {shapes}", hint="one of each per run")
     heads, i = head_seeds.unique(return_inverse=True)
     trains, j = seeds.unique(return_inverse=True)
     counts = torch.zeros(len(heads), len(trains), dtype=torch.int64, device=heads.device)
@@ -106,7 +107,8 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _table(name: str, value: Tensor, indices: Tensor) -> Tensor:
     if value.shape != (indices.numel(),):
-        raise UsageError(f"{name} must have one value per run, got {tuple(value.shape)} for {indices.numel()} runs")
+        shape = tuple(value.shape)
+        raise UsageError(f"{name} must have one value per run, got {shape} for {indices.numel()} runs", hint=ARRAYS)
     if not value.isfinite().all():
         raise DataError(f"{name} of some runs is NaN or infinite", hint="leave out runs that diverged")
     return value.double()[indices]

@@ -15,9 +15,11 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import Array
 from randhead.analyses import ClassStatistics, Findings, Metrics, _pairs, class_statistics
 from randhead.analyses._class_statistics import mean_per_class
-from randhead.analyses._inputs import NOTHING, centred, check_vectors, number, unit
+from randhead.analyses._inputs import NOTHING, centred, checked_classes, checked_vectors, number, unit
+from randhead.arguments import whole
 from randhead.vectors import cosine_tiles, simplex_cosine, welch_bound
 
 INPUT = "run"
@@ -37,11 +39,11 @@ ROWS = 1024
 
 
 def measure(
-    features: Tensor,
-    labels: Tensor,
+    features: Array,
+    labels: Array,
     *,
-    num_classes: int,
-    class_vectors: Tensor | None = None,
+    num_classes: int | None = None,
+    class_vectors: Array | None = None,
     sample: int = 10_000,
     seed: int = 0,
 ) -> Findings:
@@ -55,9 +57,9 @@ def measure(
     Args:
         features: (N, D).
         labels: (N,) integers.
-        num_classes: K.
+        num_classes: K; by default the number of class vectors, or one more than the largest label.
         class_vectors: (K, D).
-        sample: number of samples for the silhouette.
+        sample: largest number of samples for the silhouette.
         seed: of the choice of these samples.
 
     Raises:
@@ -69,6 +71,8 @@ def measure(
         >>> round(measure(features, labels, num_classes=2).metrics["mean_angle_deg"])
         90
     """
+    features, labels, num_classes, class_vectors = checked_classes(features, labels, num_classes, class_vectors)
+    sample, seed = whole("sample", sample, low=1), whole("seed", seed)
     statistics = class_statistics(features, labels, num_classes=num_classes)
     found = from_statistics(statistics, class_vectors=class_vectors)
     chosen = rng.permutation(seed, "analyses/silhouette", len(labels), device=str(labels.device))[:sample]
@@ -94,7 +98,7 @@ def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None
     raw, moved = _pairs.compare(means), _pairs.compare(centred(means))
     metrics = raw.metrics() | moved.metrics("centred_") | _separation(statistics.unit_means[present])
     if class_vectors is not None:
-        check_vectors(class_vectors, *statistics.means.shape)
+        class_vectors = checked_vectors(class_vectors, *statistics.means.shape)
         metrics |= class_vector_metrics(class_vectors)
     arrays = {
         "classes": present,

@@ -11,8 +11,10 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import Array
 from randhead.analyses import Findings, Metrics
-from randhead.analyses._inputs import OTHER_CLASSES, centred, unit
+from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_numbers, centred, unit
+from randhead.arguments import whole
 from randhead.errors import DataError, UsageError
 
 INPUT = "run"
@@ -26,10 +28,10 @@ POWER = 8  # classes; with fewer, a random permutation correlates well too often
 
 
 def measure(
-    class_vectors: Tensor,
+    class_vectors: Array,
     *,
-    references: dict[str, Tensor],
-    class_means: Tensor | None = None,
+    references: dict[str, Array],
+    class_means: Array | None = None,
     permutations: int = 999,
     seed: int = 0,
 ) -> Findings:
@@ -56,25 +58,25 @@ def measure(
         >>> round(measure(vectors, references={"itself": cosines(vectors)}).metrics["vectors_itself"], 3)
         1.0
     """
-    num_classes = len(class_vectors)
-    if permutations < 1:
-        raise UsageError(f"Mantel's test needs at least 1 permutation, got {permutations}")
-    sides = {"vectors": cosines(class_vectors)}
+    permutations, seed = whole("permutations", permutations, low=1), whole("seed", seed)
+    sides = {"vectors": cosines(_rows("class_vectors", class_vectors))}
     if class_means is not None:
-        sides["means"] = cosines(class_means)
-    for name, matrix in {**sides, **references}.items():
+        sides["means"] = cosines(_rows("class_means", class_means))
+    num_classes = len(sides["vectors"])
+    known = {name: as_numbers(name, matrix) for name, matrix in as_mapping("references", references).items()}
+    for name, matrix in {**sides, **known}.items():
         _check(name, matrix, num_classes)
     metrics: Metrics = {}
     notes = []
     for side, matrix in sides.items():
-        for name, reference in references.items():
+        for name, reference in known.items():
             rho, p = mantel(matrix, reference, permutations=permutations, seed=seed)
             metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
             if rho is None:
                 notes.append(f"{side} and {name}: all pairs are equally similar in one of them, no correlation")
     if num_classes < POWER:
         notes.append(f"{num_classes} classes give this test no power: use {POWER} or more")
-    return Findings(metrics, sides | {name: matrix.double() for name, matrix in references.items()}, tuple(notes))
+    return Findings(metrics, sides | {name: matrix.double() for name, matrix in known.items()}, tuple(notes))
 
 
 def mantel(
@@ -100,7 +102,7 @@ def mantel(
 
 def cosines(vectors: Tensor) -> Tensor:
     """Cosines of centred vectors: (K, D) -> (K, K) float64, diagonal 1.  Class means, class vectors, mean images."""
-    directions = unit(centred(vectors.flatten(1)))
+    directions = unit(centred(as_numbers("vectors", vectors).flatten(1)))
     return (directions @ directions.T).clamp(-1, 1)
 
 
@@ -109,7 +111,8 @@ def symmetrised(confusion: Tensor) -> Tensor:
 
     NaN for a class without samples, which `measure` refuses.
     """
-    rates = confusion.double() / confusion.double().sum(dim=1, keepdim=True)
+    counts = as_numbers("confusion", confusion).double()
+    rates = counts / counts.sum(dim=1, keepdim=True)
     return (rates + rates.T) / 2
 
 
@@ -136,6 +139,14 @@ def _centred_ranks(matrix: Tensor) -> Tensor:
     out = torch.zeros(k, k, dtype=torch.float64, device="cpu")
     out[upper[0], upper[1]] = ranks - ranks.mean()
     return out + out.T
+
+
+def _rows(name: str, values: Array) -> Tensor:
+    """One row per class, (K, D)."""
+    found = as_numbers(name, values)
+    if found.ndim != 2:
+        raise UsageError(f"{name} must be (K, D), got {tuple(found.shape)}", hint="one row per class")
+    return found
 
 
 def _check(name: str, matrix: Tensor, num_classes: int) -> None:

@@ -11,8 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from randhead.ambient import Array
 from randhead.analyses import Findings, Metrics, _few_shot, _retrieval
-from randhead.analyses._inputs import check_finite, check_samples, number
+from randhead.analyses._inputs import OTHER_CLASSES, as_classes, check_finite, checked_samples, number
+from randhead.arguments import whole
 from randhead.errors import DataError, UsageError
 
 INPUT = "new classes"
@@ -23,11 +25,11 @@ STEPS = 1000
 
 
 def measure(
-    features: Tensor,
-    labels: Tensor,
+    features: Array,
+    labels: Array,
     *,
-    train_features: Tensor,
-    train_labels: Tensor,
+    train_features: Array,
+    train_labels: Array,
     episodes: int = 600,
     seed: int = 0,
 ) -> Findings:
@@ -55,6 +57,9 @@ def measure(
         >>> measure(features, labels, train_features=features, train_labels=labels).metrics["knn_1"]
         1.0
     """
+    episodes, seed = whole("episodes", episodes, low=1), whole("seed", seed)
+    features, labels = _checked(features, labels)
+    train_features, train_labels = _checked(train_features, train_labels)
     classes, y, train_y = _classes(features, labels, train_features, train_labels)
     retrieval = _retrieval.retrieve(features, y)
     metrics = neighbours(features, y, train_features, train_y, num_classes=len(classes))
@@ -105,16 +110,21 @@ def linear_probe(
     return float((found == labels.cpu().numpy()).mean()), note
 
 
+def _checked(features: Array, labels: Array) -> tuple[Tensor, Tensor]:
+    """Finite features (N, D) and labels (N,) from 0 on, of any classes."""
+    labels = as_classes("labels", labels)
+    features, labels = checked_samples(features, labels, int(labels.max()) + 1 if labels.numel() else 0)
+    check_finite(features)
+    return features, labels
+
+
 def _classes(
     features: Tensor, labels: Tensor, train_features: Tensor, train_labels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The classes of both sides, and the labels of each as indices among them."""
-    for h, y in ((features, labels), (train_features, train_labels)):
-        check_samples(h, y, int(y.max()) + 1 if y.numel() else 0)
-        check_finite(h)
     if features.shape[1] != train_features.shape[1]:
         widths = f"{features.shape[1]} and {train_features.shape[1]}"
-        raise UsageError(f"features and train_features must have the same width, got {widths}")
+        raise UsageError(f"features and train_features must have the same width, got {widths}", hint=OTHER_CLASSES)
     if len(train_labels.unique()) < 2:
         raise DataError("transfer needs training samples of at least two classes")
     classes, indices = torch.cat((labels, train_labels)).unique(return_inverse=True)
