@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_page_has_a_member_for_each_family_that_users_extend_most():
-    assert list(MEMBERS) == ["bounded.py", "shades.py", "dead_pixels.py", "feature_norms.py"]
+    assert list(MEMBERS) == ["phases.py", "shades.py", "dead_pixels.py", "feature_norms.py"]
 
 
 def test_the_members_keep_their_contracts(folder):
