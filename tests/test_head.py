@@ -79,12 +79,6 @@ def test_gradients_reach_all_that_is_learned_and_nothing_else():
     assert not list(ClassVectorHead(K, D).parameters())
 
 
-def test_fixed_vectors_that_can_be_drawn_again_are_neither_parameter_nor_buffer():
-    head = ClassVectorHead(K, D)
-    assert not list(head.parameters()) and not list(head.buffers())
-    assert set(head.state_dict()) == {"spec"} and head.state_dict()["spec"].nbytes < 500
-
-
 @pytest.mark.parametrize("scale", [18.0, 24.0])
 def test_well_fitted_samples_keep_their_digits_where_the_usual_form_loses_them(scale):
     head = ClassVectorHead(2000, 64, "rademacher", scale=1.0)
@@ -165,14 +159,6 @@ def test_the_state_of_another_head_is_refused(change):
     state = ClassVectorHead(**arguments).state_dict()
     with pytest.raises(RunError, match="not those of the checkpoint"):
         ClassVectorHead(**arguments | change).load_state_dict(state)
-
-
-def test_a_state_without_a_spec_or_with_a_damaged_one_is_refused():
-    head = ClassVectorHead(K, D)
-    with pytest.raises(RunError, match="no spec"):
-        head.load_state_dict({})
-    with pytest.raises(RunError, match="damaged"):
-        head.load_state_dict({"spec": torch.tensor([1, 2, 3], dtype=torch.uint8)})
 
 
 @pytest.mark.parametrize("geometry", REDRAWN)
@@ -297,8 +283,3 @@ def test_a_model_with_a_head_compiles_as_one_graph_and_exports(geometry):
     compiled = torch.compile(model(), backend="eager", fullgraph=True)(images)
     exported = torch.export.export(model(), (images,)).module()(images)
     assert torch.allclose(compiled, model()(images)) and torch.allclose(exported, model()(images))
-
-
-def test_rows_that_are_held_move_with_their_head():
-    head = ClassVectorHead(50, 64).to("meta")
-    assert head._rows._matrix.device.type == "meta"

@@ -180,7 +180,7 @@ def test_auto_takes_dense_while_logits_are_small_and_holds_no_rows_beyond():
     huge = ClassVectorHead(100_000_000, 64, "rademacher")
     assert huge.normaliser_for(1) == "streaming"
     features, labels = batch(2, 64, 1000)
-    assert huge.rows()._matrix is None and not huge.state_dict().keys() - {"spec"}
+    assert huge.rows()._matrix is None and not huge.state_dict().keys() - {"vectors_spec"}
     assert torch.equal(huge.rows().gather(labels), vectors.draw("rademacher", labels, dim=64))
     huge.normaliser = "expected"
     assert huge.loss(features, labels).isfinite()

@@ -8,15 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from randhead import losses, registry
-from randhead.arguments import check_type, composed, several, whole
+from randhead.arguments import whole
 from randhead.config import check_value
-from randhead.errors import UsageError
+from randhead.head.checks import as_geometry, check_directions, composed_names
 from randhead.head.class_vectors import ClassVectors
 from randhead.head.loss import losses_of
 from randhead.head.neck import NECKS, apply_neck
+from randhead.head.recognise import is_marked
 from randhead.head.scale import default_scale
 from randhead.losses import ClassRows, DrawnRows, HeadOutput, StoredRows, expected
-from randhead.vectors import Geometry, from_matrix, geometry
+from randhead.vectors import Geometry
 
 DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
 
@@ -61,6 +62,7 @@ class ClassVectorHead(ClassVectors):
     bias: nn.Parameter | None
     log_scale: nn.Parameter | None
 
+    @torch.inference_mode(False)  # a head that is built in inference mode can be trained
     def __init__(
         self,
         num_classes: int,
@@ -88,14 +90,10 @@ class ClassVectorHead(ClassVectors):
         check_value("head.trainable", trainable, "trainable")
         check_value("head.learn_scale", learn_scale, "learn_scale")
         check_value("train.head_seed", seed, "seed")
-        names = None if class_names is None else _composed_names(class_names)
-        known = _geometry(vectors)
-        super().__init__(num_classes, dim, known, seed=int(seed), trainable=trainable, class_names=names)
+        names = None if class_names is None else composed_names("class_names", class_names)
+        known = as_geometry(vectors)
+        super().__init__(num_classes, dim, known, seed=int(seed), trainable=trainable, class_names=names, bias=bias)
         self.scoring, self.neck = scoring, NECKS[neck](self.dim)
-        self.bias = (
-            nn.Parameter(torch.full((self.num_classes,), float(bias))) if trainable and bias is not None else None
-        )
-        self.constant = 0.0 if bias is None or trainable else float(bias)
         self.initial_scale = default_scale(self.num_classes, scoring) if scale is None else float(scale)
         self.log_scale = nn.Parameter(torch.tensor(math.log(self.initial_scale))) if learn_scale else None
         self.normaliser, self.normaliser_tolerance = normaliser, normaliser_tolerance
@@ -103,13 +101,24 @@ class ClassVectorHead(ClassVectors):
         if normaliser != "auto":
             registry.load("losses", normaliser)  # an unknown name is an error now, not at the first loss
         if scoring == "cosine":
-            _check_directions(self.raw_rows())
+            check_directions(self.raw_rows())
         if normaliser == "expected":
             expected.check(self.raw_rows(), normalised=scoring == "cosine")
 
-    def rows(self) -> ClassRows:
-        """The class vectors as the scores use them: with unit norm if scores are cosines."""
-        rows = self.raw_rows()
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """As `ClassVectors.reset_parameters`, with the learned scale.  The neck's own method resets the neck."""
+        super().reset_parameters()
+        if self.log_scale is not None and not is_marked(self.log_scale):
+            self.log_scale.fill_(math.log(self.initial_scale))
+
+    def rows(self, device: torch.device | None = None) -> ClassRows:
+        """The class vectors as the scores use them: with unit norm if scores are cosines.
+
+        Args:
+            device: where the features are, for fixed vectors to follow them; None for where the vectors are.
+        """
+        rows = self.raw_rows(device)
         if isinstance(rows, DrawnRows) or self.scoring != "cosine":  # drawn ones have unit norm anyway
             return rows
         return StoredRows(F.normalize(rows.matrix(), dim=1), unit_norm=True, geometry=rows.geometry)
@@ -143,7 +152,7 @@ class ClassVectorHead(ClassVectors):
     def score(self, embedded: Tensor) -> Tensor:
         """The logits of embedded features: (..., D) -> (..., K) float32."""
         with torch.autocast(embedded.device.type, enabled=False):
-            logits = self.queries(embedded) @ self.class_vectors().T
+            logits = self.queries(embedded) @ self.rows(embedded.device).matrix().T
             return logits + (self.constant if self.bias is None else self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -241,7 +250,7 @@ class ClassVectorHead(ClassVectors):
         embedded = self.embed(features)
         with torch.autocast(embedded.device.type, enabled=False):
             queries = self.queries(embedded).reshape(-1, self.dim)
-            classes, logits = losses.top(queries, self.rows(), self.bias, k=k)
+            classes, logits = losses.top(queries, self.rows(queries.device), self.bias, k=k)
         shape = (*features.shape[:-1], classes.shape[1])
         return classes.reshape(shape), (logits + self.constant).reshape(shape)
 
@@ -256,7 +265,7 @@ class ClassVectorHead(ClassVectors):
         """
         with torch.autocast(embedded.device.type, enabled=False):
             bias = self.constant if self.bias is None else self.bias
-            return losses.head_output(self.queries(embedded), self.rows(), bias, labels, k=k)
+            return losses.head_output(self.queries(embedded), self.rows(embedded.device), bias, labels, k=k)
 
     def multiplier(self) -> Tensor | float:
         """The factor on the scores: a number, or a tensor if it is learned."""
@@ -266,30 +275,6 @@ class ClassVectorHead(ClassVectors):
         """The summary that `print(head)` shows."""
         kind = "learned" if self.trainable else "fixed"
         return f"{self.num_classes} classes, D={self.dim}, {kind} {self.geometry}, {self.scoring}, seed={self.seed}"
-
-
-def _geometry(vectors: str | Geometry | Tensor) -> Geometry:
-    """The geometry of the class vectors that a user has named or given.  Raises UsageError for anything else."""
-    if isinstance(vectors, Tensor):
-        return from_matrix(vectors)
-    rule, hint = "the name of a geometry, such as 'uniform', a Geometry or a tensor (K, D)", 'for a file: "file:PATH"'
-    check_type("vectors", vectors, (str, Geometry), rule, hint=hint)
-    return geometry(vectors)
-
-
-def _check_directions(rows: ClassRows) -> None:
-    """Raise UsageError if a class vector is zero, so that it has no cosine."""
-    if isinstance(rows, StoredRows) and len(zero := (~rows.matrix().any(dim=1)).nonzero()):
-        raise UsageError(
-            f"the class vector of class {int(zero[0])} is zero, and has no cosine",
-            hint='give it a direction, or use `scoring="dot"`',
-        )
-
-
-def _composed_names(class_names: object) -> tuple[str, ...]:
-    """Class names as they are hashed and compared.  Raises UsageError unless they are a list of text."""
-    found = several("class_names", class_names, "the names of the classes, as text", kinds=str)
-    return tuple(map(composed, found))
 
 
 def _directions(embedded: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def losses_of(
         losses.check_margin(margin, head.scoring, soft=batch.soft is not None)
     if exact_classes is not None:
         exact_classes = losses.check_exact_classes(exact_classes, head.num_classes, name)
-    rows = head.rows()
+    rows = head.rows(queries.device)
     head.last_error_bound = 0.0
     if name == "dense" and batch.soft is not None:
         return _soft_dense(dense.logits(queries, rows, head.bias), batch, batch.soft)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from randhead import vectors
+from randhead.errors import UsageError
 from randhead.vectors import Geometry
 
 MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept after the first call of `matrix`
@@ -121,7 +122,9 @@ class StoredRows:
 
     def to(self, device: torch.device) -> "StoredRows":
         """The same rows on another device."""
-        return StoredRows(self.stored.to(device), unit_norm=self.unit_norm, geometry=self.geometry)
+        with torch.inference_mode(False):  # what is kept can be used in training
+            stored = self.stored.to(device)
+        return StoredRows(stored, unit_norm=self.unit_norm, geometry=self.geometry)
 
 
 class DrawnRows:
@@ -158,13 +161,27 @@ class DrawnRows:
         self._mean: Tensor | None = None
 
     def draw(self, ids: Tensor, out: Tensor | None = None) -> Tensor:
-        """The rows of some ids: (N,) int64 -> (N, D) float32, written to `out` if it is given."""
+        """The rows of some ids: (N,) int64 -> (N, D) float32, written to `out` if it is given.
+
+        Raises:
+            UsageError: while torch records operations for `torch.export` or `torch.jit.trace`: class vectors are
+                computed there by the thousands of operations of a draw, or have no numbers.
+        """
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            raise UsageError(
+                "class vectors that are not kept in memory cannot be exported", hint="call `head.materialise()` first"
+            )
         return vectors.draw(self.geometry, ids, dim=self.dim, seed=self.seed, out=out)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all rows are in memory."""
+        return self._matrix is not None
 
     @property
     def is_materialisable(self) -> bool:
         """Whether `matrix` keeps what it draws."""
-        return 4 * self.num_classes * self.dim <= MATERIALISED_BYTES
+        return self.is_kept or 4 * self.num_classes * self.dim <= MATERIALISED_BYTES
 
     def largest_norm(self) -> float:
         """1, up to rounding."""
@@ -205,11 +222,17 @@ class DrawnRows:
         """All rows: (K, D).  They are kept for the next call if they take at most MATERIALISED_BYTES."""
         if self._matrix is not None:
             return self._matrix
-        with torch.inference_mode(False):  # what is kept can be used in training
-            rows = self.draw(self.ids(0, self.num_classes))
-        if self.is_materialisable:
+        return self.materialise() if self.is_materialisable else self.draw(self.ids(0, self.num_classes))
+
+    def materialise(self) -> Tensor:
+        """Draw all rows, if that was not done before, and keep them: (K, D)."""
+        if self._matrix is None:
+            with torch.inference_mode(False), torch.no_grad():  # what is kept can be used in training
+                rows = self.draw(self.ids(0, self.num_classes))
+            if type(rows) is not Tensor:  # torch traces with tensors that have no numbers
+                return rows
             self._matrix = rows
-        return rows
+        return self._matrix
 
     def mean(self) -> Tensor:
         """The mean row: (D,).  The first call draws all rows."""

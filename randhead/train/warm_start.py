@@ -9,7 +9,7 @@ from randhead.errors import RunError, UsageError
 from randhead.model import Classifier
 from randhead.runs import LoadedRun
 
-OF_CLASSES = ("head.vectors", "head.bias", "head.spec")  # these belong to a set of classes, not to the encoder
+OF_CLASSES = ("head.vectors", "head.bias", "head.vectors_spec")  # these belong to a set of classes, not to the encoder
 COMPARED_AT_ONCE = 4096  # class vectors
 
 

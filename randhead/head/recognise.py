@@ -1,0 +1,175 @@
+"""Recognising the class vectors of a checkpoint: are they those of the head that it is loaded into?"""
+
+from dataclasses import replace
+from typing import Any, Protocol, TypeGuard
+
+import torch
+from torch import Tensor
+
+from randhead.errors import RunError
+from randhead.head.spec import VectorsSpec, pack_spec, read_spec, unpack_json_spec, vectors_sha256
+from randhead.losses import ClassRows
+from randhead.vectors import Geometry
+
+# Stored vectors are the same if they differ by no more than a cast to bfloat16 and averages change them.
+RELATIVE_ROUNDING, ROUNDING = 2.0**-6, 2.0**-20
+PER_CLASS = ("vectors", "bias")  # parameters with an entry per class
+
+
+class Recognisable(Protocol):
+    """What the class vectors of a head are recognised by."""
+
+    spec: VectorsSpec
+    geometry: Geometry
+    trainable: bool
+    vectors: Tensor
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether fixed vectors are in the state_dict, because they cannot be drawn again."""
+        ...
+
+    def initial_rows(self) -> ClassRows:
+        """The class vectors before training."""
+        ...
+
+    def named_parameters(self) -> Any:
+        """The parameters by name."""
+        ...
+
+
+def check_state(head: Recognisable, state_dict: dict[str, Any], prefix: str) -> None:
+    """Raise RunError unless a state_dict has the class vectors of a head; then make it fit the head.
+
+    Whatever it lacks stays missing.  A spec of the format before `vectors_spec` is read too.  Learned vectors of the
+    first classes of a head that has grown since become those of all its classes.
+
+    Args:
+        head: the head that it is for.
+        state_dict: changed in place.
+        prefix: of the head's keys.
+    """
+    old, packed = state_dict.pop(prefix + "spec", None), state_dict.get(prefix + "vectors_spec")
+    key = prefix + "vectors"
+    stored = state_dict.get(key) if not head.trainable and has_numbers(state_dict.get(key)) else None
+    saved = None
+    if old is not None:
+        saved = unpack_json_spec(old)
+    elif has_numbers(packed):
+        saved = read_spec(packed, head.spec)
+    if saved is not None:
+        _check(head, saved, stored, key=key, old=old is not None, may_have_grown=True)
+        state_dict[prefix + "vectors_spec"] = pack_spec(head.spec)
+        if head.trainable and saved.num_classes < head.spec.num_classes:
+            _complete(head, saved.num_classes, state_dict, prefix)
+    if stored is not None and head.is_stored:
+        if saved is None and not _same(head, stored):
+            raise _error(f"others, {tuple(stored.shape)}", head.spec, hint=_way_out(key))
+        state_dict[key] = head.initial_rows().matrix().clone()
+
+
+def check_buffers(head: Recognisable, packed: Tensor, stored: Tensor | None) -> None:
+    """Raise RunError unless buffers that other software has put into a head hold its class vectors.
+
+    transformers fills buffers that a checkpoint lacks with memory that was never written, but marks what it has loaded.
+
+    Raises:
+        RunError: see above.
+        RuntimeError: of torch, for tensors without numbers.
+    """
+    if not is_marked(head) or is_marked(packed):
+        _check(head, read_spec(packed, head.spec), stored)
+    elif head.trainable and not is_marked(head.vectors):
+        raise RunError(
+            "the checkpoint has no class vectors for this head, and learned ones have no values",
+            hint="call `head.reset_parameters()` in `_init_weights`, or after loading",
+        )
+
+
+def is_marked(loaded: Any) -> bool:
+    """Whether transformers has marked a parameter or buffer as loaded, or a module as ready."""
+    return bool(getattr(loaded, "_is_hf_initialized", False))
+
+
+def has_numbers(value: object) -> TypeGuard[Tensor]:
+    """Whether something is a tensor whose numbers can be read."""
+    return isinstance(value, Tensor) and not value.is_meta
+
+
+def is_traced(head: object) -> bool:
+    """Whether torch records what a head does, or runs a replica of it, so that nothing of it can be kept."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or getattr(head, "_is_replica", False)
+
+
+def _check(
+    head: Recognisable,
+    saved: VectorsSpec,
+    stored: Tensor | None,
+    *,
+    key: str = "head.vectors",
+    old: bool = False,
+    may_have_grown: bool = False,
+) -> None:
+    """Raise RunError unless the class vectors of a checkpoint are those of a head.
+
+    Args:
+        head: the head.
+        saved: the spec of the checkpoint.
+        stored: its class vectors (K, D), if it has any.
+        key: of `stored` in the checkpoint.
+        old: whether the spec is of the format before `vectors_spec`.
+        may_have_grown: whether learned vectors may be those of the first classes only; fixed ones always may.
+    """
+    own = head.spec
+    if not head.trainable and head.is_stored and stored is not None:
+        fits = _same(head, stored)
+    elif head.trainable and (head.is_stored or old):  # they have changed since they were drawn or given
+        given = head.geometry.matrix is not None
+        size = saved.num_classes == own.num_classes and saved.dim == own.dim
+        fits = size and (given or replace(saved, sha256=own.sha256) == own)
+        if fits and head.is_stored:
+            head.spec = replace(own, sha256=saved.sha256)
+    else:
+        fits = saved == own
+    if fits or ((may_have_grown or not head.trainable) and _are_first(head, saved)):
+        return
+    if stored is not None and not head.trainable:
+        hint = _way_out(key)
+    elif saved.keys == "name" and replace(saved, sha256=own.sha256) == own:
+        hint = "give the head the class names of the checkpoint, in the same order"
+    else:
+        hint = "give the head the geometry, seed, classes and dimensions of the checkpoint"
+    raise _error(str(saved) if saved != own else f"{saved}, but with other numbers", own, hint=hint)
+
+
+def _are_first(head: Recognisable, saved: VectorsSpec) -> bool:
+    """Whether a checkpoint has the first classes of a head whose classes have names."""
+    own = head.spec
+    if own.keys != "name" or head.is_stored or saved.num_classes >= own.num_classes:
+        return False
+    same = replace(saved, num_classes=own.num_classes, sha256=own.sha256) == own
+    return same and vectors_sha256(head.initial_rows(), saved.num_classes) == saved.sha256
+
+
+def _complete(head: Recognisable, count: int, state_dict: dict[str, Any], prefix: str) -> None:
+    """Put the head's own entries behind those of the first `count` classes that a state_dict has."""
+    for name in PER_CLASS:
+        first, own = state_dict.get(prefix + name), dict(head.named_parameters()).get(name)
+        if isinstance(first, Tensor) and own is not None and len(first) == count:
+            state_dict[prefix + name] = torch.cat([first, own.detach()[count:].to(first)])
+
+
+def _same(head: Recognisable, stored: Tensor) -> bool:
+    """Whether stored vectors (K, D) are those of a head, up to rounding."""
+    rows = head.initial_rows().matrix()
+    found = stored.detach().to(rows)
+    return rows.shape == found.shape and torch.allclose(rows, found, RELATIVE_ROUNDING, ROUNDING)
+
+
+def _error(saved: str, own: VectorsSpec, *, hint: str) -> RunError:
+    message = f"the class vectors are not those of the checkpoint (checkpoint: {saved}; this head: {own})"
+    return RunError(message, hint=hint)
+
+
+def _way_out(key: str) -> str:
+    return f'for those of the checkpoint: `ClassVectorHead(..., vectors=state["{key}"])`'
