@@ -12,7 +12,7 @@ import torch
 
 from randhead import ClassVectorHead, draw
 from randhead.analyses import collapse, compactness, separability
-from randhead.corruptions import corrupt
+from randhead.corruptions import Corrupt, corrupt
 from randhead.errors import UsageError
 from randhead.vectors import from_matrix, geometry
 
@@ -87,6 +87,8 @@ LOSS = [
     ("labels", LABELS + K, f"{K}"),
     ("labels", LABELS - 1, "-1"),
     ("labels", torch.zeros(B, K + 1), f"({B}, {K + 1})"),
+    ("labels", torch.full((B, K), math.nan), "nan"),
+    ("labels", torch.ones(B, K) - 2 * torch.eye(B, K), "-1"),
     ("reduction", "average", "'average'"),
     ("reduction", None, "None"),
     ("ignore_index", 1.5, "1.5"),
@@ -143,6 +145,14 @@ OTHERS = {
     "corrupt ids": (lambda: corrupt(images(1, 3, 8, 8), "fog", 3, ids=[0, 1]), "ids", "(2,)"),
     "corrupt seed": (lambda: corrupt(images(1, 3, 8, 8), "fog", 3, seed="a"), "seed", "'a'"),
     "corrupt parameters": (lambda: corrupt(images(1, 3, 8, 8), "fog", 3, parameters="33"), "parameter set", "'33'"),
+    "Corrupt by another name": (lambda: Corrupt("fogg", 3), "corruption", "'fogg'"),
+    "Corrupt without limit": (lambda: Corrupt("fog", "strong"), "severity", "'strong'"),
+    "Corrupt seed": (lambda: Corrupt("fog", 3, seed=-1), "seed", "-1"),
+    "Corrupt parameters": (lambda: Corrupt("fog", 3, parameters=32), "parameters", "32"),
+    "Corrupt a word": (lambda: Corrupt("fog", 3)("cat.png"), "image", "str"),
+    "Corrupt floats": (lambda: Corrupt("fog", 3)(torch.zeros(3, 8, 8)), "image", "float32"),
+    "Corrupt four channels": (lambda: Corrupt("fog", 3)(images(4, 8, 8)), "image", "(4, 8, 8)"),
+    "Corrupt half an id": (lambda: Corrupt("fog", 3)(images(3, 8, 8), id=0.5), "id", "0.5"),
     **{
         f"{analysis.__name__.rpartition('.')[2]} of {what}": (partial(measure, analysis, **changed), argument, given)
         for analysis in (separability, compactness, collapse)
@@ -174,21 +184,6 @@ PENDING = frozenset(
     {
         "head class_names=2",
         "head class_names=6",
-        "corrupt ids",
-        "separability of words",
-        "separability of one row",
-        "separability of labels of another length",
-        "separability of labels that are fractions",
-        "compactness of words",
-        "compactness of one row",
-        "compactness of labels of another length",
-        "compactness of labels that are fractions",
-        "collapse of words",
-        "collapse of one row",
-        "collapse of labels of another length",
-        "collapse of labels that are fractions",
-        "separability of half a class",
-        "compactness of no class",
     }
 )
 

@@ -52,16 +52,20 @@ def checked_ids(ids: Tensor | Iterable[int] | None, images: Tensor) -> Tensor:
     """The ids of images: (B,) int64, on their device; 0..B-1 by default."""
     if ids is None:
         return torch.arange(len(images), dtype=torch.int64, device=images.device)
-    rule = f"ids must be {len(images)} integers, one per image"
+    rule, hint = (
+        f"ids must be {len(images)} integers, one per image",
+        "for example the indices of the images in their set",
+    )
     try:
         ids = as_tensor(ids if isinstance(ids, Tensor) else list(ids))
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise UsageError(f"{rule}, got {shown(ids)}") from None
+        raise UsageError(f"{rule}, got {shown(ids)}", hint=hint) from None
     empty = ids.numel() == 0 == len(images)  # an empty list has no type
     if ids.shape != (len(images),) or not (empty or is_integer(ids)):
-        raise UsageError(f"{rule}, got {ids.dtype} of shape {tuple(ids.shape)}")
+        got = f"{str(ids.dtype).removeprefix('torch.')} of shape {tuple(ids.shape)}"
+        raise UsageError(f"{rule}, got {got}", hint=hint)
     if len(ids) and int(ids.min()) < 0:
-        raise UsageError(f"ids must not be negative, got {int(ids.min())}")
+        raise UsageError(f"ids must not be negative, got {int(ids.min())}", hint=hint)
     return ids.to(torch.int64).to(images.device)
 
 
@@ -80,7 +84,8 @@ def check_parameters(parameters: str | None) -> None:
     """Raise UsageError unless `parameters` is the name of a published parameter set, or None."""
     if parameters is None:
         return
-    check_type("parameters", parameters, str, f"None or one of {[*PARAMETER_SETS]}")
+    hint = "leave it out to choose by the size of the images"
+    check_type("parameters", parameters, str, f"None or one of {[*PARAMETER_SETS]}", hint=hint)
     if parameters not in PARAMETER_SETS:
         raise unknown("parameter set", parameters, PARAMETER_SETS)
 
