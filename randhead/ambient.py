@@ -82,3 +82,13 @@ def as_tensor(values: Any) -> Tensor:
         return values
     array = np.asarray(values)
     return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+
+
+def indices(count: int, device: torch.device | str = "cpu") -> Tensor:
+    """0, 1, ..., count - 1, int64.
+
+    Example:
+        >>> indices(3)
+        tensor([0, 1, 2])
+    """
+    return torch.arange(count, dtype=torch.int64, device=device)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from randhead import registry, rng, vectors
+from randhead.ambient import indices
 from randhead.device import device_name, resolve_device, resolve_dtype, versions
 from randhead.tables import Cell, Result, Table, rows
 
@@ -77,13 +78,13 @@ def is_writable(folder: Path) -> bool:
 
 def knows_philox() -> bool:
     """Whether the random generator gives its published test values."""
-    zero = torch.zeros(1, dtype=torch.int64)
+    zero = torch.zeros(1, dtype=torch.int64, device="cpu")
     return tuple(int(word) for word in rng.philox((zero,) * 4, (0, 0))) == PHILOX_OF_ZEROS
 
 
 def draws_equal_rows() -> bool:
     """Whether class vectors are equal however many are drawn at once, and on the GPU if there is one."""
-    ids, same = torch.arange(1000), True
+    ids, same = indices(1000), True
     for name in registry.builtin_names("vectors"):
         if vectors.is_stored(name):  # as they may differ between machines
             continue

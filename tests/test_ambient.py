@@ -11,17 +11,23 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from randhead import ambient, losses, registry, rng, vectors
+from randhead import ambient, datasets, losses, registry, rng, vectors
 from randhead.augment import crop, views
 from randhead.corruptions import corrupt_each, frost, names
+from randhead.evaluation import metrics
 from randhead.losses import dense, expected, streaming
 from randhead.preprocess import Preprocess
+from randhead.robustness.metrics import paired_bootstrap
 from randhead.testing.analysis import example_arguments
 from randhead.testing.corruption import pictures
 
-AMBIENT_FREE = ("rng.py", "preprocess.py", "vectors", "losses", "corruptions", "analyses", "augment")
+AMBIENT_FREE = (
+    *("rng.py", "preprocess.py", "checkup.py", "vectors", "losses", "corruptions", "analyses", "augment"),
+    *("datasets", "backbones", "evaluation", "robustness", "train"),
+)
 FACTORIES = {f"torch.{function.__name__}" for function in _device_constructors() if function.__module__ == "torch"}
 IDS, IMAGES = torch.tensor([0, 3, 2**40]), pictures(3)
+PIXELS = datasets.TensorImages(IMAGES, torch.arange(3))
 QUERIES = torch.arange(24.0).view(3, 8) / 7
 DRAWS = (rng.words, rng.halves, rng.octets, rng.bits, rng.uniforms, rng.normals, rng.long_words, rng.long_normals)
 
@@ -130,6 +136,26 @@ def of_rows(rows):
     return found | {"scale": rows.row_scale(torch.bfloat16), "tile": rows.tile(3, 9, single)}
 
 
+def measured():
+    probabilities = rng.uniforms(0, "test/probabilities", ambient.indices(60), 1)[:, 0].double()
+    labels = ambient.indices(60) % 4
+    predicted = torch.where(probabilities > 0.3, labels, (labels + 1) % 4)
+    right = predicted == labels
+    found = {
+        "accuracy": metrics.accuracy(predicted, labels),
+        "calibration": metrics.calibration_error(probabilities, right),
+        "equal mass": metrics.calibration_error(probabilities, right, scheme="equal mass"),
+        "gaps": metrics.calibration_gaps(probabilities, right),
+        "confusion": metrics.confusion(labels, predicted, 4),
+        "by class": metrics.per_class_accuracy(labels, predicted, 4),
+        "auroc": metrics.auroc(probabilities[:30], probabilities[30:]),
+        "fpr": metrics.fpr_at(probabilities[:30], probabilities[30:]),
+        "diagnostics": metrics.diagnostics(probabilities[:, None], probabilities, right),
+        "interval": torch.stack(paired_bootstrap(right.double()[:, None], probabilities[:, None], draws=50)),
+    }
+    return {**found, "statistics": torch.stack(datasets.channel_statistics(PIXELS))}
+
+
 def analyzed():
     found = {}
     for name in registry.builtin_names("analyses"):
@@ -149,6 +175,7 @@ RESULTS = {
     "corruptions": corrupted,
     "augmentation": augmented,
     "analyses": analyzed,
+    "metrics": measured,
 }
 
 

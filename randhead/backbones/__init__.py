@@ -77,7 +77,8 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
 def _probe(backbone: nn.Module, name: str, image_size: int) -> Tensor:
     """Features of a few ordinary images: (3, D)."""
     training = backbone.training
-    images = torch.linspace(-2, 2, 3 * 3 * image_size**2).reshape(3, 3, image_size, image_size)
+    values = torch.linspace(-2, 2, 3 * 3 * image_size**2, dtype=torch.float32, device="cpu")
+    images = values.reshape(3, 3, image_size, image_size)
     try:
         features = backbone.eval()(images)
     except RandheadError:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from randhead.ambient import indices
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images, TensorImages
 from randhead.datasets._options import Options
@@ -94,7 +95,7 @@ def from_arrays(
     if size is not None and size != pixels.shape[-1]:
         pixels = torch.cat([_resized(part, size) for part in pixels.split(RESIZE_CHUNK)])
     pixels = pixels.contiguous().to(options.device)
-    rows = complete(rows, labels, torch.arange(len(labels)), options, test_share)
+    rows = complete(rows, labels, indices(len(labels)), options, test_share)
     return build(
         name,
         class_names,

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from randhead.ambient import indices
 from randhead.datasets._dataset import Dataset, Split
 
 SPLITS = ("train", "val", "test")
@@ -46,7 +47,8 @@ def _wrong_images(images: Any, dataset: Dataset) -> str | None:
     shape = (3, dataset.image_size, dataset.image_size)
     if tuple(images.shape) != shape:
         return f"images must have the shape {shape}, got {tuple(images.shape)}"
-    batch = next(iter(images.batches(torch.arange(1), 1)), None) if len(images) else torch.empty(1, *shape).byte()
+    empty = torch.empty(1, *shape, dtype=torch.uint8, device="cpu")
+    batch = next(iter(images.batches(indices(1), 1)), None) if len(images) else empty
     if not isinstance(batch, Tensor) or batch.dtype != torch.uint8 or batch.shape != (1, *shape):
         got = f"{batch.dtype} {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
         return f"images must be uint8, one of them (1, {', '.join(map(str, shape))}), got {got}"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from randhead import rng
+from randhead.ambient import as_tensor
 from randhead.arguments import composed
 from randhead.datasets import _parallel
 from randhead.datasets._build import build, complete
@@ -49,7 +50,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
     good = _good_rows(listing, bad)
     if bad and _size(rest := _only(listing, good), options) != size:
         return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad file had another size
-    labels, ids = torch.tensor(listing.labels), torch.tensor(_ids(listing))
+    labels, ids = as_tensor(listing.labels), as_tensor(_ids(listing))
     rows = complete(_rows(listing, good), labels, ids, options, test_share)
     make = _streamed(listing.paths, size, options) if pixels is None else _resident(pixels, options)
     listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
@@ -128,7 +129,7 @@ def _rows(listing: Listing, good: list[int]) -> dict[str, torch.Tensor]:
     members: dict[str, list[int]] = {split: [] for split in listing.splits}
     for row in good:
         members[listing.splits[row]].append(row)
-    return {split: torch.tensor(rows) for split, rows in members.items()}
+    return {split: torch.tensor(rows, dtype=torch.int64, device="cpu") for split, rows in members.items()}
 
 
 def _ids(listing: Listing) -> list[int]:

@@ -2,9 +2,9 @@
 
 import hashlib
 
-import torch
 from torch import Tensor
 
+from randhead.ambient import indices
 from randhead.datasets._hold_out import Subset
 from randhead.datasets._images import FileImages, Images
 
@@ -21,7 +21,7 @@ def fingerprint(images: Images, ids: Tensor | None = None) -> str:
     Returns:
         64 hexadecimal digits; the same without `ids` as with `ids` that name all images in order.
     """
-    order = torch.arange(len(images)) if ids is None else ids.cpu()
+    order = indices(len(images)) if ids is None else ids.cpu()
     digest = hashlib.sha256(repr(tuple(images.shape)).encode())
     if isinstance(images, Subset):
         digest.update(fingerprint(images.images).encode() + images.rows[order].numpy().tobytes())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import indices
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images
 from randhead.errors import UsageError, unknown
@@ -57,8 +58,8 @@ def chosen(setting: str, class_names: tuple[str, ...], *, seed: int) -> list[int
 def part(dataset: Dataset, classes: list[int]) -> Dataset:
     """The images of some classes only, with new labels in their order."""
     names = tuple(dataset.class_names[k] for k in classes)
-    number = torch.full((len(dataset.class_names),), -1)
-    number[classes] = torch.arange(len(classes))
+    number = torch.full((len(dataset.class_names),), -1, dtype=torch.int64, device="cpu")
+    number[classes] = indices(len(classes))
     splits = {name: _part(split, number) for name, split in dataset.splits.items()}
     return replace(dataset, class_names=names, splits=splits)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from randhead.ambient import as_tensor, indices
 from randhead.datasets import _parallel
 from randhead.datasets._decode import decode, ignore_pillow_warnings
 
@@ -118,14 +119,14 @@ def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:
         Two tensors (3,) float32 on the CPU.  The standard deviation is at least 1/255, so that a constant channel can
         be divided by it.
     """
-    total = squares = torch.zeros(3, dtype=torch.int64)
-    for batch in images.batches(torch.arange(len(images)), STATISTICS_BATCH):
+    total = squares = torch.zeros(3, dtype=torch.int64, device="cpu")
+    for batch in images.batches(indices(len(images)), STATISTICS_BATCH):
         values = batch.to(torch.int32)
         total = total.to(values.device) + values.sum(dim=(0, 2, 3), dtype=torch.int64)
         squares = squares.to(values.device) + values.square().sum(dim=(0, 2, 3), dtype=torch.int64)
     count = len(images) * images.shape[1] * images.shape[2]
     # Python's integers: count * squares exceeds 2^63 from some 10^9 pixels on.
     variances = [count * q - s * s for s, q in zip(total.tolist(), squares.tolist(), strict=True)]
-    mean = torch.tensor([s / count / 255 for s in total.tolist()])
-    std = torch.tensor([max(variance**0.5 / count / 255, 1 / 255) for variance in variances])
+    mean = as_tensor([s / count / 255 for s in total.tolist()]).float()
+    std = as_tensor([max(variance**0.5 / count / 255, 1 / 255) for variance in variances]).float()
     return mean, std

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import indices
 
 
 def ranks_in_class(labels: Tensor, ids: Tensor, *, seed: int, purpose: str) -> Tensor:
@@ -27,6 +28,6 @@ def ranks_in_class(labels: Tensor, ids: Tensor, *, seed: int, purpose: str) -> T
     order = order[torch.argsort(labels[order], stable=True)]  # by class, at random within it
     counts = torch.bincount(labels)
     first = (counts.cumsum(0) - counts)[labels[order]]
-    ranks = torch.empty(len(labels), dtype=torch.int64)
-    ranks[order] = torch.arange(len(labels)) - first
+    ranks = torch.empty(len(labels), dtype=torch.int64, device=labels.device)
+    ranks[order] = indices(len(labels), labels.device) - first
     return ranks

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from randhead.ambient import as_tensor, indices
 from randhead.datasets import Dataset, Options
 from randhead.datasets._build import from_arrays
 from randhead.datasets._download import Source, cannot_write, fetch
@@ -36,7 +37,7 @@ def load_torchvision(
     train, test = _open_both(name, open_split, sources, options)
     pixels = torch.cat([_pixels(train.data), _pixels(test.data)])
     labels = torch.cat([_labels(train), _labels(test)])
-    train_rows, test_rows = torch.arange(len(labels)).split([len(train), len(test)])
+    train_rows, test_rows = indices(len(labels)).split([len(train), len(test)])
     names = tuple(class_names or train.classes)
     return from_arrays(name, names, pixels, labels, {"train": train_rows, "test": test_rows}, options)
 
@@ -70,7 +71,7 @@ def _open_both(name: str, open_split: Callable[..., Any], sources: Sequence[Sour
 
 def _pixels(data: np.ndarray | Tensor) -> Tensor:
     """(N, H, W), (N, H, W, 3) or (N, 3, H, W) uint8 -> (N, 3, H, W)."""
-    data = torch.as_tensor(data)
+    data = as_tensor(data)
     if data.ndim == 3:
         return data[:, None].expand(-1, 3, -1, -1)
     return data if data.shape[1] == 3 else data.permute(0, 3, 1, 2)
@@ -78,4 +79,4 @@ def _pixels(data: np.ndarray | Tensor) -> Tensor:
 
 def _labels(dataset: Any) -> Tensor:
     labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
-    return torch.as_tensor(np.asarray(labels)).to(torch.int64)
+    return as_tensor(labels).to(torch.int64)

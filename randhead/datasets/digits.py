@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from sklearn.datasets import load_digits
 
+from randhead.ambient import indices
 from randhead.datasets import Dataset, Options
 from randhead.datasets._build import from_arrays
 
@@ -22,6 +23,6 @@ def load(options: Options) -> Dataset:
     levels = torch.from_numpy(bundled.images).to(torch.int64)
     pixels = ((levels * 255 + INKS // 2) // INKS).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
     labels = torch.from_numpy(bundled.target).to(torch.int64)
-    rows = {"train": torch.arange(len(labels))}
+    rows = {"train": indices(len(labels))}
     digits = from_arrays("digits", tuple("0123456789"), pixels, labels, rows, options, test_share=TEST_SHARE)
     return replace(digits, mirrors=False)

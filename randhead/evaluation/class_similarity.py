@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from randhead.ambient import indices
 from randhead.analyses import class_statistics, similarity
 from randhead.datasets import Split
 from randhead.errors import DataError, UsageError
@@ -17,8 +18,8 @@ LAYOUT = "give a K x K matrix as .npy or .csv, or a text file with one line per 
 
 def mean_images(split: Split, num_classes: int) -> Tensor:
     """The mean image of every class, pixels in 0..255: (K, C * H * W) float64, zeros for a class without images."""
-    sums = torch.zeros(num_classes, int(np.prod(split.images.shape)), dtype=torch.float64)
-    batches = split.images.batches(torch.arange(len(split)), BATCH)
+    sums = torch.zeros(num_classes, int(np.prod(split.images.shape)), dtype=torch.float64, device="cpu")
+    batches = split.images.batches(indices(len(split)), BATCH)
     labels = split.labels.cpu()
     for images, y in zip(batches, labels.split(BATCH), strict=True):
         sums.index_add_(0, y, images.cpu().flatten(1).double())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from randhead.ambient import indices
 from randhead.datasets import Split
 from randhead.errors import StopRequested
 from randhead.losses import HeadOutput
@@ -56,7 +57,7 @@ def embeddings(
     """
     model.eval()
     parts = []
-    for images in split.images.batches(torch.arange(len(split)), batch_size(split.images.shape[-1])):
+    for images in split.images.batches(indices(len(split)), batch_size(split.images.shape[-1])):
         _check(should_stop)
         parts.append(embed(model, images, preprocess).cpu())
     return torch.cat(parts)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from randhead.ambient import as_tensor
 from randhead.analyses import ClassStatistics, class_statistics, separability, similarity
 from randhead.datasets import Dataset
 from randhead.errors import DataError, UsageError
@@ -99,7 +100,7 @@ class RunInputs:
         head = self.loaded.model.head
         if head.bias is not None:
             return head.bias.detach().cpu()
-        return torch.full((self.num_classes,), head.constant) if head.constant else None
+        return as_tensor([float(head.constant)] * self.num_classes).float() if head.constant else None
 
     @property
     def scale(self) -> float:
@@ -212,8 +213,8 @@ class JointInputs:
     def pairs(self) -> dict[str, Tensor]:
         """Which pairs of runs share fixed class vectors, the start of learned ones, or neither: (R, R) bool each."""
         heads = [run.loaded.model.head for run in self.members]
-        drawn = torch.tensor([[a.spec.sha256 == b.spec.sha256 for b in heads] for a in heads])
-        fixed = torch.tensor([[not (a.trainable or b.trainable) for b in heads] for a in heads])
+        drawn = as_tensor([[a.spec.sha256 == b.spec.sha256 for b in heads] for a in heads])
+        fixed = as_tensor([[not (a.trainable or b.trainable) for b in heads] for a in heads])
         return {"shared": drawn & fixed, "start": drawn & ~fixed, "other": ~drawn}
 
     @property
@@ -230,7 +231,7 @@ class JointInputs:
     @property
     def head_seeds(self) -> Tensor:
         """(R,) int64: the seed that each run's class vectors were drawn with."""
-        return torch.tensor([run.loaded.config.train.head_seed for run in self.members])
+        return as_tensor([run.loaded.config.train.head_seed for run in self.members])
 
     @property
     def seeds(self) -> Tensor:
@@ -241,14 +242,14 @@ class JointInputs:
                 f"the runs differ in more than their seeds ({'; '.join(arm.label for arm in arms)})",
                 hint="give runs that differ in `seed` and `head_seed` only",
             )
-        return torch.tensor([run.loaded.config.train.seed for run in self.members])
+        return as_tensor([run.loaded.config.train.seed for run in self.members])
 
     @property
     def values(self) -> dict[str, Tensor]:
         """Accuracy and separability of each run, (R,) float64."""
         found = [{"accuracy": run.accuracy, **_separability(run)} for run in self.members]
         return {
-            name: torch.tensor([metrics[name] for metrics in found], dtype=torch.float64)
+            name: torch.tensor([metrics[name] for metrics in found], dtype=torch.float64, device="cpu")
             for name in ("accuracy", *VARIANCE_OF)
             if all(metrics[name] is not None for metrics in found)
         }

@@ -59,7 +59,7 @@ def measure_together(name: str, members: list[RunInputs]) -> Measurement:
     inputs = JointInputs(members)
     found = measure(name, inputs)
     matrices = {key: value for key, value in found.arrays.items() if value.shape == (len(members),) * 2}
-    below = torch.ones(len(members), len(members)).tril(-1).bool()
+    below = torch.ones(len(members), len(members), dtype=torch.bool, device="cpu").tril(-1)
     means = {}
     for key, matrix in matrices.items():
         for kind, pairs in inputs.pairs.items():

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from randhead.ambient import indices
 from randhead.errors import DataError, UsageError, unknown
 
 BINS = 15  # of the calibration error
@@ -66,7 +67,7 @@ def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = BINS,
         gaps = calibration_gaps(confidences, correct, bins=bins)
     elif scheme == "equal mass":
         confidences, correct = _sorted_by_confidence(confidences, correct)
-        index = torch.arange(len(confidences), device=confidences.device) * bins // len(confidences)
+        index = indices(len(confidences), confidences.device) * bins // len(confidences)
         gaps = _sums(index, correct - confidences, bins)
     else:
         raise unknown("scheme of calibration bins", scheme, ["equal width", "equal mass"])

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from randhead.ambient import as_tensor
 from randhead.errors import RunError
 from randhead.evaluation.inputs import AnalysisOptions, Seen
 from randhead.evaluation.session import AnalysisSession
@@ -40,12 +41,12 @@ class TrainingInputs:
     @property
     def steps(self) -> Tensor:
         """(T,) int64: the last step of each epoch."""
-        return torch.tensor([line["step"] for line in self.log])
+        return as_tensor([line["step"] for line in self.log])
 
     @property
     def loss(self) -> Tensor:
         """(T,) float64: the mean training loss of each epoch."""
-        return torch.tensor([line["train_loss"] for line in self.log], dtype=torch.float64)
+        return as_tensor([float(line["train_loss"]) for line in self.log])
 
     @property
     def cosine_scale(self) -> float | None:
@@ -59,7 +60,7 @@ class TrainingInputs:
         names = dict.fromkeys(name for line in self.log for name in line if name not in NO_SERIES)
         points = {n: [(line["step"], line[n]) for line in self.log if _is_number(line.get(n))] for n in names}
         return {
-            name: (torch.tensor([s for s, _ in found]), torch.tensor([v for _, v in found], dtype=torch.float64))
+            name: (as_tensor([s for s, _ in found]), as_tensor([float(v) for _, v in found]))
             for name, found in points.items()
             if found
         }
@@ -78,7 +79,7 @@ class TrainingInputs:
                 ]
             except (RunError, KeyError) as error:
                 self.session.warn(f"step {step} is left out: {error}")
-        return torch.tensor(list(kept)), torch.stack(list(kept.values()))
+        return as_tensor(list(kept)), torch.stack(list(kept.values()))
 
 
 def _is_number(value: Any) -> bool:

@@ -94,7 +94,8 @@ class Accumulator:
         """Add the results of `measure` for images start..start+B-1: correct (B,) bool, sums float64."""
         cell = self.cells.get((name, severity))
         if cell is None:
-            cell = Cell(0, torch.zeros(self.n, dtype=torch.bool), torch.zeros(len(MEANS) + BINS, dtype=torch.float64))
+            right = torch.zeros(self.n, dtype=torch.bool, device="cpu")
+            cell = Cell(0, right, torch.zeros(len(MEANS) + BINS, dtype=torch.float64, device="cpu"))
             self.cells[name, severity] = cell
         if start != cell.seen:
             raise ValueError(f"cell {name} {severity} has seen {cell.seen} images and cannot resume at {start}")

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from randhead import corruptions
+from randhead.ambient import as_tensor
 from randhead.robustness.results import ContactSheet
 from randhead.robustness.settings import CorruptionSettings
 
@@ -28,7 +29,7 @@ def contact_sheet(
         torch.Size([19, 5, 3, 32, 32])
     """
     settings = settings or CorruptionSettings()
-    batch, ids = image[None], torch.tensor([image_id])
+    batch, ids = image[None], as_tensor([image_id])
     names = (*corruptions.names(), *settings.custom)
     rows = [settings.apply(batch, each, corruptions.SEVERITIES, ids) for each in names]
     tiles = torch.stack([torch.cat([out for _, out in row]) for row in rows]).cpu()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from randhead import corruptions, datasets, rng
+from randhead.ambient import indices
 from randhead.datasets import Split
 from randhead.errors import UsageError
 from randhead.evaluation import features
@@ -63,7 +64,7 @@ class CorruptedImages:
 
     def __init__(self, split: Split, settings: CorruptionSettings, *, ids: Tensor | None = None):
         self.split, self.settings = split, settings
-        self.ids = torch.arange(len(split)) if ids is None else ids.cpu()
+        self.ids = indices(len(split)) if ids is None else ids.cpu()
         self.labels = split.labels[self.ids.to(split.labels.device)]
         self.batch = features.batch_size(split.images.shape[-1])
         self.block = self.batch * max(1, BLOCK_BYTES // (self.batch * prod(split.images.shape)))
@@ -132,11 +133,11 @@ def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
     """
     n = len(labels)
     if limit is None or limit >= n:
-        return torch.arange(n)
+        return indices(n)
     if limit < 1:
         raise UsageError(f"a limit must be at least 1 image, got {limit}")
     labels = labels.cpu()
-    ranks = datasets.ranks_in_class(labels, torch.arange(n), seed=seed, purpose="robustness/subset")
+    ranks = datasets.ranks_in_class(labels, indices(n), seed=seed, purpose="robustness/subset")
     share = (ranks.double() + 0.5) / torch.bincount(labels)[labels]
     by_class = torch.argsort(labels, stable=True)  # if two classes have the same share, the lower class is first
     return by_class[torch.argsort(share[by_class], stable=True)[:limit]].sort().values

@@ -111,7 +111,7 @@ def open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> C
     name, (severity, *_) = next(iter(grid.items()))
     _cropped(roots[name] / str(severity) / files[0], size=image_size)  # a wrong size is an error now, not hours later
     index = {name: i for i, name in enumerate(class_names)}
-    labels = torch.tensor([index[file.partition("/")[0]] for file in files])
+    labels = torch.tensor([index[file.partition("/")[0]] for file in files], dtype=torch.int64, device="cpu")
     pool = ThreadPoolExecutor(WORKERS)
 
     def read(name: str, severity: int, ids: Tensor) -> Tensor:

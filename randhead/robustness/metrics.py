@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from randhead import corruptions, rng
+from randhead.ambient import as_tensor, indices
 from randhead.errors import UsageError
 from randhead.files import sha256
 
@@ -173,12 +174,12 @@ def paired_bootstrap(
     n = len(gaps)
     means = torch.cat(
         [
-            _counts(seed, torch.arange(start, min(start + step, draws)), n) @ gaps / n
+            _counts(seed, start + indices(min(step, draws - start)), n) @ gaps / n
             for step in [max(1, DRAWN_AT_ONCE // n)]
             for start in range(0, draws, step)
         ]
     )
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    tails = as_tensor([(1 - level) / 2, (1 + level) / 2])
     low, high = means.quantile(tails, dim=0)
     return gaps.mean(dim=0), low, high
 
@@ -192,8 +193,8 @@ def resampled(seed: int, ids: Tensor, n: int) -> Tensor:
 def _counts(seed: int, ids: Tensor, n: int) -> Tensor:
     """The number of times that each image is in each draw: (R, n) float64."""
     drawn = resampled(seed, ids, n)
-    return torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(
-        1, drawn, torch.ones((), dtype=torch.float64).expand(drawn.shape)
+    return torch.zeros(drawn.shape, dtype=torch.float64, device=drawn.device).scatter_add_(
+        1, drawn, torch.ones((), dtype=torch.float64, device=drawn.device).expand(drawn.shape)
     )
 
 

@@ -43,7 +43,7 @@ def class_accuracies(
     labels, benchmark = labels.cpu(), metrics.benchmark()
     counts = labels.bincount(minlength=len(class_names))
     columns = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
-    zeros = torch.zeros(len(counts), dtype=torch.float64)
+    zeros = torch.zeros(len(counts), dtype=torch.float64, device=counts.device)
     means = {name: (zeros.index_add(0, labels, column) / counts).tolist() for name, column in columns.items()}
     found = {}
     for k, (class_name, n) in enumerate(zip(class_names, counts.tolist(), strict=True)):

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from randhead.ambient import indices
 from randhead.errors import DataFileError
 from randhead.evaluation import features
 from randhead.files import sha256
@@ -104,7 +105,7 @@ def open_set(
         read=found.read,
         device=torch.device(device),
         batch=features.batch_size(image_size),
-        ids=torch.arange(len(found.labels)),
+        ids=indices(len(found.labels)),
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import as_tensor, indices
 from randhead.analyses import Findings, class_statistics, similarity, wrong_findings
 from randhead.errors import DataError, UsageError
 from randhead.testing._members import Member, claim, known, without_global_randomness
@@ -58,9 +59,9 @@ def arguments_for(measure: Callable[..., Findings], values: Mapping[str, Any]) -
 
 
 def _run() -> dict[str, Any]:
-    vectors = rng.normals(0, "test/vectors", torch.arange(K), D).double()
-    labels = torch.arange(N) % K
-    features = vectors[labels] + rng.normals(0, "test/noise", torch.arange(N), D).double()
+    vectors = rng.normals(0, "test/vectors", indices(K), D).double()
+    labels = indices(N) % K
+    features = vectors[labels] + rng.normals(0, "test/noise", indices(N), D).double()
     return {
         "features": features,
         "labels": labels,
@@ -68,7 +69,7 @@ def _run() -> dict[str, Any]:
         "num_classes": K,
         "class_vectors": vectors,
         "class_means": torch.stack([features[labels == k].mean(dim=0) for k in range(K)]),
-        "bias": torch.linspace(-1, 1, K).double(),
+        "bias": indices(K).double() / K - 0.5,
         "scale": 1.0,
         "scoring": "dot",
         "train": class_statistics(features + 0.1, labels, num_classes=K),
@@ -79,15 +80,15 @@ def _run() -> dict[str, Any]:
 
 
 def _training() -> dict[str, Any]:
-    steps = torch.arange(50)
-    kept = rng.normals(1, "test/vectors", torch.arange(3 * K), D).double().view(3, K, D)
+    steps = indices(50)
+    kept = rng.normals(1, "test/vectors", indices(3 * K), D).double().view(3, K, D)
     return {
         "steps": steps,
-        "loss": 2 / torch.arange(1, 51, dtype=torch.float64),
+        "loss": 2 / (1.0 + indices(50).double()),
         "num_classes": K,
         "cosine_scale": None,
         "series": {"val_accuracy": (steps, steps.double() / 50)},
-        "class_vectors": (torch.tensor([0, 25, 49]), kept),
+        "class_vectors": (as_tensor([0, 25, 49]), kept),
     }
 
 
@@ -105,7 +106,7 @@ def _new_classes() -> dict[str, Any]:
 
 
 def _runs() -> dict[str, Any]:
-    run, grid = _run(), torch.cartesian_prod(torch.arange(3), torch.arange(4))
+    run, grid = _run(), torch.cartesian_prod(indices(3), indices(4))
     return {
         "features": [run["features"], run["features"] + 0.1],
         "labels": run["labels"],

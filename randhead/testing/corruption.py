@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from randhead import rng
+from randhead.ambient import as_tensor, indices
 from randhead.corruptions import PARAMETER_SETS, SEVERITIES, corrupt, corrupt_each
 from randhead.testing._members import Member, claim, known, without_global_randomness
 
@@ -45,7 +46,7 @@ def check_corruption(member: Member, *, large: bool = False) -> None:
 
 def pictures(count: int, height: int = 32, width: int = 32, seed: int = 0) -> Tensor:
     """Smooth colours with edges: (count, 3, height, width) uint8."""
-    phase = rng.uniforms(seed, "test/pictures", torch.arange(count, device="cpu"), 6)
+    phase = rng.uniforms(seed, "test/pictures", indices(count), 6)
     y, x = (torch.arange(side, dtype=torch.float32, device="cpu") / side for side in (height, width))
     y = y[:, None]
     waves = [
@@ -65,7 +66,7 @@ def _check_module(module: ModuleType) -> None:
 
 
 def _check_noise(module: ModuleType) -> None:
-    ids = torch.tensor([4, 9])
+    ids = as_tensor([4, 9])
     with without_global_randomness("sample"):
         noise = module.sample(ids, (16, 24), seed=1, parameter_set="32")
     for key, value in noise.items():
@@ -89,7 +90,7 @@ def _check_images(name: str, side: int) -> None:
 
 
 def _check_batches(name: str) -> None:
-    images, ids = pictures(COUNT), torch.arange(COUNT) * 3 + 5
+    images, ids = pictures(COUNT), indices(COUNT) * 3 + 5
     whole = corrupt(images, name, 3, seed=7, ids=ids)
     for size in (1, 7):
         for i in (0, 40, COUNT - size):
@@ -123,7 +124,7 @@ def _check_layouts(name: str) -> None:
     expected = corrupt(images, name, 3)
     channels_last = corrupt(images.contiguous(memory_format=torch.channels_last), name, 3)
     claim(torch.equal(channels_last, expected), "images in another memory format are corrupted differently")
-    wide = torch.zeros((6, 3, 40, 50), dtype=torch.uint8)
+    wide = torch.zeros((6, 3, 40, 50), dtype=torch.uint8, device="cpu")
     wide[:, :, 4:36, 10:42] = images
     claim(torch.equal(corrupt(wide[:, :, 4:36, 10:42], name, 3), expected), "a view is corrupted differently")
 

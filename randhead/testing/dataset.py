@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from randhead import datasets
+from randhead.ambient import indices
 from randhead.datasets import Dataset, Split
 from randhead.testing._members import Member, claim, known, without_global_randomness
 
@@ -69,7 +70,7 @@ def _check_split(name: str, split: Split, dataset: Dataset) -> None:
 
 
 def _check_batches(name: str, split: Split) -> None:
-    order = torch.arange(len(split)).flip(0)[:50].repeat(2)
+    order = indices(len(split)).flip(0)[:50].repeat(2)
     whole = _pixels(split, order, 100)
     claim(whole.dtype == torch.uint8, f"{name}: images must be uint8, got {whole.dtype}")
     claim(tuple(whole.shape) == (len(order), *split.images.shape), f"{name}: batches of shape {tuple(whole.shape)}")
@@ -84,7 +85,7 @@ def _check_again(first: Dataset, second: Dataset) -> None:
     """The same options must give the same splits."""
     for name, split in first.splits.items():
         other = second.splits[name]
-        rows = torch.arange(min(len(split), 50))
+        rows = indices(min(len(split), 50))
         same = torch.equal(split.labels, other.labels) and torch.equal(
             _pixels(split, rows, 50), _pixels(other, rows, 50)
         )

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
+from randhead.ambient import indices
 from randhead.config import Config
 from randhead.datasets import Dataset
 from randhead.errors import UsageError
@@ -93,7 +93,7 @@ class InstanceTask:
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
         self.num_classes = len(dataset.splits["train"])
-        self.labels = torch.arange(self.num_classes)
+        self.labels = indices(self.num_classes)
 
     def validate(
         self, model: Classifier, preprocess: Preprocess, *, should_stop: ShouldStop = lambda: False

@@ -35,8 +35,8 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
         raise RunError(message, hint="use the `backbone`, the `neck` and the `image_size` of that run")
     known = {name: k for k, name in enumerate(source.class_names)}
     shared = [k for k, name in enumerate(class_names) if name in known]
-    ids = torch.tensor(shared, dtype=torch.int64)
-    source_ids = torch.tensor([known[class_names[k]] for k in shared], dtype=torch.int64)
+    ids = torch.tensor(shared, dtype=torch.int64, device="cpu")
+    source_ids = torch.tensor([known[class_names[k]] for k in shared], dtype=torch.int64, device="cpu")
     if model.head.trainable:
         model.head.vectors[ids] = source.model.head.rows().gather(source_ids)
     else:
