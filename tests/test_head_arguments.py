@@ -17,6 +17,7 @@ from randhead.errors import UsageError
 from randhead.vectors import from_matrix, geometry
 
 K, D, B = 7, 16, 4
+NAMES = list("abcdefg")
 FEATURES, LABELS = torch.randn(B, D, generator=torch.Generator().manual_seed(0)), torch.arange(B)
 
 
@@ -123,6 +124,16 @@ OTHERS = {
     "predict k=0": (lambda: head().predict(FEATURES, k=0), "k", "0"),
     "predict k=-1": (lambda: head().predict(FEATURES, k=-1), "k", "-1"),
     "predict k=1.5": (lambda: head().predict(FEATURES, k=1.5), "k", "1.5"),
+    "grow by no class": (lambda: head().grow(0), "classes", "0"),
+    "grow by half a class": (lambda: head().grow(0.5), "classes", "0.5"),
+    "grow by names without names": (lambda: head().grow(["a"]), "classes", "['a']"),
+    "grow by a number with names": (lambda: head(class_names=NAMES).grow(2), "classes", "2"),
+    "grow by a word": (lambda: head(class_names=NAMES).grow("cat"), "classes", "'cat'"),
+    "grow by numbers with names": (lambda: head(class_names=NAMES).grow([1]), "classes", "1"),
+    "grow by a known class": (lambda: head(class_names=NAMES).grow(["h", "a"]), "class", "'a'"),
+    "grow by a class twice": (lambda: head(class_names=NAMES).grow(["h", "h"]), "class", "'h'"),
+    "grow by too many": (lambda: head(vectors="hadamard").grow(10**6), "classes", "1000007"),
+    "grow of a set": (lambda: head(vectors="simplex").grow(1), "simplex", "simplex"),
     "draw of another geometry": (lambda: draw("unifrom", [0], dim=D), "geometry", "'unifrom'"),
     "draw of fractions": (lambda: draw("uniform", [0.5], dim=D), "ids", "float32"),
     "draw of words": (lambda: draw("uniform", ["cat"], dim=D), "ids", "'cat'"),
@@ -180,17 +191,9 @@ TABLE = {
     },
     **OTHERS,
 }
-PENDING = frozenset(
-    {
-        "head class_names=2",
-        "head class_names=6",
-    }
-)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.xfail(strict=True)) if n in PENDING else n for n in TABLE]
-)
+@pytest.mark.parametrize("name", TABLE)
 def test_a_wrong_argument_is_refused_with_its_name_its_value_and_a_hint(name):
     call, argument, given = TABLE[name]
     with pytest.raises(UsageError) as caught:

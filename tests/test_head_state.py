@@ -105,6 +105,15 @@ def test_an_average_that_integers_have_truncated_is_read():
     make("fixed").load_state_dict({"vectors_spec": (0.9 * state + (0.1 - 1e-9) * state).long()})
 
 
+@every_kind
+def test_a_spec_of_zeros_says_nothing_and_becomes_that_of_the_head(kind):
+    # flwr's FedAvg multiplies tensors of integers by a weight below 1 that it has made an integer.
+    head, state = make(kind), trained(kind).state_dict()
+    head.load_state_dict({**state, "vectors_spec": torch.zeros_like(state["vectors_spec"])})
+    assert torch.equal(head.vectors_spec, state["vectors_spec"])
+    assert torch.equal(head(features()), trained(kind)(features()))
+
+
 @pytest.mark.parametrize("kind", ["fixed", "learned", "named"])
 def test_an_average_of_different_heads_is_refused(kind):
     one, two = make(kind).state_dict(), other(kind).state_dict()
@@ -117,7 +126,7 @@ def test_an_average_of_different_heads_is_refused(kind):
     "packed",
     [
         torch.tensor([1, 2, 3]),
-        torch.zeros(84),
+        torch.zeros(85),
         torch.full((84,), torch.nan),
         torch.full((84,), 300),
         torch.ones(84, dtype=torch.bool),

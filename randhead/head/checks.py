@@ -35,6 +35,14 @@ def composed_names(argument: str, names: object) -> tuple[str, ...]:
     return tuple(map(composed, several(argument, names, "the names of the classes, as text", kinds=str)))
 
 
+def check_different(names: tuple[str, ...], num_classes: int) -> None:
+    """Raise UsageError unless there are as many different names as classes."""
+    if len(set(names)) != num_classes:
+        twice = next((name for name in names if names.count(name) > 1), None)
+        hint = "give one name per class" if twice is None else f"{twice!r} is there more than once"
+        raise UsageError(f"{num_classes} different class names are needed, got {len(set(names))}", hint=hint)
+
+
 def with_more(
     classes: int | Iterable[str], num_classes: int, class_names: tuple[str, ...] | None
 ) -> tuple[int, tuple[str, ...] | None]:

@@ -10,7 +10,7 @@ from randhead import rng, vectors
 from randhead.arguments import whole
 from randhead.errors import UsageError
 from randhead.head import recognise
-from randhead.head.checks import with_more
+from randhead.head.checks import check_different, with_more
 from randhead.head.spec import VectorsSpec, pack_spec, vectors_sha256
 from randhead.losses import ClassRows, DrawnRows, StoredRows
 from randhead.vectors import Geometry
@@ -115,8 +115,7 @@ class ClassVectors(nn.Module):
         indices = torch.arange(self.num_classes, dtype=torch.int64, device="cpu")
         if self.class_names is None:
             return indices
-        if len(set(self.class_names)) != self.num_classes:
-            raise UsageError(f"{self.num_classes} different class names are needed, got {len(set(self.class_names))}")
+        check_different(self.class_names, self.num_classes)
         if self.geometry.matrix is not None:  # in the order of the names
             return indices
         if not self.geometry.by_row:

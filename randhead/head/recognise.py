@@ -41,8 +41,9 @@ class Recognisable(Protocol):
 def check_state(head: Recognisable, state_dict: dict[str, Any], prefix: str) -> None:
     """Raise RunError unless a state_dict has the class vectors of a head; then make it fit the head.
 
-    Whatever it lacks stays missing.  A spec of the format before `vectors_spec` is read too.  Learned vectors of the
-    first classes of a head that has grown since become those of all its classes.
+    Whatever it lacks stays missing.  A spec of the format before `vectors_spec` is read too.  One of zeros says
+    nothing: flwr's FedAvg with `inplace=True`, its default, returns zeros for all tensors of integers.  Learned vectors
+    of the first classes of a head that has grown since become those of all its classes.
 
     Args:
         head: the head that it is for.
@@ -55,7 +56,7 @@ def check_state(head: Recognisable, state_dict: dict[str, Any], prefix: str) -> 
     saved = None
     if old is not None:
         saved = unpack_json_spec(old)
-    elif has_numbers(packed):
+    elif has_numbers(packed) and (packed.any() or packed.shape != pack_spec(head.spec).shape):
         saved = read_spec(packed, head.spec)
     if saved is not None:
         _check(head, saved, stored, key=key, old=old is not None, may_have_grown=True)
