@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import importlib
+import types
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from randhead import ambient, datasets, losses, registry, rng, vectors
 from randhead.augment import crop, views
-from randhead.corruptions import corrupt_each, frost, names
+from randhead.corruptions import corrupt, corrupt_each, frost, names
 from randhead.evaluation import metrics
 from randhead.losses import dense, expected, streaming
 from randhead.preprocess import Preprocess
@@ -240,3 +241,14 @@ def test_every_new_tensor_names_its_dtype_and_its_device():
     files = [path for path in TREES if path.relative_to(ROOT).parts[0] in AMBIENT_FREE]
     assert len(files) > 40
     assert [call for path in files for call in factory_calls(path)] == []
+
+
+def test_a_corruption_of_a_user_has_the_ordinary_state():
+    module = types.ModuleType("ramp")
+    module.SEVERITY_PARAMETERS = dict.fromkeys(("32", "64", "224"), (1, 2, 3, 4, 5))
+    module.sample = lambda ids, size, **_: {"ramp": torch.linspace(0, 1, size[1]).expand(len(ids), -1)}
+    module.apply = lambda images, noise, by: (images + by * noise["ramp"][:, None, None]).clamp(0, 255).to(torch.uint8)
+    with registry.registered("corruptions", module):
+        found = corrupt(IMAGES, "ramp", 5)
+        with default_dtype(torch.float16), torch.device("meta"):
+            assert torch.equal(corrupt(IMAGES, "ramp", 5), found)

@@ -367,6 +367,8 @@ def test_a_taxonomy_file_is_a_matrix_or_paths(tmp_path):
     for name in ("m.npy", "m.csv"):
         assert torch.equal(class_similarity.read(tmp_path / name, ("a", "b")), matrix)
     assert class_similarity.read(tmp_path / "m.txt", ("a", "b"))[0, 1] == pytest.approx(2 / 3)
+    (tmp_path / "m.txt").write_text("b: x/y\n\ncafe\u0301: x\n")
+    assert class_similarity.read(tmp_path / "m.txt", ("caf\u00e9", "b"))[0, 1] == pytest.approx(2 / 3)
     wrong = {
         "three.csv": ("1,2,3\n", "must be"),
         "words.csv": ("a,b\n", "cannot be read"),

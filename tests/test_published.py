@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -207,6 +208,15 @@ def test_what_is_written_reads_as_what_was_corrupted(tmp_path, side):
             ((_, read),) = found.cells(name, (severity,), 0, 4)
             clean = images.split.images.pixels
             assert torch.equal(read, corruptions.corrupt(clean, name, severity)[images.ids[order]])
+
+
+def test_class_folders_may_be_unpacked_in_the_decomposed_form_of_unicode(tmp_path):
+    classes = ("caf\u00e9", "dog")
+    for form in ("NFC", "NFD"):
+        save_folders(tmp_path / form, classes=[unicodedata.normalize(form, name) for name in classes])
+    composed, decomposed = (released.open_set(tmp_path / form, classes, 64) for form in ("NFC", "NFD"))
+    assert decomposed.labels.tolist() == composed.labels.tolist() == [0, 0, 1, 1]
+    assert values(decomposed, "fog", 3) == values(composed, "fog", 3)
 
 
 def test_images_and_not_labels_tell_whether_a_set_is_of_the_same_images(tmp_path):

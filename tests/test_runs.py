@@ -1,6 +1,7 @@
 """The run folder: names, finding a run, refusing what is not one, and loading a trained classifier."""
 
 import ast
+import dataclasses
 import errno
 import json
 import shutil
@@ -15,9 +16,11 @@ import torch
 from tiny import config, digits, fit, tree
 
 from randhead import runs
-from randhead.config import parse
+from randhead.config import parse, resolved
 from randhead.config.resolved import ResolvedSettings
+from randhead.datasets import _dataset
 from randhead.errors import DataError, RunError, UsageError
+from randhead.head import checks
 from randhead.runs import Run, SelectedEpoch, checkpoint, folder
 from randhead.train import log
 from randhead.train.log import StepMetrics
@@ -224,6 +227,22 @@ def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
     assert not loaded.model.training
     batch = next(images.splits["test"].images.batches(torch.arange(4), 4))
     assert loaded.model(loaded.preprocess.prepare(batch)).shape == (4, 10)
+
+
+@pytest.mark.parametrize("keys", ["name", "index"])
+def test_an_old_run_with_decomposed_names_says_so_if_its_vectors_were_drawn_for_them(tmp_path, images, keys):
+    names = ("cafe\u0301", *images.class_names[1:])
+    with pytest.MonkeyPatch.context() as patch:  # as before names were composed
+        for module in (checks, resolved, _dataset):
+            patch.setattr(module, "composed", str)
+        old = dataclasses.replace(images, class_names=names)
+        fit(tmp_path / "run", config(train__epochs=1, head__class_keys=keys), old)
+    if keys == "name":
+        refused(lambda: runs.load("run", root=tmp_path, device="cpu"), "class names in the decomposed form of Unicode")
+    else:
+        loaded = runs.load("run", root=tmp_path, device="cpu")
+        assert loaded.class_names[0] == "caf\u00e9"
+        loaded.check_classes(dataclasses.replace(images, class_names=names))
 
 
 def test_a_run_that_is_not_finished_has_no_model_to_load(tmp_path, images):

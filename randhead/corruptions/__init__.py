@@ -6,6 +6,7 @@ members of `Corruption`; to add one, add a file with them.  The result for an im
 order, chunk and thread count.
 """
 
+import contextlib
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from randhead import registry
+from randhead import ambient, registry
 from randhead.arguments import several, whole
 from randhead.corruptions._arguments import (
     PARAMETER_SETS,
@@ -217,16 +218,17 @@ def corrupt_each(
     out = [torch.empty(coloured.shape, dtype=torch.uint8, device=images.device) for _ in severities]
     origin = "" if registry.is_builtin("corruptions", name) else f"{registry.origin('corruptions', name)}: "
     options = {"frost_images": frost_images} if frost_images is not None and name == "frost" else {}
-    for rows in _chunks(coloured):
-        chunk = coloured[rows].contiguous()
-        size = (images.shape[2], images.shape[3])
-        noise = module.sample(ids[rows], size, seed=seed, parameter_set=parameter_set, **options)
-        for severity, target in zip(severities, out, strict=True):
-            if severity == 0:
-                target[rows] = chunk
-                continue
-            found = module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1])
-            target[rows] = checked_output(found, chunk, name, origin)
+    with ambient.ordinary(images.device) if origin else contextlib.nullcontext():
+        for rows in _chunks(coloured):
+            chunk = coloured[rows].contiguous()
+            size = (images.shape[2], images.shape[3])
+            noise = module.sample(ids[rows], size, seed=seed, parameter_set=parameter_set, **options)
+            for severity, target in zip(severities, out, strict=True):
+                if severity == 0:
+                    target[rows] = chunk
+                    continue
+                found = module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1])
+                target[rows] = checked_output(found, chunk, name, origin)
     return ((s, _like(images, o[:, : images.shape[1]].contiguous())) for s, o in zip(severities, out, strict=True))
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from randhead.arguments import composed
 from randhead.datasets._images import Images
 
 
@@ -29,7 +30,7 @@ class Dataset:
 
     Attributes:
         name: the name in reports.
-        class_names: names of the classes; a label is an index into them.
+        class_names: names of the classes, in Unicode's composed form; a label is an index into them.
         splits: the splits "train", "val" and "test".
         image_size: side of the images in pixels.
         bad_images: image files that could not be used and were left out, each with the reason.
@@ -42,3 +43,7 @@ class Dataset:
     image_size: int
     bad_images: tuple[str, ...] = ()
     mirrors: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.class_names, tuple) and all(isinstance(name, str) for name in self.class_names):
+            object.__setattr__(self, "class_names", tuple(map(composed, self.class_names)))

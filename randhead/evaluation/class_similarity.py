@@ -8,6 +8,7 @@ from torch import Tensor
 
 from randhead.ambient import indices
 from randhead.analyses import class_statistics, similarity
+from randhead.arguments import composed
 from randhead.datasets import Split
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import metrics
@@ -71,7 +72,7 @@ def read(path: Path, class_names: tuple[str, ...]) -> Tensor:
         elif kind == ".csv":
             matrix = torch.from_numpy(np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64))
         else:
-            paths = _paths(path, path.read_text(encoding="utf-8"))
+            paths = _paths(path, composed(path.read_text(encoding="utf-8")))
             return similarity.common_ancestry([_of_class(path, paths, name) for name in class_names])
     except UsageError:
         raise

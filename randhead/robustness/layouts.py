@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from randhead import corruptions
+from randhead.arguments import composed
 from randhead.corruptions import SEVERITIES
 from randhead.datasets import image_files
 from randhead.errors import DataError
@@ -111,7 +112,7 @@ def open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> C
     name, (severity, *_) = next(iter(grid.items()))
     _cropped(roots[name] / str(severity) / files[0], size=image_size)  # a wrong size is an error now, not hours later
     index = {name: i for i, name in enumerate(class_names)}
-    labels = torch.tensor([index[file.partition("/")[0]] for file in files], dtype=torch.int64, device="cpu")
+    labels = torch.tensor([index[composed(file.partition("/")[0])] for file in files], dtype=torch.int64, device="cpu")
     pool = ThreadPoolExecutor(WORKERS)
 
     def read(name: str, severity: int, ids: Tensor) -> Tensor:
@@ -158,19 +159,17 @@ def _root(folder: Path, name: str) -> Path | None:
 
 def _listing(folder: Path, class_names: Sequence[str]) -> tuple[list[str], int]:
     """CLASS/FILE of every image of the run's classes, sorted, and the number of other classes."""
-    there = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
-    missing = sorted(set(class_names) - there)
+    folders = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    there = {composed(name): name for name in folders}
+    missing = sorted(set(class_names) - set(there))
     if missing:
         named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise DataError(
             f"{folder}: {len(missing)} classes of the run are missing ({named})",
             hint="class folders are matched by name with the classes of the run",
         )
-    files = [
-        f"{name}/{file.relative_to(folder / name).as_posix()}"
-        for name in sorted(class_names)
-        for file in image_files(folder / name)
-    ]
+    found = (file for name in sorted(class_names) for file in image_files(folder / there[name]))
+    files = [file.relative_to(folder).as_posix() for file in found]
     if not files:
         raise DataError(f"{folder}: no images", hint="unpack the whole archive of the set")
     return files, len(there) - len(class_names)

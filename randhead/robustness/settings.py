@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from randhead import corruptions
+from randhead import ambient, corruptions
 from randhead.corruptions import SEVERITIES, FrostImages
 from randhead.errors import UsageError, unknown
 
@@ -57,7 +57,8 @@ class CorruptionSettings:
         """
         if name in self.custom:
             for severity in severities:
-                out = self.custom[name](images.clone(), severity, ids, self.seed)
+                with ambient.ordinary(images.device):
+                    out = self.custom[name](images.clone(), severity, ids, self.seed)
                 yield severity, corruptions.checked_output(out, images, name)
         else:
             yield from corruptions.corrupt_each(

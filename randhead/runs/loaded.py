@@ -117,7 +117,15 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
     try:
         config = parse.build(parse.unnest(document["config"]))
         settings = ResolvedSettings.from_json(document["resolved"])
-        classifier = _rebuild(config, settings, tensors)
+        try:
+            classifier = _rebuild(config, settings, tensors)
+        except RunError:
+            if list(document["resolved"]["class_names"]) == list(settings.class_names):
+                raise
+            drawn = (
+                "its class vectors were drawn for class names in the decomposed form of Unicode, which are composed now"
+            )
+            raise RunError(f"{folder.path}: {drawn}", hint=TRAIN_AGAIN) from None
         preprocess = Preprocess.of(settings.mean, settings.std, precision=config.train.precision, device=target)
         return LoadedRun(
             run=folder,
