@@ -356,6 +356,29 @@ def test_a_state_of_distributed_checkpoints_is_carried(kind):
     assert torch.equal(model[1](features()), trained(kind)(features()))
 
 
+@pytest.mark.slow
+def test_a_learned_head_that_is_sharded_is_built_on_the_meta_device_reset_and_saved(tmp_path):
+    dist = pytest.importorskip("torch.distributed")
+    if not dist.is_gloo_available():
+        pytest.skip("needs gloo")
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict
+    from torch.distributed.fsdp import fully_shard
+
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        with torch.device("meta"):
+            model = torch.nn.Sequential(make("learned, named"))
+        fully_shard(model, mesh=dist.device_mesh.init_device_mesh("cpu", (1,)))
+        model.to_empty(device="cpu")
+        model[0].reset_parameters()
+        assert torch.equal(model(features()), make("learned, named")(features()))
+        state = get_model_state_dict(model)
+        assert torch.equal(state["0.vectors"].full_tensor(), make("learned, named").vectors)
+        assert torch.equal(state["0.vectors_spec"], make("learned, named").vectors_spec)
+    finally:
+        dist.destroy_process_group()
+
+
 # ---- the ambient state of torch
 
 

@@ -11,6 +11,7 @@ from randhead.arguments import whole
 from randhead.errors import UsageError
 from randhead.head import recognise
 from randhead.head.checks import check_different, with_more
+from randhead.head.parameters import extended, write
 from randhead.head.spec import VectorsSpec, pack_spec, vectors_sha256
 from randhead.losses import ClassRows, DrawnRows, StoredRows
 from randhead.vectors import Geometry
@@ -104,7 +105,7 @@ class ClassVectors(nn.Module):
         if not rows.is_materialisable:
             hint = "call `head.materialise()` first; or draw some: `head.raw_rows().gather(classes)`"
             raise UsageError(f"{self.num_classes} class vectors are not kept in memory", hint=hint)
-        return rows.matrix().clone()
+        return rows.gather(torch.arange(self.num_classes, dtype=torch.int64, device=rows.device))
 
     def draw(self) -> Tensor:
         """Draw the initial class vectors: (K, D) float32.  Fixed ones never differ from this."""
@@ -199,13 +200,13 @@ class ClassVectors(nn.Module):
         self.spec, added = self._spec_of(source), range(before[0], self.num_classes)
         if self._rows is None:
             new = source.gather(torch.arange(added.start, added.stop, dtype=torch.int64, device="cpu"))
-            self.vectors = _extended(self.vectors, new)
+            self.vectors = extended(self.vectors, new)
         else:
             old, self._rows = self._rows, source.to(self._rows.device)
             if isinstance(old, DrawnRows) and old.is_kept:
                 self.materialise()
         if self.bias is not None:
-            self.bias = _extended(self.bias, torch.full((len(added),), self.initial_bias, device="cpu"))
+            self.bias = extended(self.bias, torch.full((len(added),), self.initial_bias, device="cpu"))
         self._renew_buffers()
         return added
 
@@ -217,7 +218,7 @@ class ClassVectors(nn.Module):
     def reset_parameters(self) -> None:
         """Set what is learned to its start, for example after `to_empty`, but not what transformers marks as loaded."""
         if self.trainable and not recognise.is_marked(self.vectors):
-            self.vectors.copy_(self._source().matrix())
+            write(self.vectors, self._source().matrix())
         elif recognise.is_marked(self.vectors_spec):
             self._recognise()
         if self.bias is not None and not recognise.is_marked(self.bias):
@@ -291,9 +292,3 @@ class ClassVectors(nn.Module):
         recognise.check_state(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._renew_buffers()
-
-
-@torch.no_grad()
-def _extended(parameter: Tensor, new: Tensor) -> nn.Parameter:
-    """A parameter (K, ...) with more entries (N, ...) behind its own: (K + N, ...)."""
-    return nn.Parameter(torch.cat([parameter, new.to(parameter)]), requires_grad=parameter.requires_grad)

@@ -1,5 +1,6 @@
 """Class vectors as a source of rows: stored as a matrix, or drawn again whenever they are needed."""
 
+import functools
 import math
 from typing import Protocol
 
@@ -171,7 +172,10 @@ class DrawnRows:
             raise UsageError(
                 "class vectors that are not kept in memory cannot be exported", hint="call `head.materialise()` first"
             )
-        return vectors.draw(self.geometry, ids, dim=self.dim, seed=self.seed, out=out)
+        draw = functools.partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
+        if torch.compiler.is_compiling():  # outside of the graph: compiling a draw would take longer than drawing
+            return torch.compiler.disable(draw)(ids, out=out)
+        return draw(ids, out=out)
 
     @property
     def is_kept(self) -> bool:
