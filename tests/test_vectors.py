@@ -1,5 +1,6 @@
 """Geometries of class vectors beyond their contract (tests/test_contracts.py): limits, tiles, bits that stay."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -67,12 +68,16 @@ def test_more_classes_than_fit_are_refused_with_the_limit_and_what_can(name):
 
 @pytest.mark.parametrize("name", BY_ROW)
 def test_drawing_in_tiles_changes_nothing(name, monkeypatch):
-    whole = vectors.draw(name, list(range(50)), dim=64)
-    module, sizes = registry.load("vectors", name), []
-    rows = module.rows
-    monkeypatch.setattr(module, "rows", lambda ids, *rest, **named: sizes.append(len(ids)) or rows(ids, *rest, **named))
+    known, sizes = vectors.geometry(name), []
+    whole = vectors.draw(known, list(range(50)), dim=64)
+
+    def counted(ids, *rest, **named):
+        sizes.append(len(ids))
+        known.rows(ids, *rest, **named)
+
     monkeypatch.setattr(vectors, "TILE", 3 * 64)
-    assert torch.equal(vectors.draw(name, list(range(50)), dim=64), whole)
+    again = vectors.draw(dataclasses.replace(known, name="counted", rows=counted), list(range(50)), dim=64)
+    assert torch.equal(again, whole)
     assert sizes == [3] * 16 + [2]
 
 

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 NEAREST_WITHOUT_LIMIT = "uniform, gaussian and rademacher hold any number of classes"
+NOTHING = contextlib.nullcontext()
 TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes per entry and more
 
 
@@ -127,7 +128,7 @@ def draw(
     _check_ids(known, ids, dim, _limit(known, dim) if known.by_row else num_classes)
     _check_out(out, (len(ids), dim), ids.device)
     outside = known.matrix is None and not registry.is_builtin("vectors", registry.split(known.name)[0])
-    with ambient.ordinary(ids.device) if outside else contextlib.nullcontext():
+    with ambient.ordinary(ids.device) if outside else NOTHING:
         if known.by_row:
             space = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
             return _draw_by_row(known, ids, seed, space, outside)
@@ -256,9 +257,12 @@ def _check_out(out: Tensor | None, shape: tuple[int, int], device: torch.device)
 
 def _check_ids(geometry: Geometry, ids: Tensor, dim: int, top: int | None) -> None:
     """Raise UsageError for ids outside of 0..top-1."""
-    if ids.numel() and (int(ids.min()) < 0 or (top is not None and int(ids.max()) >= top)):
+    if not ids.numel():
+        return
+    lowest, highest = map(int, ids.aminmax())
+    if lowest < 0 or (top is not None and highest >= top):
         limits = "non-negative" if top is None else f"in 0..{top - 1}"
         raise UsageError(
-            f"ids of {geometry} vectors in {dim} dimensions must be {limits}, got {int(ids.min())}..{int(ids.max())}",
+            f"ids of {geometry} vectors in {dim} dimensions must be {limits}, got {lowest}..{highest}",
             hint=f"hashed class names need ids without limit: {NEAREST_WITHOUT_LIMIT}" if geometry.by_row else None,
         )
