@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Array = Tensor | np.ndarray | Sequence[Any]  # what `as_tensor` takes: numbers of any type
+ONE_THREAD = 1 << 15  # values: torch sums fewer than this in one thread
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -92,3 +93,36 @@ def indices(count: int, device: torch.device | str = "cpu") -> Tensor:
         tensor([0, 1, 2])
     """
     return torch.arange(count, dtype=torch.int64, device=device)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """A context in which torch uses one thread, for decompositions of matrices, whose bits depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of all values, in an order that does not depend on the number of threads.
+
+    Example:
+        >>> total(torch.ones(2, 3))
+        tensor(6.)
+    """
+    if values.numel() < ONE_THREAD:
+        return values.sum()
+    return torch.stack([part.sum() for part in values.flatten().split(ONE_THREAD // 2)]).sum()
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean of all values, in an order that does not depend on the number of threads; NaN without values.
+
+    Example:
+        >>> mean(torch.tensor([1.0, 2.0]))
+        tensor(1.5000)
+    """
+    return total(values) / values.numel()

@@ -304,3 +304,26 @@ def test_a_wrong_argument_is_a_usage_error_with_a_hint(name, wrong):
     with pytest.raises(UsageError) as caught:
         module.measure(**{**example_arguments(module.measure, module.INPUT), **wrong})
     assert caught.value.hint
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_bit_of_large_inputs():
+    """Torch adds up more than 32,768 values in several threads, and LAPACK decomposes matrices in them."""
+    k, d, n = 300, 64, 36_000
+    vectors, labels = rng.normals(0, "test/vectors", torch.arange(k), d).double(), torch.arange(n) % k
+    features = vectors[labels] + rng.normals(0, "test/noise", torch.arange(n), d).double()
+    arguments = {"num_classes": k, "class_vectors": vectors}
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            few = {"vectors": similarity.cosines(vectors[:, :32])}
+            found.append(
+                separability.measure(features, labels, **arguments, sample=n).metrics
+                | compactness.measure(features, labels, **arguments, predictions=labels.roll(n // 5)).metrics
+                | collapse.measure(features, labels, **arguments).metrics
+                | similarity.measure(vectors, references=few, permutations=3).metrics
+            )
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]

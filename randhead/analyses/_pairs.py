@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead.ambient import mean, total
 from randhead.analyses import Metrics
 from randhead.analyses._inputs import degrees, number, unit
 from randhead.vectors import cosine_tiles
@@ -38,7 +39,7 @@ class Pairs:
             f"{prefix}min_distance": number(1 - self.nearest_cosine.max()),
             f"{prefix}mean_angle_deg": number(self.mean_angle_deg),
             f"{prefix}min_angle_deg": number(nearest.min()),
-            f"{prefix}nearest_angle_deg": number(nearest.mean()),
+            f"{prefix}nearest_angle_deg": number(mean(nearest)),
         }
 
 
@@ -68,8 +69,8 @@ def _tile(cosines: Tensor, start: int, keep: int) -> tuple[Tensor, ...]:
     rows = columns[start : start + len(cosines), None]
     others = columns != rows
     nearest_cosine, nearest = cosines.masked_fill(~others, -torch.inf).max(dim=1)
-    angles, total = degrees(cosines)[others].sum(), cosines[others].sum()
-    return angles, total, nearest, nearest_cosine, *_closest(cosines, columns > rows, start, keep)
+    angles, sums = total(degrees(cosines)[others]), total(cosines[others])
+    return angles, sums, nearest, nearest_cosine, *_closest(cosines, columns > rows, start, keep)
 
 
 def _closest(cosines: Tensor, allowed: Tensor, start: int, keep: int) -> tuple[Tensor, Tensor]:

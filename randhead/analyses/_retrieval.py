@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead.ambient import mean
 from randhead.analyses import Metrics
 from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import check_finite, number, unit
@@ -69,7 +70,7 @@ class Retrieval:
         """Means over queries; those with the suffix _by_class give every class the same weight."""
         values = {f"recall_at_{k}": self.hits[:, i].double() for i, k in enumerate(RECALLS)}
         values |= {"r_precision": self.r_precision, "map_at_r": self.average_precision_at_r}
-        means: Metrics = {name: number(value.mean()) for name, value in values.items()}
+        means: Metrics = {name: number(mean(value)) for name, value in values.items()}
         return means | {f"{name}_by_class": number(_class_mean(x, self.labels)) for name, x in values.items()}
 
 

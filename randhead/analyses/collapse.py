@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead.ambient import Array
+from randhead.ambient import Array, mean, one_thread, total
 from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class_statistics
 from randhead.analyses._inputs import OTHER_CLASSES, as_numbers, centred, checked_classes, finite, number, unit
 from randhead.arguments import check_type, whole
@@ -121,16 +121,17 @@ def variability(
     present = statistics.present
     all_means = statistics.unit_means if normalised else statistics.means
     moved = centred(all_means[present]) / len(present) ** 0.5
-    _, lengths, directions = torch.linalg.svd(moved, full_matrices=False)
+    with one_thread():
+        _, lengths, directions = torch.linalg.svd(moved, full_matrices=False)
     kept = lengths.square() > moved.shape[1] * torch.finfo(torch.float64).eps * lengths[0].square()
     if not kept.any():
         return None
     scaled = (directions[kept] / lengths[kept, None]).T
-    total = torch.zeros((), dtype=torch.float64, device=features.device)
+    squares = torch.zeros((), dtype=torch.float64, device=features.device)
     for h, y in zip(features.split(ROWS), labels.long().split(ROWS), strict=True):
         h = unit(h) if normalised else h.double()
-        total += ((h - all_means[y]) @ scaled).square().sum()
-    return number(total / len(features) / len(present))
+        squares += total(((h - all_means[y]) @ scaled).square())
+    return number(squares / len(features) / len(present))
 
 
 def geometry(moved: Tensor, vectors: Tensor) -> Metrics:
@@ -220,7 +221,7 @@ def _simplex_metrics(moved: Tensor) -> Metrics:
     if not norms.any():
         return dict.fromkeys(("nc2_equinorm", "nc2_equiangularity", "nc2_simplex"))
     # |G/|G| - S/|S||^2 = 2 - 2 <G, S>/(|G||S|), and with S = I - J/m, of norm sqrt(m - 1), <G, S> = tr G.
-    inner = norms.square().sum() / (_gram_product(moved, moved) * (m - 1)).sqrt()
+    inner = total(norms.square()) / (_gram_product(moved, moved) * (m - 1)).sqrt()
     return {
         "nc2_equinorm": number(norms.std() / norms.mean()),
         "nc2_equiangularity": _equiangularity(unit(moved)),
@@ -230,12 +231,12 @@ def _simplex_metrics(moved: Tensor) -> Metrics:
 
 def _equiangularity(directions: Tensor) -> float:
     """Mean over pairs of |cos + 1/(M-1)|, in tiles."""
-    m, total = len(directions), 0.0
+    m, gap = len(directions), 0.0
     for start, cosines in cosine_tiles(directions):
         gaps = (cosines + 1 / (m - 1)).abs()
         gaps.diagonal(start).zero_()
-        total += float(gaps.sum())
-    return total / (m * (m - 1))
+        gap += float(total(gaps))
+    return gap / (m * (m - 1))
 
 
 def _gram_distance(a: Tensor, b: Tensor) -> float | None:
@@ -247,19 +248,19 @@ def _gram_distance(a: Tensor, b: Tensor) -> float | None:
 def _gram_product(a: Tensor, b: Tensor) -> Tensor:
     """<A A^T, B B^T> of (M, D) matrices, from whichever of (M, M) and (D, D) is smaller: it is |A^T B|^2 too."""
     if len(a) <= a.shape[1]:
-        return ((a @ a.T) * (b @ b.T)).sum()
-    return (a.T @ b).square().sum()
+        return total((a @ a.T) * (b @ b.T))
+    return total((a.T @ b).square())
 
 
 def _matrix_distance(a: Tensor, b: Tensor) -> float | None:
     """Squared Frobenius distance of two matrices scaled to norm 1."""
-    lengths = a.norm(), b.norm()
-    return number((a / lengths[0] - b / lengths[1]).square().sum()) if min(lengths) > 0 else None
+    lengths = total(a.square()).sqrt(), total(b.square()).sqrt()
+    return number(total((a / lengths[0] - b / lengths[1]).square())) if min(lengths) > 0 else None
 
 
 def _cosine(a: Tensor, b: Tensor) -> float | None:
     """Mean cosine of matching rows; None if one side has no direction at all."""
-    return number((unit(a) * unit(b)).sum(dim=1).mean()) if a.any() and b.any() else None
+    return number(mean((unit(a) * unit(b)).sum(dim=1))) if a.any() and b.any() else None
 
 
 def _distance(cosine: float | None) -> float | None:

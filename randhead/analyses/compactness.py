@@ -9,7 +9,7 @@ wrong predictions, as in the paper's official code.
 import torch
 from torch import Tensor
 
-from randhead.ambient import Array
+from randhead.ambient import Array, mean, total
 from randhead.analyses import ClassStatistics, Findings, Metrics, class_statistics
 from randhead.analyses._inputs import NOTHING, as_classes, checked_classes, checked_vectors, degrees, number, unit
 from randhead.errors import UsageError
@@ -85,7 +85,7 @@ def from_statistics(
     units, means = statistics.unit_means[present], statistics.means[present]
     to_mean = (units * unit(means)).sum(dim=1)
     metrics: Metrics = {
-        "cosine_to_class_mean": number(to_mean.mean()),
+        "cosine_to_class_mean": number(mean(to_mean)),
         "within_distance": number((1 - units.square().sum(dim=1).mean()).clamp_min(0)),
         "trace_ratio": _trace_ratio(statistics, means),
         "cdnv": cdnv(means, statistics.scatter[present] / statistics.counts[present]),
@@ -94,7 +94,7 @@ def from_statistics(
     if class_vectors is not None:
         class_vectors = checked_vectors(class_vectors, *statistics.means.shape)
         to_vector = (units * unit(class_vectors)[present]).sum(dim=1)
-        metrics["cosine_to_class_vector"] = number(to_vector.mean())
+        metrics["cosine_to_class_vector"] = number(mean(to_vector))
         arrays["class_vector_cosines"] = to_vector
     if statistics.target_cosines is not None:
         arrays["angles_deg"] = degrees(statistics.target_cosines)
@@ -110,7 +110,7 @@ def cdnv(means: Tensor, variances: Tensor) -> float | None:
 
     None if two means coincide.
     """
-    total, scale = 0.0, float(means.norm(dim=1).max())
+    ratios, scale = 0.0, float(means.norm(dim=1).max())
     for start in range(0, len(means), ROWS):
         rows = slice(start, start + ROWS)
         # Differences, not a Gram matrix: close means far from zero would lose their digits.
@@ -118,8 +118,8 @@ def cdnv(means: Tensor, variances: Tensor) -> float | None:
         distances.diagonal(start).fill_(torch.inf)
         if float(distances.min()) <= NOTHING * scale:
             return None
-        total += float(((variances[rows, None] + variances) / (2 * distances.square())).sum())
-    return total / (len(means) * (len(means) - 1))
+        ratios += float(total((variances[rows, None] + variances) / (2 * distances.square())))
+    return ratios / (len(means) * (len(means) - 1))
 
 
 def _trace_ratio(statistics: ClassStatistics, means: Tensor) -> float | None:
@@ -139,4 +139,4 @@ def _sides(arrays: dict[str, Tensor], correct: Tensor) -> Metrics:
     if "angles_deg" in arrays:
         kinds["angle_deg"] = arrays["angles_deg"]
     sides = {"right": correct.bool(), "wrong": ~correct.bool()}
-    return {f"{s}_{kind}": number(x[mask].mean()) for s, mask in sides.items() for kind, x in kinds.items()}
+    return {f"{s}_{kind}": number(mean(x[mask])) for s, mask in sides.items() for kind, x in kinds.items()}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from randhead.ambient import Array
+from randhead.ambient import Array, mean
 from randhead.analyses import Findings, _retrieval
 from randhead.analyses._inputs import OTHER_CLASSES, as_classes, checked_samples
 from randhead.arguments import several
@@ -53,7 +53,7 @@ def measure(features: Sequence[Array], labels: Array) -> Findings:
         for j in range(i + 1):
             found = _retrieval.retrieve(each[i], labels, each[j], labels, same_images=True)
             matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
-            matrices["map_at_r"][i, j] = found.average_precision_at_r.mean()
+            matrices["map_at_r"][i, j] = mean(found.average_precision_at_r)
     notes = (f"{found.lone} samples without another one of their class are left out",) if found.lone else ()
     return Findings({k: v for name, m in matrices.items() for k, v in summary(name, m).items()}, matrices, notes)
 

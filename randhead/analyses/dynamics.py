@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead.ambient import Array
+from randhead.ambient import Array, mean, total
 from randhead.analyses import Findings, Metrics
 from randhead.analyses._inputs import as_mapping, as_numbers, degrees, finite, number, unit
 from randhead.arguments import shown, whole
@@ -140,8 +140,8 @@ def reachable_loss(scale: float, num_classes: int) -> float:
 def drift(kept: Tensor) -> tuple[Tensor, Tensor]:
     """Relative distance and mean angle in degrees of class vectors (C, K, D) to the first of them: (C,), (C,)."""
     first = kept[0].double()
-    moved = torch.stack([(w.double() - first).norm() / first.norm() for w in kept])
-    turned = torch.stack([degrees((unit(w) * unit(first)).sum(dim=1)).mean() for w in kept])
+    moved = torch.stack([(total((w.double() - first).square()) / total(first.square())).sqrt() for w in kept])
+    turned = torch.stack([mean(degrees((unit(w) * unit(first)).sum(dim=1))) for w in kept])
     return moved, turned
 
 

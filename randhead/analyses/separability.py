@@ -15,7 +15,7 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from randhead import rng
-from randhead.ambient import Array
+from randhead.ambient import Array, mean
 from randhead.analyses import ClassStatistics, Findings, Metrics, _pairs, class_statistics
 from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import NOTHING, centred, checked_classes, checked_vectors, number, unit
@@ -77,7 +77,7 @@ def measure(
     found = from_statistics(statistics, class_vectors=class_vectors)
     chosen = rng.permutation(seed, "analyses/silhouette", len(labels), device=str(labels.device))[:sample]
     values = silhouettes(features[chosen], labels[chosen], statistics)
-    metrics = found.metrics | {"silhouette": number(values.mean())}
+    metrics = found.metrics | {"silhouette": number(mean(values))}
     arrays = found.arrays | {"silhouettes": mean_per_class(values, labels[chosen], num_classes)[statistics.present]}
     return Findings(metrics, arrays, found.notes)
 

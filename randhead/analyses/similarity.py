@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from randhead import rng
-from randhead.ambient import Array
+from randhead.ambient import Array, total
 from randhead.analyses import Findings, Metrics
 from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_numbers, centred, unit
 from randhead.arguments import whole
@@ -88,14 +88,14 @@ def mantel(
     matrix is constant.
     """
     ranks, other = _centred_ranks(a), _centred_ranks(b)
-    length = ranks.norm() * other.norm()
+    length = (total(ranks.square()) * total(other.square())).sqrt()
     if length == 0:
         return None, None
-    observed = float((ranks * other).sum() / length)
+    observed = float(total(ranks * other) / length)
     better = 0
     for stream in range(permutations):
         order = rng.permutation(seed, purpose, len(a), stream=stream)
-        moved = float((ranks[order][:, order] * other).sum() / length)
+        moved = float(total(ranks[order][:, order] * other) / length)
         better += moved >= observed - 1e-12  # the identity itself may round to just below
     return observed, (1 + better) / (1 + permutations)
 

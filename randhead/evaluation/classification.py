@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from randhead.ambient import mean
 from randhead.analyses import transfer
 from randhead.datasets import Dataset, Split
 from randhead.evaluation import metrics
@@ -101,7 +102,7 @@ def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes
         accuracy=top1,
         accuracy_standard_error=metrics.binomial_error(top1, len(labels)),
         top5_accuracy=metrics.accuracy(scores.classes, labels, k=5) if num_classes > 5 else None,
-        nll=scores.losses.mean().item(),
+        nll=mean(scores.losses).item(),
         ece=metrics.calibration_error(confidences, right),
         ece_equal_mass=metrics.calibration_error(confidences, right, scheme="equal mass"),
         per_class_accuracy=[none_if_nan(value) for value in per_class.tolist()],
@@ -122,7 +123,7 @@ def quick_metrics(
     _, scores = extract(model, split, preprocess, should_stop=should_stop)
     return {
         "accuracy": metrics.accuracy(scores.predictions, split.labels.cpu()),
-        "nll": scores.losses.mean().item(),
+        "nll": mean(scores.losses).item(),
         "logit_min": scores.lowest.min().item(),
         "logit_max": scores.logits.max().item(),
     }

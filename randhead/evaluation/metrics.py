@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from randhead.ambient import indices
+from randhead.ambient import indices, mean
 from randhead.errors import DataError, UsageError, unknown
 
 BINS = 15  # of the calibration error
@@ -164,7 +164,7 @@ def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str,
     values = {"feature_norm": features.double().norm(dim=1), "largest_cosine": cosines.double()}
     sides = {"right": correct.bool(), "wrong": ~correct.bool()}
     return {
-        name: {side: value[mask].mean().item() if mask.any() else None for side, mask in sides.items()}
+        name: {side: mean(value[mask]).item() if mask.any() else None for side, mask in sides.items()}
         for name, value in values.items()
     }
 
