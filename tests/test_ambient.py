@@ -206,6 +206,8 @@ def test_no_bit_depends_on_the_ambient_state(name, unchanged):
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("name", RESULTS)
 def test_no_bit_depends_on_one_of_its_parts(name, state, unchanged):
+    if (name, state) == ("class vectors", "autocast"):
+        pytest.skip("autocast is there to change the dtype of logits")
     check(name, STATES[state], unchanged[name], TABLES)
 
 
