@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import math
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from test_layers import ROOT, TREES
 
 from randhead import ClassVectorHead, registry, rng, vectors
 from randhead.errors import ContractError, UsageError
+from randhead.evaluation.training_log import TrainingInputs
 from randhead.losses import StoredRows, expected
 from randhead.testing import check_geometry
 from randhead.vectors import Geometry, from_matrix
@@ -321,7 +323,7 @@ def test_the_contract_finds_rows_that_are_not_independent():
 # Of a matrix
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64])
 def test_a_matrix_becomes_float32_and_is_a_copy(dtype):
     given = (MATRIX * 8).to(dtype)
     head, kept = ClassVectorHead(K, D, given), given.to(torch.float32).clone()
@@ -333,8 +335,9 @@ def test_a_matrix_becomes_float32_and_is_a_copy(dtype):
 
 def test_a_matrix_of_any_origin_can_be_trained_with():
     with torch.inference_mode():
-        inference = MATRIX.clone()
-    for given in (inference, torch.nn.Parameter(MATRIX.clone()), MATRIX.t().contiguous().t()):
+        inference, built_there = MATRIX.clone(), from_matrix(MATRIX)
+    assert not built_there.matrix.is_inference()
+    for given in (inference, built_there, torch.nn.Parameter(MATRIX.clone()), MATRIX.t().contiguous().t()):
         head, (features, labels) = ClassVectorHead(K, D, given), batch(4, D, K)
         head.loss(features.requires_grad_(), labels).backward()
         assert features.grad.isfinite().all() and not list(head.parameters())
@@ -391,3 +394,13 @@ def test_a_transposed_matrix_is_told():
     with pytest.raises(UsageError) as caught:
         ClassVectorHead(K, D, MATRIX.T)
     assert "transpose" in caught.value.hint
+
+
+def test_the_start_of_learned_vectors_is_drawn_although_a_checkpoint_stores_them(tmp_path):
+    learned = from_matrix(MATRIX, name="simplex")
+    head = ClassVectorHead(K, D, learned, trainable=True, seed=3)
+    config = SimpleNamespace(head=SimpleNamespace(vectors="simplex"))
+    run = SimpleNamespace(checkpoints=tmp_path)
+    loaded = SimpleNamespace(model=SimpleNamespace(head=head), config=config, run=run)
+    steps, kept = TrainingInputs(None, loaded, None).class_vectors
+    assert steps.tolist() == [0] and torch.equal(kept[0], ClassVectorHead(K, D, "simplex", seed=3).draw())

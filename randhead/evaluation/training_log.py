@@ -11,6 +11,7 @@ from randhead.ambient import as_tensor
 from randhead.errors import RunError
 from randhead.evaluation.inputs import AnalysisOptions, Seen
 from randhead.evaluation.session import AnalysisSession
+from randhead.head import ClassVectorHead
 from randhead.runs import LoadedRun, checkpoint
 
 NO_SERIES = ("epoch", "step", "train_loss", "seconds")
@@ -71,7 +72,10 @@ class TrainingInputs:
         head = self.loaded.model.head
         if not head.trainable:
             return None
-        kept = {0: head.draw()}
+        # Of the configuration: the geometry of a loaded head can be the vectors that its checkpoint stores.
+        geometry, names = self.loaded.config.head.vectors, head.class_names
+        start = ClassVectorHead(head.num_classes, head.dim, geometry, seed=head.seed, class_names=names)
+        kept = {0: start.class_vectors()}
         for step in checkpoint.saved_steps(self.loaded.run.checkpoints):
             try:
                 kept[step] = checkpoint.load(checkpoint.step_path(self.loaded.run.checkpoints, step))[0][

@@ -149,7 +149,10 @@ def _rebuild(config: Config, settings: ResolvedSettings, tensors: Mapping[str, T
     plain = parse.build({**parse.flatten(config), "backbone.pretrained": False})
     stored, given, geometry = tensors.get("head.vectors"), None, config.head.vectors
     if stored is not None and vectors.is_stored(geometry):
-        given = vectors.from_matrix(stored, name=geometry)
+        try:
+            given = vectors.from_matrix(stored, name=geometry)
+        except UsageError as error:
+            raise RunError(f"the class vectors are damaged: {error.message}", hint=TRAIN_AGAIN) from None
     classifier = model.from_config(plain, settings, vectors=given)
     try:
         classifier.load_state_dict(dict(tensors))
