@@ -114,8 +114,7 @@ def draw(
         (N, D) float32 of unit norm, on the device of `ids`; `out` if it is given.
 
     Raises:
-        UsageError: for an unknown geometry, more classes than it can hold, ids out of range, and arguments of a
-            wrong type.
+        UsageError: for an unknown geometry, more classes than it holds, ids out of range, and wrong types.
         DataError: for a file that cannot be used.
 
     Example:
@@ -135,7 +134,6 @@ def draw(
         drawn = known.rows(ids, dim, seed=seed, num_classes=num_classes)
     if outside:
         _expect(known, _wrong_rows(drawn, (len(ids), dim), ids.device))
-    assert drawn is not None  # noqa: S101
     return drawn if out is None else out.copy_(drawn)
 
 

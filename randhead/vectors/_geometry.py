@@ -109,7 +109,7 @@ class Geometry:
     """
 
     name: str
-    rows: Callable[..., Tensor | None]
+    rows: Callable[..., Any]
     limit: Callable[[int], int | None]
     by_row: bool
     independent: bool | None = None
