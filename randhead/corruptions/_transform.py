@@ -34,6 +34,8 @@ class Corrupt(v2.Transform):
     of the SHA-256 of its bytes in the order (C, H, W), as a little-endian number, without its lowest bit.  Images that
     are equal have equal noise.
 
+    A corruption that was registered in this process has to be registered in workers that are spawned too.
+
     Args:
         name: one of `names()`.
         severity: 1 (weakest) to 5 (strongest); 0 returns the images unchanged.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead import rng
+from randhead.ambient import indices
 from randhead.arguments import check_type
 from randhead.config import check_value
 from randhead.errors import UsageError
@@ -95,12 +96,12 @@ def angle_histogram(vectors: Tensor | ClassVectorHead, bins: int = 90) -> tuple[
     """
     matrix = _matrix(vectors)
     unit = torch.nn.functional.normalize(matrix[_sample(len(matrix))], dim=1)
-    counts = torch.zeros(bins, dtype=torch.int64)
+    counts = torch.zeros(bins, dtype=torch.int64, device=unit.device)
     for start, cosines in cosine_tiles(unit):
         earlier = torch.ones_like(cosines, dtype=torch.bool).tril(start - 1)
         bin_of = (cosines[earlier].acos() * (bins / math.pi)).long().clamp_max(bins - 1)
         counts += torch.bincount(bin_of, minlength=bins)
-    return torch.linspace(0, 180, bins + 1), counts
+    return torch.linspace(0, 180, bins + 1, dtype=torch.float32, device=unit.device), counts
 
 
 class _Angles(NamedTuple):
@@ -171,7 +172,7 @@ def _measured(matrix: Tensor, scoring: str, scale: float, nonnegative: bool) -> 
 def _sample(num_classes: int) -> Tensor:
     """The classes whose pairs are compared, in order."""
     if num_classes <= SAMPLE:
-        return torch.arange(num_classes)
+        return indices(num_classes)
     return rng.permutation(0, "preflight/sample", num_classes)[:SAMPLE].sort().values
 
 
@@ -195,7 +196,7 @@ def _pair_angles(unit: Tensor, vectors: Tensor) -> _Angles:
 
 def _exact_repeats(vectors: Tensor) -> int:
     """Number of rows (K, D) that are identical to another one: sorted by a fingerprint, compared with the next."""
-    drawn = rng.words(0, "preflight/fingerprint", torch.arange(vectors.shape[1]), 2)
+    drawn = rng.words(0, "preflight/fingerprint", indices(vectors.shape[1], vectors.device), 2)
     weights = (drawn[:, 0] << 32) | drawn[:, 1]
     prints = torch.cat([(part.contiguous().view(torch.int32) * weights).sum(dim=1) for part in vectors.split(TILE)])
     prints, order = prints.sort()
