@@ -58,9 +58,9 @@ def check_batch(
     batch = LossBatch(
         features if features.ndim == 2 else features.reshape(-1, features.shape[-1]),
         num_classes,
-        labels.reshape(-1, num_classes).argmax(dim=1) if is_soft else labels.reshape(-1).long(),
+        labels.reshape(-1, num_classes).argmax(dim=1) if is_soft else _flat(labels).long(),
         labels.reshape(-1, num_classes) if is_soft else None,
-        None if weights is None else _wide(weights.reshape(-1)),
+        None if weights is None else _wide(_flat(weights)),
         None if class_weights is None else _wide(class_weights),
         float(label_smoothing),
         reduction,
@@ -161,6 +161,10 @@ def _check_device(name: str, tensor: Tensor, features: Tensor) -> None:
     if tensor.device != features.device:
         hint = f"`{name}.to(features.device)`"
         raise UsageError(f"{name} are on {tensor.device}, the features on {features.device}", hint=hint)
+
+
+def _flat(given: Tensor) -> Tensor:
+    return given if given.ndim == 1 else given.reshape(-1)
 
 
 def _wide(weights: Tensor) -> Tensor:

@@ -49,9 +49,9 @@ def _is_fine(batch: LossBatch, ignore_index: int) -> bool:
         fine = fine & inside.all()
     for given in (batch.soft, batch.weights, batch.class_weights):
         fine = fine if given is None else fine & _within_bounds(given)
-    shares = batch._replace(labels=batch.labels.clamp(0, batch.num_classes - 1)).shares
-    if shares is not None and batch.reduction == "mean":
-        fine = fine & (shares.sum() > 0)
+    if batch.reduction == "mean" and not (batch.weights is None and batch.class_weights is None):
+        safe = batch._replace(labels=batch.labels.clamp(0, batch.num_classes - 1))
+        fine = fine if safe.shares is None else fine & (safe.shares.sum() > 0)
     return bool(fine)  # one synchronisation with the device
 
 
