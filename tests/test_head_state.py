@@ -456,6 +456,8 @@ def test_large_heads_are_exported_after_materialise_and_refused_before(monkeypat
     assert "head.materialise()" in caught.value.hint
     compiled = torch.compile(make("fixed"), backend="eager")
     assert torch.equal(compiled(features()), make("fixed")(features()))
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=r"head\.materialise\(\)"):
+        torch.compile(make("fixed"), backend="eager", fullgraph=True)(features())
     exported = torch.export.export(head.materialise(), (features(),)).module()
     assert torch.equal(exported(features()), head(features()))
 

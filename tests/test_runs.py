@@ -266,6 +266,7 @@ CHANGES = {
     "another seed": lambda t, d: (t, d | {"config": d["config"] | {"train": {"head_seed": 5}}}),
     "another geometry": lambda t, d: (t, d | {"config": d["config"] | {"head": {"vectors": "gaussian"}}}),
     "a weight that is missing": lambda t, d: ({name: t[name] for name in list(t)[1:]}, d),
+    "no spec": lambda t, d: ({name: value for name, value in t.items() if name != "head.vectors_spec"}, d),
     "a weight too many": lambda t, d: (t | {"more": torch.zeros(1)}, d),
 }
 

@@ -173,7 +173,9 @@ class DrawnRows:
                 "class vectors that are not kept in memory cannot be exported", hint="call `head.materialise()` first"
             )
         draw = functools.partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
-        if torch.compiler.is_compiling():  # outside of the graph: compiling a draw would take longer than drawing
+        if torch.compiler.is_compiling():  # compiling a draw would take longer than drawing
+            # With fullgraph=True this text is the error.
+            torch._dynamo.graph_break(msg="class vectors are drawn outside of a graph: call `head.materialise()` first")
             return torch.compiler.disable(draw)(ids, out=out)
         return draw(ids, out=out)
 
