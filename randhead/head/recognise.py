@@ -63,10 +63,8 @@ def check_state(head: Recognisable, state_dict: dict[str, Any], prefix: str) -> 
         state_dict[prefix + "vectors_spec"] = pack_spec(head.spec)
         if head.trainable and saved.num_classes < head.spec.num_classes:
             _complete(head, saved.num_classes, state_dict, prefix)
-    if stored is not None and head.is_stored:
-        if saved is None and not _same(head, stored):
-            raise _error(f"others, {tuple(stored.shape)}", head.spec, hint=_way_out(key))
-        state_dict[key] = head.initial_rows().matrix().clone()
+    elif stored is not None and head.is_stored and not _same(head, stored):
+        raise _error(f"others, {tuple(stored.shape)}", head.spec, hint=_way_out(key))
 
 
 def check_buffers(head: Recognisable, packed: Tensor, stored: Tensor | None) -> None:
