@@ -229,20 +229,33 @@ def test_every_kind_of_head_loads_again_bit_for_bit(tmp_path, images, head):
     assert loaded.model(loaded.preprocess.prepare(batch)).shape == (4, 10)
 
 
-@pytest.mark.parametrize("keys", ["name", "index"])
-def test_an_old_run_with_decomposed_names_says_so_if_its_vectors_were_drawn_for_them(tmp_path, images, keys):
+BY_NAME = {"head__class_keys": "name"}
+
+
+@pytest.mark.parametrize("head", [{}, BY_NAME, {**BY_NAME, "head__trainable": True}])
+def test_an_old_run_with_decomposed_names_has_the_vectors_that_were_drawn_for_them(tmp_path, images, head):
     names = ("cafe\u0301", *images.class_names[1:])
     with pytest.MonkeyPatch.context() as patch:  # as before names were composed
         for module in (checks, resolved, _dataset):
             patch.setattr(module, "composed", str)
         old = dataclasses.replace(images, class_names=names)
-        fit(tmp_path / "run", config(train__epochs=1, head__class_keys=keys), old)
-    if keys == "name":
-        refused(lambda: runs.load("run", root=tmp_path, device="cpu"), "class names in the decomposed form of Unicode")
-    else:
-        loaded = runs.load("run", root=tmp_path, device="cpu")
-        assert loaded.class_names[0] == "caf\u00e9"
-        loaded.check_classes(dataclasses.replace(images, class_names=names))
+        fit(tmp_path / "run", config(train__epochs=1, **head), old)
+        expected = runs.load("run", root=tmp_path, device="cpu").model.head
+    loaded = runs.load("run", root=tmp_path, device="cpu")
+    assert loaded.class_names[0] == "caf\u00e9"
+    assert torch.equal(loaded.model.head.class_vectors(), expected.class_vectors())
+    assert loaded.model.head.spec == expected.spec
+    loaded.check_classes(dataclasses.replace(images, class_names=names))
+
+
+def test_an_old_run_with_names_in_two_forms_of_unicode_says_so(tmp_path, images):
+    names = ("cafe\u0301", "caf\u00e9s", *images.class_names[2:])
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (checks, resolved, _dataset):
+            patch.setattr(module, "composed", str)
+        old = dataclasses.replace(images, class_names=names)
+        fit(tmp_path / "run", config(train__epochs=1, **BY_NAME), old)
+    refused(lambda: runs.load("run", root=tmp_path, device="cpu"), "not in one form of Unicode")
 
 
 def test_a_run_that_is_not_finished_has_no_model_to_load(tmp_path, images):

@@ -210,6 +210,13 @@ class ClassVectors(nn.Module):
         self._renew_buffers()
         return added
 
+    def use_names(self, names: tuple[str, ...]) -> None:
+        """Use the class vectors of other names of the same classes; learned ones stay."""
+        self.class_names = names
+        source = self._source()
+        self.spec, rows = self._spec_of(source), self._rows
+        self._rows = None if rows is None else source.to(rows.device)
+
     def initial_rows(self) -> ClassRows:
         """The class vectors before training, in float32."""
         return self._source() if self._rows is None else self._rows

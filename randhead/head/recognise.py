@@ -1,5 +1,6 @@
 """Recognising the class vectors of a checkpoint: are they those of the head that it is loaded into?"""
 
+import unicodedata
 from dataclasses import replace
 from typing import Any, Protocol, TypeGuard
 
@@ -22,6 +23,7 @@ class Recognisable(Protocol):
     spec: VectorsSpec
     geometry: Geometry
     trainable: bool
+    class_names: tuple[str, ...] | None
     vectors: Tensor
 
     @property
@@ -31,6 +33,10 @@ class Recognisable(Protocol):
 
     def initial_rows(self) -> ClassRows:
         """The class vectors before training."""
+        ...
+
+    def use_names(self, names: tuple[str, ...]) -> None:
+        """Use the class vectors of other names of the same classes."""
         ...
 
     def named_parameters(self) -> Any:
@@ -132,6 +138,8 @@ def _check(
         fits = saved == own
     if fits or ((may_have_grown or not head.trainable) and _are_first(head, saved)):
         return
+    if _have_decomposed_names(head, saved):
+        return
     if stored is not None and not head.trainable:
         hint = _way_out(key)
     elif saved.keys == "name" and replace(saved, sha256=own.sha256) == own:
@@ -148,6 +156,18 @@ def _are_first(head: Recognisable, saved: VectorsSpec) -> bool:
         return False
     same = replace(saved, num_classes=own.num_classes, sha256=own.sha256) == own
     return same and vectors_sha256(head.initial_rows(), saved.num_classes) == saved.sha256
+
+
+def _have_decomposed_names(head: Recognisable, saved: VectorsSpec) -> bool:
+    """Whether a checkpoint was written when names were not composed yet, on macOS; the head then uses its names."""
+    names = head.class_names
+    if names is None or saved.keys != "name" or saved.num_classes != head.spec.num_classes:
+        return False
+    head.use_names(tuple(unicodedata.normalize("NFD", name) for name in names))
+    if saved == head.spec:
+        return True
+    head.use_names(names)
+    return False
 
 
 def _complete(head: Recognisable, count: int, state_dict: dict[str, Any], prefix: str) -> None:

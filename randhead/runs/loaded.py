@@ -122,9 +122,7 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
         except RunError:
             if list(document["resolved"]["class_names"]) == list(settings.class_names):
                 raise
-            drawn = (
-                "its class vectors were drawn for class names in the decomposed form of Unicode, which are composed now"
-            )
+            drawn = "its class vectors were drawn for class names that are not in one form of Unicode"
             raise RunError(f"{folder.path}: {drawn}", hint=TRAIN_AGAIN) from None
         preprocess = Preprocess.of(settings.mean, settings.std, precision=config.train.precision, device=target)
         return LoadedRun(
