@@ -143,6 +143,7 @@ def test_numbers_stay_what_they_were_to_five_digits(name):
         ("gaussian", [0], {"dim": 0}, "dim must be at least 1"),
         ("simplex", [], {"num_classes": 0}, "num_classes must be at least 1"),
         (None, [0], {}, "unknown geometry of class vectors None"),
+        (torch.ones(3, 8), [0], {}, "geometry must be a name or a Geometry, got a tensor"),
         ("gaussian", [0], {"dim": 2.5}, "dim must be a whole number, got 2.5"),
         ("gaussian", [0], {"dim": "8"}, "dim must be a whole number, got '8'"),
         ("gaussian", [0], {"num_classes": "a"}, "num_classes must be a whole number, got 'a'"),

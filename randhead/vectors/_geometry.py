@@ -161,7 +161,7 @@ def geometry(given: str | Geometry) -> Geometry:
         The geometry.
 
     Raises:
-        UsageError: for an unknown name.
+        UsageError: for an unknown name, and for anything but a name or a `Geometry`.
 
     Example:
         >>> geometry("simplex").by_row, geometry("rademacher").signs
@@ -169,6 +169,9 @@ def geometry(given: str | Geometry) -> Geometry:
     """
     if isinstance(given, Geometry):
         return given
+    if isinstance(given, Tensor):
+        hint = "`randhead.vectors.from_matrix` makes a geometry of class vectors (K, D)"
+        raise UsageError("a geometry must be a name or a Geometry, got a tensor", hint=hint)
     member, source = registry.split(given)
     if given == member != "file" and registry.is_builtin("vectors", member):
         return _built_in(member)
