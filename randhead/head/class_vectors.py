@@ -212,10 +212,9 @@ class ClassVectors(nn.Module):
 
     def use_names(self, names: tuple[str, ...]) -> None:
         """Use the class vectors of other names of the same classes; learned ones stay."""
-        self.class_names = names
+        self.class_names, rows = names, self._rows
         source = self._source()
-        self.spec, rows = self._spec_of(source), self._rows
-        self._rows = None if rows is None else source.to(rows.device)
+        self.spec, self._rows = self._spec_of(source), None if rows is None else source.to(rows.device)
 
     def initial_rows(self) -> ClassRows:
         """The class vectors before training, in float32."""
