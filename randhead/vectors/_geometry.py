@@ -169,7 +169,8 @@ def geometry(given: str | Geometry) -> Geometry:
     """
     if isinstance(given, Geometry):
         return given
-    if isinstance(given, Tensor):
+    value: Any = given
+    if isinstance(value, Tensor):
         hint = "`randhead.vectors.from_matrix` makes a geometry of class vectors (K, D)"
         raise UsageError("a geometry must be a name or a Geometry, got a tensor", hint=hint)
     member, source = registry.split(given)
