@@ -429,6 +429,13 @@ def test_one_synchronisation_with_the_device_per_step():
             assert len(counted) == 1
 
 
+def test_shapes_of_features_without_numbers_are_known():
+    made, features = head(scoring="cosine"), torch.zeros(2, 3, D, device="meta")
+    labels = torch.zeros(2, 3, dtype=torch.int64, device="meta")
+    assert made(features).shape == (2, 3, K)
+    assert made.loss(features, labels).shape == () and made.loss(features, labels, reduction="none").shape == (2, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard", "ignored", "soft"])
 @pytest.mark.parametrize("vectors", ["uniform", "simplex"])

@@ -66,7 +66,7 @@ def check_batch(
         reduction,
         shape,
     )
-    if is_traced():
+    if is_traced() or features.is_meta:
         return batch if is_soft else without(batch, batch.labels == ignore_index)
     return check_values(batch, ignore_index)
 
