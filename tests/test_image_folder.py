@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from randhead import datasets
 from randhead.cli.hints import as_options
-from randhead.datasets import _decode
+from randhead.datasets import _decode, _hold_out
 from randhead.datasets import image_folder as image_folder_module
 from randhead.errors import DataError
 
@@ -230,6 +230,12 @@ def test_composed_and_decomposed_names_are_the_same_classes_in_the_same_order_wi
     for split in ("train", "val", "test"):
         one, other = (dataset.splits[split] for dataset in loaded)
         assert sorted(pixels_of(one).flatten(1).tolist()) == sorted(pixels_of(other).flatten(1).tolist())
+
+
+def test_classes_to_hold_out_may_be_typed_in_either_form_of_unicode():
+    names = ("caf\u00e9", "cat", "dog", "eel")
+    for typed in ("caf\u00e9, dog", "cafe\u0301, dog"):
+        assert _hold_out.chosen(typed, names, seed=0) == [0, 2]
 
 
 def test_images_are_found_at_any_depth_and_hidden_and_other_files_are_left_out(tmp_path, make_images):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from randhead import rng
 from randhead.ambient import indices
+from randhead.arguments import composed
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images
 from randhead.errors import UsageError, unknown
@@ -41,7 +42,7 @@ def chosen(setting: str, class_names: tuple[str, ...], *, seed: int) -> list[int
     "3" is a number; the class with the name 3 is "3,".  Raises UsageError for unknown names, and if fewer than two
     classes would be left out or would remain.
     """
-    text = setting.strip()
+    text = composed(setting.strip())
     if text.isdecimal():
         count = int(text)
         _check(count, len(class_names))
