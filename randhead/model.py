@@ -61,7 +61,7 @@ def build_model(
         head: further arguments of `ClassVectorHead`.
 
     Returns:
-        The classifier, on the CPU, in training mode.
+        The classifier, on the CPU whatever torch's default device is, in training mode.
 
     Raises:
         UsageError: for arguments that are unknown, out of bounds or do not fit together.
@@ -73,7 +73,7 @@ def build_model(
         torch.Size([2, 10])
     """
     # torch's initialisers use only its global generator, whose state is restored afterwards.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.inference_mode(False):
         torch.default_generator.manual_seed(rng.key(seed, "weights")[0])
         encoder = backbones.build(backbone, image_size=image_size, pretrained=pretrained)
         return Classifier(encoder, ClassVectorHead(num_classes, encoder.dim, seed=head_seed, **head))

@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim.swa_utils import AveragedModel
 
-from randhead import ClassVectorHead
+from randhead import ClassVectorHead, build_model
 from randhead.errors import RunError, UsageError
 from randhead.head import class_vectors, recognise
 from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec
@@ -429,6 +429,15 @@ def test_a_head_of_inference_mode_can_be_trained(kind):
         assert not any(value.is_inference() for value in head.state_dict().values())
 
 
+def test_a_classifier_is_built_on_the_cpu_and_can_be_trained_whatever_the_ambient_state():
+    with torch.device("meta"), torch.inference_mode():
+        model = build_model(num_classes=K, image_size=8, scoring="cosine")
+    images = torch.ones(2, 3, 8, 8)
+    same = build_model(num_classes=K, image_size=8, scoring="cosine")
+    assert torch.equal(model(images), same(images))
+    model(images).sum().backward()
+
+
 def test_rows_that_are_drawn_in_inference_mode_can_be_trained_with(monkeypatch):
     monkeypatch.setattr(class_vectors, "DRAWN_AT_ONCE_BYTES", 0)
     for first in (lambda h: h(features()), lambda h: h.materialise(), lambda h: h.weight, lambda h: h.grow(2)):
@@ -445,6 +454,7 @@ def test_fixed_vectors_keep_their_numbers_on_the_meta_device(kind):
     head = make(kind).to("meta")
     rows = head.raw_rows(torch.device("meta"))
     assert rows.device.type == "meta" and rows.matrix().shape == (K, D)
+    assert head(features().to("meta")).is_meta
     assert torch.equal(head(features()), make(kind)(features()))
 
 

@@ -59,14 +59,14 @@ def check_state(head: Recognisable, state_dict: dict[str, Any], prefix: str) -> 
     old, packed = state_dict.pop(prefix + "spec", None), state_dict.get(prefix + "vectors_spec")
     key = prefix + "vectors"
     stored = state_dict.get(key) if not head.trainable and has_numbers(state_dict.get(key)) else None
-    saved = None
+    saved, device = None, None
     if old is not None:
-        saved = unpack_json_spec(old)
+        saved, device = unpack_json_spec(old), old.device
     elif has_numbers(packed) and (packed.any() or packed.shape != pack_spec(head.spec).shape):
-        saved = read_spec(packed, head.spec)
+        saved, device = read_spec(packed, head.spec), packed.device
     if saved is not None:
         _check(head, saved, stored, key=key, old=old is not None, may_have_grown=True)
-        state_dict[prefix + "vectors_spec"] = pack_spec(head.spec)
+        state_dict[prefix + "vectors_spec"] = pack_spec(head.spec).to(device)
         if head.trainable and saved.num_classes < head.spec.num_classes:
             _complete(head, saved.num_classes, state_dict, prefix)
     elif stored is not None and head.is_stored and not _same(head, stored):
