@@ -26,9 +26,11 @@ DENSE_BYTES = 64 << 20  # of logits: above, "auto" streams
 class ClassVectorHead(ClassVectors):
     """Scores features against one vector per class.
 
-    Fixed vectors stay float32, whatever dtype the module is moved to.  If they can be drawn again from the seed, a
-    large set of them is never materialised, and a state_dict holds their spec and hash instead of their numbers;
-    loading the state_dict of a head with other class vectors raises RunError.
+    Fixed vectors stay float32 with the same bits on a real device, whatever the module is cast to and whatever torch's
+    default dtype and device are; they follow the device of the features.  If they can be drawn again from the seed, a
+    large set of them is never materialised (see `materialise`), and a state_dict holds their spec and hash instead of
+    their numbers.  Loading the state_dict of a head with other class vectors raises RunError, and so does the first use
+    of a head whose buffers other software has replaced by those of such a head.  Learned vectors are a parameter.
 
     Args:
         num_classes: K, at least 2.
