@@ -72,10 +72,9 @@ def summary(name: str, matrix: Tensor) -> dict[str, float]:
 
 def _checked(features: Sequence[Array], labels: Array) -> tuple[list[Tensor], Tensor]:
     """The features of each run, and the labels, which they share."""
-    hint = "`features` is a list with the features (N, D) of each run"
-    given = several("features", features, hint.removeprefix("`features` is "))
+    given = several("features", features, "a list with the features (N, D) of each run")
     if len(given) < 2:
-        raise UsageError(f"compatibility compares at least two runs, got {len(given)}", hint=hint)
+        raise UsageError(f"compatibility compares at least two runs, got {len(given)}", hint="give two runs or more")
     labels = as_classes("labels", labels)
     largest = int(labels.max()) if labels.numel() else -1
     each = [checked_samples(h, labels, largest + 1)[0] for h in given]
