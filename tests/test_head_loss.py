@@ -229,7 +229,7 @@ def test_a_fitted_one_hot_sample_keeps_its_digits():
     labels = torch.arange(4)
     for normaliser in EXACT:
         made = head(normaliser, k=50)
-        features = 40 * made.class_vectors()[labels]
+        features = 40 * made.class_vectors()[labels] + 0.1 * inputs(4).detach()
         hard = made.loss(features, labels, reduction="none")
         assert (hard < 1e-3).all() and (hard < 1e-6).any()
         soft = made.loss(features, F.one_hot(labels, 50).float(), reduction="none")
@@ -281,6 +281,7 @@ def test_soft_labels_have_torchs_gradient_with_the_dense_normaliser_and_none_wit
         ({"labels": torch.tensor([0, 1, 2, 3, 4, K])}, r"labels must be in 0\.\.6, got 0\.\.7", "ignore_index"),
         ({"weights": torch.ones(B, 1)}, r"weights must have shape \(6,\), got \(6, 1\)", "class_weights"),
         ({"weights": torch.ones(B, dtype=torch.int64)}, "weights must be floating-point", r"weights.float\(\)"),
+        ({"weights": WEIGHTS.to_sparse()}, "weights must be a dense tensor", "to_dense"),
         ({"weights": torch.full((B,), math.inf)}, "got inf", "leaves a sample"),
         ({"weights": torch.ones(B, device="meta")}, "weights are on meta, the features on cpu", r"weights\.to"),
         ({"labels": LABELS["hard"].to("meta")}, "labels are on meta, the features on cpu", r"labels\.to"),
@@ -305,7 +306,7 @@ def test_arguments_that_do_not_fit_are_named_with_the_way(options, words, hint):
 def test_exact_classes_of_any_integer_dtype_are_the_same():
     made, features, labels = head("expected", k=50), inputs(B), LABELS["hard"]
     wanted = made.loss(features, labels, exact_classes=labels.unique())
-    assert torch.equal(made.loss(features, labels.int(), exact_classes=labels.unique().int()), wanted)
+    assert torch.equal(made.loss(features, labels.int(), exact_classes=labels.unique().byte()), wanted)
     for wrong in (torch.tensor([1, 1]), torch.tensor([50]), torch.tensor([-1]), torch.tensor([1.0]), torch.tensor(1)):
         with pytest.raises(UsageError, match="exact_classes must be") as caught:
             made.loss(features, labels, exact_classes=wrong)
@@ -313,9 +314,17 @@ def test_exact_classes_of_any_integer_dtype_are_the_same():
 
 
 def test_weights_of_low_precision_are_summed_in_float32():
-    made, features, labels = head(), inputs(600), torch.arange(600) % K
-    found = made.loss(features, labels, weights=torch.ones(600, dtype=torch.bfloat16))
+    made, features, labels = head(), inputs(601), torch.arange(601) % K
+    found = made.loss(features, labels, weights=torch.ones(601, dtype=torch.bfloat16))
     torch.testing.assert_close(found, made.loss(features, labels))
+
+
+@pytest.mark.parametrize("normaliser", EXACT)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_soft_labels_of_other_dtypes_are_those_numbers_in_float32(normaliser, dtype):
+    made, features, soft = head(normaliser, k=300), inputs(B), torch.rand(B, 300).to(dtype)
+    options = {"label_smoothing": 0.1, "class_weights": torch.rand(300)}
+    torch.testing.assert_close(made.loss(features, soft, **options), made.loss(features, soft.float(), **options))
 
 
 def test_an_all_zero_row_scores_0_and_has_gradient_0_and_no_other_row_changes():

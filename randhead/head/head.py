@@ -189,7 +189,8 @@ class ClassVectorHead(ClassVectors):
         Args:
             features: (..., D).
             labels: one class per sample (...), of any integer dtype, or its probabilities (..., K), which the expected
-                normaliser refuses.  Only the dense normaliser has a gradient for the latter.
+                normaliser refuses; streaming makes no other matrix of that shape if they are float32 or float64.  Only
+                the dense normaliser has a gradient for them.
             reduction: "mean", "sum" or "none".  With hard labels the mean divides by the sum of weight times class
                 weight over the samples that are not ignored; with soft labels by the sum of the weights.
             ignore_index: hard label of the samples that are left out.

@@ -154,9 +154,8 @@ def _soft(
     """The loss of soft labels (B, K), without another matrix of that shape."""
     share, weights = batch.label_smoothing, batch.class_weights
     each = losses.cross_entropy(scores.target, scores.non_target)
-    wide = queries.double()
     mass = soft.sum(dim=1) if weights is None else soft @ weights.to(soft.dtype)
-    logit = (wide * losses.mixture(soft, rows, weights, queries.dtype).double()).sum(dim=1)
+    logit = (queries * losses.mixture(soft, rows, weights, queries.dtype).double()).sum(dim=1)
     if head.bias is not None:
         logit = logit + soft @ (head.bias if weights is None else head.bias * weights).to(soft.dtype)
     if share:

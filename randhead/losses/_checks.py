@@ -59,7 +59,7 @@ def check_batch(
         features if features.ndim == 2 else features.reshape(-1, features.shape[-1]),
         num_classes,
         labels.reshape(-1, num_classes).argmax(dim=1) if is_soft else _flat(labels).long(),
-        labels.reshape(-1, num_classes) if is_soft else None,
+        _wide(labels.reshape(-1, num_classes)) if is_soft else None,
         None if weights is None else _wide(_flat(weights)),
         None if class_weights is None else _wide(class_weights),
         float(label_smoothing),
@@ -161,12 +161,14 @@ def _check_device(name: str, tensor: Tensor, features: Tensor) -> None:
     if tensor.device != features.device:
         hint = f"`{name}.to(features.device)`"
         raise UsageError(f"{name} are on {tensor.device}, the features on {features.device}", hint=hint)
+    if tensor.layout != torch.strided:
+        raise UsageError(f"{name} must be a dense tensor, got {tensor.layout}", hint=f"`{name}.to_dense()`")
 
 
 def _flat(given: Tensor) -> Tensor:
     return given if given.ndim == 1 else given.reshape(-1)
 
 
-def _wide(weights: Tensor) -> Tensor:
+def _wide(given: Tensor) -> Tensor:
     """At least float32: sums of bfloat16 numbers have 8 bits."""
-    return weights.to(torch.promote_types(weights.dtype, torch.float32))
+    return given.to(torch.promote_types(given.dtype, torch.float32))
