@@ -120,6 +120,8 @@ def error_bound(scores: Scores, weights: Tensor | None = None) -> Tensor:
     bounds = F.softplus(excess) - F.softplus(excess + least)
     bounds = torch.where(deviation < 1, bounds, torch.inf)
     bounds = bounds if scores.log_bias is None else bounds + scores.log_bias * excess.sigmoid()
+    if weights is None and len(bounds):
+        return bounds.mean()
     shares = torch.ones_like(bounds) if weights is None else weights
     return torch.where(shares > 0, shares * bounds, 0.0).sum() / shares.sum().clamp_min(torch.finfo(shares.dtype).tiny)
 
