@@ -207,7 +207,7 @@ def test_a_batch_without_a_sample_that_counts_has_one_answer_for_all_normalisers
 
 def test_streaming_soft_labels_make_no_other_matrix_of_logits(monkeypatch):
     """Every tensor is smaller than the labels (B, K), apart from the labels and the rows (K, D) of a small head."""
-    k, b = 5000, 32
+    k, b = 2000, 32
     made, features, soft = head("streaming", k=k), inputs(b), torch.rand(b, k)
     for module, name in ((_tiles, "TILE_ENTRIES"), (_topk, "TILE_LOGITS")):
         monkeypatch.setattr(module, name, 1 << 12)
