@@ -9,6 +9,8 @@ from torch import Tensor
 
 from randhead import vectors
 from randhead.errors import UsageError
+from randhead.losses import kernels
+from randhead.losses._tracing import is_traced
 from randhead.vectors import Geometry
 
 MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept after the first call of `matrix`
@@ -172,12 +174,21 @@ class DrawnRows:
             raise UsageError(
                 "class vectors that are not kept in memory cannot be exported", hint="call `head.materialise()` first"
             )
+        if self.has_kernel(ids):
+            from randhead.losses.kernels.draw import by_id
+
+            return by_id(self.geometry, ids, self.dim, self.seed, out)
         draw = functools.partial(vectors.draw, self.geometry, dim=self.dim, seed=self.seed)
         if torch.compiler.is_compiling():  # compiling a draw would take longer than drawing
             # With fullgraph=True this text is the error.
             torch._dynamo.graph_break(msg="class vectors are drawn outside of a graph: call `head.materialise()` first")
             return torch.compiler.disable(draw)(ids, out=out)
         return draw(ids, out=out)
+
+    def has_kernel(self, tensor: Tensor) -> bool:
+        """Whether a kernel draws rows on the device of a tensor that has numbers."""
+        on_device = tensor.is_cuda and type(tensor) in (Tensor, torch.nn.Parameter)
+        return on_device and self.geometry.cuda_draw is not None and kernels.AVAILABLE and not is_traced()
 
     @property
     def is_kept(self) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from randhead import registry
 from randhead.errors import ContractError, UsageError
-from randhead.losses._rows import ClassRows, StoredRows
+from randhead.losses._rows import ClassRows, DrawnRows, StoredRows
 from randhead.losses._scores import Scores
 from randhead.vectors import LogMeanExp
 
@@ -59,6 +59,11 @@ def scores(
     log_mean_exp = closed_form(rows)
     if bias is not None:
         raise UsageError("the expected softmax supports no learned bias", hint='use `normaliser="streaming"`')
+    if exact_classes is None and _on_device(queries, rows):
+        assert isinstance(rows, DrawnRows)  # noqa: S101
+        from randhead.losses.kernels import scores as on_device
+
+        return on_device.expected(queries, labels, rows)
     target = (queries * rows.gather(labels)).sum(dim=1)
     log_mean, log_bias = _evaluated(log_mean_exp, queries, rows)
     if exact_classes is None:
@@ -149,6 +154,13 @@ def _evaluated(log_mean_exp: LogMeanExp, queries: Tensor, rows: ClassRows) -> tu
                 hint="see `randhead.vectors.Geometry`",
             )
     return value, bound
+
+
+def _on_device(queries: Tensor, rows: ClassRows) -> bool:
+    """Whether a kernel has this closed form."""
+    if not isinstance(rows, DrawnRows) or not len(queries) or queries.dtype != torch.float32:
+        return False
+    return rows.has_kernel(queries)
 
 
 @torch.no_grad()

@@ -10,13 +10,14 @@ As rows have a known norm, |z| <= |q|, a static shift replaces the running maxim
 """
 
 import warnings
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from randhead.errors import UsageError
 from randhead.losses import kernels
+from randhead.losses._once import once
 from randhead.losses._rows import ClassRows
 from randhead.losses._scores import Scores
 from randhead.losses._target import pop_target
@@ -52,6 +53,10 @@ def scores(
         precision: dtype of the products over all classes, by default that of the queries; the target's logit, sums and
             exponents are never rounded to it.
     """
+    if _on_device(queries, rows, bias, precision or queries.dtype):
+        from randhead.losses.kernels import scores as on_device
+
+        return on_device.streaming(queries, labels, rows, partial(_running, queries, labels, rows, bias, torch.float32))
     # In float64, here and in the sums: what remains of a well-fitted sample is exp(non_target - target), so rounding
     # either to float32 would be a relative error of its gradient.
     target = (queries.double() * rows.gather(labels).double()).sum(dim=1)
@@ -90,29 +95,7 @@ class _NonTargetLogSumExp(torch.autograd.Function):
             of_queries = None if gradient is None else grad[:, None].to(gradient.dtype) * gradient
             if any(ctx.needs_input_grad[1:3]):
                 of_rows, of_bias = _sweep_back(queries, labels, ctx.rows, bias, log_sum, grad)
-        return _once(of_queries), _once(of_rows), _once(of_bias), None, None, None, None
-
-
-def _once(gradient: Tensor | None) -> Tensor | None:
-    """The gradient; one made with `create_graph=True` says that it cannot be differentiated again."""
-    if gradient is None or not torch.is_grad_enabled():
-        return gradient
-    return _Once.apply(gradient.requires_grad_())
-
-
-class _Once(torch.autograd.Function):
-    """A gradient that cannot be differentiated: the sweep keeps no logits."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        raise UsageError(
-            "the streaming softmax has no second derivative",
-            hint='use `normaliser="dense"`, or `F.cross_entropy(head(features), labels)`',
-        )
+        return *(once(gradient, "streaming") for gradient in (of_queries, of_rows, of_bias)), None, None, None, None
 
 
 def sweep(
@@ -136,20 +119,29 @@ def sweep(
     """
     if not len(queries):
         return Sweep(queries.new_zeros(0, dtype=torch.float64), torch.zeros_like(queries) if gradient else None)
+    plain = _arithmetic(precision, queries.device)
+    if _has_kernel(queries, rows, bias, precision):
+        from randhead.losses.kernels.sweep import sweep as on_device
+
+        found = on_device(queries.detach(), labels, rows, gradient=gradient)
+        return Sweep(found.log_sum, found.gradient) if found.is_certain else _running(queries, labels, rows, bias, plain, gradient)
     bound = torch.linalg.vector_norm(queries.detach(), dim=1) * rows.largest_norm()
     bound = bound if bias is None else bound + bias.detach().abs().max()
-    plain = _arithmetic(precision, queries.device)
     if bound.max() <= STATIC_BOUND:
         shift = (bound - HEADROOM).clamp_(min=0)
-        if _has_kernel(queries, rows, bias, precision):
-            total, summed = kernels.sweep(queries.detach(), labels, rows, shift, gradient=gradient)
-        else:
-            total, summed, _ = _accumulate(queries.detach(), labels, rows, bias, shift, plain, gradient, False)
+        total, summed, _ = _accumulate(queries.detach(), labels, rows, bias, shift, plain, gradient, False)
         if (total > LEAST).all():
             return _finish(total, summed, shift)
-    lowest = torch.full_like(bound, torch.finfo(bound.dtype).min)
-    total, summed, shift = _accumulate(queries.detach(), labels, rows, bias, lowest, plain, gradient, True)
-    return _finish(total, summed, shift)
+    return _running(queries, labels, rows, bias, plain, gradient)
+
+
+@torch.no_grad()
+def _running(
+    queries: Tensor, labels: Tensor, rows: ClassRows, bias: Tensor | None, precision: torch.dtype, gradient: bool
+) -> Sweep:
+    """As `sweep`, with a running maximum: for logits of any size."""
+    lowest = queries.new_full((len(queries),), torch.finfo(queries.dtype).min)
+    return _finish(*_accumulate(queries.detach(), labels, rows, bias, lowest, precision, gradient, True))
 
 
 def _finish(total: Tensor, summed: Tensor | None, shift: Tensor) -> Sweep:
@@ -229,6 +221,14 @@ def _arithmetic(precision: torch.dtype, device: torch.device) -> torch.dtype:
     """
     native = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return precision if native else torch.promote_types(precision, torch.float32)
+
+
+def _on_device(queries: Tensor, rows: ClassRows, bias: Tensor | None, precision: torch.dtype) -> bool:
+    """Whether the kernels also make target logits and gradients: no learned rows."""
+    if not len(queries):
+        return False
+    fixed = rows.geometry is not None or not rows.matrix().requires_grad
+    return fixed and queries.dtype == torch.float32 and _has_kernel(queries, rows, bias, precision)
 
 
 def _has_kernel(queries: Tensor, rows: ClassRows, bias: Tensor | None, precision: torch.dtype) -> bool:

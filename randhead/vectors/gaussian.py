@@ -38,7 +38,7 @@ def log_mean_exp(queries: Tensor) -> Tensor:
     The component along z has density (1 - t^2)^((D-3)/2), and the integral over it is a Gauss-Gegenbauer sum.  For
     large D it is |z|^2/(2D) - |z|^4/(4D^3) + ...
     """
-    nodes, log_weights = _gegenbauer(queries.shape[1], queries.device)
+    nodes, log_weights = gegenbauer(queries.shape[1], queries.device)
     norms = torch.linalg.vector_norm(queries, dim=1).to(torch.float64)
     return torch.logsumexp(log_weights + norms[:, None] * nodes, dim=1).to(queries.dtype)
 
@@ -49,7 +49,7 @@ def mean_row(dim: int) -> Tensor:
 
 
 @ambient.kept(maxsize=64)
-def _gegenbauer(dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def gegenbauer(dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Nodes and log-weights for the density (1 - t^2)^((dim-3)/2) on [-1, 1], summing to 1 (Golub and Welsch 1969)."""
     if dim == 1:
         both = torch.tensor([[-1.0, 1.0], [-math.log(2)] * 2], dtype=torch.float64, device=device)

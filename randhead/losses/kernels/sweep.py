@@ -1,0 +1,264 @@
+"""A sweep over all classes for batches of one size: memory, launches, and CUDA graphs of them.
+
+With a static shift the results of chunks are added without rescaling, and no kernel's result depends on the order of
+its programs, so results are identical to the bit every time.  From the second batch on, everything is CUDA graphs that
+read the number of their first class from the device: a step takes three launches from the host, whatever K.
+
+Graphs read and write the memory of the sweep alone.  What a step is given is copied there, and its results are copied
+out, so that no address of the caller's is kept.
+"""
+
+import collections
+import threading
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+
+from randhead.losses._rows import ClassRows, DrawnRows
+from randhead.losses.kernels import draw, ends, products
+from randhead.losses.kernels.plan import Plan, plan
+
+HEADROOM = 60.0  # exp(60) times a billion classes is still a float32
+SAFE = 72.0  # largest logits whose exponentials, less their shift of 12, are all normal numbers
+LEAST = 1e-20  # a sum below this has lost terms to underflow
+CAPTURED = 64  # chunks of a graph at most
+KEPT_SWEEPS = 2  # sweeps whose memory and graphs are kept
+
+
+class Swept(NamedTuple):
+    """The numbers of a batch.
+
+    Attributes:
+        target: logits of the samples' classes (B,) float64.
+        log_sum: log-sum-exp over the other classes (B,) float64.
+        own: class vectors of the samples' classes (B, D).
+        gradient: of `log_sum` with respect to the queries (B, D), or None.
+        is_certain: whether the static shift did for all samples; if not, `log_sum` and `gradient` of the others are
+            NaN.  True while the caller captures a graph, where nothing can be read.
+    """
+
+    target: Tensor
+    log_sum: Tensor
+    own: Tensor
+    gradient: Tensor | None
+    is_certain: bool
+
+
+class Sweep:
+    """Memory, launches and graphs of sweeps over some rows for batches of one size.
+
+    Args:
+        rows: K class vectors.
+        batch: B.
+        device: where.
+        gradient: whether to sum the gradient with respect to the queries.
+        dtype: of both products.
+        chosen: tiles, parts and chunk; by default those of `plan`.
+        kept: all rows over their row scale (K, D) of `dtype`, which are then not drawn.
+    """
+
+    def __init__(
+        self,
+        rows: ClassRows,
+        batch: int,
+        device: torch.device,
+        *,
+        gradient: bool = True,
+        dtype: torch.dtype = torch.bfloat16,
+        chosen: Plan | None = None,
+        kept: Tensor | None = None,
+    ):
+        self.dim, self.num_classes, self.gradient, self.kept = rows.dim, rows.num_classes, gradient, kept
+        self.source = source_of(rows, device)
+        self.row_scale = rows.row_scale(torch.bfloat16)
+        self.processors = draw.multiprocessors(device)
+        self.plan = chosen or plan(batch, rows.dim, self.processors)
+        self.has_copy_engine = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+        self.is_ahead = self.plan.ahead and self.source is not None and kept is None
+        self.chunk = min(self.plan.chunk, -(-rows.num_classes // 256) * 256)
+        self.chunks = -(-rows.num_classes // self.chunk)
+        self.graphs: list[torch.cuda.CUDAGraph] = []
+        self.used, self.can_capture = False, device.type == "cuda" and self.source is not None
+        self.runs = -(-self.chunks // CAPTURED)  # replays of the graph of chunks
+        self._allocate(batch, dtype, device)
+
+    @torch.inference_mode(False)  # memory that training can write to
+    def _allocate(self, batch: int, dtype: torch.dtype, device: torch.device) -> None:
+        dim, chunk = self.dim, self.chunk
+        self.width = width = -(-dim // 8) * 8  # the copy engine needs lines of a multiple of 16 bytes
+        empty = partial(torch.empty if width == dim else torch.zeros, dtype=dtype, device=device)
+        self.scaled, self.weights = empty(batch, width), empty(batch, chunk)
+        self.space = empty(chunk, width) if self.kept is None else self.kept
+        self.other = empty(chunk, width) if self.is_ahead else self.space
+        tiles = -(-min(chunk, self.num_classes) // self.plan.weigh.columns)
+        floats = partial(torch.empty, dtype=torch.float32, device=device)
+        self.queries, self.matrices = floats(batch, dim), floats(1 + self.gradient, batch, dim)
+        self.sums, self.totals = floats(self.plan.parts if self.gradient else 0, batch, width), floats(tiles, batch)
+        self.level, self.shift, self.bounds = floats(3, batch)
+        self.labels = torch.empty(batch, dtype=torch.int64, device=device)
+        self.clock = torch.zeros(1, dtype=torch.int64, device=device)
+        self.numbers = torch.empty(2, batch, dtype=torch.float64, device=device)
+        self.bad = torch.empty(batch, dtype=torch.int32, device=device)
+        self.seen = torch.empty(batch, dtype=torch.float32, device="cpu", pin_memory=device.type == "cuda")
+
+    @torch.no_grad()
+    def __call__(self, rows: ClassRows, queries: Tensor, labels: Tensor) -> Swept:
+        """One sweep: queries (B, D), labels (B,) int64."""
+        capturing = queries.is_cuda and torch.cuda.is_current_stream_capturing()  # by the caller
+        with torch.cuda.device_of(queries):
+            self.queries.copy_(queries)
+            self.labels.copy_(labels)
+            if self.used and self.can_capture and not self.graphs and not capturing:
+                self.capture()
+            self.used = True
+            replayed = bool(self.graphs) and not capturing
+            self.graphs[0].replay() if replayed else self.begin(rows)
+            if not capturing:
+                self.seen.copy_(self.bounds, non_blocking=True)
+            begun = torch.cuda.current_stream().record_event() if queries.is_cuda and not capturing else None
+            if replayed:
+                for _ in range(self.runs):
+                    self.graphs[1].replay()
+                self.graphs[2].replay()
+            else:
+                self.run(rows, range(self.chunks))
+                self.end()
+            target, log_sum = self.numbers.clone().unbind()
+            own, gradient = (*self.matrices.clone().unbind(), None)[:2]
+        return Swept(target, log_sum, own, gradient, capturing or self._is_certain(begun))
+
+    def _is_certain(self, begun: torch.cuda.Event | None) -> bool:
+        """Whether the static shift did for all samples.
+
+        The host waits for what comes before the sweep, and for the sweep itself only if logits may be so large that
+        exponentials underflow.
+        """
+        if begun is not None:
+            begun.synchronize()
+        return bool(self.seen.max() <= SAFE) or not self.bad.any()
+
+    def capture(self) -> None:
+        """Make the graphs; every kernel has run before, so all are compiled."""
+        at_once = -(-self.chunks // self.runs)
+
+        def chunks() -> None:
+            self.run(None, range(at_once))
+            if self.runs > 1:
+                self.clock += at_once * self.chunk
+
+        stream = torch.cuda.Stream(priority=-1)
+        for work in (lambda: self.begin(None), chunks, self.end):
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                work()
+            self.graphs.append(graph)
+
+    def run(self, rows: ClassRows | None, numbers: range) -> None:
+        """The kernels of some chunks, those whose first class is the clock plus a multiple of the chunk."""
+        if self.is_ahead:
+            self.run_ahead(numbers)
+            return
+        for number in numbers:
+            if self.kept is None:
+                self.draw(rows, self.space, number * self.chunk)
+            self.multiply(self.space, number * self.chunk)
+
+    def run_ahead(self, numbers: range) -> None:
+        """As `run`, rows drawn on a stream of lower priority while the products of the chunk before run."""
+        main, side = torch.cuda.current_stream(), torch.cuda.Stream(priority=0)
+        spaces = (self.space, self.other)
+        self.draw(None, self.space, 0)
+        for number in numbers:
+            more = number + 1 < len(numbers)
+            if more:
+                side.wait_stream(main)  # the products before have read the space
+                with torch.cuda.stream(side):
+                    self.draw(None, spaces[(number + 1) % 2], (number + 1) * self.chunk)
+            self.multiply(spaces[number % 2], number * self.chunk)
+            if more:
+                main.wait_stream(side)
+
+    def draw(self, rows: ClassRows | None, space: Tensor, offset: int) -> None:
+        """Write the rows of a chunk over their row scale."""
+        if self.source is not None:
+            early = self.has_copy_engine and not self.is_ahead
+            draw.chunk_into(space, self.source, self.num_classes, self.clock, offset, early)
+            return
+        assert rows is not None  # only rows that the kernels draw are captured  # noqa: S101
+        count = min(self.chunk, self.num_classes - offset)
+        dtype = torch.bfloat16 if isinstance(rows, DrawnRows) else space.dtype
+        space[:count, : self.dim] = rows.tile(offset, offset + count, dtype)
+        space[count:] = 0
+
+    def multiply(self, space: Tensor, offset: int) -> None:
+        """Both products of a chunk."""
+        kept, early = self.kept is not None, self.has_copy_engine
+        products.weigh(
+            self.plan.weigh, self.scaled, space, self.level, self.labels, self.weights, self.totals,
+            self.clock, offset, self.num_classes, self.processors, kept=kept, early=early and not self.is_ahead,
+        )  # fmt: skip
+        if self.gradient:
+            products.add(
+                self.plan.add, self.sums, self.weights, space, self.clock, offset, self.num_classes,
+                kept=kept, reduced=self.has_copy_engine, early=early,
+            )  # fmt: skip
+
+    def begin(self, rows: ClassRows | None) -> None:
+        """What each sample needs before the sweep."""
+        drawn, (batch, dim) = self.source, self.queries.shape
+        if drawn is None:
+            assert rows is not None  # only rows that the kernels draw are captured  # noqa: S101
+            self.matrices[0].copy_(rows.gather(self.labels))
+        kind = draw.STORED if drawn is None else drawn.kind
+        names = None if drawn is None else drawn.names
+        at_once, blocks = draw.shape(kind, dim, 2048)
+        ends.prepare_kernel[(triton.cdiv(batch, at_once),)](
+            self.queries, self.labels, self.labels if names is None else names,
+            self.queries if drawn is None else drawn.table, self.matrices, self.numbers, self.scaled, self.level,
+            self.shift, self.bounds, self.bad, self.clock, batch, dim, self.width, *(drawn.key if drawn else (0, 0)),
+            drawn.entry if drawn else 1.0, self.row_scale, 1.0 if rows is None else rows.largest_norm(), HEADROOM,
+            KIND=kind, NAMED=names is not None, ROWS=at_once, BLOCKS=blocks, num_warps=4,
+        )  # fmt: skip
+
+    def end(self) -> None:
+        """The results."""
+        batch, dim = self.queries.shape
+        grid = (triton.cdiv(batch, 16), triton.cdiv(dim, 256) if self.gradient else 1)
+        ends.finish_kernel[grid](
+            self.totals, self.sums, self.shift, self.bad, self.numbers[1], self.matrices[-1], len(self.totals),
+            len(self.sums), batch, dim, self.width, self.row_scale, LEAST, SAFE - HEADROOM,
+            GRADIENT=self.gradient, ROWS=16, COLUMNS=256, AT_ONCE=32, num_warps=4,
+        )  # fmt: skip
+
+
+def source_of(rows: ClassRows, device: torch.device) -> draw.Source | None:
+    """What the kernels need to draw such rows, or None if they cannot."""
+    if not isinstance(rows, DrawnRows) or rows.geometry.cuda_draw is None:
+        return None
+    return draw.source(rows.geometry, rows.dim, rows.seed, rows.names, device)
+
+
+_sweeps: collections.OrderedDict[Any, Sweep] = collections.OrderedDict()
+
+
+def sweep(queries: Tensor, labels: Tensor, rows: ClassRows, *, gradient: bool) -> Swept:
+    """A sweep with memory and graphs that are kept for batches of the same size, thread and stream."""
+    device, batch = queries.device, len(queries)
+    if torch.cuda.is_current_stream_capturing():  # its memory belongs to the caller's graph
+        return Sweep(rows, batch, device, gradient=gradient)(rows, queries, labels)
+    drawn = isinstance(rows, DrawnRows) and (rows.geometry, rows.seed, None if rows.names is None else id(rows.names))
+    place = device, torch.cuda.current_stream(device).cuda_stream, threading.get_ident()
+    key = drawn, rows.num_classes, rows.dim, rows.row_scale(torch.bfloat16), batch, gradient, place
+    found = _sweeps.pop(key, None) or Sweep(rows, batch, device, gradient=gradient)
+    _sweeps[key] = found
+    while len(_sweeps) > KEPT_SWEEPS:
+        _sweeps.popitem(last=False)
+    return found(rows, queries, labels)
+
+
+def forget() -> None:
+    """Free the memory and graphs that are kept."""
+    _sweeps.clear()
