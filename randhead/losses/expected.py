@@ -12,6 +12,7 @@ from torch import Tensor
 
 from randhead import registry
 from randhead.errors import ContractError, UsageError
+from randhead.losses import kernels
 from randhead.losses._rows import ClassRows, DrawnRows, StoredRows
 from randhead.losses._scores import Scores
 from randhead.vectors import LogMeanExp
@@ -120,6 +121,10 @@ def error_bound(scores: Scores, weights: Tensor | None = None) -> Tensor:
     """
     if scores.relative_std is None:
         return scores.target.new_zeros(())
+    if scores.target.is_cuda and scores.target.dtype == torch.float32 and kernels.AVAILABLE:
+        from randhead.losses.kernels.bound import error_bound as on_device
+
+        return on_device(scores, weights, DEVIATIONS)
     excess, deviation = scores.non_target - scores.target, DEVIATIONS * scores.relative_std
     least = torch.log1p(-deviation.clamp(max=1))
     bounds = F.softplus(excess) - F.softplus(excess + least)

@@ -124,7 +124,11 @@ def sweep(
         from randhead.losses.kernels.sweep import sweep as on_device
 
         found = on_device(queries.detach(), labels, rows, gradient=gradient)
-        return Sweep(found.log_sum, found.gradient) if found.is_certain else _running(queries, labels, rows, bias, plain, gradient)
+        return (
+            Sweep(found.log_sum, found.gradient)
+            if found.is_certain
+            else _running(queries, labels, rows, bias, plain, gradient)
+        )
     bound = torch.linalg.vector_norm(queries.detach(), dim=1) * rows.largest_norm()
     bound = bound if bias is None else bound + bias.detach().abs().max()
     if bound.max() <= STATIC_BOUND:

@@ -26,8 +26,8 @@ SIGNS, INTEGERS, NORMALS, STORED = range(4)
 KINDS = {"signs": SIGNS, "integers": INTEGERS, "normals": NORMALS}  # of entries, as a `CudaDraw` names them
 BITS = {SIGNS: 1, INTEGERS: 16, NORMALS: 16, STORED: 16}  # of an entry
 ENTRIES = 8192  # of a program
-# Entries at once of a program that gathers from shared memory: 24 us for 21,120 rows of 512; with half of either 25 to 31,
-# with reads of global memory 76.
+# Entries at once of a program that gathers from shared memory: 24 us for 21,120 rows of 512; with half of either 25 to
+# 31, with reads of global memory 76.
 GATHERED, GATHER_WARPS = 16384, 32
 HALF = tl.constexpr(32768)  # entries of half the table
 
@@ -110,8 +110,8 @@ def shape(kind: int, dim: int, entries: int = ENTRIES) -> tuple[int, int]:
 def half_table(device: torch.device) -> tuple[Tensor, int, int, int, int]:
     """The low 16 bits of the upper half of `rng.normal_table`, and where its values pass 1, 2, 3 and 4 times 2^16."""
     upper = rng.normal_table(device)[HALF.value :]
-    passed = [int((upper < multiple << 16).sum()) for multiple in (1, 2, 3, 4)]
-    return (upper & 0xFFFF).to(torch.int32).to(torch.int16), *passed
+    first, second, third, fourth = (int((upper < multiple << 16).sum()) for multiple in (1, 2, 3, 4))
+    return (upper & 0xFFFF).to(torch.int32).to(torch.int16), first, second, third, fourth
 
 
 @functools.lru_cache(maxsize=8)
@@ -132,10 +132,7 @@ def draw_rows(
         tl.extra.cuda.gdc_wait()
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row < count
-    if LISTED:
-        ids = tl.load(classes + row, mask=inside, other=0)
-    else:
-        ids = tl.load(clock) + offset + row
+    ids = tl.load(classes + row, mask=inside, other=0) if LISTED else tl.load(clock) + offset + row
     if NAMED:
         ids = tl.load(names + ids, mask=inside & (ids < total), other=0)
     entries, column = entries_of(ids.to(tl.int64), table, key0, key1, dim, KIND, ROWS, BLOCKS)

@@ -17,9 +17,7 @@ def prepare_kernel(
     batch, dim, width, key0, key1, entry, row_scale, largest_norm, headroom,
     KIND: tl.constexpr, NAMED: tl.constexpr, ROWS: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
-    """The samples' own rows (of kind 3: they are there already), their logits in float64, bounds of all logits, the
-    shifts, and the queries in the base and dtype of the sweep.
-    """
+    """The samples' own rows (not of kind 3), target logits, bounds, shifts, and queries in the base of the sweep."""
     sample = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     real = sample < batch
     if KIND == 3:
@@ -52,7 +50,7 @@ def finish_kernel(
     totals, sums, shift, bad, log_sum, gradient, tiles, parts, batch, dim, width, row_scale, least, safe,
     GRADIENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, AT_ONCE: tl.constexpr,
 ):  # fmt: skip
-    """log-sum-exp in float64 from the sums of tiles and its gradient from the sums of parts; NaN, and `bad`, in doubt."""
+    """log-sum-exp in float64 from the sums of tiles and its gradient from the sums of parts; NaN if in doubt."""
     sample = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     real = sample < batch
     total = tl.zeros((ROWS,), dtype=tl.float64)
@@ -73,7 +71,7 @@ def finish_kernel(
         column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
         inside = real[:, None] & (column < dim)[None, :]
         summed = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-        for part in range(0, parts):
+        for part in range(parts):
             line = part * batch + sample
             summed += tl.load(sums + line[:, None].to(tl.int64) * width + column[None, :], mask=inside, other=0.0)
         factor = (row_scale / total).to(tl.float32)

@@ -1,4 +1,4 @@
-"""The closed forms of `vectors` (`log_mean_exp`) and their gradients, with the samples' own rows and logits, in one launch."""
+"""The closed forms of `vectors` and their gradients, with the samples' own rows and logits, in one launch."""
 
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 # Triton reads the annotations of a kernel's arguments as types of its own.
@@ -108,7 +108,7 @@ def less_one(x):
 
 @triton.jit
 def log_cosh(x):
-    """log cosh(x) and its slope, tanh(x)."""
+    """Log cosh(x) and its slope, tanh(x)."""
     size = tl.abs(x)
     small = tl.exp(-2 * size)
     closed = size + tl.log(1 + small) - 0.6931471805599453
@@ -121,7 +121,7 @@ def log_cosh(x):
 
 @triton.jit
 def log_uniform(step):
-    """log sinhc(100 s) - log sinhc(s/2) - s/2, the log-moment of an integer in -100..99, and its slope."""
+    """Log sinhc(100 s) - log sinhc(s/2) - s/2, the log-moment of an integer in -100..99, and its slope."""
     wide, of_wide = log_sinhc(100 * step)
     narrow, of_narrow = log_sinhc(step / 2)
     return wide - narrow - step / 2, 100 * of_wide - of_narrow / 2 - 0.5

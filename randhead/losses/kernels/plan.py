@@ -18,10 +18,10 @@ TFLOP/s of one product, with T classes in a chunk.  `weigh`, whose weights are s
 | 1,024, 2,048, 8,448 | 697 in 1 part | 710 in 2 parts | 801 |
 | 4,096, 2,048, 8,448 | 697 in 1 part | 820 in 1 part | 889 |
 
-Chunks: at B = 1,024, D = 512 and a million classes 5 waves of tiles take 4.3 ms, 4 waves 4.5, 3 waves 4.9, 1 wave 6.8; at
-B = 4,096 16 waves take 13.4 ms, 8 waves 14.7, 4 waves 17.3.  Rows drawn while the products of the chunk before run: at
-B = 4,096 13.2 instead of 13.4 ms (rademacher), 14.0 instead of 15.6 (uniform), 15.0 instead of 15.6 (gaussian); at
-D = 2,048 no difference, and at B = 1,024 the second space costs more than it saves.
+Chunks: at B = 1,024, D = 512 and a million classes 5 waves of tiles take 4.3 ms, 4 waves 4.5, 3 waves 4.9, 1 wave
+6.8; at B = 4,096 16 waves take 13.4 ms, 8 waves 14.7, 4 waves 17.3.  Rows drawn while the products of the chunk before
+run: at B = 4,096 13.2 instead of 13.4 ms (rademacher), 14.0 instead of 15.6 (uniform), 15.0 instead of 15.6 (gaussian);
+at D = 2,048 no difference, and at B = 1,024 the second space costs more than it saves.
 """
 
 from typing import NamedTuple

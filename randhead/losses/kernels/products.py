@@ -141,7 +141,7 @@ def weigh_kernel(
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr, KEPT: tl.constexpr,
     EARLY: tl.constexpr = False,
 ):  # fmt: skip
-    """See `weigh`: persistent programs, over tiles of ROWS samples and COLUMNS classes, neighbours of the same classes."""
+    """See `weigh`: persistent programs, over tiles of ROWS samples and COLUMNS classes; neighbours share classes."""
     if EARLY:
         follow()
     start = tl.load(clock) + offset
@@ -151,7 +151,7 @@ def weigh_kernel(
     for tile in tl.range(tl.program_id(0), down * along, tl.num_programs(0), flatten=True):
         m, n = tile % down, tile // down
         logits = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-        for k in range(0, tl.cdiv(dim, DEPTH)):
+        for k in range(tl.cdiv(dim, DEPTH)):
             a = queries.load([m * ROWS, k * DEPTH])
             b = rows.load([base + n * COLUMNS, k * DEPTH])
             logits = tl.dot(a, b.T, logits)

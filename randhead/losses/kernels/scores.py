@@ -52,7 +52,8 @@ class _Streaming(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, of_target: Tensor, of_log_sum: Tensor) -> tuple[Tensor | None, ...]:
-        return once(_combined(*ctx.saved_tensors, of_target, of_log_sum), "streaming"), None, None, None, None
+        own, slope = ctx.saved_tensors
+        return once(_combined(own, slope, of_target, of_log_sum), "streaming"), None, None, None, None
 
 
 class _Expected(torch.autograd.Function):
@@ -68,7 +69,8 @@ class _Expected(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, of_target: Tensor, of_non_target: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        return once(_combined(*ctx.saved_tensors, of_target, of_non_target), "expected"), None, None
+        own, slope = ctx.saved_tensors
+        return once(_combined(own, slope, of_target, of_non_target), "expected"), None, None
 
 
 @torch.no_grad()

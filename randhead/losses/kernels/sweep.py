@@ -102,7 +102,8 @@ class Sweep:
         self.clock = torch.zeros(1, dtype=torch.int64, device=device)
         self.numbers = torch.empty(2, batch, dtype=torch.float64, device=device)
         self.bad = torch.empty(batch, dtype=torch.int32, device=device)
-        self.seen = torch.empty(batch, dtype=torch.float32, device="cpu", pin_memory=device.type == "cuda")
+        pinned = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
+        self.seen = torch.empty(batch, dtype=torch.float32, device="cpu", pin_memory=pinned)
 
     @torch.no_grad()
     def __call__(self, rows: ClassRows, queries: Tensor, labels: Tensor) -> Swept:
@@ -127,8 +128,9 @@ class Sweep:
                 self.run(rows, range(self.chunks))
                 self.end()
             target, log_sum = self.numbers.clone().unbind()
-            own, gradient = (*self.matrices.clone().unbind(), None)[:2]
-        return Swept(target, log_sum, own, gradient, capturing or self._is_certain(begun))
+            both = self.matrices.clone()
+        gradient = both[1] if self.gradient else None
+        return Swept(target, log_sum, both[0], gradient, capturing or self._is_certain(begun))
 
     def _is_certain(self, begun: torch.cuda.Event | None) -> bool:
         """Whether the static shift did for all samples.
