@@ -9,8 +9,9 @@
 * memory: peak resident memory above the start, every arm in a process of its own;
 * expected: time and memory of the expected normaliser at 1,000 to 1,000,000,000 classes;
 * structured: how fast a fast Walsh-Hadamard transform makes the logits of Hadamard blocks;
-* cuda (where there is a device; under ten minutes): bfloat16 beside frozen, trained and compiled dense, Cut
-  Cross-Entropy, Liger and `F.linear_cross_entropy` where they are installed.  Median time of CUDA events.
+* cuda (where there is a device; under ten minutes): bfloat16 beside frozen, trained and compiled dense, losses that
+  need no other class, Cut Cross-Entropy, Liger, QuACK and `F.linear_cross_entropy` where they are installed.  Median
+  time of CUDA events; `head_cuda.py` alone writes rows as they come.
 
 Prints tables and writes results/head-<device>.json beside this file.
 """
@@ -50,7 +51,7 @@ NO_BF16 = (
     "this CPU has no bfloat16 instructions: torch's bf16 products are 100 times slower than its fp32 ones here, and "
     "streaming makes them in fp32; the bf16 figures say nothing about a CPU that has them"
 )
-PACKAGES = ("randhead", "torch", "triton", "cut-cross-entropy", "liger-kernel")
+PACKAGES = ("randhead", "torch", "triton", "cut-cross-entropy", "liger-kernel", "quack-kernels")
 
 
 def correctness(quick):

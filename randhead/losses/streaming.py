@@ -18,7 +18,7 @@ from torch import Tensor
 
 from randhead.losses import kernels
 from randhead.losses._once import once
-from randhead.losses._rows import ClassRows
+from randhead.losses._rows import ClassRows, DrawnRows
 from randhead.losses._scores import Scores
 from randhead.losses._target import pop_target
 from randhead.losses._tiles import Tile, tiles
@@ -231,7 +231,7 @@ def _on_device(queries: Tensor, rows: ClassRows, bias: Tensor | None, precision:
     """Whether the kernels also make target logits and gradients: no learned rows."""
     if not len(queries):
         return False
-    fixed = rows.geometry is not None or not rows.matrix().requires_grad
+    fixed = isinstance(rows, DrawnRows) or not rows.matrix().requires_grad
     return fixed and queries.dtype == torch.float32 and _has_kernel(queries, rows, bias, precision)
 
 

@@ -45,16 +45,14 @@ def bound_kernel(
         real = sample < batch
         excess = tl.load(non_target + sample, mask=real, other=0.0) - tl.load(target + sample, mask=real, other=0.0)
         deviation = deviations * tl.load(relative_std + sample, mask=real, other=0.0)
-        # 1 - deviation as it is, without a logarithm: e^(excess + log(1 - deviation)).
-        rest = tl.maximum(1 - deviation, 0.0)
-        bounds = softplus(excess) - softplus(excess + tl.log(tl.maximum(rest, 1e-38)))
+        bounds = softplus(excess) - softplus(excess + tl.log(tl.maximum(1 - deviation, 1e-37)))
         bounds = tl.where(deviation < 1, bounds, float("inf"))
         if BIASED:
             bounds += tl.load(log_bias + sample, mask=real, other=0.0) / (1 + tl.exp(-excess))
         share = tl.load(weights + sample, mask=real, other=0.0) if WEIGHTED else real.to(tl.float32)
         total += tl.where(share > 0, share * bounds, 0.0)
         mass += share
-    tl.store(found, tl.sum(total, axis=0) / tl.maximum(tl.sum(mass, axis=0), 1.2e-38))
+    tl.store(found, tl.sum(total, axis=0) / tl.maximum(tl.sum(mass, axis=0), 1e-37))
 
 
 @triton.jit

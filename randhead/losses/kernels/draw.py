@@ -64,10 +64,12 @@ def source(geometry: Geometry, dim: int, seed: int, names: Tensor | None, device
 
 def by_id(geometry: Geometry, ids: Tensor, dim: int, seed: int, out: Tensor | None = None) -> Tensor:
     """The rows of some ids: (N,) int64 -> (N, D) float32, written to `out` if it is given."""
-    rows = source(geometry, dim, seed, None, ids.device)
+    rows, ids = source(geometry, dim, seed, None, ids.device), ids.contiguous()
     found = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
     at_once, blocks = shape(rows.kind, dim)
-    if len(ids):
+    if not len(ids):
+        return found
+    with torch.cuda.device_of(ids):
         draw_rows[(triton.cdiv(len(ids), at_once),)](
             found, ids, ids, rows.table, ids, 0, len(ids), 0, dim, found.stride(0), *rows.key, rows.entry,
             KIND=rows.kind, NAMED=False, LISTED=True, ROWS=at_once, BLOCKS=blocks, num_warps=4,

@@ -15,6 +15,7 @@ from randhead.losses.kernels.sweep import sweep
 FallBack = Callable[[bool], tuple[Tensor, Tensor | None]]
 
 
+@torch.compiler.disable
 def streaming(queries: Tensor, labels: Tensor, rows: ClassRows, fall_back: FallBack) -> Scores:
     """As `streaming.scores`, for rows without gradient.
 
@@ -29,6 +30,7 @@ def streaming(queries: Tensor, labels: Tensor, rows: ClassRows, fall_back: FallB
     return Scores(*_Streaming.apply(queries, labels, rows, gradient, fall_back))
 
 
+@torch.compiler.disable
 def expected(queries: Tensor, labels: Tensor, rows: DrawnRows) -> Scores:
     """As `expected.scores`, without exact classes."""
     scores = Scores(*_Expected.apply(queries, labels, rows))
@@ -62,7 +64,7 @@ class _Expected(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, queries: Tensor, labels: Tensor, rows: DrawnRows) -> tuple[Tensor, ...]:
         with torch.cuda.device_of(queries):
-            found = moments.moments(queries.contiguous(), labels, rows)
+            found = moments.moments(queries.contiguous(), labels.contiguous(), rows)
         ctx.save_for_backward(found.own, found.gradient)
         ctx.mark_non_differentiable(found.relative_std, found.log_bias)
         return found[:4]

@@ -246,6 +246,7 @@ def source_of(rows: ClassRows, device: torch.device) -> draw.Source | None:
 _sweeps: collections.OrderedDict[Any, Sweep] = collections.OrderedDict()
 
 
+@torch.compiler.disable
 def sweep(queries: Tensor, labels: Tensor, rows: ClassRows, *, gradient: bool) -> Swept:
     """A sweep with memory and graphs that are kept for batches of the same size, thread and stream."""
     device, batch = queries.device, len(queries)
