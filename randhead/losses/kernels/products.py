@@ -56,23 +56,10 @@ def weigh(
 ) -> None:
     """Write 2^(q.w - shift), 0 for the target, to `weights` (B, T) and add its sums over columns to `totals`.
 
-    For the first class `totals` is written instead.  The weights of columns beyond the last class, up to a multiple of
-    the tile's, become 0.
-
-    Args:
-        tile: its columns are stored in two halves, which takes less shared memory.
-        queries: (B, D), in base 2.
-        rows: (T, D) of classes clock + offset.., or if `kept` all rows (K, D).
-        shift: (B,), in base 2.
-        labels: (B,) int64.
-        weights: (B, T).
-        totals: (tiles, B).
-        clock: (1,) int64.
-        offset: added to the clock.
-        num_classes: K.
-        programs: number of multiprocessors.
-        kept: whether `rows` holds all classes.
-        early: whether programs may start before the kernel before has ended.
+    queries (B, D) and shift (B,) are in base 2; labels (B,); rows (T, D) of classes clock + offset.., or if `kept` all
+    rows (K, D); totals (tiles, B) are written for the first class.  The weights of columns beyond the last class, up
+    to a multiple of the tile's, become 0; columns are stored in two halves, which takes less shared memory.  If
+    `early`, programs may start before the kernel before has ended.
     """
     batch, dim = queries.shape
     chunk = weights.shape[1]
@@ -102,19 +89,8 @@ def add(
 ) -> None:
     """Add weights (B, T) @ rows (T, D) to `sums` (S, B, D), part by part; for the first class they are written.
 
-    Up to the next multiple of the depth the weights have to be 0 and the rows finite.
-
-    Args:
-        tile: of samples and dimensions.
-        sums: (S, B, D) float32.
-        weights: (B, T).
-        rows: as in `weigh`.
-        clock: (1,) int64.
-        offset: added to the clock.
-        num_classes: K.
-        kept: whether `rows` holds all classes.
-        reduced: whether the copy engine adds, rather than the program: 4.3 ms instead of 4.7 at B = 1,024.
-        early: whether programs may start before the kernel before has ended.
+    Up to the next multiple of the depth the weights have to be 0 and the rows finite.  If `reduced`, the copy engine
+    adds, rather than the program: 4.3 ms instead of 4.7 at B = 1,024.  The rest is as in `weigh`.
     """
     parts, batch, dim = sums.shape
     chunk = weights.shape[1]

@@ -4,12 +4,14 @@ With a static shift the results of chunks are added without rescaling, and no ke
 its programs, so results are identical to the bit every time.  From the second batch on, everything is CUDA graphs that
 read the number of their first class from the device: a step takes three launches from the host, whatever K.
 
+Only the main thread makes graphs; other threads, and callers who capture a graph of their own, get ordinary launches.
 Graphs read and write the memory of the sweep alone.  What a step is given is copied there, and its results are copied
 out, so that no address of the caller's is kept.
 """
 
 import collections
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -112,7 +114,7 @@ class Sweep:
         with torch.cuda.device_of(queries):
             self.queries.copy_(queries)
             self.labels.copy_(labels)
-            if self.used and self.can_capture and not self.graphs and not capturing:
+            if self.used and not self.graphs and not capturing and self.may_capture():
                 self.capture()
             self.used = True
             replayed = bool(self.graphs) and not capturing
@@ -142,6 +144,10 @@ class Sweep:
             begun.synchronize()
         return bool(self.seen.max() <= SAFE) or not self.bad.any()
 
+    def may_capture(self) -> bool:
+        """Whether the kernels draw the rows, and no other thread may be capturing: two at once would be an error."""
+        return self.can_capture and threading.current_thread() is threading.main_thread()
+
     def capture(self) -> None:
         """Make the graphs; every kernel has run before, so all are compiled."""
         at_once = -(-self.chunks // self.runs)
@@ -151,12 +157,7 @@ class Sweep:
             if self.runs > 1:
                 self.clock += at_once * self.chunk
 
-        stream = torch.cuda.Stream(priority=-1)
-        for work in (lambda: self.begin(None), chunks, self.end):
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                work()
-            self.graphs.append(graph)
+        self.graphs = [captured(work) for work in (partial(self.begin, None), chunks, self.end)]
 
     def run(self, rows: ClassRows | None, numbers: range) -> None:
         """The kernels of some chunks, those whose first class is the clock plus a multiple of the chunk."""
@@ -234,6 +235,14 @@ class Sweep:
             len(self.sums), batch, dim, self.width, self.row_scale, LEAST, SAFE - HEADROOM,
             GRADIENT=self.gradient, ROWS=16, COLUMNS=256, AT_ONCE=32, num_warps=4,
         )  # fmt: skip
+
+
+def captured(work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """A graph of the launches of some work."""
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(priority=-1)
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        work()
+    return graph
 
 
 def source_of(rows: ClassRows, device: torch.device) -> draw.Source | None:
