@@ -220,12 +220,17 @@ def test_a_second_derivative_is_refused():
             gradient.sum().backward()
 
 
-def test_streams_and_threads_do_not_share_memory():
+def two_of_each():
     rows = drawn("uniform", 30_000, 512)
     pairs = [batch(256, 512, 30_000, seed=seed) for seed in range(2)]
     exact = [wanted(*pair, rows) for pair in pairs]
     torch.cuda.synchronize()
-    streams, found = [torch.cuda.Stream() for _ in pairs], {}
+    return rows, pairs, exact, [torch.cuda.Stream() for _ in pairs]
+
+
+def test_threads_do_not_share_memory():
+    rows, pairs, exact, streams = two_of_each()
+    found = {}
 
     def work(number):
         with torch.cuda.stream(streams[number]):
@@ -239,6 +244,18 @@ def test_streams_and_threads_do_not_share_memory():
     for thread in threads:
         thread.join()
     for (number, _), results in found.items():
+        check(results, exact[number])
+
+
+def test_streams_in_turns_do_not_share_memory():
+    rows, pairs, exact, streams = two_of_each()
+    found = []
+    for _ in range(4):
+        for number, stream in enumerate(streams):
+            with torch.cuda.stream(stream):
+                found.append((number, step(*pairs[number], rows)))
+    torch.cuda.synchronize()
+    for number, results in found:
         check(results, exact[number])
 
 

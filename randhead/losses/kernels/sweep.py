@@ -2,7 +2,8 @@
 
 With a static shift the results of chunks are added without rescaling, and no kernel's result depends on the order of
 its programs, so results are identical to the bit every time.  From the second batch on, everything is CUDA graphs that
-read the number of their first class from the device: a step takes three launches from the host, whatever K.
+read the number of their first class from the device: a step takes three launches from the host, and one more for every
+64 chunks.
 
 Only the main thread makes graphs; other threads, and callers who capture a graph of their own, get ordinary launches.
 Graphs read and write the memory of the sweep alone.  What a step is given is copied there, and its results are copied
