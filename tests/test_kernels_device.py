@@ -2,7 +2,7 @@
 
 import gc
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -230,21 +230,17 @@ def two_of_each():
 
 def test_threads_do_not_share_memory():
     rows, pairs, exact, streams = two_of_each()
-    found = {}
 
     def work(number):
         with torch.cuda.stream(streams[number]):
-            for turn in range(5):
-                found[number, turn] = step(*pairs[number], rows)
+            found = [step(*pairs[number], rows) for _ in range(5)]
             streams[number].synchronize()
+        return found
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for (number, _), results in found.items():
-        check(results, exact[number])
+    with ThreadPoolExecutor(2) as threads:
+        for number, several in enumerate(threads.map(work, range(2))):
+            for found in several:
+                check(found, exact[number])
 
 
 def test_streams_in_turns_do_not_share_memory():
