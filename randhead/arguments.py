@@ -30,9 +30,11 @@ def whole(name: str, value: Any, low: int = 0) -> int:
     """A whole number from `low` to 2^63 - 1, of Python or NumPy, as an int of Python.  Raises UsageError for others.
 
     Example:
-        >>> whole("seed", 1.5)
-        Traceback (most recent call last):
-        randhead.errors.UsageError: seed must be a whole number, got 1.5
+        >>> try:
+        ...     whole("seed", 1.5)
+        ... except UsageError as error:
+        ...     print(error)
+        seed must be a whole number, got 1.5
     """
     hint = f"for example `{name}={max(low, 1)}`"
     if not is_whole(value):

@@ -7,7 +7,7 @@ Anything else that escapes is a bug in randhead and exits with 1.
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 MOST_LISTED = 40  # names; timm has 1,300 models
 
@@ -17,7 +17,7 @@ class RandheadError(Exception):
 
     Args:
         message: what is wrong, and where.
-        hint: what to do next.
+        hint: what to do next; a traceback shows it below the message.
     """
 
     exit_code = 1
@@ -25,7 +25,13 @@ class RandheadError(Exception):
     def __init__(self, message: str, *, hint: str | None = None):
         super().__init__(message)
         self.message = message
+        self.with_hint(hint)
+
+    def with_hint(self, hint: str | None) -> Self:
+        """The error itself, with another hint."""
         self.hint = hint
+        self.__notes__ = [f"hint: {hint}"] if hint else []  # what a traceback shows below the message
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Python's own way calls the constructor with `args`, which drops the hint and fails if it takes others.

@@ -258,7 +258,7 @@ def _registered_name(family: str, name: str) -> str:
         if found.path == path:
             return registered
     about = FAMILIES[family]
-    reason = "a Python file is only executed if you name it, not because a configuration does"
+    reason = "a Python file is only executed if you name it in a command or register it"
     again = f'name it again: `{about.argument}="{path}"`'
     if not about.argument:
         reason, again = f"a {about.kind} cannot be given as a Python file", "install it as an entry point"

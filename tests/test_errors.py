@@ -4,6 +4,7 @@ import copy
 import importlib
 import pickle
 import pkgutil
+import traceback
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def contents(error):
 
 def test_all_errors_of_the_package_are_found():
     assert {UsageError, DataError, DataFileError, RunError, DivergedError, StopRequested, BadImage} <= set(KINDS)
+
+
+def test_a_traceback_shows_the_hint_below_the_message():
+    error = UsageError("what and where", hint="what next")
+    for found in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        lines = traceback.format_exception_only(found)
+        assert lines == ["randhead.errors.UsageError: what and where\n", "hint: what next\n"]
+    assert traceback.format_exception_only(error.with_hint("else"))[1:] == ["hint: else\n"]
+    assert len(traceback.format_exception_only(UsageError("what and where"))) == 1
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])

@@ -226,7 +226,7 @@ def test_wrong_use_is_named():
         ({"vectors": None}, "vectors must be the name of a geometry"),
         ({"vectors": Path("w.npy")}, "vectors must be the name of a geometry"),
         ({"vectors": torch.zeros(K, D), "scoring": "cosine"}, "the class vector of class 0 is zero"),
-        ({"vectors": torch.ones(D, K)}, "an array of shape"),
+        ({"vectors": torch.ones(D, K)}, f"the shape ({D}, {K}) must be"),
         ({"normaliser": None}, "normaliser must be text, got None"),
         ({"class_names": 5}, "class_names must be the names of the classes, as text, got 5"),
         ({"class_names": list(range(K))}, "class_names must be the names of the classes, as text, got 0"),

@@ -60,7 +60,7 @@ def test_a_pickle_by_another_name_is_refused_and_not_run(tmp_path, name, make):
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.ones((4, 5)), r"shape \(4, 5\), \(classes, dimensions\) is \(4, 3\)"),
+        (np.ones((4, 5)), r"shape \(4, 5\) must be \(4, 3\), \(classes, dimensions\)"),
         (np.ones((5, 3)), r"shape \(5, 3\)"),
         (np.ones((3, 4)), r"shape \(3, 4\)"),
         (np.ones(12), r"shape \(12,\)"),

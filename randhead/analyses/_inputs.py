@@ -14,10 +14,11 @@ from randhead.errors import DataError, UsageError
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
 ARRAYS = "give a tensor, an array of NumPy or a list of numbers"
+NAMES = "`np.unique(names, return_inverse=True)[1]`"
 NOTHING = 1e-12  # relative to the other norms: a vector below this is only rounding error and has no direction
 
 
-def as_numbers(name: str, values: Any, *, device: torch.device | None = None) -> Tensor:
+def as_numbers(name: str, values: Any, *, device: torch.device | None = None, hint: str = ARRAYS) -> Tensor:
     """An argument as a tensor of real numbers: from a tensor, an array of NumPy or a list; without its gradient.
 
     Raises UsageError, with the name of the argument, for anything else.
@@ -25,15 +26,15 @@ def as_numbers(name: str, values: Any, *, device: torch.device | None = None) ->
     try:
         found = as_tensor(values)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise UsageError(f"{name} must be numbers, got {shown(values)}", hint=ARRAYS) from None
+        raise UsageError(f"{name} must be numbers, got {shown(values)}", hint=hint) from None
     if found.is_complex() or found.dtype == torch.bool:
-        raise UsageError(f"{name} must be real numbers, got {_dtype(found)}", hint=ARRAYS)
+        raise UsageError(f"{name} must be real numbers, got {_dtype(found)}", hint=hint)
     return found.detach().to(device or found.device)
 
 
 def as_classes(name: str, values: Any, *, device: torch.device | None = None) -> Tensor:
     """An argument as int64, from whole numbers of any type.  Raises UsageError for anything else."""
-    found = as_numbers(name, values, device=device)
+    found = as_numbers(name, values, device=device, hint=f"{ARRAYS}; {NAMES} makes them of names")
     if found.is_floating_point() and found.numel():
         hint = f"`{name}.to(torch.int64)` if they are whole numbers"
         raise UsageError(f"{name} must be class indices, got {_dtype(found)}", hint=hint)

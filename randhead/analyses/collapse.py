@@ -54,7 +54,7 @@ def measure(
     train: ClassStatistics | None = None,
     seed: int = 0,
 ) -> Findings:
-    """Neural collapse of the features of one split, measured against the head of the run.
+    """Neural collapse of the features of one split, measured against the class vectors of their head.
 
     The logits are scale * h.w_k + b_k, or scale * cos(h, w_k) + b_k.
 

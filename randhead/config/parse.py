@@ -40,9 +40,11 @@ def check_value(key: str, value: Any, name: str | None = None) -> None:
 
     Example:
         >>> check_value("head.scoring", "cosine")
-        >>> check_value("head.scale", -1.0, "scale")
-        Traceback (most recent call last):
-        randhead.errors.UsageError: scale must be a positive number, got -1.0
+        >>> try:
+        ...     check_value("head.scale", -1.0, "scale")
+        ... except UsageError as error:
+        ...     print(error)
+        scale must be a positive number, got -1.0
     """
     settings()[key].check(value, name)
 

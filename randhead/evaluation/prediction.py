@@ -148,7 +148,7 @@ def _read(files: Iterable[Path], size: int, warn: Callable[[str], None] | None) 
             yield file, datasets.read_image(file, size)
         except DataError as error:
             if warn is None:
-                error.hint = "leave it out, or set `skip_bad_images=True`"
+                error.with_hint("leave it out, or set `skip_bad_images=True`")
                 raise
             warn(f"{error.message}; left out")
 

@@ -14,7 +14,8 @@ def as_geometry(vectors: str | Geometry | Tensor) -> Geometry:
     """The geometry of the class vectors that a user has named or given.  Raises UsageError for anything else."""
     if isinstance(vectors, Tensor):
         return from_matrix(vectors)
-    rule, hint = "the name of a geometry, such as 'uniform', a Geometry or a tensor (K, D)", 'for a file: "file:PATH"'
+    rule = "the name of a geometry, such as 'uniform', a Geometry or a tensor (K, D)"
+    hint = 'for an array or a list, `torch.as_tensor` of it; for a file, "file:PATH"'
     check_type("vectors", vectors, (str, Geometry), rule, hint=hint)
     return geometry(vectors)
 

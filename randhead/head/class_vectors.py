@@ -165,8 +165,10 @@ class ClassVectors(nn.Module):
         """Add classes, as incremental learning does in every session.
 
         What the head has learned and the vectors of its classes stay equal to the bit; new vectors are those of a head
-        that was built with all classes.  Learned vectors and biases are in new parameters, of another shape: give them
-        to the optimiser.  The scale stays, although the default depends on the number of classes.
+        that was built with all classes.  The scale stays, although the default depends on the number of classes.
+
+        Learned vectors and biases are in new parameters, of another shape, which an optimiser that was made before does
+        not train: make a new one, or give it the new `head.weight`, and `head.bias` if it is learned.
 
         Args:
             classes: the number of new classes, or their names if the head has `class_names`.
@@ -181,14 +183,15 @@ class ClassVectors(nn.Module):
         Example:
             >>> from randhead import ClassVectorHead
             >>> head = ClassVectorHead(2, 64, trainable=True, class_names=["cat", "dog"])
+            >>> optimiser = torch.optim.SGD(head.parameters(), lr=0.1)
             >>> head.grow(["owl", "ant"])
             range(2, 4)
-            >>> optimiser = torch.optim.SGD(head.parameters(), lr=0.1)
+            >>> optimiser.add_param_group({"params": [head.weight]})
         """
         before = self.num_classes, self.class_names
         if self.is_stored:
             raise UsageError(
-                f"{self.geometry} vectors are drawn or given as a set, to which none can be added",
+                f"no class can be added to {self.geometry} vectors, which are drawn or given as a set",
                 hint=f"make a new head for all classes; or use other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}",
             )
         self.num_classes, self.class_names = with_more(classes, *before)

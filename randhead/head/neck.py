@@ -32,7 +32,9 @@ def apply_neck(neck: nn.Module, features: Tensor, dim: int) -> Tensor:
     """
     check_type("features", features, Tensor, f"a tensor (..., {dim})", hint="`torch.as_tensor` makes one")
     if features.shape[-1:] != (dim,):
-        hint = f"the head has dim={dim}"
+        hint = f"the head has dim={dim}: `ClassVectorHead(num_classes, dim)` scores features, not logits"
+        if features.ndim > 2 and features.shape[1] == dim:
+            hint = "`features.movedim(1, -1)` puts the dimensions of the features last"
         raise UsageError(f"features must have shape (..., {dim}), got {tuple(features.shape)}", hint=hint)
     if not features.is_floating_point():
         raise UsageError(f"features must be floating-point, got {features.dtype}", hint="`features.float()`")

@@ -98,7 +98,7 @@ def unpack_spec(packed: Tensor) -> VectorsSpec:
         return VectorsSpec(name.decode(), seed, num_classes, dim, KEYS[keys], sha256.hex())
     except (ValueError, IndexError, struct.error):
         raise RunError(
-            f"the spec of the class vectors is damaged: `vectors_spec`, {_named(packed)}, holds none",
+            f"the spec of the class vectors is damaged: `vectors_spec`, {_named(packed)}, is no spec",
             hint="average only state_dicts of heads with the same class vectors; or use an older checkpoint",
         ) from None
 

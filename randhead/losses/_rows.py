@@ -172,7 +172,8 @@ class DrawnRows:
         """
         if torch.compiler.is_exporting() or torch.jit.is_tracing():
             raise UsageError(
-                "class vectors that are not kept in memory cannot be exported", hint="call `head.materialise()` first"
+                "class vectors that are not kept in memory cannot be exported, before `head.materialise()`",
+                hint="call `head.materialise()` first",
             )
         if self.has_kernel(ids):
             from randhead.losses.kernels.draw import by_id

@@ -60,7 +60,7 @@ def size_problem(found: Sequence[int], wanted: tuple[int, int]) -> tuple[str, st
     hint = "give one row per class, in the order of the classes"
     if tuple(found) == wanted[::-1]:
         hint = "transpose it: each row is a class"
-    return f"an array of shape {tuple(found)}, (classes, dimensions) is {wanted}", hint
+    return f"the shape {tuple(found)} must be {wanted}, (classes, dimensions)", hint
 
 
 def _problem(matrix: object) -> str | None:
