@@ -122,7 +122,8 @@ class ClassVectors(nn.Module):
         if not self.geometry.by_row:
             raise UsageError(
                 f"{self.geometry} vectors are drawn as a set and cannot be keyed by class name",
-                hint=f'use `class_keys="index"`, or other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}',
+                hint='leave out the class names (in a configuration: `class_keys="index"`), or use other `vectors`: '
+                f"{vectors.NEAREST_WITHOUT_LIMIT}",
             )
         return torch.tensor([rng.name_id(name) for name in self.class_names], dtype=torch.int64, device="cpu")
 
@@ -178,7 +179,7 @@ class ClassVectors(nn.Module):
 
         Raises:
             UsageError: for names that the head has already, for more classes than the geometry holds, and for class
-                vectors that are drawn or given as a set.
+                vectors that are drawn or given as a set or, as those of a geometry of your own, stored by a state_dict.
 
         Example:
             >>> from randhead import ClassVectorHead
@@ -190,8 +191,9 @@ class ClassVectors(nn.Module):
         """
         before = self.num_classes, self.class_names
         if self.is_stored:
+            why = "a state_dict stores" if self.geometry.by_row else "are drawn or given as a set"
             raise UsageError(
-                f"no class can be added to {self.geometry} vectors, which are drawn or given as a set",
+                f"no class can be added to {self.geometry} vectors, which {why}",
                 hint=f"make a new head for all classes; or use other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}",
             )
         self.num_classes, self.class_names = with_more(classes, *before)
