@@ -3,7 +3,6 @@
 import numbers
 import os
 import unicodedata
-from collections.abc import Iterable
 from types import NoneType
 from typing import Any
 
@@ -54,9 +53,12 @@ def is_whole(value: object) -> bool:
 def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] = object) -> tuple[Any, ...]:
     """The items of a collection, each of one of the types.  Raises UsageError for text, which is no collection here."""
     hint = f"give a list, `{name}=[...]`"
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    try:
+        items = None if isinstance(value, (str, bytes)) else tuple(value)
+    except TypeError:  # arrays of no dimension have `__iter__` too
+        items = None
+    if items is None:
         raise UsageError(f"{name} must be {rule}, got {shown(value)}", hint=hint)
-    items = tuple(value)
     for item in items:
         check_type(name, item, kinds, rule, hint=hint)
     return items

@@ -233,3 +233,9 @@ def test_the_package_of_corruptions_does_not_import_torchvision():
         "import sys; from randhead.corruptions import corrupt, names; names(); assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_images_of_a_sample_share_ids_of_an_iterator():
+    images = tv_tensors.Image(torch.full((2, 3, 32, 32), 128, dtype=torch.uint8))
+    first, second = Corrupt("gaussian_noise", 3)((images, images), id=iter([4, 5]))
+    assert torch.equal(first, second)

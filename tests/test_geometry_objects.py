@@ -404,3 +404,15 @@ def test_the_start_of_learned_vectors_is_drawn_although_a_checkpoint_stores_them
     loaded = SimpleNamespace(model=SimpleNamespace(head=head), config=config, run=run)
     steps, kept = TrainingInputs(None, loaded, None).class_vectors
     assert steps.tolist() == [0] and torch.equal(kept[0], ClassVectorHead(K, D, "simplex", seed=3).draw())
+
+
+@pytest.mark.parametrize("row", [0.0, torch.zeros(1), torch.zeros(1, 16)])
+def test_a_wrong_mean_row_is_an_error_of_the_geometry(row):
+    def rows(ids, dim, *, seed, out):
+        vectors.draw("gaussian", ids, dim=dim, seed=seed, out=out)
+
+    known = vectors.geometry("gaussian")
+    mine = Geometry("mine", rows, lambda dim: None, True, log_mean_exp=known.log_mean_exp, mean_row=lambda dim: row)
+    head = ClassVectorHead(1000, 16, mine, normaliser="expected", normaliser_tolerance=math.inf)
+    with pytest.raises(ContractError, match="mean_row"):
+        head.loss(torch.randn(2, 16), torch.tensor([0, 1]), label_smoothing=0.1)

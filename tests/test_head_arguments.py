@@ -203,3 +203,19 @@ def test_a_wrong_argument_is_refused_with_its_name_its_value_and_a_hint(name):
     assert re.search(rf"\b{argument.replace('_', '[_ ]')}", message), message
     assert given in message, message
     assert caught.value.hint, f"no hint: {message}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"class_names": torch.tensor(1)},
+        {"normaliser_tolerance": torch.ones(3)},
+        {"vectors": torch.eye(16)[:10].to_sparse()},
+        {"vectors": 1e-20 * torch.eye(16)[:10], "scoring": "cosine"},
+        {"vectors": 1e25 * torch.eye(16)[:10], "scoring": "cosine"},
+    ],
+)
+def test_wrong_tensors_are_refused(arguments):
+    with pytest.raises(UsageError) as found:
+        ClassVectorHead(10, 16, **arguments)
+    assert found.value.hint

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from randhead import ClassVectorHead, losses
-from randhead.errors import UsageError
+from randhead.errors import DivergedError, UsageError
 from randhead.losses import _tiles, _topk, expected
 
 K, D, B = 7, 16, 6
@@ -470,3 +470,19 @@ def test_other_normalisers_compile_in_parts_and_say_so(normaliser):
     torch._dynamo.reset()
     with pytest.raises(torch._dynamo.exc.Unsupported, match='use `normaliser="dense"`'):
         torch.compile(made.loss, backend="eager", fullgraph=True)(features, LABELS["hard"])
+
+
+def test_features_beyond_float32_have_diverged():
+    head = ClassVectorHead(10, 16)
+    with pytest.raises(DivergedError):
+        head.loss(torch.full((2, 16), 1e39, dtype=torch.float64), torch.tensor([0, 1]))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch, in its own derivatives
+def test_the_dense_loss_has_a_forward_derivative():
+    head, x, labels = ClassVectorHead(10, 16), torch.randn(2, 16), torch.tensor([0, 1])
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones(2, 16))
+        found = torch.autograd.forward_ad.unpack_dual(head.loss(dual, labels)).tangent
+        right = torch.autograd.forward_ad.unpack_dual(F.cross_entropy(head(dual), labels)).tangent
+    assert torch.allclose(found, right, atol=1e-6)

@@ -620,3 +620,65 @@ def test_the_weight_is_that_of_a_linear_layer_and_cannot_change_a_fixed_head(kin
 def test_learned_vectors_of_another_dtype_are_scored(kind, dtype):
     logits = make(kind).to(dtype)(features())
     torch.testing.assert_close(logits.float(), make(kind)(features()), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("vectors", ["uniform", "simplex"])
+def test_buffers_written_in_place_are_recognised_at_first_use(vectors):
+    """DDP writes the buffers of its first process into those of the others; distributed checkpoints do so too."""
+    head, other = (ClassVectorHead(10, 16, vectors=vectors, seed=seed) for seed in (0, 1))
+    for own, theirs in zip(head.buffers(), other.buffers(), strict=True):
+        own.copy_(theirs)
+    with pytest.raises(RunError, match="not those of the checkpoint"):
+        head(torch.ones(2, 16))
+
+
+def test_buffers_of_a_learned_head_may_be_written_in_place():
+    head, other = (ClassVectorHead(10, 16, seed=seed, trainable=True) for seed in (0, 1))
+    head.vectors_spec.copy_(other.vectors_spec)
+    assert head(torch.ones(2, 16)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("vectors", ["uniform", "simplex"])
+def test_heads_with_different_fixed_vectors_cannot_be_stacked(vectors):
+    heads = [ClassVectorHead(10, 16, vectors=vectors, seed=seed) for seed in (0, 1)]
+    x = torch.randn(3, 16)
+
+    def logits(stacked):
+        def call(parameters, buffers):
+            return torch.func.functional_call(heads[0], (parameters, buffers), (x,))
+
+        return torch.func.vmap(call)(*torch.func.stack_module_state(stacked))
+
+    with pytest.raises(RunError, match="seed 1"):
+        logits(heads)
+    assert torch.allclose(logits([heads[0], copy.deepcopy(heads[0])])[1], heads[0](x))
+
+
+@pytest.mark.parametrize("transform", [torch.func.functionalize, torch.func.vmap, torch.func.jacrev])
+def test_rows_that_are_first_drawn_in_a_transform_are_ordinary(transform):
+    head, x = ClassVectorHead(5000, 1024), torch.randn(2, 1024)
+    transform(lambda a: head.loss(a, torch.zeros(a.shape[:-1], dtype=torch.int64), label_smoothing=0.1))(x)
+    assert torch.equal(head(x), ClassVectorHead(5000, 1024)(x))
+    copy.deepcopy(head)
+
+
+@pytest.mark.parametrize("part", ["vectors_sha256", "extended", "pack_spec"])
+def test_an_error_while_a_head_grows_leaves_it_as_it_was(part, monkeypatch):
+    head, x = ClassVectorHead(3, 16, trainable=True, bias=0.5, class_names=["a", "b", "c"]), torch.randn(2, 16)
+    before, names = head(x), list(head.state_dict())
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(f"randhead.head.class_vectors.{part}", fail)
+    with pytest.raises(MemoryError):
+        head.grow(["d"])
+    monkeypatch.undo()
+    assert (head.num_classes, head.class_names, head.spec.num_classes) == (3, ("a", "b", "c"), 3)
+    assert torch.equal(head(x), before) and list(head.state_dict()) == names
+
+
+def test_a_small_head_that_grows_large_does_not_draw_all_rows():
+    head = ClassVectorHead(10, 16)
+    head.grow(10**12)
+    assert head.raw_rows().gather(torch.tensor([10**12])).shape == (1, 16)

@@ -1,6 +1,6 @@
 """A corruption as a transform of torchvision, for single images of PIL, NumPy and torch.  Imports torchvision."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,8 @@ class Corrupt(v2.Transform):
         Raises:
             UsageError: without an image, for images of other kinds, and for ids that do not fit.
         """
+        if isinstance(id, Iterator):  # several images share it
+            id = tuple(id)
         values, structure = tree_flatten(inputs if len(inputs) != 1 else inputs[0])
         chosen = _images(values)
         if not chosen:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from randhead.arguments import check_type, composed, several, shown, whole
 from randhead.errors import UsageError
 from randhead.losses import ClassRows, StoredRows
 from randhead.vectors import Geometry, from_matrix, geometry
+
+SHORTEST, LONGEST = 1e-12, 1e18  # norms, whose squares are numbers of float32
 
 
 def as_geometry(vectors: str | Geometry | Tensor) -> Geometry:
@@ -24,10 +27,19 @@ def check_directions(rows: ClassRows) -> None:
     """Raise UsageError if a class vector is zero, so that it has no cosine."""
     if rows.device.type == "meta":
         return
-    if isinstance(rows, StoredRows) and len(zero := (~rows.matrix().any(dim=1)).nonzero()):
+    if not isinstance(rows, StoredRows):
+        return
+    norms = torch.linalg.vector_norm(rows.matrix().detach().double(), dim=1)
+    if len(zero := (norms == 0).nonzero()):
         raise UsageError(
             f"the class vector of class {int(zero[0])} is zero, and has no cosine",
             hint='give it a direction, or use `scoring="dot"`',
+        )
+    if len(extreme := ((norms < SHORTEST) | (norms > LONGEST)).nonzero()):
+        raise UsageError(
+            f"the class vector of class {int(extreme[0])} has the norm {norms[extreme[0, 0]].item():.3g}, which "
+            "float32 cannot normalise",
+            hint="multiply the class vectors by a factor: cosines do not depend on it",
         )
 
 

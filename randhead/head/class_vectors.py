@@ -11,9 +11,9 @@ from randhead.arguments import whole
 from randhead.errors import UsageError
 from randhead.head import recognise
 from randhead.head.checks import check_different, with_more
-from randhead.head.parameters import extended, write
+from randhead.head.parameters import extended, restored_on_error, write
 from randhead.head.spec import VectorsSpec, pack_spec, vectors_sha256
-from randhead.losses import ClassRows, DrawnRows, StoredRows
+from randhead.losses import ClassRows, DrawnRows, StoredRows, is_transformed
 from randhead.vectors import Geometry
 
 DRAWN_AT_ONCE_BYTES = 16 << 20  # of rows: materialised before torch.compile or torch.export traces the head
@@ -75,7 +75,7 @@ class ClassVectors(nn.Module):
         self.initial_bias, learned_bias = 0.0 if bias is None else float(bias), trainable and bias is not None
         self.bias = nn.Parameter(torch.full((self.num_classes,), self.initial_bias)) if learned_bias else None
         self.constant = 0.0 if learned_bias else self.initial_bias
-        self._seen = self._saved_buffers()
+        self._seen = recognise.held(self)
 
     @property
     def is_stored(self) -> bool:
@@ -196,23 +196,20 @@ class ClassVectors(nn.Module):
                 f"no class can be added to {self.geometry} vectors, which {why}",
                 hint=f"make a new head for all classes; or use other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}",
             )
-        self.num_classes, self.class_names = with_more(classes, *before)
-        try:
+        with restored_on_error(self):
+            self.num_classes, self.class_names = with_more(classes, *before)
             source = self._source()
-        except UsageError:  # more than the geometry holds
-            self.num_classes, self.class_names = before
-            raise
-        self.spec, added = self._spec_of(source), range(before[0], self.num_classes)
-        if self._rows is None:
-            new = source.gather(torch.arange(added.start, added.stop, dtype=torch.int64, device="cpu"))
-            self.vectors = extended(self.vectors, new)
-        else:
-            old, self._rows = self._rows, source.to(self._rows.device)
-            if isinstance(old, DrawnRows) and old.is_kept:
-                self.materialise()
-        if self.bias is not None:
-            self.bias = extended(self.bias, torch.full((len(added),), self.initial_bias, device="cpu"))
-        self._renew_buffers()
+            self.spec, added = self._spec_of(source), range(before[0], self.num_classes)
+            if self._rows is None:
+                new = source.gather(torch.arange(added.start, added.stop, dtype=torch.int64, device="cpu"))
+                self.vectors = extended(self.vectors, new)
+            else:
+                old, self._rows = self._rows, source.to(self._rows.device)
+                if isinstance(old, DrawnRows) and old.is_kept and (source.is_materialisable or not old.is_small):
+                    self.materialise()
+            if self.bias is not None:
+                self.bias = extended(self.bias, torch.full((len(added),), self.initial_bias, device="cpu"))
+            self._renew_buffers()
         return added
 
     def use_names(self, names: tuple[str, ...]) -> None:
@@ -251,19 +248,16 @@ class ClassVectors(nn.Module):
         keys = "index" if self.class_names is None else "name"
         return VectorsSpec(str(self.geometry), self.seed, self.num_classes, self.dim, keys, vectors_sha256(rows))
 
-    def _saved_buffers(self) -> tuple[Tensor, Tensor | None]:
-        return self.vectors_spec, self._buffers.get("vectors")
-
     def _recognise(self) -> None:
-        """Check buffers that transformers, accelerate or others have put in the place of this head's, at first use."""
-        found = self._saved_buffers()
-        if all(new is old for new, old in zip(found, self._seen, strict=True)) or recognise.is_traced(self):
+        """Check buffers that other software has replaced or written (transformers, accelerate, DDP), at first use."""
+        if recognise.is_traced(self) or recognise.are_same(found := recognise.held(self), self._seen):
             return
         try:
-            recognise.check_buffers(self, *found)
-        except RuntimeError:  # there are no numbers to read: meta, fake or vmapped tensors
+            recognise.check_buffers(self, found[0], found[1])
+        except RuntimeError:  # there are no numbers to read: meta or fake tensors
             return
-        self._seen = found
+        if not is_transformed():
+            self._seen = found
 
     @torch.inference_mode(False)
     def _renew_buffers(self) -> None:
@@ -279,7 +273,7 @@ class ClassVectors(nn.Module):
                 buffer.copy_(value)  # it may be shared with other processes
             else:
                 self._buffers[name] = value.to(buffer.device, copy=True)
-        self._seen = self._saved_buffers()
+        self._seen = recognise.held(self)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Move fixed vectors with the module, but never round them: `half()` leaves them in float32."""

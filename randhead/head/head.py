@@ -87,7 +87,7 @@ class ClassVectorHead(ClassVectors):
         check_value("head.scale", scale, "scale")
         check_value("head.bias", bias, "bias")
         check_value("head.neck", neck, "neck")
-        if normaliser_tolerance != math.inf:  # which refuses nothing
+        if not (isinstance(normaliser_tolerance, float) and normaliser_tolerance == math.inf):  # which refuses nothing
             check_value("head.normaliser_tolerance", normaliser_tolerance, "normaliser_tolerance")
         check_value("head.normaliser", normaliser, "normaliser")
         check_value("head.trainable", trainable, "trainable")

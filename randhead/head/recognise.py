@@ -9,12 +9,13 @@ from torch import Tensor
 
 from randhead.errors import RunError
 from randhead.head.spec import VectorsSpec, pack_spec, read_spec, unpack_json_spec, vectors_sha256
-from randhead.losses import ClassRows
+from randhead.losses import ClassRows, is_transformed, untransformed
 from randhead.vectors import Geometry
 
 # Stored vectors are the same if they differ by no more than a cast to bfloat16 and averages change them.
 RELATIVE_ROUNDING, ROUNDING = 2.0**-6, 2.0**-20
 PER_CLASS = ("vectors", "bias")  # parameters with an entry per class
+Held = tuple[Tensor, Tensor | None, int, int]
 
 
 class Recognisable(Protocol):
@@ -25,6 +26,7 @@ class Recognisable(Protocol):
     trainable: bool
     class_names: tuple[str, ...] | None
     vectors: Tensor
+    _buffers: dict[str, Any]
 
     @property
     def is_stored(self) -> bool:
@@ -82,13 +84,35 @@ def check_buffers(head: Recognisable, packed: Tensor, stored: Tensor | None) -> 
         RunError: see above.
         RuntimeError: of torch, for tensors without numbers.
     """
-    if not is_marked(head) or is_marked(packed):
+    if is_transformed():
+        _check_wrapped(head, packed, stored)
+    elif not is_marked(head) or is_marked(packed):
         _check(head, read_spec(packed, head.spec), stored)
     elif head.trainable and not is_marked(head.vectors):
         raise RunError(
             "the checkpoint has no class vectors for this head, and learned ones have no values",
             hint="call `head.reset_parameters()` in `_init_weights`, or after loading",
         )
+
+
+def held(head: Recognisable) -> Held:
+    """The buffers of a head, `vectors_spec` and `vectors`, each with the number of times that it was written in place.
+
+    DDP writes those of its first process into the others.  It does the same with learned vectors, so these are equal.
+    """
+    spec, stored = head._buffers["vectors_spec"], head._buffers.get("vectors")
+    if head.trainable:
+        return spec, stored, 0, 0
+    return spec, stored, _writes(spec), 0 if stored is None else _writes(stored)
+
+
+def are_same(a: Held, b: Held) -> bool:
+    """Whether these are the same buffers, and none was written since."""
+    return a[0] is b[0] and a[1] is b[1] and a[2:] == b[2:]
+
+
+def _writes(buffer: Tensor) -> int:
+    return 0 if buffer.is_inference() else buffer._version
 
 
 def is_marked(loaded: Any) -> bool:
@@ -147,6 +171,29 @@ def _check(
     else:
         hint = "give the head the geometry, seed, classes and dimensions of the checkpoint"
     raise _error(str(saved) if saved != own else f"{saved}, but with other numbers", own, hint=hint)
+
+
+def _check_wrapped(head: Recognisable, packed: Tensor, stored: Tensor | None) -> None:
+    """As `_check`, for buffers of `torch.func`: `stack_module_state` stacks those of several heads.
+
+    Fixed vectors are not in what it stacks: all heads would score with those of this one.
+    """
+    if head.trainable:
+        return
+    with untransformed():
+        specs, matrices = _unstacked(packed, 1), None if stored is None else _unstacked(stored, 2)
+        for number in range(max(len(specs), 0 if matrices is None else len(matrices))):
+            matrix = None if matrices is None else matrices[number % len(matrices)]
+            _check(head, read_spec(specs[number % len(specs)], head.spec), matrix)
+
+
+def _unstacked(buffer: Tensor, ndim: int) -> Tensor:
+    """The tensor with numbers behind the wrappers of torch.func: (M, ...) with `ndim` dimensions after the first."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(buffer):
+        batch = torch._C._functorch.maybe_get_bdim(buffer)
+        buffer = torch._C._functorch.get_unwrapped(buffer)
+        buffer = buffer if batch < 0 else buffer.movedim(batch, 0)
+    return buffer.reshape(-1, *buffer.shape[buffer.ndim - ndim :])
 
 
 def _are_first(head: Recognisable, saved: VectorsSpec) -> bool:

@@ -19,7 +19,7 @@ from randhead.losses._output import HeadOutput, head_output
 from randhead.losses._rows import ClassRows, DrawnRows, StoredRows
 from randhead.losses._scores import Scores
 from randhead.losses._topk import top
-from randhead.losses._tracing import is_transformed
+from randhead.losses._tracing import is_transformed, untransformed
 
 __all__ = [
     "ClassRows",
@@ -39,6 +39,7 @@ __all__ = [
     "is_transformed",
     "mixture",
     "top",
+    "untransformed",
 ]
 
 

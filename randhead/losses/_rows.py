@@ -10,7 +10,7 @@ from torch import Tensor
 from randhead import vectors
 from randhead.errors import UsageError
 from randhead.losses import kernels
-from randhead.losses._tracing import is_traced
+from randhead.losses._tracing import is_traced, untransformed
 from randhead.vectors import Geometry
 
 MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept after the first call of `matrix`
@@ -199,7 +199,12 @@ class DrawnRows:
     @property
     def is_materialisable(self) -> bool:
         """Whether `matrix` keeps what it draws."""
-        return self.is_kept or 4 * self.num_classes * self.dim <= MATERIALISED_BYTES
+        return self.is_kept or self.is_small
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all rows take at most MATERIALISED_BYTES."""
+        return 4 * self.num_classes * self.dim <= MATERIALISED_BYTES
 
     def largest_norm(self) -> float:
         """1, up to rounding."""
@@ -245,7 +250,7 @@ class DrawnRows:
     def materialise(self) -> Tensor:
         """Draw all rows, if that was not done before, and keep them: (K, D)."""
         if self._matrix is None:
-            with torch.inference_mode(False), torch.no_grad():  # what is kept can be used in training
+            with untransformed(), torch.inference_mode(False), torch.no_grad():  # what is kept can be used in training
                 rows = self.draw(self.ids(0, self.num_classes))
             if type(rows) is not Tensor:  # torch traces with tensors that have no numbers
                 return rows
@@ -255,7 +260,7 @@ class DrawnRows:
     def mean(self) -> Tensor:
         """The mean row: (D,).  The first call draws all rows."""
         if self._mean is None:
-            with torch.inference_mode(False):  # what is kept can be used in training
+            with untransformed(), torch.inference_mode(False):  # what is kept can be used in training
                 self._mean = self._computed_mean()
         return self._mean
 

@@ -61,7 +61,7 @@ def _within_bounds(given: Tensor) -> Tensor:
 
 
 def _check_features(features: Tensor) -> None:
-    infinite = ~features.isfinite().all(dim=1)
+    infinite = ~features.float().isfinite().all(dim=1)  # the head computes in float32
     if infinite.any():
         raise DivergedError(
             f"the features of {int(infinite.sum())} of {len(features)} samples are not finite",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from randhead.losses._rows import ClassRows
 from randhead.losses._scores import Scores
-from randhead.losses._tracing import is_traced
+from randhead.losses._tracing import has_tangents, is_traced
 
 
 def scores(queries: Tensor, labels: Tensor, rows: ClassRows, bias: Tensor | None = None) -> Scores:
@@ -36,7 +36,7 @@ def split(logits: Tensor, labels: Tensor) -> Scores:
         tensor([1.])
     """
     columns = labels[:, None]
-    if is_traced():
+    if is_traced() or has_tangents():
         non_target = logits.scatter(1, columns, -torch.inf).logsumexp(dim=1)
         return Scores(logits.gather(1, columns).squeeze(1), non_target)
     target, non_target, _ = _Split.apply(logits, columns)

@@ -93,7 +93,14 @@ def mean_row(rows: ClassRows) -> Tensor:
     """
     if rows.geometry is None or rows.geometry.mean_row is None:
         return rows.mean()
-    return rows.geometry.mean_row(rows.dim).to(rows.device, torch.float32)
+    row = rows.geometry.mean_row(rows.dim)
+    if not isinstance(row, Tensor) or row.shape != (rows.dim,):
+        got = f"shape {tuple(row.shape)}" if isinstance(row, Tensor) else type(row).__name__
+        raise ContractError(
+            f"mean_row of {rows.geometry} vectors must give a tensor ({rows.dim},), got {got}",
+            hint="see `randhead.vectors.Geometry`",
+        )
+    return row.to(rows.device, torch.float32)
 
 
 def closed_form(rows: ClassRows) -> LogMeanExp:
@@ -156,7 +163,7 @@ def refuse(bound: float, tolerance: float, rows: ClassRows) -> None:
 def _evaluated(log_mean_exp: LogMeanExp, queries: Tensor, rows: ClassRows) -> tuple[Tensor, Tensor | None]:
     """The logarithm of E exp(z.w) (B,) and a bound on its error (B,), None if it is exact."""
     found = log_mean_exp(queries)
-    value, bound = found if isinstance(found, tuple) else (found, None)
+    value, bound = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
     for part in (value,) if bound is None else (value, bound):
         if not isinstance(part, Tensor) or part.shape != queries.shape[:1]:
             got = f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__

@@ -67,6 +67,8 @@ def _problem(matrix: object) -> str | None:
     """What is wrong with a matrix of class vectors, beyond its numbers; None if nothing is."""
     if not isinstance(matrix, Tensor):
         return f"must be a tensor (K, D), got {shown(matrix)}"
+    if matrix.layout != torch.strided or matrix.is_quantized:
+        return f"must be a dense tensor, got {'a quantised' if matrix.is_quantized else matrix.layout} one"
     if matrix.ndim != 2 or not matrix.numel():
         return f"must have shape (K, D), got {tuple(matrix.shape)}"
     if matrix.is_complex() or matrix.dtype == torch.bool:
