@@ -29,8 +29,8 @@ class ClassVectorHead(ClassVectors):
     Fixed vectors stay float32 with the same bits on a real device, whatever the module is cast to and whatever torch's
     default dtype and device are; they follow the device of the features.  If they can be drawn again from the seed, a
     large set of them is never materialised (see `materialise`), and a state_dict holds their spec and hash instead of
-    their numbers.  Loading the state_dict of a head with other class vectors raises RunError, and so does the first use
-    of a head whose buffers other software has replaced by those of such a head.  Learned vectors are a parameter.
+    their numbers.  Loading the state_dict of a head with other class vectors raises RunError; if other software puts
+    its buffers into this head without `load_state_dict`, the first use does.  Learned vectors are a parameter.
 
     Args:
         num_classes: K, at least 2.
@@ -39,8 +39,10 @@ class ClassVectorHead(ClassVectors):
             the class vectors (K, D) themselves, of which the head keeps a copy in float32.
         scoring: "dot" for the dot product of features and class vector, "cosine" for their cosine.
         trainable: learn the class vectors, from the same start; otherwise they are fixed.
-        scale: factor on the scores; None chooses `default_scale`.
-        bias: a constant added to every logit; None for no bias.  It is learned if the class vectors are.
+        scale: factor on the scores; None for 1 with dot products, and with cosines for at least 16, which grows with K
+            (`randhead.head.default_scale`).
+        bias: a number added to every logit, such as 0.0; None for no bias.  It is learned, from this value, if the
+            class vectors are learned.
         neck: a layer between the features and the scores: "none", "linear" (D to D) or "batchnorm".
         seed: seed of the class vectors.
         class_names: key the vectors by these K names instead of by index, so that another set of classes does not
