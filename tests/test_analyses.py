@@ -327,3 +327,10 @@ def test_the_number_of_threads_changes_no_bit_of_large_inputs():
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("change", [lambda x: x.to("meta"), lambda x: x.to_sparse()])
+def test_tensors_without_dense_numbers_are_refused(change):
+    with pytest.raises(UsageError, match="features are") as found:
+        separability.measure(change(torch.eye(4)), torch.arange(4))
+    assert found.value.hint

@@ -239,3 +239,7 @@ def test_images_of_a_sample_share_ids_of_an_iterator():
     images = tv_tensors.Image(torch.full((2, 3, 32, 32), 128, dtype=torch.uint8))
     first, second = Corrupt("gaussian_noise", 3)((images, images), id=iter([4, 5]))
     assert torch.equal(first, second)
+
+
+def test_an_image_without_pixels_keeps_its_shape():
+    assert Corrupt("fog", 3)(torch.zeros(3, 32, 40, dtype=torch.uint8, device="meta")).shape == (3, 32, 40)

@@ -486,3 +486,10 @@ def test_the_dense_loss_has_a_forward_derivative():
         found = torch.autograd.forward_ad.unpack_dual(head.loss(dual, labels)).tangent
         right = torch.autograd.forward_ad.unpack_dual(F.cross_entropy(head(dual), labels)).tangent
     assert torch.allclose(found, right, atol=1e-6)
+
+
+@pytest.mark.parametrize("normaliser", ["dense", "streaming", "expected"])
+def test_the_loss_of_features_without_numbers_has_a_shape(normaliser):
+    head = ClassVectorHead(10, 16, "rademacher", normaliser=normaliser)
+    labels = torch.zeros(2, dtype=torch.int64, device="meta")
+    assert head.loss(torch.zeros(2, 16, device="meta"), labels, reduction="none").shape == (2,)

@@ -29,6 +29,9 @@ def as_numbers(name: str, values: Any, *, device: torch.device | None = None, hi
         raise UsageError(f"{name} must be numbers, got {shown(values)}", hint=hint) from None
     if found.is_complex() or found.dtype == torch.bool:
         raise UsageError(f"{name} must be real numbers, got {_dtype(found)}", hint=hint)
+    if found.is_meta or found.layout != torch.strided:
+        kind = "are on the meta device, which holds no numbers" if found.is_meta else f"are {found.layout}, not dense"
+        raise UsageError(f"{name} {kind}", hint=ARRAYS)
     return found.detach().to(device or found.device)
 
 

@@ -103,6 +103,8 @@ class Corrupt(v2.Transform):
         channels_first, back = _opened(image)
         batch = channels_first.reshape(-1, *channels_first.shape[-3:])
         ids: Any = [whole("id", id)] if id is not None and channels_first.ndim == 3 else id
+        if ids is None and batch.is_meta:  # only shapes are asked for
+            return back(channels_first.clone())
         if ids is None:
             ids = [rng.bytes_id(one.cpu().contiguous().numpy().tobytes()) for one in batch]
         how: dict[str, Any] = {"parameters": self.parameter_set, "frost_images": self.frost_images}

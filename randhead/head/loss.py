@@ -33,7 +33,7 @@ def losses_of(
     Raises:
         UsageError: for what the softmax method cannot do.
     """
-    name = head.normaliser_for(len(batch.labels))
+    name = "dense" if queries.is_meta else head.normaliser_for(len(batch.labels))  # only shapes are asked for
     _check_method(name, batch)
     if margin is not None:
         losses.check_margin(margin, head.scoring, soft=batch.soft is not None)
