@@ -27,17 +27,20 @@ TOLERANCE = 0.05  # nats
 # At least 95 percent of any distribution with one peak lies within 2.98 standard deviations of its mean
 # (Vysochanskij and Petunin 1980): 4/(9 * 2.98^2) = 0.05.
 DEVIATIONS = 2.98
+COMPARED = 4096  # class vectors, with a closed form from outside the package
 UNIT = 1e-3  # largest difference of a norm from 1
 
 
 def check(rows: ClassRows, *, normalised: bool = False) -> None:
-    """Raise UsageError if the class vectors are not independent draws with a closed form.
+    """Raise UsageError if the class vectors are not independent draws with a closed form, or with another one.
 
     Args:
         rows: K class vectors, as they are drawn.
         normalised: whether they are normalised before they are used, which a closed form knows nothing of.
     """
     closed_form(rows)
+    if isinstance(rows, StoredRows):
+        _compare(rows)
     if normalised and isinstance(rows, StoredRows):
         norms = torch.linalg.vector_norm(rows.matrix().detach(), dim=1)
         if not ((norms - 1).abs() < UNIT).all():
@@ -46,6 +49,29 @@ def check(rows: ClassRows, *, normalised: bool = False) -> None:
                 f"{norms.max():.3g}; cosine scoring normalises them",
                 hint='use `scoring="dot"`, unit vectors, or `normaliser="streaming"`, which is exact for all',
             )
+
+
+@torch.no_grad()
+def _compare(rows: StoredRows) -> None:
+    """Raise ContractError if a closed form from outside the package is not that of its class vectors (K, D).
+
+    It is compared with the mean of exp(z.w) over them, for short z, along the axes: terms are from 1/e to e.
+    """
+    sample = rows.matrix().detach()[:COMPARED].cpu()
+    longest = max(torch.linalg.vector_norm(sample, dim=1).max().item(), 1e-6)
+    queries = torch.eye(rows.dim, dtype=torch.float32, device="cpu")[:8] / longest
+    value, bound = _evaluated(closed_form(rows), queries.to(rows.device), rows)
+    terms = (sample.double() @ queries.double().T).exp()
+    mean = terms.mean(dim=0)
+    chance = 6 * (1 + terms.std(dim=0)) / len(terms) ** 0.5
+    off = (value.cpu().double() - mean.log()).abs() - (0 if bound is None else bound.cpu().double())
+    if not (off <= chance).all():
+        worst = int(off.nan_to_num(nan=torch.inf).argmax())
+        raise ContractError(
+            f"log_mean_exp of {rows.geometry} vectors gives {value[worst].item():.3g} for a query of norm "
+            f"{1 / longest:.3g}; over {len(terms)} of them it is {mean[worst].log().item():.3g}",
+            hint="`randhead.testing.check_geometry` compares a closed form with draws",
+        )
 
 
 def scores(
