@@ -283,3 +283,11 @@ def test_a_model_with_a_head_compiles_as_one_graph_and_exports(geometry):
     compiled = torch.compile(model(), backend="eager", fullgraph=True)(images)
     exported = torch.export.export(model(), (images,)).module()(images)
     assert torch.allclose(compiled, model()(images)) and torch.allclose(exported, model()(images))
+
+
+@pytest.mark.parametrize("vectors", ["uniform", "simplex"])
+def test_nobody_changes_fixed_class_vectors_through_what_they_are_given(vectors):
+    head, x = ClassVectorHead(10, 16, vectors=vectors), torch.randn(2, 16)
+    before = head(x)
+    head.class_vectors().zero_()
+    assert torch.equal(head(x), before)

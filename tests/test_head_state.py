@@ -469,7 +469,7 @@ def test_materialise_keeps_rows_of_any_size(monkeypatch):
         head.weight  # noqa: B018
     assert "head.materialise()" in caught.value.hint
     assert not head.raw_rows().is_materialisable
-    assert head.materialise() is head and head.class_vectors() is head.class_vectors()
+    assert head.materialise() is head and head.raw_rows().matrix() is head.raw_rows().matrix()
     assert torch.equal(head(features()), make("fixed")(features()))
     assert copy.deepcopy(head).double().raw_rows().is_kept
     assert not make("fixed", K + 1).raw_rows().is_kept

@@ -129,8 +129,9 @@ class ClassVectorHead(ClassVectors):
         return StoredRows(F.normalize(rows.matrix(), dim=1), unit_norm=True, geometry=rows.geometry)
 
     def class_vectors(self) -> Tensor:
-        """All class vectors as the scores use them: (K, D), with unit norm if scores are cosines."""
-        return self.rows().matrix()
+        """All class vectors as the scores use them: (K, D), of unit norm for cosines; fixed ones as a copy."""
+        matrix, kept = (rows := self.rows()).matrix(), isinstance(rows, StoredRows) or rows.is_materialisable
+        return matrix.clone() if kept and not self.trainable else matrix
 
     @property
     def scale(self) -> float:
