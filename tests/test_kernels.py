@@ -146,6 +146,31 @@ def test_interpreted_graphs_of_chunks_go_over_all_classes(monkeypatch):
 
 
 @interpreted
+def test_interpreted_sweeps_share_memory_and_rows_of_one_chunk_stay_there(monkeypatch):
+    from randhead.losses.kernels import draw, memory, sweep
+
+    drawings, chunk_into = [], draw.chunk_into
+    monkeypatch.setattr(draw, "chunk_into", lambda *given: drawings.append(given) or chunk_into(*given))
+    sweeps, sizes = [], [(200, 37, 20), (700, 37, 20), (150, 40, 30)]
+    for k, d, b in sizes:
+        rows = drawn("uniform", k, d)
+        made = sweep.Sweep(rows, b, torch.device("cpu"), dtype=torch.float32, chosen=small_plan())
+        queries, labels = batch(b, d, k, norm=4.0)
+        sweeps.append((made, (rows, queries, labels), exact(queries, labels, rows)))
+    shared = memory.Memory(max(made.size for made, *_ in sweeps), torch.device("cpu"))
+    shared.block.fill_(255)  # NaN
+    for made, *_ in sweeps:
+        made.use(shared)
+    for number, drawn_chunks in ((0, 1), (0, 0), (2, 1), (2, 0), (0, 1), (1, 3), (1, 3), (2, 1), (0, 1), (0, 0)):
+        made, given, wanted = sweeps[number]
+        drawings.clear()
+        found = made(*given)
+        assert len(drawings) == drawn_chunks
+        torch.testing.assert_close(found.log_sum, wanted[0], rtol=1e-6, atol=1e-6)
+        assert (found.gradient - wanted[1]).norm() < 2e-6 * wanted[1].norm()
+
+
+@interpreted
 def test_interpreted_sums_need_no_gradient():
     from randhead.losses.kernels.sweep import Sweep
 

@@ -6,12 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("needs the compiler", allow_module_level=True)
 
 from randhead import vectors
+from randhead.losses import DrawnRows
 
 GEOMETRIES = ("rademacher", "uniform", "gaussian")
 
@@ -117,4 +119,19 @@ def test_a_chunk_fits_its_workspace_and_fills_the_multiprocessors(batch, dim):
     waves, size = tiles / (132 * chosen.weigh.resident), 2 * chosen.chunk * (batch + dim)
     assert chosen.chunk % chosen.weigh.columns == 0
     assert waves > 0.9 * -(-tiles // (132 * chosen.weigh.resident)) or waves < 1  # one does not fit
-    assert size <= (66e6 if batch <= 1024 else 160e6)
+    assert size <= (66e6 if batch <= 1024 else 240e6)
+
+
+@pytest.mark.parametrize("classes", [1000, 20_000, 100_000, 10**6, 10**8])
+def test_the_memory_of_a_batch_of_1024_is_below_that_which_all_sweeps_may_share(classes, monkeypatch):
+    from randhead.losses.kernels import draw, memory, sweep
+
+    monkeypatch.setattr(draw, "multiprocessors", lambda device: 132)
+    device = torch.device("cpu")
+    sizes = {b: sweep.Sweep(DrawnRows("uniform", classes, 512), b, device).size for b in (1, 64, 256, 1024, 4096)}
+    assert all(size <= memory.SHARED_BYTES for batch, size in sizes.items() if batch <= 1024)
+    block = memory.Memory(sizes[1024], device)
+    assert block.serves(sizes[1024]) and block.serves(sizes[1024] // 10)
+    assert not block.serves(sizes[4096])
+    large = sizes[4096] > memory.SHARED_BYTES
+    assert memory.Memory(sizes[4096], device).serves(sizes[1024]) != large

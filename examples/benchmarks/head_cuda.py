@@ -27,9 +27,12 @@ import torch
 import torch.nn.functional as F
 from head_arms import GEOMETRIES, batch, drawn, expected_arm, frozen, linear, ours, trained
 
+from randhead import ClassVectorHead
+
 SIZES = [(1024, 10**6, 512), (4096, 10**6, 512), (4096, 10**6, 2048), (4096, 10**5, 512), (1024, 10**4, 512),
          (1024, 10**5, 512), (1024, 10**6, 128), (256, 10**6, 512), (1024, 10**7, 512)]  # fmt: skip
 FEW = SIZES[:5]
+MEDIUM = [(1024, 1000, 512), (1024, 10**4, 512), (1024, 16_000, 512), (256, 10**4, 512), (256, 60_000, 512)]
 SECONDS = 480  # of the whole run
 ROW_SECONDS = 1.5  # of the measurement of one row
 BF16 = torch.bfloat16
@@ -43,6 +46,8 @@ def arms():
     found |= {f"expected {geometry}": (_expected(geometry), [FEW[0], FEW[1]], 0) for geometry in GEOMETRIES}
     found |= {name: (partial(_own_class, call), [FEW[0], FEW[1]], 0) for name, call in ONE_LINE.items()}
     found |= {f"streaming {geometry}": (_ours(geometry), FEW, 0) for geometry in GEOMETRIES[1:]}
+    found |= {f"head, {name}": (partial(_head, name), MEDIUM, 4) for name in ("dense", "streaming")}
+    found["head, expected"] = partial(_head, "expected"), MEDIUM[:3], 0
     found["frozen dense, compiled"] = _frozen(torch.compile(_dense)), FEW, 2
     found["trained dense, SGD"] = _trained(None), FEW, 6
     for name, peer in PEERS.items():
@@ -72,20 +77,24 @@ def _dense(q, w, y):
 
 def _kept(b, k, dim):
     """The sweep with all rows in memory in bfloat16: what drawing costs."""
-    from randhead.losses import cross_entropy
-    from randhead.losses.kernels import draw
+    from randhead.losses.kernels import draw, scores
     from randhead.losses.kernels.sweep import Sweep, source_of
 
-    rows, (x, y) = drawn("rademacher", k, dim, "cuda"), batch(k, b=b, dim=dim, device="cuda")
+    rows, device = drawn("rademacher", k, dim, "cuda"), torch.device("cuda", torch.cuda.current_device())
     kept = torch.empty(k, dim, dtype=BF16, device="cuda")
-    draw.chunk_into(kept, source_of(rows, x.device), k, torch.zeros(1, dtype=torch.int64, device="cuda"), 0)
-    sweep = Sweep(rows, b, x.device, kept=kept)
+    draw.chunk_into(kept, source_of(rows, device), k, torch.zeros(1, dtype=torch.int64, device="cuda"), 0)
+    sweep = Sweep(rows, b, device, kept=kept)
+    scores.sweep = lambda queries, labels, rows, *, gradient: sweep(rows, queries, labels)
+    return ours("rademacher", k, BF16, b=b, dim=dim, device="cuda")
 
-    def step():
-        found = sweep(rows, x, y)
-        cross_entropy(found.target, found.log_sum).mean()
 
-    return step
+def _head(normaliser, b, k, dim):
+    """The whole head with features in bfloat16: checks, norms, and what comes back to the features."""
+    head = ClassVectorHead(k, dim, "rademacher", scoring="cosine", scale=10.0, normaliser=normaliser,
+                           normaliser_tolerance=math.inf).cuda()  # fmt: skip
+    x, y = batch(k, b=b, dim=dim, device="cuda")
+    x = x.to(BF16)
+    return lambda: head.loss(x.clone().requires_grad_(), y).backward()
 
 
 def _own_class(call, b, k, dim):

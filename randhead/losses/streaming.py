@@ -121,7 +121,7 @@ def sweep(
         return Sweep(queries.new_zeros(0, dtype=torch.float64), torch.zeros_like(queries) if gradient else None)
     plain = _arithmetic(precision, queries.device)
     if _has_kernel(queries, rows, bias, precision):
-        from randhead.losses.kernels.sweep import sweep as on_device
+        from randhead.losses.kernels.kept import sweep as on_device
 
         found = on_device(queries.detach(), labels, rows, gradient=gradient)
         return (

@@ -10,7 +10,7 @@ from randhead.losses._once import once
 from randhead.losses._rows import ClassRows, DrawnRows
 from randhead.losses._scores import Scores
 from randhead.losses.kernels import moments
-from randhead.losses.kernels.sweep import sweep
+from randhead.losses.kernels.kept import sweep
 
 FallBack = Callable[[bool], tuple[Tensor, Tensor | None]]
 

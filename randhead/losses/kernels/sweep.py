@@ -2,19 +2,18 @@
 
 With a static shift the results of chunks are added without rescaling, and no kernel's result depends on the order of
 its programs, so results are identical to the bit every time.  From the second batch on, everything is CUDA graphs that
-read the number of their first class from the device: a step takes three launches from the host, and one more for every
-64 chunks.
+read the number of their first class from the device: a step takes two launches from the host, and one more for every
+64 chunks.  Rows that fit one chunk stay where they are until another sweep uses the memory.
 
 Only the main thread makes graphs; other threads, and callers who capture a graph of their own, get ordinary launches.
-Graphs read and write the memory of the sweep alone.  What a step is given is copied there, and its results are copied
+Graphs read and write the memory of the sweeps alone.  What a step is given is copied there, and its results are copied
 out, so that no address of the caller's is kept.
 """
 
-import collections
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
@@ -22,13 +21,13 @@ from torch import Tensor
 
 from randhead.losses._rows import ClassRows, DrawnRows
 from randhead.losses.kernels import draw, ends, products
+from randhead.losses.kernels.memory import Memory, Wanted, size_of
 from randhead.losses.kernels.plan import Plan, plan
 
 HEADROOM = 60.0  # exp(60) times a billion classes is still a float32
 SAFE = 72.0  # largest logits whose exponentials, less their shift of 12, are all normal numbers
 LEAST = 1e-20  # a sum below this has lost terms to underflow
 CAPTURED = 64  # chunks of a graph at most
-KEPT_SWEEPS = 2  # sweeps whose memory and graphs are kept
 
 
 class Swept(NamedTuple):
@@ -61,6 +60,9 @@ class Sweep:
         dtype: of both products.
         chosen: tiles, parts and chunk; by default those of `plan`.
         kept: all rows over their row scale (K, D) of `dtype`, which are then not drawn.
+
+    Attributes:
+        size: bytes of memory that it needs.
     """
 
     def __init__(
@@ -75,44 +77,69 @@ class Sweep:
         kept: Tensor | None = None,
     ):
         self.dim, self.num_classes, self.gradient, self.kept = rows.dim, rows.num_classes, gradient, kept
+        self.memory: Memory | None
         self.source = source_of(rows, device)
         self.row_scale = rows.row_scale(torch.bfloat16)
         self.processors = draw.multiprocessors(device)
         self.plan = chosen or plan(batch, rows.dim, self.processors)
         self.has_copy_engine = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
-        self.is_ahead = self.plan.ahead and self.source is not None and kept is None
         self.chunk = min(self.plan.chunk, -(-rows.num_classes // 256) * 256)
         self.chunks = -(-rows.num_classes // self.chunk)
+        is_drawn = self.source is not None and kept is None
+        self.is_ahead = self.plan.ahead and is_drawn and self.chunks > 1
+        self.stays = is_drawn and self.chunks == 1  # whether rows stay in memory
         self.graphs: list[torch.cuda.CUDAGraph] = []
         self.used, self.can_capture = False, device.type == "cuda" and self.source is not None
         self.runs = -(-self.chunks // CAPTURED)  # replays of the graph of chunks
-        self._allocate(batch, dtype, device)
-
-    @torch.inference_mode(False)  # memory that training can write to
-    def _allocate(self, batch: int, dtype: torch.dtype, device: torch.device) -> None:
-        dim, chunk = self.dim, self.chunk
-        self.width = width = -(-dim // 8) * 8  # the copy engine needs lines of a multiple of 16 bytes
-        empty = partial(torch.empty if width == dim else torch.zeros, dtype=dtype, device=device)
-        self.scaled, self.weights = empty(batch, width), empty(batch, chunk)
-        self.space = empty(chunk, width) if self.kept is None else self.kept
-        self.other = empty(chunk, width) if self.is_ahead else self.space
-        tiles = -(-min(chunk, self.num_classes) // self.plan.weigh.columns)
-        floats = partial(torch.empty, dtype=torch.float32, device=device)
-        self.queries, self.matrices = floats(batch, dim), floats(1 + self.gradient, batch, dim)
-        self.sums, self.totals = floats(self.plan.parts if self.gradient else 0, batch, width), floats(tiles, batch)
-        self.level, self.shift, self.bounds = floats(3, batch)
-        self.labels = torch.empty(batch, dtype=torch.int64, device=device)
-        self.clock = torch.zeros(1, dtype=torch.int64, device=device)
-        self.numbers = torch.empty(2, batch, dtype=torch.float64, device=device)
-        self.bad = torch.empty(batch, dtype=torch.int32, device=device)
+        self.width = -(-rows.dim // 8) * 8  # the copy engine needs lines of a multiple of 16 bytes
+        self.wanted = self._wanted(batch, dtype)
+        self.size, self.memory = size_of(self.wanted), None
         pinned = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
-        self.seen = torch.empty(batch, dtype=torch.float32, device="cpu", pin_memory=pinned)
+        with torch.inference_mode(False):
+            self.seen = torch.empty(batch, dtype=torch.float32, device="cpu", pin_memory=pinned)
+
+    def _wanted(self, batch: int, dtype: torch.dtype) -> Wanted:
+        dim, chunk, width, parts = self.dim, self.chunk, self.width, self.plan.parts if self.gradient else 0
+        tiles = -(-min(chunk, self.num_classes) // self.plan.weigh.columns)
+        drawn = 0 if self.kept is not None else chunk
+        return {
+            "spaces": ((1 + self.is_ahead, drawn, width), dtype),
+            "weights": ((batch, chunk), dtype),
+            "scaled": ((batch, width), dtype),
+            "queries": ((batch, dim), torch.float32),
+            "matrices": ((1 + self.gradient, batch, dim), torch.float32),
+            "sums": ((parts, batch, width), torch.float32),
+            "totals": ((tiles, batch), torch.float32),
+            "levels": ((3, batch), torch.float32),
+            "labels": ((batch,), torch.int64),
+            "clock": ((1,), torch.int64),
+            "numbers": ((2, batch), torch.float64),
+            "bad": ((batch,), torch.int32),
+        }
+
+    @torch.inference_mode(False)
+    def use(self, memory: Memory) -> None:
+        """Take the tensors from a block of memory of at least `size` bytes."""
+        self.memory, found = memory, memory.cut(self.wanted)
+        spaces = found["spaces"] if self.kept is None else self.kept[None]
+        self.space, self.other = spaces[0], spaces[-1]
+        self.weights, self.scaled, self.queries = found["weights"], found["scaled"], found["queries"]
+        self.matrices, self.sums, self.totals = found["matrices"], found["sums"], found["totals"]
+        self.level, self.shift, self.bounds = found["levels"]
+        self.labels, self.clock = found["labels"], found["clock"]
+        self.numbers, self.bad = found["numbers"], found["bad"]
 
     @torch.no_grad()
     def __call__(self, rows: ClassRows, queries: Tensor, labels: Tensor) -> Swept:
         """One sweep: queries (B, D), labels (B,) int64."""
         capturing = queries.is_cuda and torch.cuda.is_current_stream_capturing()  # by the caller
         with torch.cuda.device_of(queries):
+            if self.memory is None:
+                self.use(Memory(self.size, queries.device))
+            assert self.memory is not None  # noqa: S101
+            held, self.memory.holder = self.memory.holder is self, None
+            if self.width != self.dim and self.kept is None and not held:
+                self.space.zero_(), self.other.zero_()
             self.queries.copy_(queries)
             self.labels.copy_(labels)
             if self.used and not self.graphs and not capturing and self.may_capture():
@@ -123,15 +150,18 @@ class Sweep:
             if not capturing:
                 self.seen.copy_(self.bounds, non_blocking=True)
             begun = torch.cuda.current_stream().record_event() if queries.is_cuda and not capturing else None
+            if self.stays and not held:
+                self.draw(rows, self.space, 0)
             if replayed:
                 for _ in range(self.runs):
                     self.graphs[1].replay()
-                self.graphs[2].replay()
+                self.graphs[2].replay() if self.runs > 1 else None
             else:
                 self.run(rows, range(self.chunks))
                 self.end()
             target, log_sum = self.numbers.clone().unbind()
             both = self.matrices.clone()
+            self.memory.holder = self
         gradient = both[1] if self.gradient else None
         return Swept(target, log_sum, both[0], gradient, capturing or self._is_certain(begun))
 
@@ -157,8 +187,11 @@ class Sweep:
             self.run(None, range(at_once))
             if self.runs > 1:
                 self.clock += at_once * self.chunk
+            else:
+                self.end()
 
-        self.graphs = [captured(work) for work in (partial(self.begin, None), chunks, self.end)]
+        works = (partial(self.begin, None), chunks, self.end)
+        self.graphs = [captured(work) for work in works[: 2 + (self.runs > 1)]]
 
     def run(self, rows: ClassRows | None, numbers: range) -> None:
         """The kernels of some chunks, those whose first class is the clock plus a multiple of the chunk."""
@@ -166,7 +199,7 @@ class Sweep:
             self.run_ahead(numbers)
             return
         for number in numbers:
-            if self.kept is None:
+            if self.kept is None and not self.stays:
                 self.draw(rows, self.space, number * self.chunk)
             self.multiply(self.space, number * self.chunk)
 
@@ -251,27 +284,3 @@ def source_of(rows: ClassRows, device: torch.device) -> draw.Source | None:
     if not isinstance(rows, DrawnRows) or rows.geometry.cuda_draw is None:
         return None
     return draw.source(rows.geometry, rows.dim, rows.seed, rows.names, device)
-
-
-_sweeps: collections.OrderedDict[Any, Sweep] = collections.OrderedDict()
-
-
-@torch.compiler.disable
-def sweep(queries: Tensor, labels: Tensor, rows: ClassRows, *, gradient: bool) -> Swept:
-    """A sweep with memory and graphs that are kept for batches of the same size, thread and stream."""
-    device, batch = queries.device, len(queries)
-    if torch.cuda.is_current_stream_capturing():  # its memory belongs to the caller's graph
-        return Sweep(rows, batch, device, gradient=gradient)(rows, queries, labels)
-    drawn = isinstance(rows, DrawnRows) and (rows.geometry, rows.seed, None if rows.names is None else id(rows.names))
-    place = device, torch.cuda.current_stream(device).cuda_stream, threading.get_ident()
-    key = drawn, rows.num_classes, rows.dim, rows.row_scale(torch.bfloat16), batch, gradient, place
-    found = _sweeps.pop(key, None) or Sweep(rows, batch, device, gradient=gradient)
-    _sweeps[key] = found
-    while len(_sweeps) > KEPT_SWEEPS:
-        _sweeps.popitem(last=False)
-    return found(rows, queries, labels)
-
-
-def forget() -> None:
-    """Free the memory and graphs that are kept."""
-    _sweeps.clear()
