@@ -3,11 +3,13 @@
 The interpreter has to be chosen before Triton is imported, so those tests run in a process of their own.
 """
 
+import gc
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +170,24 @@ def test_interpreted_sweeps_share_memory_and_rows_of_one_chunk_stay_there(monkey
         assert len(drawings) == drawn_chunks
         torch.testing.assert_close(found.log_sum, wanted[0], rtol=1e-6, atol=1e-6)
         assert (found.gradient - wanted[1]).norm() < 2e-6 * wanted[1].norm()
+
+
+@interpreted
+def test_interpreted_memory_is_free_as_soon_as_a_larger_block_takes_its_place():
+    from randhead.losses.kernels import kept, sweep
+
+    place, device, rows = kept.Kept(), torch.device("cpu"), drawn("uniform", 200, 37)
+    made = place.sweeps["one"] = sweep.Sweep(rows, 20, device, dtype=torch.float32, chosen=small_plan())
+    made.use(place.memory_for(made.size, device))
+    made(rows, *batch(20, 37, 200, norm=4.0))
+    block, larger = weakref.ref(made.memory), 2 * made.size + 100_000_000
+    del made
+    gc.disable()  # which would only be late
+    try:
+        place.memory_for(larger, device)
+        assert block() is None
+    finally:
+        gc.enable()
 
 
 @interpreted

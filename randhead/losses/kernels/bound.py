@@ -50,7 +50,7 @@ def bound_kernel(
         if BIASED:
             bounds += tl.load(log_bias + sample, mask=real, other=0.0) / (1 + tl.exp(-excess))
         share = tl.load(weights + sample, mask=real, other=0.0) if WEIGHTED else real.to(tl.float32)
-        total += tl.where(share > 0, share * bounds, 0.0)
+        total += share * tl.where(share > 0, bounds, 0.0)
         mass += share
     tl.store(found, tl.sum(total, axis=0) / tl.maximum(tl.sum(mass, axis=0), 1e-37))
 

@@ -22,7 +22,7 @@ class Memory:
         device: where.
 
     Attributes:
-        holder: the sweep whose numbers are in it.
+        holder: the mark of the sweep whose numbers are in it; the sweep itself would keep the memory alive.
     """
 
     @torch.inference_mode(False)  # memory that training can write to

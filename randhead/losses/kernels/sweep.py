@@ -63,6 +63,7 @@ class Sweep:
 
     Attributes:
         size: bytes of memory that it needs.
+        mark: what the memory knows it by.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Sweep:
     ):
         self.dim, self.num_classes, self.gradient, self.kept = rows.dim, rows.num_classes, gradient, kept
         self.memory: Memory | None
+        self.mark = object()
         self.source = source_of(rows, device)
         self.row_scale = rows.row_scale(torch.bfloat16)
         self.processors = draw.multiprocessors(device)
@@ -137,7 +139,7 @@ class Sweep:
             if self.memory is None:
                 self.use(Memory(self.size, queries.device))
             assert self.memory is not None  # noqa: S101
-            held, self.memory.holder = self.memory.holder is self, None
+            held, self.memory.holder = self.memory.holder is self.mark, None
             if self.width != self.dim and self.kept is None and not held:
                 self.space.zero_(), self.other.zero_()
             self.queries.copy_(queries)
@@ -161,7 +163,7 @@ class Sweep:
                 self.end()
             target, log_sum = self.numbers.clone().unbind()
             both = self.matrices.clone()
-            self.memory.holder = self
+            self.memory.holder = self.mark
         gradient = both[1] if self.gradient else None
         return Swept(target, log_sum, both[0], gradient, capturing or self._is_certain(begun))
 
