@@ -9,7 +9,8 @@ from typing import Any
 from randhead.errors import UsageError, guess
 
 DEVICES = ("auto", "cpu", "cuda")
-LARGEST = 2**63 - 1  # of seeds, ids and numbers of classes
+LARGEST = 2**63 - 1  # of seeds and ids
+MOST_CLASSES = 2**53  # beyond, floating-point numbers cannot count
 LONGEST = 60  # characters of a value in a message
 
 
@@ -25,8 +26,8 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], rule: s
         raise UsageError(f"{name} must be {rule}, got {shown(value)}", hint=hint)
 
 
-def whole(name: str, value: Any, low: int = 0) -> int:
-    """A whole number from `low` to 2^63 - 1, of Python or NumPy, as an int of Python.  Raises UsageError for others.
+def whole(name: str, value: Any, low: int = 0, high: int = LARGEST) -> int:
+    """A whole number from `low` to `high`, of Python or NumPy, as an int of Python.  Raises UsageError for others.
 
     Example:
         >>> try:
@@ -39,8 +40,8 @@ def whole(name: str, value: Any, low: int = 0) -> int:
     if not is_whole(value):
         raise UsageError(f"{name} must be a whole number, got {shown(value)}", hint=hint)
     number = int(value)
-    if not low <= number <= LARGEST:
-        bound = f"at least {low}" if number < low else "below 2^63"
+    if not low <= number <= high:
+        bound = f"at least {low}" if number < low else "below 2^63" if high == LARGEST else f"at most {high}"
         raise UsageError(f"{name} must be {bound}, got {number}", hint=hint)
     return number
 

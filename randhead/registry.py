@@ -22,45 +22,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from randhead.errors import ContractError, UsageError, unknown
+from randhead.families import FAMILIES
 from randhead.files import sha256
 from randhead.user_files import execute, guarded
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-
-@dataclass(frozen=True)
-class Family:
-    """The properties of a family."""
-
-    kind: str  # the word for a member in messages
-    verb: str  # the function of randhead that registers one
-    argument: str  # the Python argument that takes the path of a user's file; "" if there is none
-    contract: tuple[str, ...]  # the names that a member must define; those in lower case are functions
-    reserved: tuple[str, ...] = ()  # names that a member cannot have, because they have another meaning
-    optional: tuple[str, ...] = ()  # functions that a member may define
-
-
-FAMILIES = {
-    "vectors": Family(
-        "geometry of class vectors",
-        "register_geometry",
-        "vectors",
-        ("BY_ROW", "rows", "limit"),
-        optional=("log_mean_exp", "mean_row", "check_size"),
-    ),
-    "losses": Family("normaliser", "register_loss", "", ("scores",), ("auto",)),
-    "backbones": Family("backbone", "register_backbone", "", ("build",)),
-    "datasets": Family("dataset", "register_dataset", "data", ("load",)),
-    "corruptions": Family(
-        "corruption",
-        "register_corruption",
-        "corruptions",
-        ("SEVERITY_PARAMETERS", "sample", "apply"),
-        ("all", "benchmark", "clean", "mean", "noise", "blur", "weather", "digital", "extra"),
-    ),
-    "analyses": Family("analysis", "register_analysis", "name", ("INPUT", "measure"), ("all",)),
-}
 
 _MEMBER_AND_ARGUMENT = re.compile(r"[A-Za-z_]\w+:")  # two letters or more, since C: is a drive
 
@@ -101,7 +69,10 @@ def check(family: str, name: str) -> None:
     """
     name = _registered_name(family, name)
     if not is_builtin(family, name) and name not in names(family):
-        raise unknown(FAMILIES[family].kind, name, names(family))
+        error = unknown(FAMILIES[family].kind, name, names(family))
+        if family == "vectors" and name.endswith((".npy", ".safetensors")):
+            error = error.with_hint(f'for class vectors in a file, `vectors="file:{name}"`')
+        raise error
 
 
 def load(family: str, name: str) -> ModuleType:

@@ -155,6 +155,14 @@ def test_features_that_are_not_numbers_are_an_error_that_counts_them(name, bad):
         example(name, features)
 
 
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+@pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "transfer", "compatibility"])
+def test_features_whose_squares_are_no_numbers_are_an_error(name, factor):
+    with pytest.raises(DataError, match=r"rows of .*features.* have numbers around .*e[+-]") as found:
+        example(name, factor * FEATURES)
+    assert found.value.hint
+
+
 @pytest.mark.parametrize("name", ["separability", "compactness", "collapse"])
 def test_labels_of_other_classes_and_vectors_of_another_run_are_errors(name):
     with pytest.raises(DataError, match=r"labels must be in 0\.\.5, got 0\.\.6") as caught:

@@ -220,7 +220,7 @@ def test_wrong_use_is_named():
     [
         ({"num_classes": "3"}, "num_classes must be a whole number, got '3'"),
         ({"num_classes": None}, "num_classes must be a whole number, got None"),
-        ({"num_classes": 2**63}, "num_classes must be below 2^63"),
+        ({"num_classes": 2**63}, "num_classes must be at most 9007199254740992"),
         ({"dim": 1.5}, "dim must be a whole number, got 1.5"),
         ({"dim": 0}, "dim must be at least 1, got 0"),
         ({"vectors": None}, "vectors must be the name of a geometry"),
@@ -262,6 +262,30 @@ def test_batches_that_are_no_tensors_are_named():
     for k, words in ((0, "at least 1"), (-1, "at least 1"), (1.5, "a whole number")):
         with pytest.raises(UsageError, match=f"k must be {words}"):
             head.predict(features, k=k)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"])
+def test_labels_of_any_integer_dtype_are_classes(dtype):
+    head, (x, y) = ClassVectorHead(K, D), batch()
+    labels = y.to(getattr(torch, dtype))
+    assert torch.equal(head.loss(x, labels), head.loss(x, y))
+    assert all(map(torch.equal, head.output(x, labels), head.output(x, y)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ({}, "fixed uniform, dot, seed=0"),
+        ({"scoring": "cosine", "scale": 8, "bias": 0.5}, "fixed uniform, cosine, seed=0, scale=8, bias=0.5"),
+        (
+            {"trainable": True, "learn_scale": True, "bias": 0},
+            "learned uniform, dot, seed=0, learned scale, learned bias",
+        ),
+        ({"class_names": ["a", "b"]}, "fixed uniform, dot, seed=0, keyed by name"),
+    ],
+)
+def test_a_head_is_printed_in_one_line_with_what_is_not_usual(arguments, shown):
+    assert ClassVectorHead(2, 4, **arguments).extra_repr() == f"2 classes, D=4, {shown}"
 
 
 def test_integers_of_numpy_are_integers():

@@ -14,7 +14,7 @@ from randhead import ClassVectorHead, draw
 from randhead.analyses import collapse, compactness, separability
 from randhead.corruptions import Corrupt, corrupt
 from randhead.errors import UsageError
-from randhead.vectors import from_matrix, geometry
+from randhead.vectors import Geometry, from_matrix, geometry
 
 K, D, B = 7, 16, 4
 NAMES = list("abcdefg")
@@ -124,6 +124,21 @@ OTHERS = {
     "predict k=0": (lambda: head().predict(FEATURES, k=0), "k", "0"),
     "predict k=-1": (lambda: head().predict(FEATURES, k=-1), "k", "-1"),
     "predict k=1.5": (lambda: head().predict(FEATURES, k=1.5), "k", "1.5"),
+    "predict without numbers": (lambda: head().predict(FEATURES.to("meta")), "features", "meta"),
+    "output without numbers": (lambda: head().output(FEATURES.to("meta")), "embedded", "meta"),
+    "output of fractions": (lambda: head().output(FEATURES, LABELS.float()), "labels", "float32"),
+    "output of few labels": (lambda: head().output(FEATURES, LABELS[:2]), "labels", "(2,)"),
+    "output of a list of labels": (lambda: head().output(FEATURES, [1] * B), "labels", "[1, 1, 1, 1]"),
+    "output k=0": (lambda: head().output(FEATURES, k=0), "k", "0"),
+    "output of tokens": (lambda: head().output(FEATURES[None]), "embedded", f"(1, {B}, {D})"),
+    "output of another width": (lambda: head().output(torch.zeros(2, 9)), "embedded", "(2, 9)"),
+    "score of another width": (lambda: head().score(torch.zeros(2, 9)), "embedded", "(2, 9)"),
+    "the normaliser for a word": (lambda: head().normaliser_for("x"), "batch_size", "'x'"),
+    "the normaliser for less than none": (lambda: head().normaliser_for(-1), "batch_size", "-1"),
+    "more classes than can be counted": (lambda: head(num_classes=2**63 - 1), "num_classes", f"{2**63 - 1}"),
+    "grow beyond what can be counted": (lambda: head().grow(2**53), "classes", f"{2**53}"),
+    "a geometry without a name": (lambda: Geometry("", print, print, by_row=True), "name", "''"),
+    "frost of a word": (lambda: corrupt(images(1, 3, 8, 8), "frost", 3, frost_images="a"), "frost_images", "'a'"),
     "grow by no class": (lambda: head().grow(0), "classes", "0"),
     "grow by half a class": (lambda: head().grow(0.5), "classes", "0.5"),
     "grow by names without names": (lambda: head().grow(["a"]), "classes", "['a']"),
@@ -203,6 +218,20 @@ def test_a_wrong_argument_is_refused_with_its_name_its_value_and_a_hint(name):
     assert re.search(rf"\b{argument.replace('_', '[_ ]')}", message), message
     assert given in message, message
     assert caught.value.hint, f"no hint: {message}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ({"vectors": "w.npy"}, 'vectors="file:w.npy"'),
+        ({"vectors": "a/w.safetensors"}, 'vectors="file:a/w.safetensors"'),
+        ({"bias": True}, "`bias=0.0` with `trainable=True`"),
+    ],
+)
+def test_a_hint_says_what_was_meant(arguments, hint):
+    with pytest.raises(UsageError) as found:
+        head(**arguments)
+    assert hint in found.value.hint
 
 
 @pytest.mark.parametrize(

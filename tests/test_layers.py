@@ -13,7 +13,19 @@ FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
 # The packages of the design, lowest layer first: a package imports from its own layer and from those before it.
 LAYERS = [
-    {"ambient", "arguments", "errors", "files", "rng", "registry", "members", "user_files", "device", "tables"},
+    {
+        "ambient",
+        "arguments",
+        "errors",
+        "families",
+        "files",
+        "rng",
+        "registry",
+        "members",
+        "user_files",
+        "device",
+        "tables",
+    },
     {"config", "preprocess"},
     {"vectors", "losses", "augment", "corruptions", "analyses"},
     {"datasets", "backbones", "head", "model", "checkup"},

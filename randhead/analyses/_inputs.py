@@ -15,13 +15,15 @@ from randhead.errors import DataError, UsageError
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
 ARRAYS = "give a tensor, an array of NumPy or a list of numbers"
 NAMES = "`np.unique(names, return_inverse=True)[1]`"
+SMALLEST, LARGEST = 1e-60, 1e60  # of the largest entry of a row, whose fourth power is a number of float64
 NOTHING = 1e-12  # relative to the other norms: a vector below this is only rounding error and has no direction
 
 
 def as_numbers(name: str, values: Any, *, device: torch.device | None = None, hint: str = ARRAYS) -> Tensor:
     """An argument as a tensor of real numbers: from a tensor, an array of NumPy or a list; without its gradient.
 
-    Raises UsageError, with the name of the argument, for anything else.
+    Raises UsageError, with the name of the argument, for anything else, and DataError for rows (N, D) that are so large
+    or so small that float64 has no numbers for their squares.
     """
     try:
         found = as_tensor(values)
@@ -32,6 +34,8 @@ def as_numbers(name: str, values: Any, *, device: torch.device | None = None, hi
     if found.is_meta or found.layout != torch.strided:
         kind = "are on the meta device, which holds no numbers" if found.is_meta else f"are {found.layout}, not dense"
         raise UsageError(f"{name} {kind}", hint=ARRAYS)
+    if found.ndim == 2 and found.numel() and found.dtype == torch.float64:  # others have a smaller range
+        _check_range(name, found)
     return found.detach().to(device or found.device)
 
 
@@ -102,6 +106,18 @@ def check_finite(features: Tensor) -> None:
     bad = int((~features.isfinite().all(dim=1)).sum())
     if bad:
         raise DataError(f"{bad} of {len(features)} features contain NaN or infinity", hint="did the run diverge?")
+
+
+def _check_range(name: str, rows: Tensor) -> None:
+    """Raise DataError for rows (N, D) whose largest entry is out of range; those of zeros are in it."""
+    largest = rows.detach().abs().amax(dim=1)
+    wrong = ((largest < SMALLEST) & (largest > 0)) | ((largest > LARGEST) & largest.isfinite())
+    if len(bad := wrong.nonzero()):
+        raise DataError(
+            f"{len(bad)} of {len(rows)} rows of {name} have numbers around {largest[bad[0, 0]].item():.0e}, whose "
+            "squares float64 cannot hold",
+            hint=f"multiply {name} by a factor",
+        )
 
 
 def checked_vectors(class_vectors: Any, num_classes: int, dim: int) -> Tensor:

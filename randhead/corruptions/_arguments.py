@@ -92,4 +92,5 @@ def check_parameters(parameters: str | None) -> None:
 
 def check_frost_images(frost_images: object) -> None:
     """Raise UsageError unless pictures of frost come from `load_frost_images`; None for the procedural ones."""
-    check_type("frost_images", frost_images, (FrostImages, NoneType), "the result of `load_frost_images`")
+    rule, hint = "the result of `load_frost_images`", "`randhead.corruptions.load_frost_images(FOLDER)` reads a folder"
+    check_type("frost_images", frost_images, (FrostImages, NoneType), rule, hint=hint)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead import rng, vectors
-from randhead.arguments import whole
+from randhead.arguments import MOST_CLASSES, whole
 from randhead.errors import UsageError
 from randhead.head import recognise
 from randhead.head.checks import check_different, with_more
@@ -59,7 +59,7 @@ class ClassVectors(nn.Module):
         bias: float | None,
     ):
         super().__init__()
-        self.num_classes, self.dim = whole("num_classes", num_classes, 2), whole("dim", dim, 1)
+        self.num_classes, self.dim = whole("num_classes", num_classes, 2, MOST_CLASSES), whole("dim", dim, 1)
         self.geometry, self.seed, self.trainable, self.class_names = geometry, seed, trainable, class_names
         source = self._source()
         self.spec = self._spec_of(source)

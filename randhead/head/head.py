@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +9,22 @@ from torch import Tensor, nn
 
 from randhead import losses, registry
 from randhead.arguments import whole
-from randhead.config import check_value
-from randhead.head.checks import as_geometry, check_directions, composed_names
+from randhead.head.checks import (
+    as_geometry,
+    check_directions,
+    check_features,
+    check_has_numbers,
+    check_options,
+    check_samples,
+    composed_names,
+)
 from randhead.head.class_vectors import ClassVectors
 from randhead.head.loss import losses_of
 from randhead.head.neck import NECKS, apply_neck
+from randhead.head.queries import directions, without_autocast
 from randhead.head.recognise import is_marked
 from randhead.head.scale import default_scale
+from randhead.head.summary import summary
 from randhead.losses import ClassRows, DrawnRows, HeadOutput, StoredRows, expected
 from randhead.vectors import Geometry
 
@@ -85,16 +93,10 @@ class ClassVectorHead(ClassVectors):
         learn_scale: bool = False,
         normaliser_tolerance: float = expected.TOLERANCE,
     ):
-        check_value("head.scoring", scoring, "scoring")
-        check_value("head.scale", scale, "scale")
-        check_value("head.bias", bias, "bias")
-        check_value("head.neck", neck, "neck")
-        if not (isinstance(normaliser_tolerance, float) and normaliser_tolerance == math.inf):  # which refuses nothing
-            check_value("head.normaliser_tolerance", normaliser_tolerance, "normaliser_tolerance")
-        check_value("head.normaliser", normaliser, "normaliser")
-        check_value("head.trainable", trainable, "trainable")
-        check_value("head.learn_scale", learn_scale, "learn_scale")
-        check_value("train.head_seed", seed, "seed")
+        check_options(
+            scoring=scoring, scale=scale, bias=bias, neck=neck, normaliser_tolerance=normaliser_tolerance,
+            normaliser=normaliser, trainable=trainable, learn_scale=learn_scale, seed=seed,
+        )  # fmt: skip
         names = None if class_names is None else composed_names("class_names", class_names)
         known = as_geometry(vectors)
         super().__init__(num_classes, dim, known, seed=int(seed), trainable=trainable, class_names=names, bias=bias)
@@ -151,13 +153,14 @@ class ClassVectorHead(ClassVectors):
         A row of zeros has no direction: its cosines and its gradient are 0 (its second derivative is nan).
         """
         embedded = embedded.float()
-        directions = _directions(embedded) if self.scoring == "cosine" else embedded
+        scaled = directions(embedded) if self.scoring == "cosine" else embedded
         scale = self.multiplier()
-        return directions if isinstance(scale, float) and scale == 1 else scale * directions
+        return scaled if isinstance(scale, float) and scale == 1 else scale * scaled
 
     def score(self, embedded: Tensor) -> Tensor:
-        """The logits of embedded features: (..., D) -> (..., K) float32."""
-        with _without_autocast(embedded.device):
+        """The logits of embedded features: (..., D) -> (..., K) float32.  Raises UsageError for others."""
+        check_features(embedded, self.dim, "embedded")
+        with without_autocast(embedded.device):
             logits = self.queries(embedded) @ self.rows(embedded.device).matrix().T
             return logits + (self.constant if self.bias is None else self.bias)
 
@@ -190,7 +193,7 @@ class ClassVectorHead(ClassVectors):
         "expected" has second derivatives.  bfloat16 features make the streaming method multiply in bfloat16.
 
         Args:
-            features: (..., D).
+            features: (..., D), finite, also those of samples that are left out.
             labels: one class per sample (...), of any integer dtype, or its probabilities (..., K), which the expected
                 normaliser refuses; streaming makes no other matrix of that shape if they are float32 or float64.  Only
                 the dense normaliser has a gradient for them.
@@ -226,12 +229,14 @@ class ClassVectorHead(ClassVectors):
             embedded, labels, self.num_classes, reduction=reduction, ignore_index=ignore_index,
             label_smoothing=label_smoothing, weights=weights, class_weights=class_weights,
         )  # fmt: skip
-        with _without_autocast(embedded.device):
+        with without_autocast(embedded.device):
             queries = self.queries(batch.features)
             return batch.reduced(losses_of(self, queries, batch, margin, exact_classes)).to(queries.dtype)
 
     def normaliser_for(self, batch_size: int) -> str:
         """The softmax method, a member of `randhead.losses`, for a batch of this size."""
+        if type(batch_size) not in (int, torch.SymInt) or batch_size < 0:
+            batch_size = whole("batch_size", batch_size)
         if self.normaliser != "auto":
             return self.normaliser
         fits = self.raw_rows().is_materialisable
@@ -251,11 +256,12 @@ class ClassVectorHead(ClassVectors):
             Classes (..., k) int64 and their logits (..., k).
 
         Raises:
-            UsageError: for features of another shape, and for k below 1.
+            UsageError: for features of another shape or on the meta device, and for k below 1.
         """
         k = whole("k", k, 1)
         embedded = self.embed(features)
-        with _without_autocast(embedded.device):
+        check_has_numbers("features", embedded)
+        with without_autocast(embedded.device):
             queries = self.queries(embedded).reshape(-1, self.dim)
             classes, logits = losses.top(queries, self.rows(queries.device), self.bias, k=k)
         shape = (*features.shape[:-1], classes.shape[1])
@@ -267,10 +273,16 @@ class ClassVectorHead(ClassVectors):
 
         Args:
             embedded: features after the neck (B, D), from `embed`.
-            labels: target classes (B,) int64, if there are any.
-            k: number of best classes to keep.
+            labels: target classes (B,) of any integer dtype, if there are any.
+            k: number of best classes to keep, at most K.
+
+        Raises:
+            UsageError: for arguments of another type or shape, for features on the meta device, and for k below 1.
         """
-        with _without_autocast(embedded.device):
+        k = whole("k", k, 1)
+        check_samples(embedded, self.dim)
+        labels = None if labels is None else losses.check_hard_labels(labels, embedded)
+        with without_autocast(embedded.device):
             bias = self.constant if self.bias is None else self.bias
             return losses.head_output(self.queries(embedded), self.rows(embedded.device), bias, labels, k=k)
 
@@ -280,17 +292,4 @@ class ClassVectorHead(ClassVectors):
 
     def extra_repr(self) -> str:
         """The summary that `print(head)` shows."""
-        kind = "learned" if self.trainable else "fixed"
-        return f"{self.num_classes} classes, D={self.dim}, {kind} {self.geometry}, {self.scoring}, seed={self.seed}"
-
-
-def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which products stay in float32.  One of autocast takes 6 us, so there is none without need."""
-    needed = device.type != "meta" and torch.is_autocast_enabled(device.type)
-    return torch.autocast(device.type, enabled=False) if needed else nullcontext()
-
-
-def _directions(embedded: Tensor) -> Tensor:
-    """Rows divided by their norms as by F.normalize, but with gradient 0, not 1e12, for a row of zeros."""
-    norms = torch.linalg.vector_norm(embedded, dim=-1, keepdim=True)
-    return embedded / norms.clamp_min(1e-12).masked_fill(norms == 0, torch.inf)
+        return summary(self)

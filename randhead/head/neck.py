@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from randhead.arguments import check_type
 from randhead.errors import UsageError
+from randhead.head.checks import check_features
 
 NECKS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda dim: nn.Identity(),
@@ -30,14 +30,7 @@ def apply_neck(neck: nn.Module, features: Tensor, dim: int) -> Tensor:
         >>> apply_neck(NECKS["batchnorm"](4), torch.zeros(2, 3, 4), 4).shape
         torch.Size([2, 3, 4])
     """
-    check_type("features", features, Tensor, f"a tensor (..., {dim})", hint="`torch.as_tensor` makes one")
-    if features.shape[-1:] != (dim,):
-        hint = f"the head has dim={dim}: `ClassVectorHead(num_classes, dim)` scores features, not logits"
-        if features.ndim > 2 and features.shape[1] == dim:
-            hint = "`features.movedim(1, -1)` puts the dimensions of the features last"
-        raise UsageError(f"features must have shape (..., {dim}), got {tuple(features.shape)}", hint=hint)
-    if not features.is_floating_point():
-        raise UsageError(f"features must be floating-point, got {features.dtype}", hint="`features.float()`")
+    check_features(features, dim)
     if not isinstance(neck, nn.BatchNorm1d):
         embedded: Tensor = neck(features)
         return embedded

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from randhead.losses._batch import LossBatch
-from randhead.losses._checks import check_batch, check_exact_classes, check_margin
+from randhead.losses._checks import check_batch, check_exact_classes, check_hard_labels, check_margin
 from randhead.losses._margins import arcface, cosface
 from randhead.losses._mixture import mixture
 from randhead.losses._output import HeadOutput, head_output
@@ -32,6 +32,7 @@ __all__ = [
     "arcface",
     "check_batch",
     "check_exact_classes",
+    "check_hard_labels",
     "check_margin",
     "cosface",
     "cross_entropy",

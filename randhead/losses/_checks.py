@@ -13,7 +13,8 @@ from randhead.losses._tracing import is_traced
 from randhead.losses._values import check_values, without
 
 REDUCTIONS = ("mean", "sum", "none")
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+SIGNED, UNSIGNED = ("int64", "int32", "int16", "int8"), ("uint8", "uint16", "uint32", "uint64")
+INTEGERS = tuple(getattr(torch, name) for name in SIGNED + UNSIGNED)
 TENSOR = "`torch.as_tensor` makes one"
 
 
@@ -71,6 +72,18 @@ def check_batch(
     return check_values(batch, ignore_index)
 
 
+def check_hard_labels(labels: Any, features: Tensor) -> Tensor:
+    """Labels (B,) of any integer dtype as int64.  Raises UsageError unless they fit the features (B, D)."""
+    shape = tuple(features.shape[:1])
+    rule = f"an integer tensor of shape {shape}"
+    check_type("labels", labels, Tensor, rule, hint=TENSOR)
+    if labels.dtype not in INTEGERS or labels.shape != shape:
+        hint = "`labels.long()` if they are classes" if labels.shape == shape else "one label per sample"
+        raise UsageError(f"labels must be {rule}, got {labels.dtype} of shape {tuple(labels.shape)}", hint=hint)
+    _check_device("labels", labels, features)
+    return labels.long()
+
+
 def check_margin(margin: object, scoring: str, *, soft: bool) -> None:
     """Raise UsageError unless a margin is a function, scores are cosines, and labels are hard."""
     if not callable(margin):
@@ -100,11 +113,12 @@ def check_exact_classes(classes: Any, num_classes: int, normaliser: str) -> Tens
         )
     hint = "`labels.unique()` gives the classes of the batch, with `ignore_index` if it is among the labels"
     check_type("exact_classes", classes, Tensor, "a tensor of different classes (N,)", hint=hint)
-    if classes.ndim != 1 or classes.dtype not in INTEGERS or len(classes.unique()) != len(classes):
+    if classes.ndim != 1 or classes.dtype not in INTEGERS or len(classes.long().unique()) != len(classes):
         raise UsageError("exact_classes must be different classes, integers (N,)", hint=hint)
+    classes = classes.long()
     if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= num_classes):
         raise UsageError(f"exact_classes must be in 0..{num_classes - 1}", hint=hint)
-    return classes.long()
+    return classes
 
 
 def _check_options(reduction: object, ignore_index: object, label_smoothing: object) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from randhead import ambient, registry
-from randhead.arguments import shown, whole
+from randhead.arguments import MOST_CLASSES, shown, whole
 from randhead.errors import ContractError, UsageError
 from randhead.vectors import _geometry
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
@@ -161,7 +161,7 @@ def check(geometry: str | Geometry, *, dim: int, num_classes: int | None) -> Non
             raise UsageError(f"{known} vectors are drawn as a set: `num_classes` is needed", hint=hint)
         _limit(known, dim)
         return
-    num_classes = whole("num_classes", num_classes, 1)
+    num_classes = whole("num_classes", num_classes, 1, MOST_CLASSES)
     if known.check_size is not None:
         known.check_size(dim, num_classes)
     limit = _limit(known, dim)

@@ -124,7 +124,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise UsageError(f"the name of a geometry must be text, got {shown(self.name)}")
+            raise UsageError(f"the name of a geometry must be text, got {shown(self.name)}", hint='for example "mine"')
         if problem := wrong({name: getattr(self, name) for name in STATED}):
             raise UsageError(f"the geometry {self.name!r}: {problem}", hint="see `randhead.vectors.Geometry`")
         if not self._may_have_its_name():
