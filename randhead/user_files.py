@@ -58,11 +58,16 @@ def guarded(path: Path, function: Callable[P, R], *, hint: str | None = None) ->
             message = f"{path}{_line(path, error)}: the file calls exit (code {error.code})"
             raise UsageError(message, hint=hint or YOURS) from error
         except Exception as error:
-            reason = " ".join(str(error).split())[:LONGEST_REASON]
-            message = f"{path}{_line(path, error)}: {type(error).__name__}: {reason}"
+            message = f"{path}{_line(path, error)}: {described(error)}"
             raise UsageError(message, hint=hint or YOURS) from error
 
     return call
+
+
+def described(error: BaseException) -> str:
+    """The type and the text of an exception of other code, on one line."""
+    reason = " ".join(str(error).split())[:LONGEST_REASON]
+    return f"{type(error).__name__}: {reason}"
 
 
 def origin(error: Exception) -> str | None:

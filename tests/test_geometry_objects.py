@@ -270,6 +270,30 @@ def test_wrong_rows_of_a_geometry_made_by_hand_are_named(rows, words):
         ClassVectorHead(K, D, Geometry("mine", rows, any_number, by_row=False))
 
 
+def fails(*given, **options):
+    return 1 // 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "hint"),
+    [
+        ({"rows": fails}, "rows raised ZeroDivisionError: integer", "`rows(ids, dim, seed=seed, out=out)`"),
+        ({"rows": lambda ids, dim: None}, "rows raised TypeError: ", "`rows(ids, dim, seed=seed, out=out)`"),
+        ({"rows": lambda ids: None, "by_row": False}, "rows raised TypeError: ", "num_classes=num_classes)`"),
+        ({"limit": lambda: None}, "limit raised TypeError: ", "`limit(dim)`"),
+        ({"check_size": fails}, "check_size raised ZeroDivisionError", "`check_size(dim, num_classes)`"),
+        ({"log_mean_exp": fails}, "log_mean_exp raised ZeroDivisionError", "`log_mean_exp(queries)`"),
+        ({"log_mean_exp": log_bessel, "mean_row": fails}, "mean_row raised ZeroDivisionError", "`mean_row(dim)`"),
+    ],
+)
+def test_an_exception_of_a_geometry_made_by_hand_is_an_error_of_its_contract(changed, words, hint):
+    made = Geometry(**{"name": "mine", "rows": phases, "limit": any_number, "by_row": True, **changed})
+    with pytest.raises(ContractError, match=f"the geometry 'mine': {words}") as found:
+        head = ClassVectorHead(K, D, made, normaliser="expected" if made.log_mean_exp else "auto")
+        head.loss(torch.zeros(2, D), torch.tensor([0, 1]), label_smoothing=0.1)
+    assert hint in found.value.hint and isinstance(found.value.__cause__, (TypeError, ZeroDivisionError))
+
+
 def test_a_file_can_state_a_closed_form_and_its_errors_name_the_line(tmp_path):
     lines = ["import torch", "BY_ROW = True", "def rows(ids, dim, *, seed, out):", "    out.copy_(torch.eye(dim)[ids])"]
     lines += ["def limit(dim):", "    return dim", "def log_mean_exp(queries):", "    return queries.missing()"]

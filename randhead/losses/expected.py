@@ -12,6 +12,8 @@ hyperspherical prototypes (Mettes, van der Pol and Snoek 2019, arXiv 1901.10514)
 bound on the difference.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +23,7 @@ from randhead.errors import ContractError, UsageError
 from randhead.losses import kernels
 from randhead.losses._rows import ClassRows, DrawnRows, StoredRows
 from randhead.losses._scores import Scores
-from randhead.vectors import LogMeanExp
+from randhead.vectors import LogMeanExp, called
 
 TOLERANCE = 0.05  # nats
 # At least 95 percent of any distribution with one peak lies within 2.98 standard deviations of its mean
@@ -119,7 +121,7 @@ def mean_row(rows: ClassRows) -> Tensor:
     """
     if rows.geometry is None or rows.geometry.mean_row is None:
         return rows.mean()
-    row = rows.geometry.mean_row(rows.dim)
+    row = called(rows.geometry, "mean_row", rows.dim)
     if not isinstance(row, Tensor) or row.shape != (rows.dim,):
         got = f"shape {tuple(row.shape)}" if isinstance(row, Tensor) else type(row).__name__
         raise ContractError(
@@ -133,7 +135,7 @@ def closed_form(rows: ClassRows) -> LogMeanExp:
     """The closed form of log E exp(z.w) for these class vectors.  Raises UsageError if there is none, and says why."""
     geometry = rows.geometry
     if geometry is not None and geometry.log_mean_exp is not None:
-        return geometry.log_mean_exp
+        return partial(called, geometry, "log_mean_exp")
     members = {name: registry.load("vectors", name) for name in registry.builtin_names("vectors")}
     known = [name for name, member in members.items() if hasattr(member, "log_mean_exp")]
     hint = f'use fixed {", ".join(known)} vectors, or `normaliser="streaming"`, which is exact for all'

@@ -26,7 +26,7 @@ from randhead.errors import ContractError, UsageError
 from randhead.vectors import _geometry
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
 from randhead.vectors._cosines import cosine_tiles
-from randhead.vectors._geometry import CudaDraw, FastTiles, Geometry, LogMeanExp, Tile, geometry
+from randhead.vectors._geometry import CudaDraw, FastTiles, Geometry, LogMeanExp, Tile, called, geometry
 from randhead.vectors._matrix import from_matrix
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "RowGeometry",
     "SetGeometry",
     "Tile",
+    "called",
     "check",
     "cosine_bound",
     "cosine_tiles",
@@ -126,12 +127,12 @@ def draw(
     check(known, dim=dim, num_classes=num_classes)
     _check_ids(known, ids, dim, _limit(known, dim) if known.by_row else num_classes)
     _check_out(out, (len(ids), dim), ids.device)
-    outside = known.matrix is None and not registry.is_builtin("vectors", registry.split(known.name)[0])
+    outside = _geometry.is_outside(known)
     with ambient.ordinary(ids.device) if outside else NOTHING:
         if known.by_row:
             space = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
             return _draw_by_row(known, ids, seed, space, outside)
-        drawn = known.rows(ids, dim, seed=seed, num_classes=num_classes)
+        drawn = called(known, "rows", ids, dim, seed=seed, num_classes=num_classes)
     if outside:
         _expect(known, _wrong_rows(drawn, (len(ids), dim), ids.device))
     return drawn if out is None else out.copy_(drawn)
@@ -163,7 +164,7 @@ def check(geometry: str | Geometry, *, dim: int, num_classes: int | None) -> Non
         return
     num_classes = whole("num_classes", num_classes, 1, MOST_CLASSES)
     if known.check_size is not None:
-        known.check_size(dim, num_classes)
+        called(known, "check_size", dim, num_classes)
     limit = _limit(known, dim)
     if limit is not None and num_classes > limit:
         packed = registry.load("vectors", "packed").limit(dim)
@@ -191,7 +192,7 @@ def _draw_by_row(geometry: Geometry, ids: Tensor, seed: int, out: Tensor, outsid
     for tile, part in zip(out.split(size), ids.split(size), strict=True):
         if outside:
             tile.fill_(torch.nan)  # so that rows that are not written are found
-        geometry.rows(part, dim, seed=seed, out=tile)
+        called(geometry, "rows", part, dim, seed=seed, out=tile)
         if outside:
             _expect(geometry, _wrong_rows(tile, (len(part), dim), ids.device, "write to `out`"))
     return out
@@ -199,7 +200,7 @@ def _draw_by_row(geometry: Geometry, ids: Tensor, seed: int, out: Tensor, outsid
 
 def _limit(geometry: Geometry, dim: int) -> int | None:
     """The largest number of classes of a geometry, or None."""
-    limit = geometry.limit(dim)
+    limit: int | None = called(geometry, "limit", dim)
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
         _expect(geometry, f"limit({dim}) must be None or a number of classes, got {limit!r}")
     return limit
@@ -208,8 +209,7 @@ def _limit(geometry: Geometry, dim: int) -> int | None:
 def _expect(geometry: Geometry, problem: str | None) -> None:
     """Raise ContractError if there is a problem with what a geometry from outside the package has returned."""
     if problem:
-        where = geometry.origin or f"the geometry {geometry.name!r}"
-        raise ContractError(f"{where}: {problem}", hint="see the docstring of randhead.vectors")
+        raise ContractError(f"{_geometry.source_of(geometry)}: {problem}", hint="see the docstring of randhead.vectors")
 
 
 def _wrong_rows(rows: object, shape: tuple[int, int], device: torch.device, verb: str = "return") -> str | None:

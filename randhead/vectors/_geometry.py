@@ -7,11 +7,13 @@ from functools import partial
 from types import ModuleType, NoneType
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from randhead import registry
 from randhead.arguments import shown
-from randhead.errors import UsageError
+from randhead.errors import ContractError, RandheadError, UsageError
+from randhead.user_files import described
 
 LogMeanExp = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 # What a module states, by the names of the fields of `Geometry`.
@@ -27,6 +29,16 @@ STATED = {
     "fast_tiles": "fast_tiles",
     "check_size": "check_size",
 }
+
+# How the functions are called.
+CALLS = {
+    "rows": "rows(ids, dim, seed=seed, out=out)",
+    "limit": "limit(dim)",
+    "check_size": "check_size(dim, num_classes)",
+    "log_mean_exp": "log_mean_exp(queries)",
+    "mean_row": "mean_row(dim)",
+}
+SET_CALL = "rows(ids, dim, seed=seed, num_classes=num_classes)"
 
 
 class CudaDraw(NamedTuple):
@@ -189,6 +201,34 @@ def geometry(given: str | Geometry) -> Geometry:
 def _built_in(name: str) -> Geometry:
     """A geometry of the package, made once: 14 microseconds."""
     return Geometry(name, **stated_by(registry.load("vectors", name)))
+
+
+def called(geometry: Geometry, part: str, *given: Any, **options: Any) -> Any:
+    """The result of a function that a geometry states.
+
+    Raises:
+        ContractError: for an exception in that of a geometry from outside the package, apart from a lack of memory.
+    """
+    try:
+        return getattr(geometry, part)(*given, **options)
+    except (RandheadError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if not is_outside(geometry):
+            raise
+        call = CALLS[part] if part != "rows" or geometry.by_row else SET_CALL
+        hint = f"it is called as `{call}`: see `randhead.vectors.Geometry`"
+        raise ContractError(f"{source_of(geometry)}: {part} raised {described(error)}", hint=hint) from error
+
+
+def is_outside(geometry: Geometry) -> bool:
+    """Whether the functions of a geometry are not those of this package."""
+    return geometry.matrix is None and not registry.is_builtin("vectors", registry.split(geometry.name)[0])
+
+
+def source_of(geometry: Geometry) -> str:
+    """Where a geometry from outside the package comes from, for messages."""
+    return geometry.origin or f"the geometry {geometry.name!r}"
 
 
 def stated_by(module: ModuleType) -> dict[str, Any]:
