@@ -11,24 +11,39 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim.swa_utils import AveragedModel
 
-from randhead import ClassVectorHead, build_model
+from randhead import ClassVectorHead, build_model, rng
 from randhead.errors import RunError, UsageError
 from randhead.head import class_vectors, recognise
 from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec
+from randhead.vectors import Geometry
 
 K, D = 6, 16
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
 REDRAWN = ("uniform", "gaussian", "rademacher", "hadamard")  # a checkpoint holds their spec
 GIVEN = torch.linspace(-1, 1, K * D).reshape(K, D) + torch.eye(K, D)
+
+
+def own_rows(ids, dim, *, seed, out):
+    out.copy_(rng.normals(seed, "own", ids, dim))
+
+
+def no_limit(dim):
+    return None
+
+
+OWN = Geometry("own", own_rows, no_limit, by_row=True)  # a checkpoint holds their numbers
 KINDS = {
     "fixed": {},
     "named": {"class_names": NAMES, "vectors": "gaussian"},
     "simplex": {"vectors": "simplex", "scoring": "cosine"},
     "given": {"vectors": GIVEN},
+    "own": {"vectors": OWN},
+    "own, named": {"vectors": OWN, "class_names": NAMES},
     "learned": {"trainable": True, "bias": 0.1, "scoring": "cosine", "learn_scale": True},
     "learned, named": {"trainable": True, "bias": 0.1, "class_names": NAMES},
     "learned, simplex": {"trainable": True, "vectors": "simplex"},
     "learned, given": {"trainable": True, "vectors": GIVEN},
+    "learned, own, named": {"trainable": True, "bias": 0.1, "vectors": OWN, "class_names": NAMES},
 }
 FIXED = [kind for kind in KINDS if not KINDS[kind].get("trainable")]
 LEARNED = [kind for kind in KINDS if kind not in FIXED]
@@ -159,12 +174,12 @@ def test_the_spec_of_an_old_checkpoint_is_read(kind, dtype):
 
 
 @pytest.mark.parametrize("kind", LEARNED)
-def test_the_start_of_learned_vectors_may_be_another_in_old_checkpoints_and_is_known_if_they_are_stored(kind):
+def test_the_start_of_learned_vectors_may_be_another_in_old_checkpoints_and_is_known_if_they_are_a_set(kind):
     head, state = make(kind), trained(kind).state_dict()
     saved = json_spec(head.spec, sha256="0f" * 32)
     head.load_state_dict({**{key: value for key, value in state.items() if key != "vectors_spec"}, "spec": saved})
     assert torch.equal(head(features()), trained(kind)(features()))
-    assert (head.spec.sha256 == "0f" * 32) is head.is_stored
+    assert (head.spec.sha256 == "0f" * 32) is not head.geometry.by_row
     make(kind).load_state_dict(head.state_dict())
 
 
@@ -495,7 +510,10 @@ def test_large_heads_are_exported_after_materialise_and_refused_before(monkeypat
 # ---- growth
 
 
-@pytest.mark.parametrize("kind", ["fixed", "named", "learned", "learned, named"])
+GROWING = ["fixed", "named", "own", "own, named", "learned", "learned, named", "learned, own, named"]
+
+
+@pytest.mark.parametrize("kind", GROWING)
 @pytest.mark.parametrize("steps", [(2,), (1, 3)])
 def test_a_head_grows_to_the_one_that_was_built_with_all_classes(kind, steps):
     head, before, more = trained(kind), trained(kind), sum(steps)
@@ -555,6 +573,18 @@ def test_growth_that_cannot_be_is_refused_and_changes_nothing(kind, classes, wor
     assert head.spec == make(kind).spec and torch.equal(head(features()), make(kind)(features()))
 
 
+def test_stored_vectors_stay_to_the_bit_although_they_would_be_drawn_otherwise_today():
+    factor = [1.0]
+
+    def rows(ids, dim, *, seed, out):
+        out.copy_(rng.normals(seed, "own", ids, dim) * factor[0])
+
+    head = ClassVectorHead(K, D, Geometry("own", rows, lambda dim: None, by_row=True))
+    before, factor[0] = head.weight, 2.0
+    head.grow(1)
+    assert torch.equal(head.weight[:K], before) and torch.equal(head.state_dict()["vectors"], head.weight)
+
+
 def test_a_head_does_not_grow_beyond_its_geometry():
     head = ClassVectorHead(K, 4, "hadamard")
     with pytest.raises(UsageError, match="holds at most"):
@@ -562,7 +592,7 @@ def test_a_head_does_not_grow_beyond_its_geometry():
     assert head.num_classes == K and head(torch.ones(1, 4)).shape == (1, K)
 
 
-@pytest.mark.parametrize("kind", ["named", "learned, named"])
+@pytest.mark.parametrize("kind", ["named", "own, named", "learned, named", "learned, own, named"])
 @pytest.mark.parametrize("old", [False, True])
 def test_the_state_of_a_smaller_head_is_loaded_if_the_first_names_agree(kind, old):
     small = trained(kind)

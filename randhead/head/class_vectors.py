@@ -107,9 +107,10 @@ class ClassVectors(nn.Module):
             raise UsageError(f"{self.num_classes} class vectors are not kept in memory", hint=hint)
         return rows.gather(torch.arange(self.num_classes, dtype=torch.int64, device=rows.device))
 
-    def draw(self) -> Tensor:
-        """Draw the initial class vectors: (K, D) float32.  Fixed ones never differ from this."""
-        return vectors.draw(self.geometry, self.ids(), dim=self.dim, seed=self.seed, num_classes=self.num_classes)
+    def draw(self, start: int = 0) -> Tensor:
+        """Draw the initial class vectors from class `start` on: (K - start, D) float32.  Fixed ones never differ."""
+        ids = self.ids()[start:]
+        return vectors.draw(self.geometry, ids, dim=self.dim, seed=self.seed, num_classes=self.num_classes)
 
     def ids(self) -> Tensor:
         """The ids that class vectors are drawn for, class indices or hashed class names: (K,) int64."""
@@ -179,7 +180,7 @@ class ClassVectors(nn.Module):
 
         Raises:
             UsageError: for names that the head has already, for more classes than the geometry holds, and for class
-                vectors that are drawn or given as a set or, as those of a geometry of your own, stored by a state_dict.
+                vectors that are drawn or given as a set.
 
         Example:
             >>> from randhead import ClassVectorHead
@@ -190,15 +191,14 @@ class ClassVectors(nn.Module):
             >>> optimiser.add_param_group({"params": [head.weight]})
         """
         before = self.num_classes, self.class_names
-        if self.is_stored:
-            why = "a state_dict stores" if self.geometry.by_row else "are drawn or given as a set"
+        if not self.geometry.by_row:
             raise UsageError(
-                f"no class can be added to {self.geometry} vectors, which {why}",
+                f"no class can be added to {self.geometry} vectors, which are drawn or given as a set",
                 hint=f"make a new head for all classes; or use other `vectors`: {vectors.NEAREST_WITHOUT_LIMIT}",
             )
         with restored_on_error(self):
             self.num_classes, self.class_names = with_more(classes, *before)
-            source = self._source()
+            source = self._source(self._rows)
             self.spec, added = self._spec_of(source), range(before[0], self.num_classes)
             if self._rows is None:
                 new = source.gather(torch.arange(added.start, added.stop, dtype=torch.int64, device="cpu"))
@@ -233,10 +233,11 @@ class ClassVectors(nn.Module):
             self.bias.fill_(self.initial_bias)
         self._renew_buffers()
 
-    def _source(self) -> ClassRows:
-        """The class vectors before training, in float32 on the CPU."""
+    def _source(self, first: ClassRows | None = None) -> ClassRows:
+        """The class vectors before training, in float32 on the CPU; of stored ones, those of `first` stay."""
         if self.is_stored:
-            return StoredRows(self.draw(), geometry=self.geometry)
+            drawn = self.draw(first.num_classes if first else 0)
+            return StoredRows(torch.cat([first.matrix().cpu(), drawn]) if first else drawn, geometry=self.geometry)
         vectors.check(self.geometry, dim=self.dim, num_classes=self.num_classes)
         ids = None if self.class_names is None else self.ids()
         rows = DrawnRows(self.geometry, self.num_classes, self.dim, seed=self.seed, ids=ids)

@@ -14,7 +14,7 @@ from randhead.vectors import Geometry
 
 # Stored vectors are the same if they differ by no more than a cast to bfloat16 and averages change them.
 RELATIVE_ROUNDING, ROUNDING = 2.0**-6, 2.0**-20
-PER_CLASS = ("vectors", "bias")  # parameters with an entry per class
+PER_CLASS = ("vectors", "bias")  # parameters and buffers with an entry per class
 Held = tuple[Tensor, Tensor | None, int, int]
 
 
@@ -69,7 +69,7 @@ def check_state(head: Recognisable, state_dict: dict[str, Any], prefix: str) -> 
     if saved is not None:
         _check(head, saved, stored, key=key, old=old is not None, may_have_grown=True)
         state_dict[prefix + "vectors_spec"] = pack_spec(head.spec).to(device)
-        if head.trainable and saved.num_classes < head.spec.num_classes:
+        if saved.num_classes < head.spec.num_classes:
             _complete(head, saved.num_classes, state_dict, prefix)
     elif stored is not None and head.is_stored and not _same(head, stored):
         raise _error(f"others, {tuple(stored.shape)}", head.spec, hint=_way_out(key))
@@ -152,15 +152,15 @@ def _check(
     own = head.spec
     if not head.trainable and head.is_stored and stored is not None:
         fits = _same(head, stored)
-    elif head.trainable and (head.is_stored or old):  # they have changed since they were drawn or given
+    elif head.trainable and (not head.geometry.by_row or old):  # they have changed since they were drawn or given
         given = head.geometry.matrix is not None
         size = saved.num_classes == own.num_classes and saved.dim == own.dim
         fits = size and (given or replace(saved, sha256=own.sha256) == own)
-        if fits and head.is_stored:
+        if fits and not head.geometry.by_row:
             head.spec = replace(own, sha256=saved.sha256)
     else:
         fits = saved == own
-    if fits or ((may_have_grown or not head.trainable) and _are_first(head, saved)):
+    if fits or ((may_have_grown or not head.trainable) and _are_first(head, saved, stored)):
         return
     if _have_decomposed_names(head, saved):
         return
@@ -196,13 +196,16 @@ def _unstacked(buffer: Tensor, ndim: int) -> Tensor:
     return buffer.reshape(-1, *buffer.shape[buffer.ndim - ndim :])
 
 
-def _are_first(head: Recognisable, saved: VectorsSpec) -> bool:
+def _are_first(head: Recognisable, saved: VectorsSpec, stored: Tensor | None) -> bool:
     """Whether a checkpoint has the first classes of a head whose classes have names."""
     own = head.spec
-    if own.keys != "name" or head.is_stored or saved.num_classes >= own.num_classes:
+    if own.keys != "name" or not head.geometry.by_row or saved.num_classes >= own.num_classes:
         return False
-    same = replace(saved, num_classes=own.num_classes, sha256=own.sha256) == own
-    return same and vectors_sha256(head.initial_rows(), saved.num_classes) == saved.sha256
+    if replace(saved, num_classes=own.num_classes, sha256=own.sha256) != own:
+        return False
+    if stored is not None and head.is_stored:
+        return _same(head, stored, saved.num_classes)
+    return vectors_sha256(head.initial_rows(), saved.num_classes) == saved.sha256
 
 
 def _have_decomposed_names(head: Recognisable, saved: VectorsSpec) -> bool:
@@ -219,15 +222,18 @@ def _have_decomposed_names(head: Recognisable, saved: VectorsSpec) -> bool:
 
 def _complete(head: Recognisable, count: int, state_dict: dict[str, Any], prefix: str) -> None:
     """Put the head's own entries behind those of the first `count` classes that a state_dict has."""
+    entries = {**head._buffers, **dict(head.named_parameters())}
+    if not head.trainable and head.is_stored:
+        entries["vectors"] = head.initial_rows().matrix()
     for name in PER_CLASS:
-        first, own = state_dict.get(prefix + name), dict(head.named_parameters()).get(name)
+        first, own = state_dict.get(prefix + name), entries.get(name)
         if isinstance(first, Tensor) and own is not None and len(first) == count:
             state_dict[prefix + name] = torch.cat([first, own.detach()[count:].to(first)])
 
 
-def _same(head: Recognisable, stored: Tensor) -> bool:
-    """Whether stored vectors (K, D) are those of a head, up to rounding."""
-    rows = head.initial_rows().matrix()
+def _same(head: Recognisable, stored: Tensor, count: int | None = None) -> bool:
+    """Whether stored vectors (K, D) are those of a head, or of its first `count` classes, up to rounding."""
+    rows = head.initial_rows().matrix()[:count]
     found = stored.detach().to(rows)
     return rows.shape == found.shape and torch.allclose(rows, found, RELATIVE_ROUNDING, ROUNDING)
 
