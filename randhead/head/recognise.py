@@ -222,7 +222,7 @@ def _have_decomposed_names(head: Recognisable, saved: VectorsSpec) -> bool:
 
 def _complete(head: Recognisable, count: int, state_dict: dict[str, Any], prefix: str) -> None:
     """Put the head's own entries behind those of the first `count` classes that a state_dict has."""
-    entries = {**head._buffers, **dict(head.named_parameters())}
+    entries = dict(head.named_parameters())
     if not head.trainable and head.is_stored:
         entries["vectors"] = head.initial_rows().matrix()
     for name in PER_CLASS:
