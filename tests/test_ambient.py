@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch
-from test_layers import ROOT, TREES
+from test_layers import NODES, ROOT
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -188,7 +188,7 @@ def unchanged():
 
 def kept_functions():
     """The functions of the package that keep their tensors."""
-    files = [path.relative_to(ROOT.parent).with_suffix("") for path in TREES if "ambient.kept" in path.read_text()]
+    files = [path.relative_to(ROOT.parent).with_suffix("") for path in NODES if "ambient.kept" in path.read_text()]
     modules = [importlib.import_module(".".join(file.parts)) for file in files]
     return [value for module in modules for value in vars(module).values() if hasattr(value, "cache_clear")]
 
@@ -233,7 +233,7 @@ def test_what_is_kept_is_made_outside_of_inference_mode():
 
 def factory_calls(path):
     """The calls of a file that make tensors and leave their dtype or device to the ambient state."""
-    for node in ast.walk(TREES[path]):
+    for node in NODES[path]:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in FACTORIES:
             missing = {"dtype", "device"} - {keyword.arg for keyword in node.keywords}
             if missing:
@@ -241,7 +241,7 @@ def factory_calls(path):
 
 
 def test_every_new_tensor_names_its_dtype_and_its_device():
-    files = [path for path in TREES if path.relative_to(ROOT).parts[0] in AMBIENT_FREE]
+    files = [path for path in NODES if path.relative_to(ROOT).parts[0] in AMBIENT_FREE]
     assert len(files) > 40
     assert [call for path in files for call in factory_calls(path)] == []
 

@@ -29,17 +29,17 @@ def test_mantel_equals_a_loop_of_scipys_spearman_over_the_same_permutations(ties
     def rho(matrix):
         return stats.spearmanr(matrix.numpy()[upper], b.numpy()[upper]).statistic
 
-    orders = [rng.permutation(5, "analyses/mantel", k, stream=s) for s in range(199)]
+    orders = [rng.permutation(5, "analyses/mantel", k, stream=s) for s in range(99)]
     better = sum(rho(a[order][:, order]) >= rho(a) - 1e-12 for order in orders)
-    found, p = similarity.mantel(a, b, permutations=199, seed=5)
+    found, p = similarity.mantel(a, b, permutations=99, seed=5)
     assert found == pytest.approx(rho(a), abs=1e-9)
-    assert p == pytest.approx((1 + better) / 200, abs=1e-12)
+    assert p == pytest.approx((1 + better) / 100, abs=1e-12)
 
 
 def test_identical_likeness_has_correlation_one_and_the_smallest_p():
     a = likeness(12, 0)
-    assert similarity.mantel(a, a) == (pytest.approx(1, abs=1e-12), 1 / 1000)
-    assert similarity.mantel(a, -a)[1] == 1
+    assert similarity.mantel(a, a, permutations=199) == (pytest.approx(1, abs=1e-12), 1 / 200)
+    assert similarity.mantel(a, -a, permutations=199)[1] == 1
 
 
 @pytest.mark.slow

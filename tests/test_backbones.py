@@ -27,7 +27,8 @@ def parameters(module):
 
 
 @pytest.mark.parametrize(
-    ("size", "width"), [(8, 512), (32, 512), (64, 2048), pytest.param(96, 4608, marks=pytest.mark.slow)]
+    ("size", "width"),
+    [(8, 512), (64, 2048), *(pytest.param(*both, marks=pytest.mark.slow) for both in ((32, 512), (96, 4608)))],
 )
 def test_the_papers_network_has_its_parameters_and_its_width(size, width):
     network = backbones.build("resnet18", image_size=size)
@@ -52,8 +53,14 @@ def test_the_small_network_has_128_features_of_any_image(monkeypatch):
     assert parameters(backbones.build("small_resnet", image_size=8)) < 400_000
 
 
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("size", [8, 15, 32])
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [
+        pytest.param(size, name, marks=pytest.mark.slow if name == "resnet18" and size > 8 else ())
+        for size in (8, 15, 32)
+        for name in OWN
+    ],
+)
 def test_our_networks_train_on_small_images_and_every_parameter_gets_a_gradient(name, size):
     torch.manual_seed(0)
     network = backbones.build(name, image_size=size)
@@ -101,6 +108,7 @@ def test_our_networks_have_neither_variants_nor_published_weights(name):
         backbones.build(name, image_size=32, pretrained=True)
 
 
+@pytest.mark.slow
 def test_images_too_small_for_a_model_are_refused_with_what_to_do():
     with pytest.raises(UsageError, match="cannot take images of 8 px") as caught:
         backbones.build("torchvision:alexnet", image_size=8)

@@ -81,7 +81,7 @@ def test_a_finished_run_prints_the_same_document_again(world, document):
     assert document(*TRAIN, "--name", "good") == document(*TRAIN, "--name", "good")
 
 
-@pytest.mark.parametrize("verb", ["eval", "evaluate"])
+@pytest.mark.parametrize("verb", ["eval", pytest.param("evaluate", marks=pytest.mark.slow)])
 @pytest.mark.pictures
 def test_evaluate_agrees_with_training(world, document, verb):
     trained = document(*TRAIN, "--name", "good")

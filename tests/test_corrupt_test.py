@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
-from tiny import config, fit, image_folder, main
+from tiny import config, digits, fit, image_folder, main
 
 from randhead import corruptions, datasets, registry, robustness
 from randhead.cli.grid_display import LiveGrid
@@ -41,8 +41,8 @@ def folder(tmp_path_factory):
         "second": {"train__seed": 1},
         "foreign": {"data__split_seed": 1},
     }.items():
-        configuration = config(**{"train__epochs": 1, "train__batch_size": 64, **changes})
-        fit(root / name, configuration, datasets.load("digits", split_seed=configuration.data.split_seed))
+        configuration = config(**{"train__epochs": 1, "train__batch_size": 32, **changes})
+        fit(root / name, configuration, digits(train=200))
     (root / "last").write_text("first\n")
     return root
 
@@ -83,6 +83,7 @@ def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call
     assert "partial mean" in shown and "mean over corruptions" not in shown
 
 
+@pytest.mark.slow
 def test_a_skipped_frost_makes_14_of_15(call):
     found = call("corrupt-test", "first", "--skip", "frost", "--limit", "20", "--json").document
     assert found["mean_corruption_accuracy"] is None
@@ -318,6 +319,7 @@ def test_mistakes_end_in_a_line_a_hint_and_their_code(call, tmp_path, words, cod
     assert "Traceback" not in done.err and "bug in randhead" not in done.err
 
 
+@pytest.mark.slow
 def test_all_corruptions_can_be_named_one_by_one(call):
     named = ",".join(corruptions.names())
     found = call(

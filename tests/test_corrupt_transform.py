@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_layers import ROOT, TREES, imported
+from test_layers import NODES, ROOT, imported
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -222,7 +222,7 @@ def test_corrupt_keeps_the_type_of_a_batch(kept):
 
 
 def test_only_the_transform_imports_torchvision():
-    files = [path for path in TREES if path.parent == ROOT / "corruptions"]
+    files = [path for path in NODES if path.parent == ROOT / "corruptions"]
     importing = [path.name for path in files if any(target[0] == "torchvision" for target in imported(path))]
     assert importing == ["_transform.py"]
 

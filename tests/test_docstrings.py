@@ -14,7 +14,8 @@ ROOT = Path(registry.__file__).parent
 
 def has_examples(path):
     """Whether a docstring of a file has an example.  Only such modules are imported: others may need extras."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    nodes = ast.walk(ast.parse(text)) if ">>>" in text else ()
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     return any(">>>" in (ast.get_docstring(node) or "") for node in nodes if isinstance(node, kinds))
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from test_layers import ROOT, TREES
+from test_layers import NODES, ROOT
 
 from randhead import ClassVectorHead, registry, rng, vectors
 from randhead.errors import ContractError, UsageError
@@ -90,12 +90,12 @@ def test_each_states_what_is_known_of_it():
 
 
 def test_losses_know_no_geometry_by_name():
-    docstrings = {id(node.value) for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    docstrings = {id(node.value) for nodes in NODES.values() for node in nodes if isinstance(node, ast.Expr)}
     found = {
         f"{path.relative_to(ROOT)}: {node.value}"
-        for path in TREES
+        for path in NODES
         if path.is_relative_to(ROOT / "losses")
-        for node in ast.walk(TREES[path])
+        for node in NODES[path]
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
         if set(registry.builtin_names("vectors")) & set(node.value.replace('"', " ").split())
     }

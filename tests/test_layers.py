@@ -1,6 +1,7 @@
 """Imports point down, and asking for help does not wait for torch."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from randhead import registry
 
 ROOT = Path(registry.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text()) for path in FILES}
+NODES = {path: list(ast.walk(ast.parse(path.read_text()))) for path in FILES}  # of the syntax trees
 # The packages of the design, lowest layer first: a package imports from its own layer and from those before it.
 LAYERS = [
     {
@@ -46,14 +47,17 @@ def unit(path):
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
+@functools.cache
 def imported(path):
     """The modules that a file imports, at its top or within a function, as tuples of names."""
-    for node in ast.walk(TREES[path]):
+    found = []
+    for node in NODES[path]:
         if isinstance(node, ast.Import):
-            yield from (tuple(alias.name.split(".")) for alias in node.names)
+            found += [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: a relative import"
-            yield from ((*node.module.split("."), alias.name) for alias in node.names)
+            found += [(*node.module.split("."), alias.name) for alias in node.names]
+    return found
 
 
 def exists(name):
@@ -133,7 +137,7 @@ def test_no_module_but_the_command_line_names_an_option():
         str(path.relative_to(ROOT))
         for path in FILES
         if unit(path) != "cli"
-        for node in ast.walk(TREES[path])
+        for node in NODES[path]
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if option.search(command.sub("", node.value))
     }
@@ -143,8 +147,15 @@ def test_no_module_but_the_command_line_names_an_option():
 def test_nothing_is_pickled_unpickled_or_evaluated():
     for path in FILES:
         assert not {target[0] for target in imported(path)} & {"pickle", "dill", "joblib", "shelve"}, path
-        calls = {ast.unparse(node.func) for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)}
+        calls = {ast.unparse(node.func) for node in NODES[path] if isinstance(node, ast.Call)}
         assert not calls & {"eval", "exec", "torch.load", "torch.save", "__import__"}, path
+
+
+def test_the_package_imports_nothing_that_only_posix_has():
+    """On Windows there is no fcntl and no resource, pwd, grp, termios or tty."""
+    modules = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix"}
+    for path in FILES:
+        assert not {target[0] for target in imported(path)} & modules, path
 
 
 QUESTIONS = {

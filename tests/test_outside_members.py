@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -136,17 +137,16 @@ def trap(folder):
 
 
 @pytest.mark.parametrize(
-    ("check", "name"),
+    ("check", "name", "kind"),
     [
-        (check_geometry, "thirds"),
-        (check_dataset, "stripes"),
-        (check_corruption, "negative"),
-        (check_analysis, "extent"),
+        (check_geometry, "thirds", str),
+        (check_dataset, "stripes", Path),
+        (check_corruption, "negative", str),
+        (check_analysis, "extent", Path),
     ],
 )
-def test_each_passes_the_contract_suite(check, name, folder):
-    check(folder / f"{name}.py")
-    check(str(folder / f"{name}.py"))
+def test_each_passes_the_contract_suite(check, name, kind, folder):
+    check(kind(folder / f"{name}.py"))
     assert not any(registry._registered.values())
 
 

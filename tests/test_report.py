@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from tiny import image_folder
 from trained import command, quick, study, train
 
-from randhead import evaluation, registry, report, runs
+from randhead import evaluation, registry, report
 from randhead.analyses import Findings
 from randhead.evaluation.analysis import headlines, in_order
 from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference, Estimate
@@ -53,12 +53,17 @@ def root(tmp_path_factory, few_permutations):
 
 
 @pytest.fixture(scope="module")
-def one_page(tmp_path_factory, few_permutations):
-    """The page of a run whose class names are as bad as they come."""
+def everything(tmp_path_factory, few_permutations):
+    """All analyses of a run whose class names are as bad as they come."""
     folder = tmp_path_factory.mktemp("evil")
     data = image_folder(folder / "data", classes=EVIL, images=30)
     train(folder / "runs", "run", data, head__trainable=True)
-    return page.render(evaluation.analyze("all", "run", root=folder / "runs", device="cpu"))
+    return evaluation.analyze("all", "run", root=folder / "runs", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def one_page(everything):
+    return page.render(everything)
 
 
 class Outline(html.parser.HTMLParser):
@@ -161,12 +166,11 @@ def test_an_analysis_without_a_section_is_shown_by_its_figures():
     assert in_order(["newcomer", "seeds", "separability"]) == ["separability", "seeds", "newcomer"]
 
 
-def test_every_section_belongs_to_an_analysis(root):
+def test_every_section_belongs_to_an_analysis(everything):
     names = {file.stem for file in Path(sections.__file__).parent.glob("*.py")} - {"__init__"}
     assert names <= set(registry.names("analyses"))
-    found = evaluation.analyze("all", "learned0", root=root, device="cpu")
-    class_names = found.members[0].loaded.class_names
-    for name, measured in found.each[0].items():
+    class_names = everything.members[0].loaded.class_names
+    for name, measured in everything.each[0].items():
         assert headlines(name, measured.findings), name
         shown = list(sections.pictures(name, measured.findings, class_names))
         has_section = name in names  # what has none is shown by its metrics only
@@ -259,16 +263,16 @@ def test_a_single_pair_has_no_columns_and_no_bars_of_intervals():
     assert "95 percent" not in picture.caption
 
 
-def test_pictures_in_files_name_their_run(root, monkeypatch):
-    titles = []
+def test_pictures_in_files_name_their_run(everything, monkeypatch):
+    run, titles = everything.members[0].loaded.run, []
     monkeypatch.setattr(canvas, "png", lambda figure, path: titles.append(figure.get_suptitle()) or path)
     monkeypatch.setattr(confusion, "png", canvas.png)
     for result in (
-        evaluation.analyze("separability", "fixed0", root=root, device="cpu"),
-        evaluation.evaluate("fixed0", root=root, device="cpu"),
+        evaluation.analyze("separability", run.path, device="cpu"),
+        evaluation.evaluate(run.path, device="cpu"),
     ):
-        assert report.draw(result, runs.Run(root / "fixed0"))
-    assert titles == ["fixed0"] * 3
+        assert report.draw(result, run)
+    assert titles == ["run"] * 3
 
 
 def test_cells_without_a_value_are_empty_and_numbers_sort_by_their_value():

@@ -64,7 +64,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("moment", [1, 2, pytest.param(3, marks=pytest.mark.slow), 4, 5, 8])
+@pytest.mark.parametrize("moment", [1, 4, 8, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 5))])
 def test_a_signal_saves_the_step_and_the_same_command_resumes(world, whole, monkeypatch, capsys, number, code, moment):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert train(monkeypatch, "stopped", signals=[(moment, number)]) == code
@@ -84,15 +84,23 @@ def test_a_signal_while_the_test_split_is_read_is_heard_too(world, monkeypatch):
     assert train(monkeypatch, "stopped") == 0
 
 
+DECODING = {"train": TRAIN, "eval": ("eval", "run"), "analyze": ("analyze", "separability", "run")}
+WORDS = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
+QUICK = {("train", signal.SIGTERM), ("eval", signal.SIGINT)}
+
+
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+    ("verb", "number"),
+    [
+        pytest.param(verb, number, marks=() if (verb, number) in QUICK else pytest.mark.slow)
+        for verb in DECODING
+        for number in WORDS
+    ],
 )
-@pytest.mark.parametrize("command", [TRAIN, ("eval", "run"), ("analyze", "separability", "run")])
-def test_a_signal_while_images_are_decoded_ends_at_once_and_leaves_nothing(
-    world, monkeypatch, capsys, number, code, word, command
-):
+def test_a_signal_while_images_are_decoded_ends_at_once_and_leaves_nothing(world, monkeypatch, capsys, verb, number):
     assert train(monkeypatch, "run") == 0
     before, real, decoded = tiny.tree(world), _files.decode, []
+    code, word = WORDS[number]
 
     def decode(path, size):
         decoded.append(path)
@@ -102,7 +110,7 @@ def test_a_signal_while_images_are_decoded_ends_at_once_and_leaves_nothing(
         return real(path, size)
 
     monkeypatch.setattr(_files, "decode", decode)
-    assert tiny.main(*command) == code
+    assert tiny.main(*DECODING[verb]) == code
     assert len(decoded) < 10  # of 30: an image that is being decoded is finished, no other is begun
     assert capsys.readouterr().err.splitlines()[-1] == word
     assert tiny.tree(world) == before

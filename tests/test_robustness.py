@@ -114,7 +114,7 @@ def test_ids_are_indices_in_the_split_so_that_a_subset_has_the_same_noise(model,
     assert torch.equal(images, corruptions.corrupt(part.images.pixels, "gaussian_noise", 5)[[3, 20, 41]])
 
 
-@pytest.mark.parametrize("batches", [0, 1, 2, 9, 17, 24])
+@pytest.mark.parametrize("batches", [0, 9, 24, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 17))])
 def test_a_grid_that_was_stopped_goes_on_to_the_same_bits(model, preprocess, small_batches, tmp_path, batches):
     source, path = CorruptedImages(split(), CorruptionSettings()), tmp_path / "cells.safetensors"
     whole = filled(model, source, preprocess)

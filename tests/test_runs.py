@@ -1,6 +1,5 @@
 """The run folder: names, finding a run, refusing what is not one, and loading a trained classifier."""
 
-import ast
 import dataclasses
 import errno
 import json
@@ -402,16 +401,6 @@ def test_the_lock_is_given_back_after_an_error_and_by_another_thread(tmp_path):
     thread.join()
     with runs.locked(run):
         pass
-
-
-def test_the_package_imports_nothing_that_only_posix_has():
-    """On Windows there is no fcntl and no resource, pwd, grp, termios or tty."""
-    modules = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posix"}
-    for path in Path(runs.__file__).parent.parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) else []
-            assert not modules & set(names), path
 
 
 def test_the_configuration_in_a_run_is_the_one_that_was_given(trained):

@@ -69,11 +69,19 @@ def initial(names, **changes):
     return models.from_config(tiny.config(**changes), settings)
 
 
+@pytest.fixture(scope="module")
+def old_runs(tmp_path_factory):
+    """Runs with vectors keyed by the names of their classes: fixed ones and learned ones."""
+    folder, found = tmp_path_factory.mktemp("old"), {}
+    for learned in (False, True):
+        found[learned] = folder / str(learned)
+        tiny.fit(found[learned], tiny.config(head__class_keys="name", head__trainable=learned), tiny.digits())
+    return found
+
+
 @pytest.mark.parametrize("learned", [False, True])
-def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(tmp_path, learned):
-    images = tiny.digits()
-    tiny.fit(tmp_path / "old", tiny.config(head__class_keys="name", head__trainable=learned), images)
-    old = runs.load(str(tmp_path / "old"))
+def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(old_runs, learned):
+    images, old = tiny.digits(), runs.load(str(old_runs[learned]))
     names = ("new", *reversed(images.class_names))
     model = initial(names, head__class_keys="name", head__trainable=learned)
     init_from_run(model, names, old)
@@ -96,10 +104,9 @@ def test_training_on_is_refused_where_a_vector_would_move(tmp_path):
         init_from_run(other, names, old)
 
 
-def test_training_on_starts_from_what_was_learned(tmp_path):
-    images = tiny.digits()
-    tiny.fit(tmp_path / "old", tiny.config(head__class_keys="name"), images)
-    config = tiny.config(head__class_keys="name", train__start_from=str(tmp_path / "old"), train__epochs=1)
-    tiny.fit(tmp_path / "new", config, images)
+def test_training_on_starts_from_what_was_learned(tmp_path, old_runs):
+    old = old_runs[False]
+    config = tiny.config(head__class_keys="name", train__start_from=str(old), train__epochs=1)
+    tiny.fit(tmp_path / "new", config, tiny.digits())
     first = tiny.log(tmp_path / "new")[0]["train_loss"]
-    assert first < tiny.log(tmp_path / "old")[0]["train_loss"]
+    assert first < tiny.log(old)[0]["train_loss"]

@@ -52,12 +52,19 @@ def plain(monkeypatch):
     monkeypatch.setattr("randhead.backbones.build", lambda name, image_size, pretrained: Plain())
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, images):
+    """Folder and events of a training that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole") / PATH
+    return folder, fit(folder, config(), images)
+
+
 def weights(folder):
     return json.loads((folder / "summary.json").read_text())["weights_sha256"]
 
 
-def test_events_come_in_order_and_count_every_step_and_epoch(tmp_path, images):
-    happened = fit(tmp_path / PATH, config(), images)
+def test_events_come_in_order_and_count_every_step_and_epoch(whole):
+    folder, happened = whole
     assert isinstance(happened[0], events.Started)
     assert isinstance(happened[-1], events.Finished)
     # 40 images in batches of 16: 16, 16 and 8.
@@ -65,7 +72,7 @@ def test_events_come_in_order_and_count_every_step_and_epoch(tmp_path, images):
     assert [event.epoch for event in of(events.EpochDone, happened)] == [1, 2]
     assert happened[0].total_steps == 6
     assert all(math.isfinite(event.loss) for event in of(events.StepDone, happened))
-    lines = log(tmp_path / PATH)
+    lines = log(folder)
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 3), (2, 6)]
 
 
@@ -75,11 +82,10 @@ def test_training_learns_what_it_is_shown(tmp_path):
     assert happened[-1].summary.test["accuracy"] > 0.5  # chance is 0.1
 
 
-def test_what_a_run_leaves_agrees_with_itself(tmp_path, images):
-    summary = fit(tmp_path / PATH, config(), images)[-1].summary
-    run = Run(tmp_path / PATH)
+def test_what_a_run_leaves_agrees_with_itself(whole, images):
+    run, summary = Run(whole[0]), whole[1][-1].summary
     assert json.loads(run.summary_path.read_text()) == summary.to_json()
-    loaded = runs.load(PATH, root=tmp_path, device="cpu")
+    loaded = runs.load(PATH, root=run.path.parent, device="cpu")
     assert loaded.weights_sha256 == summary.weights_sha256
     again = classification.full_metrics(loaded.model, images.splits["test"], loaded.preprocess).to_json()
     assert again == summary.test
@@ -89,11 +95,11 @@ def test_what_a_run_leaves_agrees_with_itself(tmp_path, images):
     assert run.config() == config()
 
 
-def test_the_same_seed_trains_the_same_weights_and_another_seed_others(tmp_path, images):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+def test_the_same_seed_trains_the_same_weights_and_another_seed_others(tmp_path, images, whole):
+    for name, seed in (("b", 0), ("c", 1)):
         fit(tmp_path / name, config(train__seed=seed), images)
-    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
-    assert log(tmp_path / "a") == log(tmp_path / "b")
+    assert weights(whole[0]) == weights(tmp_path / "b") != weights(tmp_path / "c")
+    assert log(whole[0]) == log(tmp_path / "b")
 
 
 def test_torchs_global_generator_does_not_matter(tmp_path, images):
@@ -148,12 +154,12 @@ def test_the_function_gives_the_document_that_the_command_prints(tmp_path, monke
     assert "README.md" in left[0]
 
 
-def test_fit_reports_to_its_callbacks_and_returns_the_summary(tmp_path, images):
+def test_fit_reports_to_its_callbacks_and_returns_the_summary(tmp_path, images, whole):
     happened, warned = [], []
     summary = train.fit(
         config(), dataset=images, root=tmp_path, name=PATH, on_event=happened.append, warn=warned.append
     )
-    assert [type(event) for event in happened] == [type(event) for event in fit(tmp_path / "b", config(), images)]
+    assert [type(event) for event in happened] == [type(event) for event in whole[1]]
     assert warned == [event.message for event in of(events.Warned, happened)]
     assert happened[-1].summary is summary
     assert summary == Run(tmp_path / PATH).summary()
@@ -176,13 +182,12 @@ def test_fit_takes_settings_by_their_names_as_the_command_does(tmp_path, images)
         train.fit({"train.epoch": 1}, root=tmp_path)
 
 
-def test_fit_that_is_stopped_says_so_and_the_same_call_resumes(tmp_path, images):
-    whole = train.fit(config(), dataset=images, root=tmp_path, name="whole", warn=quiet)
+def test_fit_that_is_stopped_says_so_and_the_same_call_resumes(tmp_path, images, whole):
     asked = iter([False] * 4)
     with pytest.raises(StopRequested, match="stopped after step 3"):  # the fourth question is that of the validation
         train.fit(config(), dataset=images, root=tmp_path, warn=quiet, should_stop=lambda: next(asked, True))
     summary = train.fit(config(), dataset=images, root=tmp_path, warn=quiet)
-    assert summary.weights_sha256 == whole.weights_sha256
+    assert summary.weights_sha256 == weights(whole[0])
 
 
 @pytest.mark.parametrize(
@@ -467,11 +472,11 @@ def test_an_end_after_any_event_leaves_what_a_new_start_needs(tmp_path, images):
         assert log(folder) == log(tmp_path / "whole")
 
 
-def test_a_finished_run_gives_its_result_again_and_touches_nothing(tmp_path, images):
-    first = fit(tmp_path / PATH, config(), images)[-1]
-    before = tree(tmp_path)
-    assert fit(tmp_path / PATH, config(), images) == [first]
-    assert tree(tmp_path) == before
+def test_a_finished_run_gives_its_result_again_and_touches_nothing(images, whole):
+    folder, happened = whole
+    before = tree(folder)
+    assert fit(folder, config(), images) == [happened[-1]]
+    assert tree(folder) == before
 
 
 def damage(path):
@@ -485,9 +490,8 @@ def stopped(folder, settings, images, after):
     return fit(folder, settings, images, should_stop=lambda: next(asked, True))
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, images):
+def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, images, whole):
     settings = config(machine__checkpoint_minutes=0)
-    whole = fit(tmp_path / "whole", settings, images)[-1].summary
     stopped(tmp_path / PATH, settings, images, 5)
     folder = Run(tmp_path / PATH).checkpoints
     assert checkpoint.saved_steps(folder) == [3, 4]
@@ -495,8 +499,8 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, ima
     happened = fit(tmp_path / PATH, settings, images)
     assert any("step-00000004" in event.message and "damaged" in event.message for event in of(events.Warned, happened))
     assert of(events.Started, happened)[0].step == 3
-    assert happened[-1].summary.weights_sha256 == whole.weights_sha256
-    assert log(tmp_path / PATH) == log(tmp_path / "whole")
+    assert happened[-1].summary.weights_sha256 == weights(whole[0])
+    assert log(tmp_path / PATH) == log(whole[0])
 
 
 def test_a_damaged_newer_checkpoint_does_not_displace_the_sound_one(tmp_path, images):
@@ -569,9 +573,8 @@ def test_a_folder_can_be_trained_by_one_process_at_a_time(tmp_path, images):
     assert isinstance(fit(tmp_path / PATH, config(), images)[-1], events.Finished)
 
 
-def test_a_full_disk_ends_the_training_and_the_older_checkpoint_resumes(tmp_path, images, monkeypatch):
+def test_a_full_disk_ends_the_training_and_the_older_checkpoint_resumes(tmp_path, images, whole, monkeypatch):
     settings = config(machine__checkpoint_minutes=0)
-    whole = fit(tmp_path / "whole", settings, images)[-1].summary
     write = checkpoint.save_file
 
     def full(tensors, path, metadata):
@@ -583,7 +586,7 @@ def test_a_full_disk_ends_the_training_and_the_older_checkpoint_resumes(tmp_path
         patch.setattr(checkpoint, "save_file", full)
         fit(tmp_path / PATH, settings, images)
     assert checkpoint.saved_steps(Run(tmp_path / PATH).checkpoints) == [2, 3]
-    assert fit(tmp_path / PATH, settings, images)[-1].summary.weights_sha256 == whole.weights_sha256
+    assert fit(tmp_path / PATH, settings, images)[-1].summary.weights_sha256 == weights(whole[0])
 
 
 def test_what_cannot_be_built_leaves_no_folder(tmp_path, images):
