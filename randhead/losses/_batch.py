@@ -1,12 +1,13 @@
 """A batch whose arguments have been checked, and what is done with the loss per sample."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class LossBatch(NamedTuple):
+@dataclass(frozen=True)
+class LossBatch:
     """A batch of B samples, without leading dimensions, all of its arguments checked.
 
     Attributes:

@@ -1,5 +1,7 @@
 """Checks of the values of a batch: one synchronisation with the device, more only to name what is wrong or left out."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,7 @@ def check_values(batch: LossBatch, ignore_index: int) -> LossBatch:
 def without(batch: LossBatch, ignored: Tensor) -> LossBatch:
     """The batch with weight 0, and some label that exists, for the ignored samples (B,) bool."""
     kept = (~ignored).float() if batch.weights is None else batch.weights.masked_fill(ignored, 0)
-    return batch._replace(labels=batch.labels.masked_fill(ignored, 0), weights=kept)
+    return replace(batch, labels=batch.labels.masked_fill(ignored, 0), weights=kept)
 
 
 def _is_fine(batch: LossBatch, ignore_index: int) -> bool:
@@ -50,7 +52,7 @@ def _is_fine(batch: LossBatch, ignore_index: int) -> bool:
     for given in (batch.soft, batch.weights, batch.class_weights):
         fine = fine if given is None else fine & _within_bounds(given)
     if batch.reduction == "mean" and not (batch.weights is None and batch.class_weights is None):
-        safe = batch._replace(labels=batch.labels.clamp(0, batch.num_classes - 1))
+        safe = replace(batch, labels=batch.labels.clamp(0, batch.num_classes - 1))
         fine = fine if safe.shares is None else fine & (safe.shares.sum() > 0)
     return bool(fine)  # one synchronisation with the device
 
