@@ -73,7 +73,9 @@ def test_our_networks_train_on_small_images_and_every_parameter_gets_a_gradient(
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "resnet18" in name else ()) for name in LIBRARIES]
+)
 def test_the_libraries_models_come_without_their_classifier(name):
     network = backbones.build(name, image_size=32)
     assert network.dim == WIDTHS[name]

@@ -201,7 +201,7 @@ class Loaded:
         self.model, self.preprocess, self.class_names = model, preprocess, range(model.head.num_classes)
 
 
-N, K = 60, 200_000
+N, K = 60, 50_000
 PREPROCESS = Preprocess(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
 
 

@@ -37,14 +37,14 @@ def test_the_moment_of_signs_is_the_mean_over_all_corners(norm):
     torch.testing.assert_close(rademacher.log_mean_exp(queries), wanted)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 7, 64, 300])
-@pytest.mark.parametrize("norm", [0.5, 5.0, 50.0])
+@pytest.mark.parametrize(
+    ("dim", "norm"),  # without (300, 0.5), where scipy's Bessel function underflows
+    [(d, norm) for d in (1, 2, 3, 7, 64, 300) for norm in (0.5, 5.0, 50.0) if (d, norm) != (300, 0.5)],
+)
 def test_the_moment_on_the_sphere_is_a_bessel_function(dim, norm):
     special = pytest.importorskip("scipy.special")
     order = dim / 2 - 1
     scaled = special.ive(order, norm)
-    if scaled < 1e-280:
-        pytest.skip("scipy's Bessel function underflows")
     wanted = special.gammaln(dim / 2) + order * math.log(2 / norm) + math.log(scaled) + norm
     found = gaussian.log_mean_exp(norm * directions(1, dim))[0].item()
     assert found == pytest.approx(wanted, rel=1e-9, abs=1e-12)

@@ -207,7 +207,12 @@ def test_the_expected_smallest_angle_is_the_median_over_draws(k, d):
 
 @pytest.mark.parametrize(
     ("k", "at_one", "for_90", "for_99"),
-    [(10, 0.252, 4.0, 6.1), (100, 0.027, 6.7, 9.1), (200, 0.0135, 7.5, 9.8), (1000, 0.0027, 9.1, 11.5)],
+    [
+        (10, 0.252, 4.0, 6.1),
+        (100, 0.027, 6.7, 9.1),
+        (200, 0.0135, 7.5, 9.8),
+        pytest.param(1000, 0.0027, 9.1, 11.5, marks=pytest.mark.slow),
+    ],
 )
 def test_a_simplex_head_needs_the_scale_that_cosface_derived(k, at_one, for_90, for_99):
     w = matrix("simplex", k, 1024)
