@@ -10,7 +10,7 @@ from torch import Tensor
 from randhead import vectors
 from randhead.errors import UsageError
 from randhead.losses import kernels
-from randhead.losses._tracing import is_traced, untransformed
+from randhead.losses._tracing import untransformed
 from randhead.vectors import Geometry
 
 MATERIALISED_BYTES = 256 << 20  # drawn rows up to this size are kept after the first call of `matrix`
@@ -188,8 +188,7 @@ class DrawnRows:
 
     def has_kernel(self, tensor: Tensor) -> bool:
         """Whether a kernel draws rows on the device of a tensor that has numbers."""
-        on_device = tensor.is_cuda and type(tensor) in (Tensor, torch.nn.Parameter)
-        return on_device and self.geometry.cuda_draw is not None and kernels.AVAILABLE and not is_traced()
+        return self.geometry.cuda_draw is not None and kernels.can_read(tensor)
 
     @property
     def is_kept(self) -> bool:

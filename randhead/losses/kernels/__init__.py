@@ -8,4 +8,14 @@ comes before and after.  `moments` is the closed form of the expected softmax.  
 
 import importlib.util
 
+import torch
+from torch import Tensor
+
+from randhead.losses._tracing import is_traced
+
 AVAILABLE = importlib.util.find_spec("triton") is not None
+
+
+def can_read(tensor: Tensor) -> bool:
+    """Whether a kernel can read a tensor: on a CUDA device, with numbers, and nothing is traced."""
+    return tensor.is_cuda and type(tensor) in (Tensor, torch.nn.Parameter) and AVAILABLE and not is_traced()
