@@ -7,7 +7,8 @@ Arms are in the order of their importance, the rows of an arm too.  Milliseconds
 is the wall time of a step among several that nobody waits for.
 
 Besides the exact loss there are two that need no other class: with cosine scoring and a fixed scale s the expected
-softmax is softplus(c - s cos) with a constant c, and dot regression is (1 - cos)^2 / 2 (arXiv 1901.10514, 2203.09081).
+softmax is nearly softplus(c - s cos) with a constant c, and dot regression is (1 - cos)^2 / 2 (arXiv 1901.10514,
+2203.09081).
 """
 
 import argparse

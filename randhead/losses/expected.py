@@ -6,7 +6,7 @@ the error of the loss.  The bound holds for vectors drawn independently of the f
 one class with another class's vector; `exact_classes` sums such classes one by one.
 
 With cosine scoring and a fixed scale s, M(z) is nearly a constant (exactly for gaussian vectors), and the loss becomes
-softplus(c - s cos(z, own)): an alignment loss with a constant c, known as dot regression and its kin from
+softplus(c - s cos(z, own)): an alignment loss with that constant c, known as dot regression and its kin from
 hyperspherical prototypes (Mettes, van der Pol and Snoek 2019, arXiv 1901.10514) and fixed simplex vectors (Yang et al.
 2022, arXiv 2203.09081).  Cross-entropy over many random classes turns into dot regression; what is new here is the
 bound on the difference.
