@@ -31,14 +31,14 @@ def interpreted(test):
     return test if INTERPRETED else None
 
 
-def drawn(geometry, k, d, *, ids=None, device="cpu"):
-    return DrawnRows(geometry, k, d, seed=9, ids=ids, device=device)
+def drawn(geometry, k, d, *, ids=None):
+    return DrawnRows(geometry, k, d, seed=9, ids=ids)
 
 
-def batch(b, d, k, *, norm, device="cpu"):
+def batch(b, d, k, *, norm):
     generator = torch.Generator().manual_seed(0)
     queries = torch.nn.functional.normalize(torch.randn(b, d, generator=generator), dim=1) * norm
-    return queries.to(device), torch.randint(0, k, (b,), generator=generator).to(device)
+    return queries, torch.randint(0, k, (b,), generator=generator)
 
 
 def exact(queries, labels, rows):

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -32,13 +31,6 @@ def spell(tmp_path):
 
 def matrix(name, k, d, seed=0):
     return vectors.draw(name, torch.arange(k), dim=d, seed=seed, num_classes=k)
-
-
-def cosines(w):
-    """Cosines of all pairs, by numpy in float64."""
-    w = w.numpy().astype(np.float64)
-    w /= np.linalg.norm(w, axis=1, keepdims=True)
-    return (w @ w.T)[np.triu_indices(len(w), 1)]
 
 
 @pytest.mark.parametrize("name", NAMES)
