@@ -98,7 +98,7 @@ def measure(
     metrics |= _with_floors(geometry(centred(means), vectors), geometry(centred(vectors), vectors))
     metrics |= vector_geometry(vectors)
     references = means if train is None else _means(_checked_train(train, statistics), present, cosine)
-    shift = 0.0 if bias is None else _checked_bias(bias, num_classes)[present].to(features.device)
+    shift = 0.0 if bias is None else _checked_bias(bias, num_classes, features.device)[present]
     batches = (unit(h) if cosine else h.double() for h in features.split(ROWS))
     perfect = vectors if cosine else centred(vectors)
     metrics["nc4"] = disagreement(batches, scale * vectors, shift, references)
@@ -187,9 +187,9 @@ def _generalised(
     return metrics, (f"gnc2 is the smallest over {len(examined)} of {len(vectors)} classes",)
 
 
-def _checked_bias(bias: Any, num_classes: int) -> Tensor:
+def _checked_bias(bias: Any, num_classes: int, device: torch.device) -> Tensor:
     """The bias per class, (K,) float64."""
-    found = as_numbers("bias", bias).double()
+    found = as_numbers("bias", bias, device=device).double()
     if found.shape not in ((), (1,), (num_classes,)):
         raise UsageError(f"bias must be ({num_classes},) or a number, got {tuple(found.shape)}", hint=OTHER_CLASSES)
     return found.reshape(-1).expand(num_classes)

@@ -106,7 +106,7 @@ class Corrupt(v2.Transform):
         if ids is None and batch.is_meta:  # only shapes are asked for
             return back(channels_first.clone())
         if ids is None:
-            ids = [rng.bytes_id(one.cpu().contiguous().numpy().tobytes()) for one in batch]
+            ids = [rng.bytes_id(one.cpu().numpy().tobytes()) for one in batch]
         how: dict[str, Any] = {"parameters": self.parameter_set, "frost_images": self.frost_images}
         return back(corrupt(batch, self.name, self.severity, self.seed, ids, **how).view(channels_first.shape))
 
@@ -130,7 +130,7 @@ def _opened(image: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
     if isinstance(image, Image.Image):
         if image.mode not in MODES:
             raise UsageError(f"image has the mode {image.mode} of PIL", hint='`image.convert("RGB")` makes it RGB')
-        channels_first, back = _opened(np.array(image))
+        channels_first, back = _opened(np.asarray(image))
         return channels_first, lambda out: Image.fromarray(back(out))
     if isinstance(image, np.ndarray):
         return _opened_array(image)
@@ -150,7 +150,7 @@ def _opened_array(image: np.ndarray) -> tuple[Tensor, Callable[[Tensor], np.ndar
         hint = "`image[..., :3]` leaves out the alpha channel" if image.shape[-1] == 4 else "an image is (H, W, 3)"
         hint = "`np.moveaxis(image, -3, -1)` puts channels last" if image.shape[-3] in (1, 3) else hint
         raise UsageError(f"an image of NumPy must be (H, W, 3) or (H, W), got {image.shape}", hint=hint)
-    channels_first = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, -3)).copy())
+    channels_first = torch.from_numpy(np.moveaxis(image, -1, -3).copy())
     return channels_first, lambda out: np.ascontiguousarray(np.moveaxis(out.numpy(), -3, -1))
 
 

@@ -100,7 +100,9 @@ class RunInputs:
         head = self.loaded.model.head
         if head.bias is not None:
             return head.bias.detach().cpu()
-        return as_tensor([float(head.constant)] * self.num_classes).float() if head.constant else None
+        return (
+            torch.full((self.num_classes,), head.constant, dtype=torch.float32, device="cpu") if head.constant else None
+        )
 
     @property
     def scale(self) -> float:

@@ -72,10 +72,10 @@ def measure(name: str, inputs: Inputs) -> Findings:
     """One analysis of its input.  If it has an argument `train`, it also measures the training split, as train_NAME."""
     analysis, origin = registry.load("analyses", name).measure, registry.origin("analyses", name)
     given = arguments(analysis, inputs, origin=origin)
-    found = _measured(name, given)
+    found = _measured(name, analysis, given)
     if "train" not in given or not isinstance(inputs, RunInputs) or inputs.options.split == "train":
         return found
-    other = _measured(name, arguments(analysis, inputs.on_train(), origin=origin))
+    other = _measured(name, analysis, arguments(analysis, inputs.on_train(), origin=origin))
     on_train = {f"train_{key}": value for key, value in other.metrics.items() if not key.endswith(SAME_ON_TRAIN)}
     return Findings(found.metrics | on_train, found.arrays, found.notes)
 
@@ -111,12 +111,11 @@ def available(inputs: object) -> list[str]:
     return sorted({*properties, *vars(inputs)} - NO_ARGUMENTS)
 
 
-def _measured(name: str, given: dict[str, Any]) -> Findings:
-    """The result of an analysis, checked if it comes from outside the package."""
-    measure = registry.load("analyses", name).measure
+def _measured(name: str, analysis: Callable[..., Findings], given: dict[str, Any]) -> Findings:
+    """The result of an analysis, the function `measure`, checked if it comes from outside the package."""
     if registry.is_builtin("analyses", name):
-        return measure(**given)
+        return analysis(**given)
     with ambient.ordinary(torch.device("cpu")):
-        found = measure(**given)
+        found = analysis(**given)
     registry.expect("analyses", name, wrong_findings(found))
     return found

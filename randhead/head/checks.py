@@ -38,9 +38,7 @@ def as_geometry(vectors: str | Geometry | Tensor) -> Geometry:
 
 def check_directions(rows: ClassRows) -> None:
     """Raise UsageError if a class vector is zero, so that it has no cosine."""
-    if rows.device.type == "meta":
-        return
-    if not isinstance(rows, StoredRows):
+    if rows.device.type == "meta" or not isinstance(rows, StoredRows):  # drawn ones have unit norm
         return
     norms = torch.linalg.vector_norm(rows.matrix().detach().double(), dim=1)
     if len(zero := (norms == 0).nonzero()):
