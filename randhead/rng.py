@@ -124,7 +124,7 @@ def octets(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0)
 def bits(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Random bits: (N,) -> (N, count) int64 in {0, 1}.  The lowest bit of a word comes first."""
     packed = words(seed, purpose, ids, -(-count // 32), stream=stream)
-    shifts = torch.arange(32, dtype=torch.int64, device=ids.device)
+    shifts = ambient.indices(32, ids.device)
     return ((packed[..., None] >> shifts) & 1).flatten(1)[:, :count]
 
 
@@ -151,7 +151,7 @@ def normals_of(drawn: Tensor) -> Tensor:
 
 def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str | torch.device = "cpu") -> Tensor:
     """A random order of 0..n-1, int64 (n,): the order of n random 63-bit numbers."""
-    drawn = words(seed, purpose, torch.arange(n, dtype=torch.int64, device=device), 2, stream=stream)
+    drawn = words(seed, purpose, ambient.indices(n, device), 2, stream=stream)
     return torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
 
 
@@ -166,7 +166,7 @@ def _packed(seed: int, purpose: str, ids: Tensor, count: int, stream: int) -> Te
     if ids.dtype != torch.int64 or ids.ndim != 1:
         raise UsageError(f"ids must be an int64 tensor of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
     blocks = -(-count // 4)
-    block = torch.arange(blocks, dtype=torch.int64, device=ids.device)[None, :]
+    block = ambient.indices(blocks, ids.device)[None, :]
     second = torch.full((1, 1), stream, dtype=torch.int64, device=ids.device)
     out = torch.empty(len(ids), blocks, 2, dtype=torch.int64, device=ids.device)
     group = max(CACHED // max(blocks, 1), 1) if ids.device.type == "cpu" else max(len(ids), 1)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from randhead.analyses._inputs import as_numbers, check_finite, checked_samples, checked_vectors, left_out, unit
+from randhead import ambient
+from randhead.analyses._inputs import check_finite, checked_samples, checked_vectors, left_out, unit
 from randhead.arguments import whole
 from randhead.errors import DataError
 
@@ -82,8 +83,7 @@ class Accumulator:
         self.target_cosines: list[Tensor] = []
 
     def add(self, features: Tensor, labels: Tensor) -> None:
-        """Add features (B, D) with labels (B,).  Raises DataError for NaN features and labels out of range."""
-        features, labels = checked_samples(features, labels, len(self.counts))
+        """Add features (B, D) with labels (B,), of `checked_samples`.  Raises DataError for NaN features."""
         for h, y in zip(features.split(ROWS), labels.split(ROWS), strict=True):
             self._add_tile(h.double(), y)
 
@@ -115,7 +115,7 @@ class Accumulator:
         self.norms.append(norms)
 
     def _set_origins(self, h: Tensor, y: Tensor) -> None:
-        indices = torch.arange(len(y), dtype=torch.int64, device=y.device)
+        indices = ambient.indices(len(y), y.device)
         first = torch.full_like(self.counts, len(y)).scatter_reduce_(0, y, indices, "amin")
         new = (first < len(y)) & (self.counts == 0)
         self.origins[new] = h[first[new]]
@@ -152,9 +152,9 @@ def class_statistics_of_batches(
     """Class statistics of a stream of (features (B, D), labels (B,)), each batch read once."""
     total, num_classes = None, whole("num_classes", num_classes, low=1)
     for features, labels in batches:
-        features = as_numbers("features", features)
+        features, labels = checked_samples(features, labels, num_classes)
         if total is None:
-            dim, device = features.shape[-1], features.device
+            dim, device = features.shape[1], features.device
             total = Accumulator(num_classes, dim, class_vectors=class_vectors, device=device)
         total.add(features, labels)
     if total is None:

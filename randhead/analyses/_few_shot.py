@@ -8,7 +8,7 @@ same queries, and fewer shots use the first examples of more shots, so that thei
 import torch
 from torch import Tensor
 
-from randhead import rng
+from randhead import ambient, rng
 from randhead.analyses._inputs import unit
 
 WAYS, QUERIES = 5, 15
@@ -42,7 +42,7 @@ def _sample(ids: Tensor, needed: int, episode: int, seed: int) -> Tensor:
 
 def _episode(directions: Tensor, drawn: Tensor, shots: tuple[int, ...]) -> Tensor:
     queries = directions[drawn[:, max(shots) :]]  # (ways, QUERIES, D)
-    truth = torch.arange(len(drawn), dtype=torch.int64, device=drawn.device)[:, None]
+    truth = ambient.indices(len(drawn), drawn.device)[:, None]
     found = []
     for shot in shots:
         prototypes = unit(directions[drawn[:, :shot]].mean(dim=1))

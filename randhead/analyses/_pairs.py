@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead import ambient
 from randhead.ambient import mean, total
 from randhead.analyses import Metrics
 from randhead.analyses._inputs import degrees, number, unit
@@ -65,7 +66,7 @@ def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:
 
 def _tile(cosines: Tensor, start: int, keep: int) -> tuple[Tensor, ...]:
     """Rows start.. against all: sums of angles and of cosines, nearest other row and its cosine, closest pairs."""
-    columns = torch.arange(cosines.shape[1], dtype=torch.int64, device=cosines.device)
+    columns = ambient.indices(cosines.shape[1], cosines.device)
     rows = columns[start : start + len(cosines), None]
     others = columns != rows
     nearest_cosine, nearest = cosines.masked_fill(~others, -torch.inf).max(dim=1)

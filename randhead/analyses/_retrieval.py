@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead import ambient
 from randhead.ambient import mean
 from randhead.analyses import Metrics
 from randhead.analyses._class_statistics import mean_per_class
@@ -31,7 +32,7 @@ class Gallery:
         if len(features) >= INDICES:
             raise UsageError(f"a gallery holds fewer than {INDICES} features, got {len(features)}")
         self.directions = unit(features)
-        self.indices = torch.arange(len(features), dtype=torch.int64, device=features.device)
+        self.indices = ambient.indices(len(features), features.device)
         self.rows = max(1, TILE // max(1, len(features)))
 
     def nearest(self, queries: Tensor, k: int, *, excluded: Tensor | None = None) -> Tensor:

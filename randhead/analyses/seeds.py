@@ -10,6 +10,7 @@ import torch
 from scipy.stats import f as f_distribution
 from torch import Tensor
 
+from randhead import ambient
 from randhead.ambient import Array
 from randhead.analyses import Findings, Metrics
 from randhead.analyses._inputs import ARRAYS, as_classes, as_mapping, as_numbers, number
@@ -101,7 +102,7 @@ def _grid(head_seeds: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             hint="train every head seed with every seed, once",
         )
     indices = torch.empty_like(counts)
-    indices[i, j] = torch.arange(len(i), dtype=torch.int64, device=i.device)
+    indices[i, j] = ambient.indices(len(i), i.device)
     return heads, trains, indices
 
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from randhead import rng, vectors
+from randhead import ambient, rng, vectors
 from randhead.arguments import MOST_CLASSES, whole
 from randhead.errors import UsageError
 from randhead.head import recognise
@@ -105,7 +105,7 @@ class ClassVectors(nn.Module):
         if not rows.is_materialisable:
             hint = "call `head.materialise()` first; or draw some: `head.raw_rows().gather(classes)`"
             raise UsageError(f"{self.num_classes} class vectors are not kept in memory", hint=hint)
-        return rows.gather(torch.arange(self.num_classes, dtype=torch.int64, device=rows.device))
+        return rows.gather(ambient.indices(self.num_classes, rows.device))
 
     def draw(self, start: int = 0) -> Tensor:
         """Draw the initial class vectors from class `start` on: (K - start, D) float32.  Fixed ones never differ."""
@@ -114,7 +114,7 @@ class ClassVectors(nn.Module):
 
     def ids(self) -> Tensor:
         """The ids that class vectors are drawn for, class indices or hashed class names: (K,) int64."""
-        indices = torch.arange(self.num_classes, dtype=torch.int64, device="cpu")
+        indices = ambient.indices(self.num_classes)
         if self.class_names is None:
             return indices
         check_different(self.class_names, self.num_classes)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from randhead.errors import RunError
 from randhead.head.spec import VectorsSpec, pack_spec, read_spec, unpack_json_spec, vectors_sha256
-from randhead.losses import ClassRows, is_transformed, untransformed
+from randhead.losses import ClassRows, is_recorded, is_transformed, untransformed
 from randhead.vectors import Geometry
 
 # Stored vectors are the same if they differ by no more than a cast to bfloat16 and averages change them.
@@ -127,7 +127,7 @@ def has_numbers(value: object) -> TypeGuard[Tensor]:
 
 def is_traced(head: object) -> bool:
     """Whether torch records what a head does, or runs a replica of it, so that nothing of it can be kept."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or getattr(head, "_is_replica", False)
+    return is_recorded() or getattr(head, "_is_replica", False)
 
 
 def _check(

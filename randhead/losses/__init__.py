@@ -19,7 +19,7 @@ from randhead.losses._output import HeadOutput, head_output
 from randhead.losses._rows import ClassRows, DrawnRows, StoredRows
 from randhead.losses._scores import Scores
 from randhead.losses._topk import top
-from randhead.losses._tracing import is_transformed, untransformed
+from randhead.losses._tracing import is_recorded, is_transformed, untransformed
 
 __all__ = [
     "ClassRows",
@@ -37,6 +37,7 @@ __all__ = [
     "cosface",
     "cross_entropy",
     "head_output",
+    "is_recorded",
     "is_transformed",
     "mixture",
     "top",

@@ -1,7 +1,6 @@
 """Class vectors as a source of rows: stored as a matrix, or drawn again whenever they are needed."""
 
 import functools
-import math
 from typing import Protocol
 
 import torch
@@ -216,7 +215,7 @@ class DrawnRows:
         """
         if dtype != torch.bfloat16 or not self.geometry.signs:
             return 1.0
-        return torch.tensor(1 / math.sqrt(self.dim), dtype=torch.float32, device="cpu").item()
+        return vectors.sign_entry(self.dim)
 
     def ids(self, start: int, stop: int) -> Tensor:
         """The ids of rows start..stop-1: (stop - start,) int64."""

@@ -14,7 +14,12 @@ def is_traced() -> bool:
         >>> torch.func.vmap(lambda x: x + is_traced())(torch.zeros(2)), is_traced()
         (tensor([1., 1.]), False)
     """
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or is_transformed()
+    return is_recorded() or is_transformed()
+
+
+def is_recorded() -> bool:
+    """Whether this runs under torch.compile, torch.export or torch.jit.trace."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def untransformed() -> AbstractContextManager[object]:

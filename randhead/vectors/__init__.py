@@ -26,6 +26,7 @@ from randhead.errors import ContractError, UsageError
 from randhead.vectors import _geometry
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
 from randhead.vectors._cosines import cosine_tiles
+from randhead.vectors._exact import sign_entry
 from randhead.vectors._geometry import CudaDraw, FastTiles, Geometry, LogMeanExp, Tile, called, geometry
 from randhead.vectors._matrix import from_matrix
 
@@ -47,6 +48,7 @@ __all__ = [
     "geometry",
     "is_stored",
     "random_angle",
+    "sign_entry",
     "simplex_cosine",
     "welch_bound",
 ]

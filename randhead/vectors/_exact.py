@@ -1,11 +1,29 @@
 """From exact integers to unit vectors, with the same roundings on every device, in parts that fit in a cache."""
 
+import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 PART = 1 << 17  # entries that a CPU processes at once: they fit in the cache of a core
+
+
+def sign_entry(dim: int) -> float:
+    """The size of the entries of rows of signs: 1/sqrt(D), rounded to float32.
+
+    Args:
+        dim: D.
+
+    Returns:
+        The entry.
+
+    Example:
+        >>> sign_entry(16)
+        0.25
+    """
+    return float(np.float32(1 / math.sqrt(dim)))
 
 
 def parts(out: Tensor, drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

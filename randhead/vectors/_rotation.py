@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from randhead import rng
+from randhead import ambient, rng
 
 
 def axes(count: int, dim: int, *, seed: int, purpose: str) -> Tensor:
@@ -11,7 +11,7 @@ def axes(count: int, dim: int, *, seed: int, purpose: str) -> Tensor:
 
     Axis i is the part of the i-th Gaussian vector that is orthogonal to those before it.
     """
-    gaussian = rng.normals(seed, purpose, torch.arange(count, dtype=torch.int64, device="cpu"), dim).to(torch.float64)
+    gaussian = rng.normals(seed, purpose, ambient.indices(count), dim).to(torch.float64)
     q, r = torch.linalg.qr(gaussian.T)
     # QR of a Gaussian is Haar only after fixing the signs of R's diagonal (Mezzadri 2007).
     return (q * r.diagonal().sign()).T

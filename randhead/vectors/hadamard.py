@@ -25,6 +25,7 @@ from torch import Tensor
 
 from randhead import ambient, rng
 from randhead.errors import UsageError
+from randhead.vectors._exact import sign_entry
 
 BY_ROW = True
 INDEPENDENT = False  # rows of a block are orthogonal
@@ -39,7 +40,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, out: Tensor) -> None:
     """Hadamard rows with the signs of their block: ids (N,) int64, written to `out` (N, dim), entries +-1/sqrt(dim)."""
     blocks, block_of = torch.unique(ids // dim, return_inverse=True)
     negative = walsh(ids % dim, dim) ^ signs(blocks, dim, seed=seed)[block_of]
-    entry = float(1 / torch.tensor(dim, dtype=torch.float64, device="cpu").sqrt())
+    entry = sign_entry(dim)
     out.copy_(torch.tensor([entry, -entry], dtype=torch.float32, device=ids.device)[negative.long()])
 
 
@@ -48,16 +49,12 @@ def signs(blocks: Tensor, dim: int, *, seed: int) -> Tensor:
     pivots, free = _columns(dim)
     length = min(len(free), 64 - len(pivots))  # the block number of a 63-bit id has 63 - log2(D) bits
     drawn = rng.bits(seed, PURPOSE, blocks, dim)
-    code_word = walsh(
-        (drawn[:, pivots[1:]] << torch.arange(len(pivots) - 1, dtype=torch.int64, device=blocks.device)).sum(dim=1), dim
-    )
+    code_word = walsh((drawn[:, pivots[1:]] << ambient.indices(len(pivots) - 1, blocks.device)).sum(dim=1), dim)
     code_word ^= drawn[:, :1].to(torch.int8)
     coset = drawn.to(torch.int8)
     coset[:, pivots] = 0
     number = _scramble(blocks, length, seed)[:, None]
-    coset[:, free[:length]] = ((number >> torch.arange(length, dtype=torch.int64, device=blocks.device)) & 1).to(
-        torch.int8
-    )
+    coset[:, free[:length]] = ((number >> ambient.indices(length, blocks.device)) & 1).to(torch.int8)
     return coset ^ code_word
 
 

@@ -14,7 +14,7 @@
 import torch
 from torch import Tensor
 
-from randhead import rng
+from randhead import ambient, rng
 from randhead.vectors._rotation import axes
 from randhead.vectors.simplex import vertices
 
@@ -32,7 +32,7 @@ def rows(ids: Tensor, dim: int, *, seed: int, num_classes: int) -> Tensor:
     if num_classes <= 2 * dim:
         vectors = _simplices(num_classes, dim, seed=seed)
     else:
-        ids_of_all = torch.arange(num_classes, dtype=torch.int64, device="cpu")
+        ids_of_all = ambient.indices(num_classes)
         start = rng.normals(seed, "vectors/packed", ids_of_all, dim).to(torch.float64)
         vectors = spread(start / start.norm(dim=1, keepdim=True))
     return vectors.to(torch.float32).to(ids.device)[ids]

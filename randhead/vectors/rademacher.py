@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from randhead import ambient, rng
+from randhead.vectors._exact import sign_entry
 from randhead.vectors._geometry import CudaDraw
 
 BY_ROW = True
@@ -44,8 +45,7 @@ def mean_row(dim: int) -> Tensor:
 @ambient.kept(maxsize=64)
 def _signs_of_octet(dim: int, device: torch.device) -> Tensor:
     """The eight entries that each octet encodes: (256, 8) float32."""
-    octet = torch.arange(256, dtype=torch.int64, device="cpu")
+    octet = ambient.indices(256)
     bits = (octet[:, None] >> octet[:8]) & 1
     # A table lookup yields 8 entries at a time: 5 times faster than extracting each bit.
-    entry = 1 / torch.tensor(dim, dtype=torch.float64, device="cpu").sqrt()
-    return ((2 * bits - 1) * entry).to(torch.float32).to(device)
+    return ((2 * bits - 1).to(torch.float32) * sign_entry(dim)).to(device)

@@ -9,18 +9,16 @@ sorted table are the number of thresholds that the index has passed.
 # Triton reads the annotations of a kernel's arguments as types of its own.
 
 import functools
-import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from randhead import rng
+from randhead import ambient, rng
 from randhead.losses.kernels.products import launched
-from randhead.vectors import Geometry
+from randhead.vectors import Geometry, sign_entry
 
 SIGNS, INTEGERS, NORMALS, STORED = range(4)
 KINDS = {"signs": SIGNS, "integers": INTEGERS, "normals": NORMALS}  # of entries, as a `CudaDraw` names them
@@ -58,7 +56,7 @@ def source(geometry: Geometry, dim: int, seed: int, names: Tensor | None, device
     assert how is not None  # as the caller knows  # noqa: S101
     kind = KINDS[how.entries]
     table = rng.normal_table(device) if kind == NORMALS else torch.empty(1, dtype=torch.int64, device=device)
-    entry = float(np.float32(1 / math.sqrt(dim))) if kind == SIGNS else 1.0
+    entry = sign_entry(dim) if kind == SIGNS else 1.0
     return Source(kind, rng.key(seed, how.purpose), dim, names, table, entry)
 
 
@@ -108,7 +106,7 @@ def shape(kind: int, dim: int, entries: int = ENTRIES) -> tuple[int, int]:
     return max(entries * BITS[kind] // (blocks * 128), 1), blocks
 
 
-@functools.lru_cache(maxsize=8)
+@ambient.kept(maxsize=8)
 def half_table(device: torch.device) -> tuple[Tensor, int, int, int, int]:
     """The low 16 bits of the upper half of `rng.normal_table`, and where its values pass 1, 2, 3 and 4 times 2^16."""
     upper = rng.normal_table(device)[HALF.value :]
