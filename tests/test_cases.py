@@ -32,7 +32,7 @@ CASES = {
 
 
 @cache
-def tests_of(file: str) -> set[str]:
+def defined_in(file: str) -> set[str]:
     tree = ast.parse((TESTS / f"test_{file}.py").read_text("utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -41,4 +41,4 @@ def tests_of(file: str) -> set[str]:
 def test_every_case_has_its_tests(case):
     for test in CASES[case]:
         file, name = test.split(": ")
-        assert name in tests_of(file), test
+        assert name in defined_in(file), test
