@@ -29,13 +29,16 @@ from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._ranks import ranks_in_class
+from randhead.datasets._report import Copies, ReadReport
 
 __all__ = [
+    "Copies",
     "Dataset",
     "DatasetModule",
     "FileImages",
     "Images",
     "Options",
+    "ReadReport",
     "Split",
     "Subset",
     "TensorImages",

@@ -11,6 +11,7 @@ from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images, TensorImages
 from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
+from randhead.datasets._report import ReadReport
 from randhead.errors import DataError
 
 RESIZE_CHUNK = 4096  # images
@@ -52,6 +53,7 @@ def build(
     options: Options,
     *,
     bad_images: tuple[str, ...] = (),
+    report: ReadReport | None = None,
 ) -> Dataset:
     """Build the Dataset of `images(rows)` and `labels[rows]`.  Raises DataError for a split without images."""
     for split, members in rows.items():
@@ -61,7 +63,7 @@ def build(
             )
     splits = {split: Split(images(members), labels[members].to(options.device)) for split, members in rows.items()}
     size = splits["train"].images.shape[1]
-    return Dataset(name, class_names, splits, size, bad_images)
+    return Dataset(name, class_names, splits, size, bad_images, report=report or ReadReport())
 
 
 def from_arrays(

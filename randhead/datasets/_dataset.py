@@ -1,11 +1,12 @@
 """A loaded dataset: its images and labels in three splits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from randhead.arguments import composed
 from randhead.datasets._images import Images
+from randhead.datasets._report import ReadReport
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Dataset:
         image_size: side of the images in pixels.
         bad_images: image files that could not be used and were left out, each with the reason.
         mirrors: whether a mirrored image still has the same class, which is not so for digits.
+        report: what reading the images left out, converted and found suspicious.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Dataset:
     image_size: int
     bad_images: tuple[str, ...] = ()
     mirrors: bool = True
+    report: ReadReport = field(default_factory=ReadReport)
 
     def __post_init__(self) -> None:
         if isinstance(self.class_names, tuple) and all(isinstance(name, str) for name in self.class_names):

@@ -1,8 +1,8 @@
 """Loading a list of image files as a Dataset: resident if it fits into the memory budget, otherwise streamed."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from randhead.datasets._dataset import Dataset
 from randhead.datasets._decode import BadImage, decode, dimensions, hint, ignore_pillow_warnings
 from randhead.datasets._images import FileImages, Images, TensorImages
 from randhead.datasets._options import Options, Progress
+from randhead.datasets._report import ReadReport
 from randhead.errors import DataError
 
 LARGEST_NATIVE = 128  # pixels: if all images have the same square size up to this, they keep it
@@ -28,7 +29,7 @@ Bad = tuple[Path, str]  # a file and the reason why it cannot be used
 
 @dataclass(frozen=True)
 class Listing:
-    """N image files, the class and the split of each, and the folder that contains them."""
+    """N image files, the class and the split of each, the folder that contains them, and what was left out of it."""
 
     name: str
     root: Path
@@ -36,6 +37,7 @@ class Listing:
     paths: list[Path]
     labels: list[int]
     splits: list[str]
+    left_out: Mapping[str, int] = field(default_factory=dict)  # file ending -> number of files
 
 
 def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, left_out: Sequence[Bad] = ()) -> Dataset:
@@ -53,8 +55,9 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
     labels, ids = as_tensor(listing.labels), as_tensor(_ids(listing))
     rows = complete(_rows(listing, good), labels, ids, options, test_share)
     make = _streamed(listing.paths, size, options) if pixels is None else _resident(pixels, options)
+    report = ReadReport(images=len(good), left_out=listing.left_out)
     listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
-    return build(listing.name, listing.class_names, make, labels, rows, options, bad_images=listed)
+    return build(listing.name, listing.class_names, make, labels, rows, options, bad_images=listed, report=report)
 
 
 def common_size(paths: list[Path], *, workers: int) -> int | None:

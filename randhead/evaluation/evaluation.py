@@ -178,7 +178,7 @@ def evaluate(
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
         should_stop: called between batches.
-        warn: called with a warning if images cannot be read and are left out.
+        warn: called with each warning about the images `data`.
         progress: called with (done, total) while images are read.
 
     Returns:
@@ -204,6 +204,9 @@ def evaluate(
     loaded.check_classes(dataset)
     if data and dataset.bad_images:
         warn(f"{count(len(dataset.bad_images), 'unreadable image')} of {dataset.name} left out")
+    if data:
+        for note in dataset.report.notes():
+            warn(note)
     detection = None
     metrics = _metrics(loaded, dataset, split, should_stop)
     if ood:

@@ -48,7 +48,8 @@ def fit_events(
         should_stop: called between batches; if it returns True, everything is saved and `Stopped` is the last event.
 
     Yields:
-        `Started`, then `Warned`, `StepDone` and `EpochDone`, then `Finished`; for a finished run `Finished` only.
+        `Warned` for each note about the images, `Started`, then `Warned`, `StepDone` and `EpochDone`, then `Finished`;
+        for a finished run `Finished` only.
 
     Raises:
         DivergedError: before a step whose loss is not a finite number.
@@ -98,6 +99,8 @@ class Trainer:
 
     def start(self) -> Iterator[Event]:
         """Restore the newest readable checkpoint, write the configuration, and check the class vectors."""
+        for note in self.dataset.report.notes():
+            yield Warned(note)
         yield from self._resume()
         runs.write_config(self.run, self.config, self.settings)
         runs.set_last(self.run)

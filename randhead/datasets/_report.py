@@ -1,0 +1,104 @@
+"""What reading a dataset left out, converted and found suspicious, as counts and as sentences."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from randhead.tables import count
+
+LISTED = 6  # file endings that a sentence names
+NAMES = {"val": "validation", "train": "training"}  # of splits, in sentences
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The images of a split of which the same pixels are also in another split.
+
+    Attributes:
+        split: "val" or "test".
+        of: the split that has them too: "train" or "val".
+        images: how many.
+        total: the number of images of `split`.
+    """
+
+    split: str
+    of: str
+    images: int
+    total: int
+
+    def note(self) -> str:
+        """A sentence about them."""
+        which = f"{self.images:,} of {count(self.total, f'{NAMES.get(self.split, self.split)} image')}"
+        verb = "is a copy" if self.images == 1 else "are copies"
+        return f"{which} {verb} of {NAMES.get(self.of, self.of)} images"
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What reading a dataset left out, converted and found suspicious; by default nothing.
+
+    Attributes:
+        images: number of images that were looked at.
+        left_out: file ending -> number of files that were left out because of it; "" for files without one.
+        converted: kind of conversion -> number of images.
+        one_colour: number of images that have a single colour, or almost, after conversion, by the kind of conversion;
+            "" for images that were not converted.
+        copies: images that are in two splits.
+        two_classes: number of images of which the same pixels are also in another class.
+    """
+
+    images: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    converted: Mapping[str, int] = field(default_factory=dict)
+    one_colour: Mapping[str, int] = field(default_factory=dict)
+    copies: tuple[Copies, ...] = ()
+    two_classes: int = 0
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each thing that a user has to know before training on these images."""
+        parts = (self._left_out(), self._converted(), self._one_colour(), *self._copies(), self._two_classes())
+        return tuple(part for part in parts if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document."""
+        copies = [vars(found) for found in self.copies]
+        return {**vars(self), **{name: dict(getattr(self, name)) for name in MAPPINGS}, "copies": copies}
+
+    def _left_out(self) -> str:
+        if not (total := sum(self.left_out.values())):
+            return ""
+        ranked = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
+        kinds = [f"{number:,} {ending or 'without'}" for ending, number in ranked[:LISTED]]
+        if len(ranked) > LISTED:
+            kinds.append(f"{sum(number for _, number in ranked[LISTED:]):,} others")
+        verb = "is no image by its ending and is" if total == 1 else "are no images by their ending and are"
+        return f"{count(total, 'file')} {verb} left out: {', '.join(kinds)}"
+
+    def _converted(self) -> str:
+        return f"converted: {_kinds(self.converted)}" if self.converted else ""
+
+    def _one_colour(self) -> str:
+        if not (total := sum(self.one_colour.values())):
+            return ""
+        kinds = {kind: number for kind, number in self.one_colour.items() if kind}
+        cause = f", after conversion ({_kinds(kinds)})" if kinds else ""
+        which = f"{total:,} of {count(self.images, 'image')}"
+        return f"{which} {'has' if total == 1 else 'have'} a single colour, or almost{cause}"
+
+    def _copies(self) -> list[str]:
+        return [found.note() for found in self.copies]
+
+    def _two_classes(self) -> str:
+        if not self.two_classes:
+            return ""
+        verb = "occurs" if self.two_classes == 1 else "occur"
+        return f"{self.two_classes:,} of {count(self.images, 'image')} {verb} under two or more classes"
+
+
+MAPPINGS = ("left_out", "converted", "one_colour")
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    """Kinds with their counts, the most frequent first."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number:,} {kind}" for kind, number in ranked)
