@@ -20,6 +20,7 @@ LAYERS = [
         "errors",
         "families",
         "files",
+        "intervals",
         "rng",
         "registry",
         "members",
