@@ -19,6 +19,42 @@ STYLE = (  # of tables in a notebook
 )
 
 
+BETTER = {"higher": "\u2191", "lower": "\u2193", "": ""}  # arrows, by the better direction of a metric
+ARROWS = f"{BETTER['higher']} higher is better, {BETTER['lower']} lower is better"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown to people; the file that measures it states this, once.
+
+    Attributes:
+        name: in words, without its unit.
+        definition: what it measures, as a phrase.
+        better: "higher", "lower", or "" if neither is.
+        unit: "%" for a share, which is shown in percent; "deg", "nats" or "".
+    """
+
+    name: str
+    definition: str = ""
+    better: str = ""
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name with its unit and an arrow.
+
+        Example:
+            >>> Metric("accuracy", better="higher", unit="%").title
+            'accuracy (%) ↑'
+        """
+        unit = f"({self.unit})" if self.unit else ""
+        return " ".join(part for part in (self.name, unit, BETTER[self.better]) if part)
+
+    def shown(self, value: Cell) -> Cell:
+        """A value as tables show it: a share in percent, everything else unchanged."""
+        return 100 * value if self.unit == "%" and isinstance(value, int | float) else value
+
+
 @dataclass(frozen=True)
 class Table:
     """A table: a title, the names of its columns, rows of numbers and words, and notes below it."""

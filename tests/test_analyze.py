@@ -87,6 +87,20 @@ def test_an_analysis_prints_its_figures_and_writes_json_and_pictures(capsys, mon
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
 
 
+def test_every_headline_of_a_built_in_analysis_has_a_name_and_a_definition():
+    for name in registry.builtin_names("analyses"):
+        module = registry.load("analyses", name)
+        for key in module.HEADLINES:
+            about = measuring.metric(name, key)
+            assert about == module.METRICS[key]
+            assert about.definition and about.name and "_" not in about.name, key
+            assert len(about.title) <= 44, about.title
+        titles = [about.title for about in module.METRICS.values()]
+        assert len(set(titles)) == len(titles), name
+    assert measuring.metric("collapse", "train_nc1").title == "NC1, variability, training \u2193"
+    assert measuring.metric("newcomer", "some_figure").title == "some figure"
+
+
 def test_without_a_run_the_latest_is_analyzed(analyze, root):
     runs.set_last(runs.Run(root / "learned0"))
     assert analyze("separability")[1]["run"] == "learned0"

@@ -346,6 +346,7 @@ BROKEN = [
         "metrics['mean_norm'] must be a number, a word or None, got Tensor",
     ),
     (ANALYSIS, 'INPUT = "run"', 'INPUT = "run"\nHEADLINES = 3', "HEADLINES must be a tuple of names of metrics, got 3"),
+    (ANALYSIS, 'INPUT = "run"', 'INPUT = "run"\nMETRICS = {"a": 3}', "METRICS must be a dictionary of"),
     (ANALYSIS, '"mean_norm":', "3:", "the names of metrics must be str, got 3"),
     (ANALYSIS, "*, num_classes", "*, num_classes, colour", "asks for 'colour', which RunInputs does not have"),
     (ANALYSIS, "*, num_classes", "*, num_classes, colour", "can have the arguments accuracy, bias, class_means,"),

@@ -21,8 +21,18 @@ from typing import Protocol
 from torch import Tensor
 
 from randhead.analyses._class_statistics import ClassStatistics, class_statistics
+from randhead.tables import Metric
 
-__all__ = ["INPUTS", "Analysis", "ClassStatistics", "Findings", "Metrics", "class_statistics", "wrong_findings"]
+__all__ = [
+    "INPUTS",
+    "Analysis",
+    "ClassStatistics",
+    "Findings",
+    "Metric",
+    "Metrics",
+    "class_statistics",
+    "wrong_findings",
+]
 
 INPUTS = ("run", "training", "new classes", "runs")  # what an analysis can take its arguments from
 Metrics = dict[str, float | int | str | None]
@@ -54,7 +64,7 @@ class Findings:
 
 
 class Analysis(Protocol):
-    """The interface of an analysis: a module with these names; `HEADLINES` is optional.
+    """The interface of an analysis: a module with these names; `HEADLINES` and `METRICS` are optional.
 
     Attributes:
         INPUT: the source of the arguments: "run", one run on images of its own classes; "training", the log of one
@@ -62,6 +72,7 @@ class Analysis(Protocol):
             a list with one entry per run, and other arguments are tensors with one value per run.
         measure: takes tensors, never a config or a path, and has no state.
         HEADLINES: the metrics that a short table shows, in their order; without it, all of them.
+        METRICS: by name, how a metric is shown to people; one that it lacks is shown by its name in words.
     """
 
     INPUT: str
@@ -75,6 +86,9 @@ def wrong_value(member: ModuleType) -> str | None:
     headlines = getattr(member, "HEADLINES", ())
     if not isinstance(headlines, list | tuple) or not all(isinstance(name, str) for name in headlines):
         return f"HEADLINES must be a tuple of names of metrics, got {headlines!r}"
+    stated = getattr(member, "METRICS", {})
+    if not isinstance(stated, dict) or not all(isinstance(about, Metric) for about in stated.values()):
+        return f"METRICS must be a dictionary of randhead.analyses.Metric, got {stated!r}"
     try:
         inspect.signature(member.measure)
     except (TypeError, ValueError):

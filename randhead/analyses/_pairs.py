@@ -7,7 +7,7 @@ from torch import Tensor
 
 from randhead import ambient
 from randhead.ambient import mean, total
-from randhead.analyses import Metrics
+from randhead.analyses import Metric, Metrics
 from randhead.analyses._inputs import degrees, number, unit
 from randhead.vectors import cosine_tiles
 
@@ -42,6 +42,21 @@ class Pairs:
             f"{prefix}min_angle_deg": number(nearest.min()),
             f"{prefix}nearest_angle_deg": number(mean(nearest)),
         }
+
+
+def described(what: str, short: str, prefix: str = "") -> dict[str, Metric]:
+    """How the metrics of pairs are shown: `what` the vectors are, in full and `short`."""
+    return {
+        f"{prefix}mean_distance": Metric(
+            f"mean distance, {short}", f"mean over pairs of {what} of 1 - cosine", "higher"
+        ),
+        f"{prefix}min_distance": Metric(f"least distance, {short}", f"smallest 1 - cosine of two {what}", "higher"),
+        f"{prefix}mean_angle_deg": Metric(f"mean angle, {short}", f"mean angle over pairs of {what}", "higher", "deg"),
+        f"{prefix}min_angle_deg": Metric(f"least angle, {short}", f"smallest angle of two {what}", "higher", "deg"),
+        f"{prefix}nearest_angle_deg": Metric(
+            f"nearest angle, {short}", f"angle to the nearest other one, mean over {what}", "higher", "deg"
+        ),
+    }
 
 
 def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from randhead import ambient
 from randhead.ambient import mean
-from randhead.analyses import Metrics
+from randhead.analyses import Metric, Metrics
 from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import check_finite, number, unit
 from randhead.errors import DataError, UsageError
@@ -22,6 +22,16 @@ TILE = 1 << 21  # cosines in memory at once: 16 MiB
 GRID = 1 << 36
 INDICES = 1 << 26  # a cosine on its grid and an index share 63 bits
 RECALLS = (1, 2, 4, 8)
+METRICS = {
+    **{
+        f"recall_at_{k}": Metric(
+            f"Recall@{k}", f"share of samples with one of their class among the {k} nearest", "higher", "%"
+        )
+        for k in RECALLS
+    },
+    "r_precision": Metric("R-precision", "share of the class among the R nearest, R = number of others", "higher", "%"),
+    "map_at_r": Metric("mAP@R", "mean average precision among the R nearest, R = number of others", "higher", "%"),
+}
 
 
 class Gallery:

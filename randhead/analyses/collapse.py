@@ -17,6 +17,7 @@ from torch import Tensor
 
 from randhead.ambient import Array, mean, one_thread, total
 from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class_statistics
+from randhead.analyses._collapse_metrics import METRICS as METRICS
 from randhead.analyses._inputs import OTHER_CLASSES, as_numbers, centred, checked_classes, finite, number, unit
 from randhead.arguments import check_type, whole
 from randhead.errors import UsageError, unknown

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import Array, mean, total
-from randhead.analyses import ClassStatistics, Findings, Metrics, class_statistics
+from randhead.analyses import ClassStatistics, Findings, Metric, Metrics, class_statistics
 from randhead.analyses._inputs import NOTHING, as_classes, checked_classes, checked_vectors, degrees, number, unit
 from randhead.errors import UsageError
 
@@ -26,6 +26,17 @@ HEADLINES = (
     "right_angle_deg",
     "wrong_angle_deg",
 )
+METRICS = {
+    "cosine_to_class_mean": Metric("cosine to class mean", "of a sample to the mean of its class", "higher"),
+    "cosine_to_class_vector": Metric("cosine to class vector", "of a sample to the vector of its class", "higher"),
+    "within_distance": Metric("distance within classes", "mean 1 - cosine of two samples of a class", "lower"),
+    "trace_ratio": Metric("variance within / between", "variance around class means over that of class means", "lower"),
+    "cdnv": Metric("CDNV", "variance of two classes over the squared distance of their means, mean of pairs", "lower"),
+    "right_feature_norm": Metric("feature norm, right", "mean length of the features of right predictions"),
+    "wrong_feature_norm": Metric("feature norm, wrong", "mean length of the features of wrong predictions"),
+    "right_angle_deg": Metric("angle to vector, right", "to the true class's, of right predictions", "lower", "deg"),
+    "wrong_angle_deg": Metric("angle to vector, wrong", "to the true class's, of wrong predictions", "", "deg"),
+}
 ROWS = 64  # rows of means in a (rows, K, D) temporary
 
 

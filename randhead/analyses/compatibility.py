@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import Array, mean
-from randhead.analyses import Findings, _retrieval
+from randhead.analyses import Findings, Metric, _retrieval
 from randhead.analyses._inputs import OTHER_CLASSES, as_classes, checked_samples
 from randhead.arguments import several
 from randhead.errors import UsageError
@@ -24,6 +24,23 @@ HEADLINES = tuple(
     for name in SCORES
     for end in ("own", "across", "across_shared", "across_start", "across_other", "ac")
 )
+ENDS = {
+    "own": ("one run", "queries and gallery of one run"),
+    "across": ("across runs", "queries of one run in the gallery of an earlier one"),
+    "across_shared": ("shared vectors", "across runs that share fixed class vectors"),
+    "across_start": ("same start", "across runs whose learned class vectors have the same start"),
+    "across_other": ("other vectors", "across the other runs"),
+    "am": ("all pairs", "queries of one run in its own gallery and in those of earlier ones"),
+    "ac": (
+        "compatible",
+        "share of pairs in which the gallery of an earlier run is as good for the newer run's queries",
+    ),
+}
+METRICS = {
+    f"{score}_{end}": Metric(f"{_retrieval.METRICS[score].name}, {name}", definition, "higher", "%")
+    for score in SCORES
+    for end, (name, definition) in ENDS.items()
+}
 
 
 def measure(features: Sequence[Array], labels: Array) -> Findings:

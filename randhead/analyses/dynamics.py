@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import Array, mean, total
-from randhead.analyses import Findings, Metrics
+from randhead.analyses import Findings, Metric, Metrics
 from randhead.analyses._inputs import as_mapping, as_numbers, degrees, finite, number, unit
 from randhead.arguments import shown, whole
 from randhead.errors import DataError, UsageError
@@ -30,6 +30,18 @@ HEADLINES = (
     "class_vector_drift",
     "class_vector_turn_deg",
 )
+METRICS = {
+    "verdict": Metric("verdict", "converged, still improving, did not converge, went back up, or diverged"),
+    "stopped_at_step": Metric("stopped improving at step", "the step that nearly reached the lowest loss"),
+    "first_loss": Metric("training loss, first epoch", "mean over the epoch", "", "nats"),
+    "last_loss": Metric("training loss, last epoch", "mean over the epoch", "lower", "nats"),
+    "chance_loss": Metric("loss of guessing", "log K", "", "nats"),
+    "reachable_loss": Metric("lowest loss at this scale", "lower bound of a cosine head with its scale", "", "nats"),
+    "val_accuracy_last": Metric("val accuracy, last epoch", "on the validation split", "higher", "%"),
+    "val_accuracy_highest": Metric("val accuracy, best epoch", "on the validation split", "higher", "%"),
+    "class_vector_drift": Metric("drift of class vectors", "length of their change over their length at the start"),
+    "class_vector_turn_deg": Metric("turn of class vectors", "mean angle between start and end", "", "deg"),
+}
 WINDOW = 1 / 20  # share of the run: the window of the median that removes the noise of single batches
 NEAR = 0.02  # share of the total drop of the loss: a value this close to the lowest counts as reaching it
 PATIENCE = 1 / 5  # share of the run: if its last part of this length brings no progress, it has stopped improving

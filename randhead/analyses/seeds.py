@@ -12,11 +12,27 @@ from torch import Tensor
 
 from randhead import ambient
 from randhead.ambient import Array
-from randhead.analyses import Findings, Metrics
+from randhead.analyses import Findings, Metric, Metrics
 from randhead.analyses._inputs import ARRAYS, as_classes, as_mapping, as_numbers, number
 from randhead.errors import DataError, UsageError
 
 INPUT = "runs"
+OF = {"accuracy": ("accuracy", "%"), "class_separation_r2": ("class separation R\u00b2", "")}
+METRICS = {
+    f"{value}_{end}": Metric(
+        f"{name}, {words}", definition, unit=unit if end in ("mean", "std") else "%" if end.endswith("share") else ""
+    )
+    for value, (name, unit) in OF.items()
+    for end, words, definition in (
+        ("mean", "mean", "over runs"),
+        ("std", "deviation", "standard deviation over runs"),
+        ("head_share", "share of head seeds", "share of the variance from the draw of the class vectors"),
+        ("seed_share", "share of seeds", "share of the variance from initial weights, order and augmentation"),
+        ("rest_share", "share of the rest", "share of the variance from everything else"),
+        ("head_p", "p of head seeds", "F-test: is there any variance from the draw of the class vectors"),
+        ("seed_p", "p of seeds", "F-test: is there any variance from the training seed"),
+    )
+}
 HEADLINES = tuple(
     f"{name}_{end}"
     for name in ("accuracy", "class_separation_r2")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from randhead import rng
 from randhead.ambient import Array, mean
-from randhead.analyses import ClassStatistics, Findings, Metrics, _pairs, class_statistics
+from randhead.analyses import ClassStatistics, Findings, Metric, Metrics, _pairs, class_statistics
 from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import NOTHING, centred, checked_classes, checked_vectors, number, unit
 from randhead.arguments import whole
@@ -34,6 +34,23 @@ HEADLINES = (
     "class_vectors_mean_angle_deg",
     "class_vectors_min_angle_deg",
 )
+METRICS = {
+    **_pairs.described("class means", "classes"),
+    **_pairs.described("class means after their common mean is subtracted", "centred", "centred_"),
+    **_pairs.described("class vectors", "vectors", "class_vectors_"),
+    "class_separation_r2": Metric(
+        "class separation R\u00b2", "1 - distance within classes / distance of any two samples", "higher"
+    ),
+    "within_distance": Metric("distance within classes", "mean 1 - cosine of two samples of a class", "lower"),
+    "total_distance": Metric("distance of samples", "mean 1 - cosine of two samples of any classes"),
+    "silhouette": Metric(
+        "silhouette", "how much closer a sample is to its own class than to the next, -1 to 1 (cosine)", "higher"
+    ),
+    "class_vectors_largest_cosine": Metric("largest cosine, vectors", "of two class vectors", "lower"),
+    "simplex_cosine": Metric("simplex cosine", "the smallest largest cosine that K vectors can have"),
+    "class_vectors_largest_absolute_cosine": Metric("largest |cosine|, vectors", "of two class vectors", "lower"),
+    "welch_cosine": Metric("Welch bound", "the smallest largest |cosine| that K vectors in D dimensions can have"),
+}
 HEAT_MAP = 2000  # most classes of a K x K picture: a larger one shows nothing and takes more than 32 MB
 ROWS = 1024
 

@@ -12,18 +12,29 @@ from torch import Tensor
 
 from randhead import rng
 from randhead.ambient import Array, total
-from randhead.analyses import Findings, Metrics
+from randhead.analyses import Findings, Metric, Metrics
 from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_numbers, centred, unit
 from randhead.arguments import whole
 from randhead.errors import DataError, UsageError
 
 INPUT = "run"
-HEADLINES = tuple(
-    f"{side}_{reference}{end}"
-    for reference in ("pixels", "reference_means", "reference_confusion", "taxonomy")
-    for side in ("vectors", "means")
-    for end in ("", "_p")
-)
+SIDES = {"vectors": "class vectors", "means": "class means"}
+REFERENCES = {
+    "pixels": "mean images",
+    "reference_means": "reference's means",
+    "reference_confusion": "reference's errors",
+    "taxonomy": "taxonomy",
+}
+METRICS = {
+    f"{side}_{reference}{end}": Metric(name.format(SIDES[side], REFERENCES[reference]), definition)
+    for reference in REFERENCES
+    for side in SIDES
+    for end, name, definition in (
+        ("", "{} ~ {}", "Spearman's rho over pairs of classes: 0 if the two similarities have nothing in common"),
+        ("_p", "p of {} ~ {}", "Mantel's test, one-sided: share of permutations of the classes that correlate as well"),
+    )
+}
+HEADLINES = tuple(METRICS)
 POWER = 8  # classes; with fewer, a random permutation correlates well too often
 
 

@@ -12,13 +12,25 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from randhead.ambient import Array
-from randhead.analyses import Findings, Metrics, _few_shot, _retrieval
+from randhead.analyses import Findings, Metric, Metrics, _few_shot, _retrieval
 from randhead.analyses._inputs import OTHER_CLASSES, as_classes, check_finite, checked_samples, number
 from randhead.arguments import whole
 from randhead.errors import DataError, UsageError
 
 INPUT = "new classes"
 HEADLINES = ("knn_1", "knn_20", "linear_probe", "few_shot_1", "few_shot_5", "recall_at_1", "r_precision", "map_at_r")
+METRICS = {
+    "knn_1": Metric("1-NN accuracy", "class of the nearest training sample by cosine", "higher", "%"),
+    "knn_20": Metric("20-NN accuracy", "vote of the 20 nearest training samples by cosine", "higher", "%"),
+    "linear_probe": Metric("linear probe", "accuracy of a logistic regression on the features", "higher", "%"),
+    **{
+        f"few_shot_{shots}": Metric(
+            f"{shots}-shot accuracy", f"nearest prototype, mean of {shots} samples, over episodes", "higher", "%"
+        )
+        for shots in (1, 5)
+    },
+    **_retrieval.METRICS,
+}
 NEIGHBOURS = (1, 20)
 SHOTS = (1, 5)
 STEPS = 1000

@@ -6,21 +6,31 @@ new analysis is one file: it names its input in `INPUT`, and the properties that
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 
 from randhead import ambient, registry
-from randhead.analyses import Findings, wrong_findings
+from randhead.analyses import Findings, Metric, wrong_findings
 from randhead.errors import UsageError
 from randhead.evaluation.inputs import JointInputs, NewClassInputs, RunInputs, Seen
 from randhead.evaluation.training_log import TrainingInputs
+from randhead.tables import words
 
 SAME_ON_TRAIN = ("_floor", "_vectors")  # endings of metrics that depend only on the head, not on the split
 NO_ARGUMENTS = {"session", "loaded", "options", "members", "dataset", "extracted", "seen", "log", "name", "pairs"}
 INPUTS: dict[str, Any] = {"run": RunInputs, "training": TrainingInputs, "new classes": NewClassInputs}
+
+
+def metric(name: str, key: str) -> Metric:
+    """How a metric of an analysis is shown: as its file states it, or by its key in words."""
+    known = registry.load("analyses", name) if name in registry.names("analyses") else None
+    stated: dict[str, Metric] = getattr(known, "METRICS", {})
+    if key not in stated and (plain := key.removeprefix("train_")) in stated:
+        return replace(stated[plain], name=f"{stated[plain].name}, training")
+    return stated.get(key) or Metric(words(key))
 
 
 class Inputs(Protocol):
