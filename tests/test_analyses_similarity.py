@@ -227,3 +227,19 @@ def test_a_grid_with_holes_repeats_or_a_single_row_is_an_error():
         seed_analysis.measure(heads, trains, values={"x": values * math.nan})
     flat = seed_analysis.measure(heads, trains, values={"x": torch.ones(9)}).metrics
     assert flat["x_head_share"] is None and flat["x_head_p"] is None and flat["x_std"] == 0
+
+
+@pytest.mark.parametrize(("a", "b"), [(2, 2), (2, 6), (3, 3)])
+def test_shares_of_a_small_grid_are_said_to_be_mostly_chance_and_shown_with_their_p_values(a, b):
+    _, heads, trains, values = layout(a, b, 0, 0, 1)
+    found = seed_analysis.measure(heads, trains, values={"accuracy": values})
+    assert any("say little about shares" in note for note in found.notes) == (min(a, b) < 3)
+    assert {"accuracy_head_share", "accuracy_head_p", "accuracy_seed_p"} <= {*seed_analysis.HEADLINES} & {
+        *found.metrics
+    }
+
+
+def test_one_in_five_small_grids_without_an_effect_of_the_head_give_it_most_of_the_variance():
+    tables = [layout(2, 2, 0, 0, 1, draw_seed=d)[0] for d in range(400)]
+    large = np.mean([seed_analysis.components(table)[0]["head_share"] > 0.5 for table in tables])
+    assert 0.15 < large < 0.26

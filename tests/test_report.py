@@ -18,7 +18,8 @@ from trained import command, quick, study, train
 from randhead import evaluation, registry, report
 from randhead.analyses import Findings
 from randhead.evaluation.analysis import headlines, in_order
-from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference, Estimate
+from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference
+from randhead.evaluation.estimates import Estimate
 from randhead.report import canvas, confusion, differences, page, projections, sections
 from randhead.tables import Table
 

@@ -36,8 +36,9 @@ METRICS = {
 HEADLINES = tuple(
     f"{name}_{end}"
     for name in ("accuracy", "class_separation_r2")
-    for end in ("mean", "std", "head_share", "seed_share")
+    for end in ("mean", "std", "head_share", "head_p", "seed_share", "seed_p")
 )
+FEW = 3  # seeds of each kind: see `few`
 
 
 def measure(head_seeds: Array, seeds: Array, *, values: dict[str, Array]) -> Findings:
@@ -65,7 +66,7 @@ def measure(head_seeds: Array, seeds: Array, *, values: dict[str, Array]) -> Fin
     heads, trains, indices = _grid(as_classes("head_seeds", head_seeds), as_classes("seeds", seeds))
     metrics: Metrics = {}
     arrays = {"head_seeds": heads, "seeds": trains}
-    notes: tuple[str, ...] = ()
+    notes = few(len(heads), len(trains))
     for name, value in as_mapping("values", values).items():
         table = _table(name, as_numbers(name, value), indices)
         arrays[name] = table
@@ -74,6 +75,16 @@ def measure(head_seeds: Array, seeds: Array, *, values: dict[str, Array]) -> Fin
         if negative:
             notes += (f"{name}: the estimate for {' and '.join(negative)} is below 0 and counts as 0",)
     return Findings(metrics, arrays, notes)
+
+
+def few(heads: int, seeds: int) -> tuple[str, ...]:
+    """The note about a grid on which shares are mostly chance, if it is one."""
+    if min(heads, seeds) >= FEW:
+        return ()
+    return (
+        f"{heads} head seeds x {seeds} seeds say little about shares: use {FEW} x {FEW} or more, and read the p-values "
+        "(one in five 2 x 2 grids without an effect of the head gives it a share above 0.5)",
+    )
 
 
 def components(table: Tensor) -> tuple[dict[str, float], list[str]]:

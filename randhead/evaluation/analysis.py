@@ -12,7 +12,8 @@ from randhead.analyses import Findings
 from randhead.arguments import check_functions, check_paths, check_type, whole
 from randhead.config import SPLITS, one_of
 from randhead.errors import DataError, RandheadError, StopRequested, UsageError, unknown
-from randhead.evaluation.comparison import Comparison, Estimate, compare
+from randhead.evaluation.comparison import Comparison, compare
+from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.inputs import AnalysisOptions, RunInputs
 from randhead.evaluation.measuring import Measurement, measure_run, measure_together
 from randhead.evaluation.session import AnalysisSession

@@ -1,8 +1,8 @@
 """Comparison of runs: differences between arms, paired by seed, with 95 percent intervals.
 
 An arm consists of the runs that share every setting except `train.seed` and `train.head_seed`; two runs of different
-arms are a pair if both seeds are equal.  Intervals are Student's t over runs, or over pairs, which cancels the effect
-that a seed has on both arms.  One run, or one pair, gives a value without an interval.
+arms are a pair if both seeds are equal.  Intervals (`evaluation.estimates`) are over runs, or over pairs, which cancels
+the effect that a seed has on both arms.  One run, or one pair, gives a value without an interval.
 """
 
 import math
@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-import numpy as np
-from scipy import stats
-
 from randhead.config import Config, parse
+from randhead.evaluation.estimates import Estimate, Seeds, design, estimate
 
 SEEDS = ("train.seed", "train.head_seed")
-CONFIDENCE = 0.95
 SHOWN = 3  # settings in a label
 P_VALUE = "_p"
 
@@ -29,19 +26,6 @@ class Arm:
 
     label: str
     indices: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The mean of n values and its 95 percent interval, None for a single value."""
-
-    value: float
-    interval: tuple[float, float] | None
-    n: int
-
-    def to_json(self, kind: str) -> dict[str, Any]:
-        """The document; `kind` is the key of the value."""
-        return {kind: self.value, "interval": self.interval and list(self.interval), "n": self.n}
 
 
 @dataclass(frozen=True)
@@ -116,50 +100,50 @@ def compare(configs: list[Config], metrics: list[Metrics]) -> Comparison:
     """
     numbers = [{name: value for name, value in found.items() if not name.endswith(P_VALUE)} for found in metrics]
     groups = arms(configs)
-    keys = [(config.train.seed, config.train.head_seed) for config in configs]
-    differences, notes = [], []
+    keys = [(config.train.head_seed, config.train.seed) for config in configs]
+    differences = []
+    notes = [(arm.label, design([keys[i] for i in arm.indices]).note()) for arm in groups]
     for arm in groups[1:]:
         pairs = _pairs(groups[0], arm, keys)
-        differences.append(Difference(arm, groups[0], len(pairs), _differences(pairs, numbers)))
-        if len(pairs) < 2:
-            many = "one pair of runs shares its seeds: no interval" if pairs else "no two runs share their seeds"
-            notes.append(f"{arm.label} and {groups[0].label}: {many}")
-    means = tuple(ArmMeans(arm, _means(arm, numbers)) for arm in groups)
-    return Comparison(means, tuple(differences), tuple(notes))
+        differences.append(Difference(arm, groups[0], len(pairs), _differences(pairs, numbers, keys)))
+        notes.append((f"{arm.label} and {groups[0].label}", _note(pairs, keys)))
+    means = tuple(ArmMeans(arm, _means(arm, numbers, keys)) for arm in groups)
+    return Comparison(means, tuple(differences), _said(notes))
 
 
-def estimate(values: list[float]) -> Estimate:
-    """The mean of some values with its 95 percent interval by Student's t.
-
-    Example:
-        >>> estimate([1.0, 2.0, 3.0])
-        Estimate(value=2.0, interval=(-0.48..., 4.48...), n=3)
-    """
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return Estimate(mean, None, n)
-    # Not stats.t.interval: it returns NaN for equal values, whose interval is a point.
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
-    return Estimate(mean, (mean - half, mean + half), n)
+def _note(pairs: list[tuple[int, int]], keys: list[Seeds]) -> str | None:
+    """What the reader of a difference must know."""
+    if len(pairs) < 2:
+        return "one pair of runs shares its seeds: no interval" if pairs else "no two runs share their seeds"
+    return design([keys[i] for i, _ in pairs]).note()
 
 
-def _means(arm: Arm, metrics: list[dict[str, float | int | str | None]]) -> dict[str, Estimate]:
+def _said(notes: list[tuple[str, str | None]]) -> tuple[str, ...]:
+    """The notes with what they are about; a note about all arms and differences only once."""
+    kinds = {note for _, note in notes}
+    if len(kinds) == 1:
+        return tuple(note for note in kinds if note)
+    return tuple(f"{label}: {note}" for label, note in notes if note)
+
+
+def _means(arm: Arm, metrics: list[dict[str, float | int | str | None]], keys: list[Seeds]) -> dict[str, Estimate]:
     """The metrics that are numbers in all runs of an arm."""
+    seeds = [keys[i] for i in arm.indices]
     columns = {name: [metrics[i].get(name) for i in arm.indices] for name in metrics[arm.indices[0]]}
     numbers = {name: [value for value in column if _is_number(value)] for name, column in columns.items()}
-    return {name: estimate(found) for name, found in numbers.items() if len(found) == len(arm.indices)}
+    return {name: estimate(found, seeds) for name, found in numbers.items() if len(found) == len(seeds)}
 
 
 def _differences(
-    pairs: list[tuple[int, int]], metrics: list[dict[str, float | int | str | None]]
+    pairs: list[tuple[int, int]], metrics: list[dict[str, float | int | str | None]], keys: list[Seeds]
 ) -> dict[str, Estimate]:
     """The metrics that are numbers in both runs of at least one pair."""
     out = {}
     for name in metrics[pairs[0][0]] if pairs else ():
-        both = [(metrics[i].get(name), metrics[j].get(name)) for i, j in pairs]
-        values = [float(other - first) for first, other in both if _is_number(first) and _is_number(other)]
-        if values:
-            out[name] = estimate(values)
+        both = [(keys[i], metrics[i].get(name), metrics[j].get(name)) for i, j in pairs]
+        found = [(key, float(b - a)) for key, a, b in both if _is_number(a) and _is_number(b)]
+        if found:
+            out[name] = estimate([value for _, value in found], [key for key, _ in found])
     return out
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from matplotlib.figure import Figure
 
-from randhead.evaluation.comparison import ArmMeans, Comparison, Difference, Estimate
+from randhead.evaluation.comparison import ArmMeans, Comparison, Difference
+from randhead.evaluation.estimates import Estimate
 from randhead.report.canvas import COLOURS, GREY, look, panels
 from randhead.report.sections import Picture
 from randhead.tables import Cell, Table, rows, words

@@ -164,7 +164,7 @@ def _comparison_blocks(analysis: Analysis) -> list[Block]:
         chosen = list(headlines(name, analysis.each[0][name].findings))
         title = f"{name} compared"
         what = "Differences are paired by seed" if found.differences else "Means over runs"
-        intervals = ", with 95 percent intervals of Student's t" if found.has_intervals else ""
+        intervals = ", with 95 percent intervals" if found.has_intervals else ""
         blocks.append(
             Block(
                 title,

@@ -1,0 +1,142 @@
+"""Means over runs with 95 percent intervals that know which runs share a seed.
+
+Runs that share the head seed or the training seed are not independent.  The method follows from the seeds:
+
+* runs that share neither (one-to-one): Student's t over the runs;
+* a grid of A head seeds x S training seeds: the two-way random-effects model, `intervals.crossed`;
+* a grid with missing runs: the same on a complete sub-grid, without the other runs;
+* one head seed, or one training seed: Student's t over the other one, and a note, since the effect of the seed that all
+  runs share cannot be estimated;
+* groups of runs that share no seed with one another: Student's t over the means of the groups.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from randhead import intervals
+from randhead.tables import count
+
+Seeds = tuple[int, int]  # of the class vectors, of the training
+FEW = 3  # seeds of each kind; with fewer, the simulated coverage of the crossed interval falls to 90 percent
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95 percent interval.
+
+    Attributes:
+        value: the mean.
+        interval: None for a single value.
+        n: number of values in the mean.
+        method: "student" or "crossed"; None without an interval.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int
+    method: str | None = None
+
+    def to_json(self, kind: str) -> dict[str, Any]:
+        """The document; `kind` is the key of the value."""
+        interval = self.interval and list(self.interval)
+        return {kind: self.value, "interval": interval, "n": self.n, "method": self.method}
+
+
+@dataclass(frozen=True)
+class Design:
+    """How the seeds of some runs are combined: groups of runs that share no seed with one another.
+
+    Attributes:
+        runs: number of pairs of seeds.
+        groups: the pairs of seeds of each group.
+        heads: the head seeds of a single group, of its complete sub-grid if runs are missing.
+        trains: its training seeds.
+    """
+
+    runs: int
+    groups: tuple[tuple[Seeds, ...], ...]
+    heads: tuple[int, ...] = ()
+    trains: tuple[int, ...] = ()
+
+    def note(self) -> str | None:
+        """What the reader of an interval must know; None for a single run and for runs that share no seed."""
+        if len(self.groups) > 1:
+            if len(self.groups) == self.runs:
+                return None
+            return f"intervals over {len(self.groups)} groups of runs that share no seed: within a group they do"
+        used = len(self.heads) * len(self.trains)
+        of = f" (a complete grid within {count(self.runs, 'run')}: the others are left out)" if used < self.runs else ""
+        if used < 2:
+            return None
+        for seeds, what, effect in ((self.heads, "head seed", "the class vectors"), (self.trains, "seed", "the rest")):
+            if len(seeds) == 1:
+                return f"all runs have {what} {seeds[0]}: intervals leave out the effect of the draw of {effect}{of}"
+        grid = f"{len(self.heads)} head seeds x {len(self.trains)} seeds{of}: intervals of two-way random effects"
+        few = min(len(self.heads), len(self.trains)) < FEW
+        return f"{grid}; with 2 seeds of a kind they are unreliable, use {FEW} of each" if few else grid
+
+
+def design(seeds: Sequence[Seeds]) -> Design:
+    """How the seeds of runs are combined."""
+    pairs = sorted(set(seeds))
+    groups = _groups(pairs)
+    return Design(len(pairs), groups, *(_complete(pairs) if len(groups) == 1 else ()))
+
+
+def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> Estimate:
+    """The mean of one value per run with its 95 percent interval.
+
+    Runs with equal seeds count as one, with their mean.
+
+    Args:
+        values: one per run, or one per pair of runs with equal seeds.
+        seeds: head seed and training seed of each; by default no two share one.
+
+    Example:
+        >>> estimate([1.0, 2.0, 3.0])
+        Estimate(value=2.0, interval=(-0.48..., 4.48...), n=3, method='student')
+    """
+    seeds = [(i, i) for i in range(len(values))] if seeds is None else seeds
+    cells: dict[Seeds, list[float]] = {}
+    for key, value in zip(seeds, values, strict=True):
+        cells.setdefault(key, []).append(value)
+    means = {key: fmean(found) for key, found in cells.items()}
+    found = design(list(means))
+    if len(found.groups) > 1:
+        of_groups = [fmean(means[key] for key in group) for group in found.groups]
+        return _estimate(fmean(of_groups), intervals.student(of_groups), len(means))
+    grid = [[means[h, s] for s in found.trains] for h in found.heads]
+    cells_used = [value for row in grid for value in row]
+    return _estimate(fmean(cells_used), intervals.crossed(grid), len(cells_used))
+
+
+def _estimate(value: float, interval: intervals.Interval | None, n: int) -> Estimate:
+    if interval is None:
+        return Estimate(value, None, n)
+    return Estimate(value, (interval.low, interval.high), n, interval.method)
+
+
+def _groups(pairs: Sequence[Seeds]) -> tuple[tuple[Seeds, ...], ...]:
+    """Runs that share a seed, directly or through others, are one group."""
+    groups: list[list[Seeds]] = []
+    for pair in pairs:
+        joined = [group for group in groups if any(pair[0] == h or pair[1] == s for h, s in group)]
+        groups = [group for group in groups if group not in joined]
+        groups.append([pair, *(other for group in joined for other in group)])
+    return tuple(tuple(sorted(group)) for group in groups)
+
+
+def _complete(pairs: Sequence[Seeds]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Head seeds and training seeds of which every combination is there: the emptiest are left out one by one."""
+    there = set(pairs)
+    heads, trains = sorted({h for h, _ in there}), sorted({s for _, s in there})
+    while len(there & {(h, s) for h in heads for s in trains}) < len(heads) * len(trains):
+        rows = [(sum((h, s) in there for s in trains) / len(trains), -len(heads), -i, 0) for i, h in enumerate(heads)]
+        columns = [
+            (sum((h, s) in there for h in heads) / len(heads), -len(trains), -i, 1) for i, s in enumerate(trains)
+        ]
+        *_, index, is_train = min(rows + columns)
+        (trains if is_train else heads).pop(-index)
+    return tuple(heads), tuple(trains)
