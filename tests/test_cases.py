@@ -28,6 +28,13 @@ CASES = {
         "head_inputs: test_a_zero_feature_has_no_cosine_and_no_gradient",
         "head_inputs: test_no_class_is_no_prediction",
     ),
+    "38 published severities reversed": (
+        "published_matching: test_severities_in_another_order_are_seen_in_every_corruption",
+    ),
+    "39 published wrong file blamed": (
+        "published: test_the_array_that_does_not_fit_the_labels_is_named_wherever_it_stands",
+        "published: test_only_the_arrays_that_are_requested_are_looked_at",
+    ),
 }
 
 

@@ -84,8 +84,8 @@ def test_channels_of_arrays_come_first(tmp_path):
         ({"side": 31}, "31 x 31 pixels do not fit a run on images of 32 px"),
         ({"rows": 5 * N - 1}, r"not uint8 \(5 N, H, W, 3\)"),
         ({"labels": [0, 1, 2, 3, 0, 1]}, "labels 0..3 do not fit a run of 3 classes"),
-        ({"labels": [0, 1, 2]}, "does not fit 6 images at 5 severities"),
-        ({"labels": [0.5] * N}, "does not fit 6 images"),
+        ({"labels": [0, 1, 2]}, "3 labels do not fit 6 images at 5 severities"),
+        ({"labels": [0.5] * N}, "is no array of labels"),
         ({"labels": [0] * N + [1] * 4 * N}, "the severities have different labels"),
     ],
 )
@@ -97,7 +97,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, options, message):
 def test_damaged_missing_and_unequal_arrays_are_refused(tmp_path):
     folder = save_arrays(tmp_path / "set")
     np.save(folder / "fog.npy", np.zeros((5, 32, 32, 3), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"fog\.npy: 5 images, the others have 30"):
+    with pytest.raises(DataError, match=r"fog\.npy: 5 images, but labels.npy has labels for 30"):
         released.open_set(folder, CLASSES, 32)
     (folder / "fog.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(DataError, match="not a readable array"):
@@ -108,6 +108,50 @@ def test_damaged_missing_and_unequal_arrays_are_refused(tmp_path):
     (folder / "labels.npy").unlink()
     with pytest.raises(DataError, match=r"labels\.npy is missing"):
         released.open_set(folder, CLASSES, 32)
+
+
+def test_only_the_arrays_that_are_requested_are_looked_at(tmp_path):
+    folder = save_arrays(tmp_path / "set")
+    (folder / "frost.npy").write_bytes(b"unfinished")
+    assert list(released.open_set(folder, CLASSES, 32, ("clean", "fog", "snow")).grid) == ["fog"]
+    with pytest.raises(DataError, match=r"frost\.npy: not a readable array"):
+        released.open_set(folder, CLASSES, 32, ("frost",))
+    with pytest.raises(DataError, match="none of the requested corruptions") as caught:
+        released.open_set(folder, CLASSES, 32, ("snow",))
+    assert caught.value.hint == "it has: gaussian_noise, frost, fog"
+
+
+@pytest.mark.parametrize("short", NAMES)
+def test_the_array_that_does_not_fit_the_labels_is_named_wherever_it_stands(tmp_path, short):
+    """The first array was the measure of the others."""
+    folder = save_arrays(tmp_path / "set")
+    np.save(folder / f"{short}.npy", np.zeros((10, 32, 32, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match=rf"{short}\.npy: 10 images, but labels.npy has labels for 30"):
+        released.open_set(folder, CLASSES, 32)
+
+
+@pytest.mark.parametrize(
+    ("array", "hint"),
+    [
+        (np.zeros((5 * N, 3, 32, 32), dtype=np.uint8), "channels come last"),
+        (np.zeros((5 * N, 32, 32, 3), dtype=np.float32), "astype"),
+        (np.zeros((5 * N, 32, 32), dtype=np.uint8), "grey images are repeated"),
+        (np.zeros((5 * N, 32, 32, 4), dtype=np.uint8), "make it or download it again"),
+    ],
+)
+def test_arrays_of_other_layouts_come_with_the_way_out(tmp_path, array, hint):
+    folder = save_arrays(tmp_path / "set")
+    np.save(folder / "fog.npy", array)
+    with pytest.raises(DataError, match=r"fog\.npy: .* is not uint8") as caught:
+        released.open_set(folder, CLASSES, 32)
+    assert hint in caught.value.hint
+
+
+def test_a_set_inside_the_given_folder_is_suggested(tmp_path):
+    save_arrays(tmp_path / "CIFAR-10-C")
+    with pytest.raises(DataError, match="no folder of a corruption") as caught:
+        released.open_set(tmp_path, CLASSES, 32)
+    assert "did you mean" in caught.value.hint and "CIFAR-10-C" in caught.value.hint
 
 
 # Folders ---------------------------------------------------------------------------------------------------------
@@ -138,7 +182,25 @@ def test_a_frost_folder_of_other_files_is_left_out(tmp_path):
         file.rename(file.with_name("other.JPEG"))
     found = released.open_set(folder, CLASSES, 64)
     assert list(found.grid) == ["gaussian_noise", "fog"]
-    assert found.notes[-1] == "frost is left out: its files are not those of the other corruptions"
+    expected = "frost is left out: its files are not those of the other corruptions (frost/1 has 5 of 6)"
+    assert found.notes[-1] == expected
+
+
+def test_an_incomplete_folder_is_left_out_also_if_it_is_the_first(tmp_path):
+    folder = save_folders(tmp_path / "set")
+    (folder / "gaussian_noise" / "4" / "dog" / "dog_0.JPEG").unlink()
+    found = released.open_set(folder, CLASSES, 64)
+    assert list(found.grid) == ["frost", "fog"]
+    assert found.notes == (
+        "gaussian_noise is left out: its files are not those of the other corruptions (gaussian_noise/4 has 5 of 6)",
+    )
+
+
+def test_a_run_on_some_of_the_classes_of_a_set_reads_these(tmp_path):
+    folder = save_folders(tmp_path / "ImageNet-C", classes=("ant", *CLASSES))
+    found = released.open_set(folder, ("cat", "eel"), 64)
+    assert list(found.grid) == [*NAMES] and found.labels.tolist() == [0, 0, 1, 1]
+    assert found.notes == ("each corruption holds 4 classes; only the run's 2 are read",)
 
 
 def test_larger_images_are_cropped_and_never_resized(tmp_path):
@@ -162,7 +224,7 @@ def test_folders_that_are_no_such_set_are_refused(tmp_path):
         released.open_set(folder, (*CLASSES, "yak"), 64)
     shutil.rmtree(folder / "fog" / "2" / "cat")
     (folder / "fog" / "2" / "cat").mkdir()
-    with pytest.raises(DataError, match="no corruption has"):
+    with pytest.raises(DataError, match=r"no corruption has"):
         released.open_set(folder, CLASSES, 64)
     shutil.rmtree(folder / "fog")
     (folder / "fog").mkdir()
@@ -217,20 +279,6 @@ def test_class_folders_may_be_unpacked_in_the_decomposed_form_of_unicode(tmp_pat
     composed, decomposed = (released.open_set(tmp_path / form, classes, 64) for form in ("NFC", "NFD"))
     assert decomposed.labels.tolist() == composed.labels.tolist() == [0, 0, 1, 1]
     assert values(decomposed, "fog", 3) == values(composed, "fog", 3)
-
-
-def test_images_and_not_labels_tell_whether_a_set_is_of_the_same_images(tmp_path):
-    grid = choose_grid(["pixelate", "fog"], (1, 2, 3, 4, 5))
-    for seed in (0, 1):
-        list(export.write(tmp_path / str(seed), source(32, seed=seed), grid, CLASSES))
-    ours = source(32)
-    same, other = (released.open_set(tmp_path / str(seed), CLASSES, 32) for seed in (0, 1))
-    assert same.labels.tolist() == other.labels.tolist() == ours.labels.tolist()
-    assert released.same_images(same, ours) is True
-    assert released.same_images(other, ours) is False
-    assert released.same_images(same.take(torch.tensor([1, 0, 2, 3])), ours) is False
-    (tmp_path / "0" / "pixelate.npy").unlink()
-    assert released.same_images(released.open_set(tmp_path / "0", CLASSES, 32), ours) is None
 
 
 def test_the_same_images_may_be_written_again_and_others_are_refused(tmp_path):

@@ -19,6 +19,7 @@ from randhead.robustness.contact import contact_sheet as make_contact_sheet
 from randhead.robustness.grid import GridEvent, GridStarted
 from randhead.robustness.grid_metrics import grid_metrics
 from randhead.robustness.images import CorruptedImages, Source, fingerprint, subset
+from randhead.robustness.matching import match
 from randhead.robustness.per_class import class_accuracies
 from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
 from randhead.robustness.settings import CLEAN, CorruptionSettings, Grid, choose_grid
@@ -128,7 +129,7 @@ def benchmark(
     if save_images is not None:
         bench.write(Path(save_images), tested[0].class_names)
     # Opened here, so that a released set that does not fit is an error before the grid is run.
-    sets = [None if published is None else _open_released(each, Path(published)) for each in tested]
+    sets = [None if published is None else _open_released(each, published, cells) for each in tested]
     reports = bench.reports(tested, reference, per_class=per_class)
     reports = [bench.with_released(*each, folder=str(published)) for each in zip(reports, tested, sets, strict=True)]
     sheet = bench.contact_sheet(tested[0].class_names) if contact_sheet else None
@@ -217,16 +218,15 @@ class _Bench:
         cells = {name: tuple(s for s in self.grid.get(name, ()) if s in there) for name, there in found.grid.items()}
         cells = {name: severities for name, severities in cells.items() if severities}
         if not cells:
-            raise DataError(
-                f"{found.name} has none of the requested corruptions", hint=f"it has: {', '.join(found.grid)}"
-            )
+            have = sorted({severity for severities in found.grid.values() for severity in severities})
+            hint = f"it has: {', '.join(map(str, have))}"
+            raise DataError(f"{found.name} has none of the requested severities", hint=hint)
         chosen = found.take(subset(found.labels, self.limit, seed=report.seed))
-        same = released.same_images(chosen, self.source)
+        matched = match(chosen, self.source, cells)
         accumulator = self.fill(loaded, chosen, cells, f"{count(len(cells), 'corruption')} of {found.name}")
         metrics = grid_metrics(accumulator, cells, loaded.class_names, clean_error=report.clean.error)
-        return replace(
-            report, released=ReleasedMetrics(found.name, folder, len(chosen.labels), same, found.notes, metrics)
-        )
+        head = found.name, folder, len(chosen.labels), matched.same_images, matched.relation
+        return replace(report, released=ReleasedMetrics(*head, (*found.notes, *matched.notes), metrics))
 
     def fill(self, loaded: LoadedRun, source: Source, cells: Grid, title: str) -> Accumulator:
         """Run a grid, or the remaining part of it."""
@@ -259,8 +259,9 @@ def _settings(
     return CorruptionSettings(seed, parameters, pictures, {name: function}, digest)
 
 
-def _open_released(loaded: LoadedRun, folder: Path) -> released.ReleasedSet:
-    return released.open_set(folder, loaded.class_names, loaded.image_size, device=loaded.preprocess.device)
+def _open_released(loaded: LoadedRun, folder: str | Path, cells: Grid) -> released.ReleasedSet:
+    names, device = list(cells), loaded.preprocess.device
+    return released.open_set(Path(folder), loaded.class_names, loaded.image_size, names, device=device)
 
 
 def _check_comparable(

@@ -1,7 +1,8 @@
 """Readers of the two layouts of released sets: arrays as in CIFAR-10-C, folders as in ImageNet-C."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from randhead import corruptions
 from randhead.arguments import composed
 from randhead.corruptions import SEVERITIES
 from randhead.datasets import image_files
-from randhead.errors import DataError
+from randhead.errors import DataError, DataFileError
 from randhead.files import sha256
 
 # Larger images up to this ratio are cropped: 256 px to 224, the usual central crop.  Beyond, it is another set.
@@ -35,56 +36,81 @@ class Content(NamedTuple):
     notes: tuple[str, ...]
     key: dict[str, object]
     read: Read
+    compressed: bool
 
 
-def open_arrays(folder: Path, class_names: Sequence[str], image_size: int) -> Content:
+def open_arrays(
+    folder: Path, class_names: Sequence[str], image_size: int, names: Sequence[str] | None = None
+) -> Content:
     """Read the layout of CIFAR-10-C.  Raises DataError for arrays that do not fit."""
-    arrays = {
-        name: _mapped(folder / f"{name}.npy") for name in corruptions.names() if (folder / f"{name}.npy").is_file()
-    }
-    if not arrays:
-        raise DataError(f"{folder}: no NAME.npy of a corruption", hint=f"give {LAYOUT}")
-    first = next(iter(arrays.values()))
-    for name, array in arrays.items():
-        _check_array(folder / f"{name}.npy", array, first, image_size)
-    n = len(first) // len(SEVERITIES)
-    labels = _labels(folder / "labels.npy", n, len(class_names))
+    there = {name: file for name in corruptions.names() if (file := folder / f"{name}.npy").is_file()}
+    files = _requested(folder, there, names, "NAME.npy")
+    arrays = {name: _checked_array(file, image_size) for name, file in files.items()}
+    labels = _labels(folder / "labels.npy", {files[name]: len(arrays[name]) for name in files}, len(class_names))
+    n = len(labels)
 
     def read(name: str, severity: int, ids: Tensor) -> Tensor:
         images = arrays[name][(severity - 1) * n + ids.numpy()]
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
-    files = [folder / f"{name}.npy" for name in arrays]
     grid: dict[str, tuple[int, ...]] = dict.fromkeys(arrays, SEVERITIES)
-    return Content(labels, grid, (), {"set": [_state(file) for file in files]}, read)
+    return Content(labels, grid, (), {"set": [_state(file) for file in there.values()]}, read, compressed=False)
 
 
-def _check_array(file: Path, array: np.ndarray, first: np.ndarray, image_size: int) -> None:
-    if (
-        array.ndim != 4
-        or array.shape[3] != 3
-        or array.dtype != np.uint8
-        or len(array) % len(SEVERITIES)
-        or not len(array)
-    ):
-        raise DataError(
-            f"{file}: {array.dtype} {array.shape} is not uint8 (5 N, H, W, 3)", hint="download the set again"
-        )
-    if array.shape[1:3] != (image_size, image_size):
-        raise _other_size(file, array.shape[2], array.shape[1], image_size)
-    if len(array) != len(first):
-        raise DataError(f"{file}: {len(array)} images, the others have {len(first)}", hint="download the set again")
+def _requested(folder: Path, there: dict[str, Path], names: Sequence[str] | None, what: str) -> dict[str, Path]:
+    """The corruptions of a set that are requested."""
+    found = {name: path for name, path in there.items() if names is None or name in names}
+    if not there:
+        inside = [path.parent for path in sorted(folder.glob("*/labels.npy"))]
+        hint = f"did you mean {inside[0]}?" if inside else f"give {LAYOUT}"
+        raise DataError(f"{folder}: no {what} of a corruption", hint=hint)
+    if not found:
+        raise DataError(f"{folder.name} has none of the requested corruptions", hint=f"it has: {', '.join(there)}")
+    return found
 
 
-def _labels(file: Path, n: int, num_classes: int) -> Tensor:
-    """The labels of images, (N,); labels.npy has them once, or repeated for each severity."""
-    labels = _mapped(file)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) not in (n, n * len(SEVERITIES)):
-        raise DataError(
-            f"{file}: {labels.dtype} {labels.shape} does not fit {n} images at {len(SEVERITIES)} severities",
-            hint="labels are integers, one per image, or one per image and severity",
-        )
-    blocks = torch.from_numpy(labels.astype(np.int64)).view(-1, n)
+def _checked_array(file: Path, image_size: int) -> np.ndarray:
+    """An array of uint8 (5 N, H, W, 3), which stays on disk until it is read."""
+    array = _mapped(file)
+    shape = array.shape
+    if array.ndim != 4 or shape[3] != 3 or array.dtype != np.uint8 or len(array) % len(SEVERITIES) or not len(array):
+        hint = "make it or download it again, or leave it out of the corruptions"
+        if array.ndim == 4 and shape[1] == 3 != shape[3]:
+            hint = "channels come last: `np.moveaxis(array, 1, 3)`"
+        elif array.dtype.kind == "f":
+            hint = "for values in 0..1, as the corruptions truncate: `(array * 255).astype(np.uint8)`"
+        elif array.ndim == 3:
+            hint = "grey images are repeated: `np.repeat(array[..., None], 3, axis=3)`"
+        raise DataError(f"{file}: {array.dtype} {shape} is not uint8 (5 N, H, W, 3)", hint=hint)
+    if shape[1:3] != (image_size, image_size):
+        raise _other_size(file, shape[2], shape[1], image_size)
+    return array
+
+
+def _labels(file: Path, lengths: Mapping[Path, int], num_classes: int) -> Tensor:
+    """The labels of images, (N,); labels.npy has them once, or repeated for each severity.
+
+    Args:
+        file: labels.npy.
+        lengths: number of images of each array, which is 5 N.
+        num_classes: of the run.
+    """
+    labels, times = _mapped(file), len(SEVERITIES)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        hint = "labels are integers (N,) or (5 N,): one per image, or one per image and severity"
+        raise DataError(f"{file}: {labels.dtype} {labels.shape} is no array of labels", hint=hint)
+    values = torch.from_numpy(labels.astype(np.int64))
+    sizes = [len(values), *([len(values) // times] if len(values) % times == 0 else [])]
+    n = max(sizes, key=lambda size: sum(length == times * size for length in lengths.values()))
+    wrong = [array for array, length in lengths.items() if length != times * n]
+    if len(wrong) == len(lengths):
+        images = next(iter(lengths.values())) // times
+        hint = f"{wrong[0].name} has {images} images at {times} severities; labels are one per image, or repeated"
+        raise DataError(f"{file}: {len(values)} labels do not fit {images} images at {times} severities", hint=hint)
+    if wrong:
+        hint = "make or download this array again, or leave it out of the corruptions"
+        raise DataError(f"{wrong[0]}: {lengths[wrong[0]]} images, but labels.npy has labels for {times * n}", hint=hint)
+    blocks = values.view(-1, n)
     if not (blocks == blocks[0]).all():
         raise DataError(f"{file}: the severities have different labels", hint="download the set again")
     low, high = int(blocks.min()), int(blocks.max())
@@ -99,15 +125,18 @@ def _labels(file: Path, n: int, num_classes: int) -> Tensor:
 def _mapped(file: Path) -> np.ndarray:
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
+    except PermissionError as error:
+        raise DataFileError(f"{file}: {error.strerror}", hint="allow reading it, or leave it out") from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{file}: not a readable array ({error})", hint="download the set again") from None
 
 
-def open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> Content:
+def open_folders(
+    folder: Path, class_names: Sequence[str], image_size: int, names: Sequence[str] | None = None
+) -> Content:
     """Read the layout of ImageNet-C.  Raises DataError for folders that do not fit."""
-    roots = {name: root for name in corruptions.names() if (root := _root(folder, name)) is not None}
-    if not roots:
-        raise DataError(f"{folder}: no folder of a corruption", hint=f"give {LAYOUT}")
+    there = {name: root for name in corruptions.names() if (root := _root(folder, name)) is not None}
+    roots = _requested(folder, there, names, "folder")
     grid, files, notes = _common_files(folder, roots, class_names)
     name, (severity, *_) = next(iter(grid.items()))
     _cropped(roots[name] / str(severity) / files[0], size=image_size)  # a wrong size is an error now, not hours later
@@ -120,35 +149,55 @@ def open_folders(folder: Path, class_names: Sequence[str], image_size: int) -> C
         return torch.from_numpy(np.stack(list(pool.map(functools.partial(_cropped, size=image_size), paths))))
 
     key: dict[str, object] = {
-        "set": [str(folder.resolve()), sha256("\n".join(files).encode()), [_state(root) for root in roots.values()]]
+        "set": [str(folder.resolve()), sha256("\n".join(files).encode()), [_state(root) for root in there.values()]]
     }
-    return Content(labels, grid, tuple(notes), key, read)
+    compressed = Path(files[0]).suffix.lower() in (".jpeg", ".jpg")
+    return Content(labels, grid, tuple(notes), key, read, compressed)
 
 
 def _common_files(
     folder: Path, roots: Mapping[str, Path], class_names: Sequence[str]
 ) -> tuple[dict[str, tuple[int, ...]], list[str], list[str]]:
-    """The corruptions that have the same files at each severity, with their severities; these files; and notes."""
-    grid: dict[str, tuple[int, ...]] = {}
-    files: list[str] = []
-    notes: list[str] = []
+    """The corruptions that have the same files at each severity, with their severities; these files; and notes.
+
+    The files of most corruptions and severities count, so that an incomplete folder is the one that is left out.
+    """
+    listings: dict[str, list[str]] = {}  # by their hash
+    found: dict[str, dict[int, str]] = {}  # the hash, by corruption and severity
+    others: dict[str, int] = {}  # classes that are not the run's, by corruption
     for name, root in roots.items():
-        severities = tuple(s for s in SEVERITIES if (root / str(s)).is_dir())
+        severities = [s for s in SEVERITIES if (root / str(s)).is_dir()]
         if not severities:
             raise DataError(f"{root}: no folder of a severity, 1 to 5", hint=f"give {LAYOUT}")
-        listings = [_listing(root / str(severity), class_names) for severity in severities]
-        other_classes = max(count for _, count in listings)
-        if other_classes:
-            count = len(class_names) + other_classes
-            notes.append(f"{name} holds {count} classes; only the run's {len(class_names)} are read")
-        files = files or (listings[0][0] if not other_classes else [])
-        if not files or any(listed != files for listed, _ in listings):
-            notes.append(f"{name} is left out: its files are not those of the other corruptions")
-        else:
-            grid[name] = severities
+        for severity in severities:
+            files, others[name] = _listing(root / str(severity), class_names)
+            digest = sha256("\n".join(files).encode())
+            listings.setdefault(digest, files)
+            found.setdefault(name, {})[severity] = digest
+    common, times = Counter(digest for row in found.values() for digest in row.values()).most_common(1)[0]
+    if times == 1 < sum(map(len, found.values())):
+        raise DataError(f"{folder}: no corruption has severities 1 to 5 of the same files", hint=f"give {LAYOUT}")
+    notes, files = list(_other_classes(others, len(class_names))), listings[common]
+    for name, row in found.items():
+        for severity, digest in [(s, digest) for s, digest in row.items() if digest != common][:1]:
+            shared = len(set(files) & set(listings[digest]))
+            notes.append(
+                f"{name} is left out: its files are not those of the other corruptions "
+                f"({roots[name].name}/{severity} has {shared} of {len(files)})"
+            )
+    grid = {name: tuple(row) for name, row in found.items() if set(row.values()) == {common}}
     if not grid:
         raise DataError(f"{folder}: no corruption has severities 1 to 5 of the same files", hint=f"give {LAYOUT}")
     return grid, files, notes
+
+
+def _other_classes(others: Mapping[str, int], num_classes: int) -> Iterator[str]:
+    """Notes on folders with more classes than the run's."""
+    if len(set(others.values())) == 1 < len(others):
+        others = {"each corruption": next(iter(others.values()))}
+    for name, more in others.items():
+        if more:
+            yield f"{name} holds {num_classes + more} classes; only the run's {num_classes} are read"
 
 
 def _root(folder: Path, name: str) -> Path | None:
@@ -159,7 +208,10 @@ def _root(folder: Path, name: str) -> Path | None:
 
 def _listing(folder: Path, class_names: Sequence[str]) -> tuple[list[str], int]:
     """CLASS/FILE of every image of the run's classes, sorted, and the number of other classes."""
-    folders = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    try:
+        folders = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataFileError(f"{folder}: {error.strerror}", hint="allow reading it, or leave it out") from error
     there = {composed(name): name for name in folders}
     missing = sorted(set(class_names) - set(there))
     if missing:

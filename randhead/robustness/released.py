@@ -20,12 +20,6 @@ from randhead.errors import DataFileError
 from randhead.evaluation import features
 from randhead.files import sha256
 from randhead.robustness import layouts
-from randhead.robustness.images import CorruptedImages
-
-# Corruptions that are not random: for the same image, the released result and that of randhead differ only by rounding
-# and storage.
-NOT_RANDOM = ("jpeg_compression", "pixelate", "brightness", "contrast", "zoom_blur", "defocus_blur")
-CLOSE = 12.0  # mean difference in grey levels; unrelated photographs differ by 60
 
 
 @dataclass(frozen=True)
@@ -39,6 +33,7 @@ class ReleasedSet:
         notes: its defects.
         key: identifies the content, ready for JSON.
         read: corruption, severity and indices (B,) -> uint8 images (B, 3, H, W).
+        compressed: whether it holds JPEG files.
         device: the device of the images.
         batch: images per batch.
         ids: (N,) int64, the images that are used.
@@ -50,6 +45,7 @@ class ReleasedSet:
     notes: tuple[str, ...]
     key: dict[str, object]
     read: layouts.Read
+    compressed: bool
     device: torch.device
     batch: int
     ids: Tensor
@@ -74,7 +70,12 @@ class ReleasedSet:
 
 
 def open_set(
-    folder: Path, class_names: Sequence[str], image_size: int, *, device: str | torch.device = "cpu"
+    folder: Path,
+    class_names: Sequence[str],
+    image_size: int,
+    names: Sequence[str] | None = None,
+    *,
+    device: str | torch.device = "cpu",
 ) -> ReleasedSet:
     """Open the set in a folder.
 
@@ -82,20 +83,22 @@ def open_set(
         folder: a folder in one of the two layouts.
         class_names: names of the classes of the run.
         image_size: image size of the run, in pixels.
+        names: the corruptions to open, if the set has them: files of others are not looked at; None for all.
         device: the device of the images.
 
     Raises:
-        DataError: for a folder without such a set, and for sizes, shapes or labels that do not fit.
+        DataError: for a folder without such a set or without these corruptions, and for sizes, shapes or labels that do
+            not fit.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataFileError(f"{folder}: no such folder", hint=f"give {layouts.LAYOUT}")
     if (folder / "labels.npy").exists():
-        found = layouts.open_arrays(folder, class_names, image_size)
+        found = layouts.open_arrays(folder, class_names, image_size, names)
     elif any(folder.glob("*.npy")):
         raise DataFileError(f"{folder}: labels.npy is missing", hint="unpack the whole archive of the set")
     else:
-        found = layouts.open_folders(folder, class_names, image_size)
+        found = layouts.open_folders(folder, class_names, image_size, names)
     return ReleasedSet(
         name=folder.name,
         labels=found.labels.to(torch.device(device)),
@@ -103,23 +106,8 @@ def open_set(
         notes=found.notes,
         key=found.key,
         read=found.read,
+        compressed=found.compressed,
         device=torch.device(device),
         batch=features.batch_size(image_size),
         ids=indices(len(found.labels)),
     )
-
-
-def same_images(found: ReleasedSet, source: CorruptedImages) -> bool | None:
-    """Whether a released set was made from the images of `source`, in the same order; None if this is unknown.
-
-    Equal labels are not enough if images are sorted by class, so the first batch of a corruption that is not random is
-    compared; without one the result is None.
-    """
-    if found.labels.tolist() != source.labels.tolist():
-        return False
-    name = next((name for name in NOT_RANDOM if name in found.grid), None)
-    if name is None:
-        return None
-    severity, stop = found.grid[name][0], min(len(found.labels), found.batch)
-    (_, images), (_, generated) = (next(cells.cells(name, (severity,), 0, stop)) for cells in (found, source))
-    return (images.float() - generated.float()).abs().mean().item() < CLOSE

@@ -21,11 +21,6 @@ from randhead.tables import Result, Table
 
 MARGIN = "cosine to the own class vector minus the largest cosine to another"
 OWN = "own"  # the group of the user's own corruptions
-RELATIONS = {  # between the images of a released set and those of the split, by the result of `released.same_images`
-    True: "the same images",
-    False: "other images than those of the test split, or in another order: the columns have different images",
-    None: "unknown whether the images are those of the test split: the set has no corruption to compare them by",
-}
 
 
 @dataclass(frozen=True)
@@ -36,8 +31,10 @@ class ReleasedMetrics:
         name: name of the set.
         folder: path of its folder, as it was given.
         n: number of images.
-        same_images: whether they are those of the split; None if this is unknown.
-        notes: defects of the set.
+        same_images: whether they are those of the split, with the same labels, corruptions and severities; None if this
+            is unknown.
+        relation: their relation to those of the split, in words.
+        notes: defects of the set, and what is different in it.
         grid: the metrics.
     """
 
@@ -45,13 +42,9 @@ class ReleasedMetrics:
     folder: str
     n: int
     same_images: bool | None
+    relation: str
     notes: tuple[str, ...]
     grid: GridMetrics
-
-    @property
-    def relation(self) -> str:
-        """The relation of its images to those of the split, in words."""
-        return RELATIONS[self.same_images]
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
