@@ -10,6 +10,12 @@ TESTS = Path(__file__).parent
 
 # "file: name of a test", several per case if its kind has several faces.
 CASES = {
+    "02 images changed before resuming": (
+        "fingerprint: test_a_training_is_not_resumed_on_other_images",
+        "fingerprint: test_a_finished_run_warns_when_its_images_have_changed",
+        "fingerprint: test_the_feature_cache_knows_images_and_labels",
+        "fingerprint: test_runs_of_one_folder_that_changed_between_them_are_not_compared",
+    ),
     "05 weights of samples and of classes": (
         "head_inputs: test_weights_of_samples_and_of_classes_are_not_taken_for_one_another",
     ),

@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
         "foreign": {"data__split_seed": 1},
     }.items():
         configuration = config(**{"train__epochs": 1, "train__batch_size": 32, **changes})
-        fit(root / name, configuration, digits(train=200))
+        fit(root / name, configuration, digits(train=200, test=359))
     (root / "last").write_text("first\n")
     return root
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from randhead import corruptions
-from randhead.datasets import FileImages, Split, TensorImages
+from randhead.datasets import FileImages, Split, TensorImages, fingerprint
 from randhead.errors import StopRequested, UsageError
 from randhead.evaluation import classification, features
 from randhead.head import ClassVectorHead
@@ -178,15 +178,15 @@ def test_the_identity_of_files_follows_their_content(tmp_path, make_images):
     folder = make_images(tmp_path / "flat", {"a": 3}, size=SIZE)
     files = sorted(folder.rglob("*.png"))
     part = Split(FileImages(files, SIZE, workers=1, device="cpu"), torch.tensor([0, 1, 0]))
-    before = images.fingerprint(part, torch.arange(3))
-    assert images.fingerprint(part, torch.arange(3)) == before
+    before = fingerprint(part, torch.arange(3))
+    assert fingerprint(part) == before
     files[1].write_bytes(files[0].read_bytes())
-    assert images.fingerprint(part, torch.arange(3)) != before
+    assert fingerprint(part, torch.arange(3)) != before
 
 
 def test_streamed_images_are_decoded_once(model, preprocess, small_batches, tmp_path, make_images, monkeypatch):
     files = sorted(make_images(tmp_path / "flat", {"a": 25, "b": 25}, size=SIZE).rglob("*.png"))
-    images = FileImages(files, SIZE, workers=1, device="cpu")
+    images = FileImages(files, SIZE, workers=1, device="cpu", digests=np.zeros((N, 16), np.uint8))
     decoded = []
     batches = images.batches
     monkeypatch.setattr(images, "batches", lambda ids, size: decoded.extend(ids.tolist()) or batches(ids, size))

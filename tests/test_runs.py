@@ -315,7 +315,9 @@ def test_a_model_of_an_older_version_loads_without_the_newer_keys(trained):
 
 
 def test_what_json_keeps_comes_back_as_it_was():
-    settings = ResolvedSettings(("a", "b"), 2, 8, (0.5,) * 3, (0.25,) * 3, "views", 1, True, {"train": 3}, 16, 1.5)
+    settings = ResolvedSettings(
+        ("a", "b"), 2, 8, (0.5,) * 3, (0.25,) * 3, "views", 1, True, {"train": 3}, {"train": {"images": "a"}}, 16, 1.5
+    )
     assert ResolvedSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
     for best in (None, SelectedEpoch(3, 0.5), SelectedEpoch(3, 0.5, 0.1)):
         for last_step in (None, StepMetrics(0.1, 2.0), StepMetrics(0.1, 2.0, 3.0, 0.5)):

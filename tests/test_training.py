@@ -535,15 +535,6 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, images, change):
         fit(tmp_path / PATH, other, images)
 
 
-def test_a_checkpoint_of_images_that_have_changed_is_refused(tmp_path, images):
-    stopped(tmp_path / PATH, config(), images, 3)
-    happened = []
-    with pytest.raises(RunError, match="no checkpoint can be used"):
-        for event in fit_events(config(), digits(train=41), Run(tmp_path / PATH)):
-            happened.append(event)
-    assert "other images" in of(events.Warned, happened)[0].message
-
-
 def test_fragments_of_killed_writers_are_swept_up(tmp_path, images):
     run = Run(tmp_path / PATH)
     run.checkpoints.mkdir(parents=True)

@@ -40,6 +40,8 @@ def evaluate(
         loaded.require_classes()
     with output.progress("reading images") as progress:
         images = loaded.dataset(data, progress=progress)  # once for all that follows
+        if data is None and (changed := loaded.image_changes(images, split)):
+            output.warn(changed)
         result = evaluation.evaluate(loaded, split=split, data=images, ood=ood, warn=output.warn, progress=progress)
         result = replace(result, given=data)
     if corruptions:

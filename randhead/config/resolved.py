@@ -20,13 +20,15 @@ class ResolvedSettings:
     crop_padding: int = 0  # pixels
     flip: bool = False
     images: Mapping[str, int] = field(default_factory=dict)  # number of images per split
+    fingerprints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of the images and labels, per split
     dim: int | None = None  # of the features; known when the model is built
     scale: float | None = None  # of the logits; known when the model is built
 
     def to_json(self) -> dict[str, Any]:
         """The entry `resolved` of config.json and of checkpoints."""
         lists = {"class_names": list(self.class_names), "mean": list(self.mean), "std": list(self.std)}
-        return {**vars(self), **lists, "images": dict(self.images)}
+        fingerprints = {name: dict(hashes) for name, hashes in self.fingerprints.items()}
+        return {**vars(self), **lists, "images": dict(self.images), "fingerprints": fingerprints}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ResolvedSettings":

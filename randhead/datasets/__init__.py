@@ -23,7 +23,7 @@ from randhead.datasets import _decode
 from randhead.datasets._build import from_arrays
 from randhead.datasets._contract import wrong_dataset
 from randhead.datasets._dataset import Dataset, Split
-from randhead.datasets._fingerprint import fingerprint
+from randhead.datasets._fingerprint import SPLIT_WORDS, changes, fingerprint, fingerprints
 from randhead.datasets._folders import image_files
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
@@ -32,6 +32,7 @@ from randhead.datasets._ranks import ranks_in_class
 from randhead.datasets._report import Copies, ReadReport
 
 __all__ = [
+    "SPLIT_WORDS",
     "Copies",
     "Dataset",
     "DatasetModule",
@@ -42,9 +43,11 @@ __all__ = [
     "Split",
     "Subset",
     "TensorImages",
+    "changes",
     "channel_statistics",
     "divide_classes",
     "fingerprint",
+    "fingerprints",
     "from_arrays",
     "from_config",
     "image_files",

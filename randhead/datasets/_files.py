@@ -15,7 +15,7 @@ from randhead.datasets import _parallel
 from randhead.datasets._build import build, complete
 from randhead.datasets._dataset import Dataset
 from randhead.datasets._decode import BadImage, decode, dimensions, hint, ignore_pillow_warnings
-from randhead.datasets._images import FileImages, Images, TensorImages
+from randhead.datasets._images import DIGEST, FileImages, Images, TensorImages, digest
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._report import ReadReport
 from randhead.errors import DataError
@@ -46,7 +46,8 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
     size = _size(listing, options)
     resident = len(listing.paths) * 3 * size * size <= options.memory_budget
     pixels = np.empty((len(listing.paths), 3, size, size), dtype=np.uint8) if resident else None
-    bad = _read(listing.paths, size, pixels, workers=options.workers, progress=options.progress)
+    digests = None if resident else np.zeros((len(listing.paths), DIGEST), dtype=np.uint8)
+    bad = _read(listing.paths, size, pixels, digests, workers=options.workers, progress=options.progress)
     if bad and not options.skip_bad_images:
         raise _refusal(listing, bad)
     good = _good_rows(listing, bad)
@@ -54,7 +55,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
         return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad file had another size
     labels, ids = as_tensor(listing.labels), as_tensor(_ids(listing))
     rows = complete(_rows(listing, good), labels, ids, options, test_share)
-    make = _streamed(listing.paths, size, options) if pixels is None else _resident(pixels, options)
+    make = _streamed(listing.paths, size, options, digests) if pixels is None else _resident(pixels, options)
     report = ReadReport(images=len(good), left_out=listing.left_out)
     listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
     return build(listing.name, listing.class_names, make, labels, rows, options, bad_images=listed, report=report)
@@ -75,13 +76,19 @@ def common_size(paths: list[Path], *, workers: int) -> int | None:
 def find_bad(paths: list[Path], *, workers: int, progress: Progress | None) -> list[Bad]:
     """The files that cannot be used, with the reason.  Each file is decoded completely."""
     ignore_pillow_warnings()
-    return _read(paths, FALLBACK_SIZE, None, workers=workers, progress=progress)
+    return _read(paths, FALLBACK_SIZE, None, None, workers=workers, progress=progress)
 
 
 def _read(
-    paths: list[Path], size: int, pixels: np.ndarray | None, *, workers: int, progress: Progress | None
+    paths: list[Path],
+    size: int,
+    pixels: np.ndarray | None,
+    digests: np.ndarray | None,
+    *,
+    workers: int,
+    progress: Progress | None,
 ) -> list[Bad]:
-    """Decode every file, into `pixels` (N, 3, size, size) if given; what could not be decoded."""
+    """Decode every file, into `pixels` (N, 3, size, size) and `digests` (N, 16) if given; what cannot be decoded."""
 
     def read(row: int) -> Bad | None:
         try:
@@ -90,6 +97,8 @@ def _read(
             return error.path, error.reason
         if pixels is not None:
             pixels[row] = image
+        if digests is not None:
+            digests[row] = np.frombuffer(digest(np.ascontiguousarray(image)), dtype=np.uint8)
         return None
 
     return [bad for bad in _parallel.run(read, range(len(paths)), workers=workers, progress=progress) if bad]
@@ -146,7 +155,13 @@ def _resident(pixels: np.ndarray, options: Options) -> Callable[[torch.Tensor], 
     return lambda rows: TensorImages(tensor, rows.to(tensor.device))
 
 
-def _streamed(paths: list[Path], size: int, options: Options) -> Callable[[torch.Tensor], Images]:
+def _streamed(
+    paths: list[Path], size: int, options: Options, digests: np.ndarray | None
+) -> Callable[[torch.Tensor], Images]:
     return lambda rows: FileImages(
-        [paths[row] for row in rows.tolist()], size, workers=options.workers, device=options.device
+        [paths[row] for row in rows.tolist()],
+        size,
+        workers=options.workers,
+        device=options.device,
+        digests=None if digests is None else digests[rows.numpy()],
     )

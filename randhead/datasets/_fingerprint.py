@@ -1,35 +1,92 @@
-"""The fingerprint of images, which shows whether earlier results on them are still valid."""
+"""The fingerprint of images and labels, which shows whether earlier work on them is still valid.
+
+It depends on pixels as they are trained on, not on the names, times or places of files: a copy of the images on another
+machine has the same one.  Resuming, the feature cache and the stored cells of a grid all use it.
+"""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 from torch import Tensor
 
 from randhead.ambient import indices
+from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._hold_out import Subset
-from randhead.datasets._images import FileImages, Images
+from randhead.datasets._images import DIGEST, FileImages, Images, digest
 
 BATCH = 1024
+HEX = 32  # digits of a stored hash
+SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}  # splits in messages
+
+Fingerprints = Mapping[str, Mapping[str, str]]  # of each split: the hash of its images, and that of their labels
 
 
-def fingerprint(images: Images, ids: Tensor | None = None) -> str:
-    """A hash of images: of their pixels, or of the paths, sizes and times of the files that they are decoded from.
+def digests(images: Images, ids: Tensor | None = None) -> np.ndarray:
+    """A hash of the pixels of each image.  Streamed images have theirs from the time when they were read.
 
     Args:
         images: the images of a split.
         ids: (M,) int64, the images to include, in order; by default all.
 
     Returns:
-        64 hexadecimal digits; the same without `ids` as with `ids` that name all images in order.
+        (M, 16) uint8.
     """
     order = indices(len(images)) if ids is None else ids.cpu()
-    digest = hashlib.sha256(repr(tuple(images.shape)).encode())
     if isinstance(images, Subset):
-        digest.update(fingerprint(images.images).encode() + images.rows[order].numpy().tobytes())
-    elif isinstance(images, FileImages):
-        for path in (images.paths[i] for i in order.tolist()):
-            state = path.stat()
-            digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
-    else:
-        for batch in images.batches(order, BATCH):
-            digest.update(batch.cpu().contiguous().numpy().data)
-    return digest.hexdigest()
+        return digests(images.images, images.rows[order])
+    if isinstance(images, FileImages) and images.digests is not None:
+        return images.digests[order.numpy()]
+    found = (digest(image) for batch in images.batches(order, BATCH) for image in batch.cpu().contiguous().numpy())
+    return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, DIGEST)
+
+
+def fingerprint(split: Split, ids: Tensor | None = None) -> str:
+    """A hash of the images and labels of a split, in order.
+
+    Args:
+        split: the split.
+        ids: (M,) int64, the images to include, in order; by default all.
+
+    Returns:
+        64 hexadecimal digits; the same without `ids` as with `ids` that name all images in order.
+    """
+    labels = split.labels.cpu() if ids is None else split.labels.cpu()[ids.cpu()]
+    return _hash(tuple(split.images.shape), digests(split.images, ids), labels.numpy())
+
+
+def fingerprints(dataset: Dataset, splits: Iterable[str] | None = None) -> dict[str, dict[str, str]]:
+    """What a run keeps of its images, by split: a hash of the images as a set, and one of their order and labels.
+
+    Args:
+        dataset: the images.
+        splits: the splits to include; by default all.
+    """
+    found = {}
+    for name in dataset.splits if splits is None else splits:
+        split = dataset.splits[name]
+        each, labels = digests(split.images), split.labels.cpu().numpy()
+        unordered = each[np.lexsort(each.T)]
+        found[name] = {"images": _hash((), unordered)[:HEX], "labels": _hash((), each, labels)[:HEX]}
+    return found
+
+
+def changes(saved: Fingerprints, found: Fingerprints) -> list[str]:
+    """What differs between two results of `fingerprints`, in words; splits that one of them lacks are not compared."""
+    different = []
+    for split, name in SPLIT_WORDS.items():
+        old, new = saved.get(split), found.get(split)
+        if old is None or new is None or old == new:
+            continue
+        if old.get("images") != new.get("images"):
+            different.append(f"other {name} images")
+        else:
+            different.append(f"the same {name} images with other labels or in another order")
+    return different
+
+
+def _hash(shape: tuple[int, ...], *parts: np.ndarray) -> str:
+    hashed = hashlib.sha256(repr((shape, [part.shape for part in parts])).encode())
+    for part in parts:
+        hashed.update(np.ascontiguousarray(part).data)
+    return hashed.hexdigest()

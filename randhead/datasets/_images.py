@@ -3,6 +3,7 @@
 Both give the same batches in the same order; they differ only in memory.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,7 @@ from randhead.datasets._decode import decode, ignore_pillow_warnings
 
 LOOK_AHEAD = 2  # batches decoded ahead of the one in use
 STATISTICS_BATCH = 1024
+DIGEST = 16  # bytes
 
 
 class Images(Protocol):
@@ -68,10 +70,19 @@ class FileImages:
         size: side of the images in pixels, to which they are resized.
         workers: number of threads that decode.
         device: to which the batches are moved.
+        digests: (N, 16) uint8, the `digest` of each image, if it is known.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, *, workers: int, device: str | torch.device):
-        self.paths, self.workers, self.device = paths, workers, device
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: int,
+        *,
+        workers: int,
+        device: str | torch.device,
+        digests: np.ndarray | None = None,
+    ):
+        self.paths, self.workers, self.device, self.digests = paths, workers, device, digests
         self.shape: tuple[int, ...] = (3, size, size)
 
     def __len__(self) -> int:
@@ -105,6 +116,11 @@ class FileImages:
         for part in parts:
             part.result()
         return torch.from_numpy(batch).to(self.device)
+
+
+def digest(pixels: np.ndarray) -> bytes:
+    """A hash of the pixels of an image, 16 bytes.  For 32 x 32 pixels it takes 3 microseconds, for 224 x 224 180."""
+    return hashlib.sha256(pixels.data).digest()[:DIGEST]
 
 
 def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:

@@ -202,6 +202,8 @@ def evaluate(
         loaded.require_classes()
     dataset = data if isinstance(data, Dataset) else loaded.dataset(data, progress=progress)
     loaded.check_classes(dataset)
+    if data is None and (changed := loaded.image_changes(dataset, split)):
+        warn(changed)
     if data and dataset.bad_images:
         warn(f"{count(len(dataset.bad_images), 'unreadable image')} of {dataset.name} left out")
     if data:

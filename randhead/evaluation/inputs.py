@@ -13,7 +13,7 @@ from torch import Tensor
 
 from randhead.ambient import as_tensor
 from randhead.analyses import ClassStatistics, class_statistics, separability, similarity
-from randhead.datasets import Dataset
+from randhead.datasets import Dataset, fingerprint
 from randhead.errors import DataError, UsageError
 from randhead.evaluation import class_similarity, comparison
 from randhead.evaluation.feature_cache import Extracted
@@ -55,6 +55,9 @@ class RunInputs:
         self.loaded.require_classes()
         dataset = self.session.dataset(self.loaded, self.options.data)
         self.loaded.check_classes(dataset)
+        changed = self.options.data is None and self.loaded.image_changes(dataset, self.options.split)
+        if changed:
+            self.session.warn(changed)
         return dataset
 
     @cached_property
@@ -264,7 +267,8 @@ def check_same_images(members: list[RunInputs]) -> None:
         names = f"{first.name} and {other.name}"
         if first.loaded.class_names != other.loaded.class_names:
             raise DataError(f"{names} have different classes", hint="give runs that were trained on the same classes")
-        if first.dataset.name != other.dataset.name or not torch.equal(first.labels, other.labels):
+        splits = [run.dataset.splits[run.options.split] for run in (first, other)]
+        if splits[0] is not splits[1] and fingerprint(splits[0]) != fingerprint(splits[1]):
             raise DataError(
                 f"{names} have different images in their {first.options.split} split",
                 hint="give runs of one dataset with one `data.split_seed`, or the images as `data`",

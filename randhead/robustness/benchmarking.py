@@ -11,14 +11,14 @@ from randhead.config import SPLITS, one_of
 from randhead.corruptions import SEVERITIES, load_frost_images
 from randhead.corruptions import names as corruption_names
 from randhead.datasets import Dataset
-from randhead.errors import DataError, RunError, StopRequested, UsageError
-from randhead.robustness import custom, export, grid, released
+from randhead.errors import DataError, StopRequested, UsageError
+from randhead.robustness import comparable, custom, export, grid, released
 from randhead.robustness.accumulator import Accumulator, open_accumulator
 from randhead.robustness.comparison import compare
 from randhead.robustness.contact import contact_sheet as make_contact_sheet
 from randhead.robustness.grid import GridEvent, GridStarted
 from randhead.robustness.grid_metrics import grid_metrics
-from randhead.robustness.images import CorruptedImages, Source, fingerprint, subset
+from randhead.robustness.images import CorruptedImages, Source, subset
 from randhead.robustness.matching import match
 from randhead.robustness.per_class import class_accuracies
 from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
@@ -122,7 +122,10 @@ def benchmark(
     dataset = data if isinstance(data, Dataset) else tested[0].dataset(data, progress=callbacks.reading)
     tested[0].check_classes(dataset)
     for each in _unique([*tested[1:], reference]):
-        _check_comparable(tested[0], each, dataset, split, callbacks, own_images=data is None)
+        comparable.check(tested[0], each, dataset, split, own_images=data is None, progress=callbacks.reading)
+    for each in _unique([*tested, reference]) if data is None else ():
+        if changed := each.image_changes(dataset, split):
+            warn(changed)
     images = dataset.splits[split]
     source = CorruptedImages(images, settings, ids=subset(images.labels, limit, seed=seed))
     bench = _Bench(dataset.name, split, source, cells, limit, callbacks)
@@ -262,27 +265,6 @@ def _settings(
 def _open_released(loaded: LoadedRun, folder: str | Path, cells: Grid) -> released.ReleasedSet:
     names, device = list(cells), loaded.preprocess.device
     return released.open_set(Path(folder), loaded.class_names, loaded.image_size, names, device=device)
-
-
-def _check_comparable(
-    first: LoadedRun, other: LoadedRun, dataset: Dataset, split: str, callbacks: _Callbacks, *, own_images: bool
-) -> None:
-    """Raise RunError for a run with other classes, another image size or other images than the first."""
-    names = f"run {other.run.name}", f"run {first.run.name}"
-    hint = "compare runs on the same data and image size; test others one by one"
-    if other.class_names != first.class_names:
-        raise RunError(f"{names[0]} has other classes than {names[1]}", hint=hint)
-    if other.image_size != first.image_size:
-        sizes = f"{other.image_size} px", f"{first.image_size} px"
-        raise RunError(f"{names[0]} takes images of {sizes[0]}, {names[1]} of {sizes[1]}", hint=hint)
-    if other.config.data == first.config.data or not own_images:
-        return
-    splits = dataset.splits[split], other.dataset(progress=callbacks.reading).splits[split]
-    if len({fingerprint(each, subset(each.labels, None)) for each in splits}) > 1:
-        raise RunError(
-            f"{names[0]} has other {split} images than {names[1]}, and may have been trained on these",
-            hint="compare runs with the same `data` and `data.split_seed`",
-        )
 
 
 def _unique(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:

@@ -95,7 +95,7 @@ class CorruptedImages:
         settings, frost_images = self.settings, self.settings.frost_images
         pictures = {str(i): picture for i, picture in enumerate(frost_images.images)} if frost_images else {}
         return {
-            "images": fingerprint(self.split, self.ids),
+            "images": datasets.fingerprint(self.split, self.ids),  # with their labels
             "ids": checkpoint.state_sha256({"ids": self.ids}),
             "textures": checkpoint.state_sha256(pictures),
             "own": settings.custom_sha256,
@@ -141,12 +141,6 @@ def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
     share = (ranks.double() + 0.5) / torch.bincount(labels)[labels]
     by_class = torch.argsort(labels, stable=True)  # if two classes have the same share, the lower class is first
     return by_class[torch.argsort(share[by_class], stable=True)[:limit]].sort().values
-
-
-def fingerprint(split: Split, ids: Tensor) -> str:
-    """A hash of the chosen images and their labels."""
-    labels = split.labels.cpu()[ids].numpy().tobytes()
-    return sha256(labels + datasets.fingerprint(split.images, ids).encode())
 
 
 @functools.cache

@@ -73,6 +73,15 @@ class Run:
         """Features of the splits, kept for further analyses."""
         return self.path / "features"
 
+    def document(self) -> dict[str, Any]:
+        """The content of config.json.  Raises RunError if it cannot be read, or lacks one of its parts."""
+        content = _read_json(self.config_path)
+        try:
+            _ = ResolvedSettings.from_json(content["resolved"]), content["config"]
+        except (KeyError, AttributeError, TypeError) as error:
+            raise RunError(f"{self.config_path}: lacks {error}", hint=TRAIN_AGAIN) from None
+        return content
+
     def config(self) -> Config:
         """The configuration.  Raises RunError if it cannot be read."""
         content = _read_json(self.config_path)
@@ -192,10 +201,21 @@ def set_last(run: Run) -> None:
 
 
 def describe(config: Config, settings: ResolvedSettings) -> dict[str, Any]:
-    """The content of config.json, also in every checkpoint: the configuration, the resolved settings, the versions."""
-    from randhead.device import versions  # imports torch, which reading and listing runs do not need
+    """The content of config.json, also in every checkpoint.
 
-    return {"config": parse.nest(config), "resolved": settings.to_json(), "versions": versions()}
+    It has the configuration, the resolved settings, the versions of libraries, and the device with the number of its
+    threads and the precision, on which the last bits of a result depend.
+    """
+    from randhead import device  # imports torch, which reading and listing runs do not need
+
+    found = device.resolve_device(config.machine.device)
+    precision = device.resolve_dtype(config.train.precision, found)
+    return {
+        "config": parse.nest(config),
+        "resolved": settings.to_json(),
+        "versions": device.versions(),
+        "environment": {"device": device.device_name(found), "precision": str(precision).removeprefix("torch.")},
+    }
 
 
 def write_config(run: Run, config: Config, settings: ResolvedSettings) -> None:

@@ -34,6 +34,7 @@ class LoadedRun:
     image_size: int
     selected: SelectedEpoch
     weights_sha256: str
+    fingerprints: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
 
     def dataset(
         self,
@@ -56,6 +57,13 @@ class LoadedRun:
         return datasets.from_config(
             self.config, data, device=device, image_size=self.image_size, held_out=held_out, progress=progress
         )
+
+    def image_changes(self, dataset: Dataset, split: str) -> str | None:
+        """A warning if a split of the run's own dataset is not what it was during the training, else None."""
+        different = datasets.changes(self.fingerprints, datasets.fingerprints(dataset, [split]))
+        if not different:
+            return None
+        return f"{dataset.name} has changed since {self.run.name} was trained: {different[0]}"
 
     def require_classes(self) -> "LoadedRun":
         """Check that this run has class vectors for classes, and return the run.
@@ -134,6 +142,7 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
             image_size=settings.image_size,
             selected=SelectedEpoch.from_json(document["selected"]),
             weights_sha256=checkpoint.state_sha256(tensors),
+            fingerprints=settings.fingerprints,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.model_path}: its description lacks {error}", hint=TRAIN_AGAIN) from None

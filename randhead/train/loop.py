@@ -21,7 +21,7 @@ from randhead.head import preflight
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint
-from randhead.train import batches, log, tasks, warm_start
+from randhead.train import batches, log, resume, tasks, warm_start
 from randhead.train.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.train.log import EpochMetrics
 from randhead.train.resolve import resolve_settings
@@ -243,6 +243,9 @@ class Trainer:
     def _resume(self) -> Iterator[Warned]:
         """Restore the newest checkpoint that can be read; warn about those that cannot."""
         steps = checkpoint.saved_steps(self.run.checkpoints)
+        if steps and self.run.config_path.exists():
+            for warning in resume.check(self.run, self.config, self.settings):
+                yield Warned(warning)
         for step in reversed(steps):
             path = checkpoint.step_path(self.run.checkpoints, step)
             try:

@@ -2,7 +2,7 @@
 
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
-from randhead.datasets import Dataset, channel_statistics
+from randhead.datasets import Dataset, channel_statistics, fingerprints
 from randhead.errors import UsageError
 from randhead.train import tasks
 
@@ -35,6 +35,7 @@ def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
         crop_padding=dataset.image_size // 8 if data.crop_padding is None else data.crop_padding,
         flip=dataset.mirrors if data.flip is None else data.flip,
         images={name: len(split) for name, split in dataset.splits.items()},
+        fingerprints=fingerprints(dataset),
     )
 
 

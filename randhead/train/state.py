@@ -14,9 +14,8 @@ from randhead.config.resolved import ResolvedSettings
 from randhead.errors import DivergedError, RunError
 from randhead.runs import Run, SelectedEpoch, checkpoint
 from randhead.runs.folder import TRAIN_AGAIN
+from randhead.train import resume
 from randhead.train.log import StepMetrics
-
-OF_THE_DATA = ("class_names", "image_size", "images")  # they differ if a folder of images has changed
 
 
 @dataclass
@@ -133,8 +132,7 @@ def _differences(document: Mapping[str, Any], config: Config, settings: Resolved
     """The settings and properties of the data in which a checkpoint differs; settings of the machine do not count."""
     saved_config = parse.build(parse.unnest(document["config"]))
     saved = ResolvedSettings.from_json(document["resolved"])
-    other = [name for name in OF_THE_DATA if getattr(saved, name) != getattr(settings, name)]
-    return [*parse.differences(config, saved_config), *(f"other {name.replace('_', ' ')}" for name in other)]
+    return [*parse.differences(config, saved_config), *resume.changed_images(saved, settings)]
 
 
 def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
