@@ -41,6 +41,10 @@ CASES = {
         "published: test_the_array_that_does_not_fit_the_labels_is_named_wherever_it_stands",
         "published: test_only_the_arrays_that_are_requested_are_looked_at",
     ),
+    "43 save sorted by class": (
+        "published: test_the_first_images_of_an_array_have_all_classes",
+        "published: test_a_mixed_set_is_read_in_the_order_of_the_split",
+    ),
 }
 
 

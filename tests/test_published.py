@@ -13,7 +13,7 @@ from randhead import corruptions
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, UsageError
 from randhead.robustness import CorruptionSettings, export, released
-from randhead.robustness.images import CorruptedImages
+from randhead.robustness.images import CorruptedImages, subset
 from randhead.robustness.settings import choose_grid
 
 N, CLASSES = 6, ("cat", "dog", "eel")
@@ -270,6 +270,54 @@ def test_what_is_written_reads_as_what_was_corrupted(tmp_path, side):
             ((_, read),) = found.cells(name, (severity,), 0, 4)
             clean = images.split.images.pixels
             assert torch.equal(read, corruptions.corrupt(clean, name, severity)[images.ids[order]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "mixed"),
+    [
+        (torch.arange(1000) // 100, True),
+        (torch.arange(1000) // 100 % 7, True),  # by class, but some in two blocks
+        (torch.arange(1000).flip(0) // 300, True),
+        (torch.arange(1000) * 7 % 10, False),
+        (torch.zeros(1000, dtype=torch.int64), False),
+    ],
+)
+def test_the_first_images_of_an_array_have_all_classes(labels, mixed):
+    """Readers of this layout take the first N images; those of an image folder are sorted by class."""
+    split = Split(TensorImages(torch.zeros(1000, 3, 32, 32, dtype=torch.uint8), torch.arange(1000)), labels)
+    images = CorruptedImages(split, CorruptionSettings(seed=3))
+    order = export.order_of_arrays(images)
+    assert (order is not None) == mixed
+    assert ("mixes the classes (seed 3)" in export.described_order(images)) == mixed
+    written = labels if order is None else labels[order]
+    share = labels.bincount().double() / 1000
+    for first in (50, 100, 500):
+        counts = written[:first].bincount(minlength=len(share))
+        assert ((counts - share * first).abs() <= 1).all()
+    if order is not None:
+        assert order[:100].sort().values.tolist() == subset(labels, 100, seed=3).tolist()
+
+
+def test_a_mixed_set_is_read_in_the_order_of_the_split(tmp_path):
+    random = np.random.default_rng(0)
+    pixels = torch.from_numpy(random.integers(0, 256, (9, 3, 32, 32), dtype=np.uint8))
+    labels = torch.arange(9) // 3
+    images = CorruptedImages(Split(TensorImages(pixels, torch.arange(9)), labels), CorruptionSettings())
+    grid = choose_grid(["contrast"], (1, 2, 3, 4, 5))
+    for _ in range(2):  # the second time resumes
+        list(export.write(tmp_path / "set", images, grid, CLASSES))
+    array, stored = np.load(tmp_path / "set" / "contrast.npy"), np.load(tmp_path / "set" / "labels.npy")
+    assert sorted(stored[:3]) == [0, 1, 2] and (stored.reshape(5, 9) == stored[:9]).all()
+    for severity in (1, 5):  # the array and labels.npy have the same order
+        made = corruptions.corrupt(pixels, "contrast", severity).permute(0, 2, 3, 1).numpy()
+        rows = [next(i for i in range(9) if (made[i] == row).all()) for row in array[9 * (severity - 1) :][:9]]
+        assert labels[rows].tolist() == stored[:9].tolist() and rows != list(range(9))
+    found = released.open_set(tmp_path / "set", CLASSES, 32)
+    assert found.labels.tolist() == labels.tolist()
+    ((_, read),) = found.cells("contrast", (5,), 2, 7)
+    assert torch.equal(read, corruptions.corrupt(pixels, "contrast", 5)[2:7])
+    (tmp_path / "set" / "corruptions.json").unlink()  # a copy without it is read as it is
+    assert released.open_set(tmp_path / "set", CLASSES, 32).labels.tolist() == stored[:9].tolist()
 
 
 def test_class_folders_may_be_unpacked_in_the_decomposed_form_of_unicode(tmp_path):

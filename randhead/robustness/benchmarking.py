@@ -131,12 +131,12 @@ def benchmark(
     bench = _Bench(dataset.name, split, source, cells, limit, callbacks)
     if save_images is not None:
         bench.write(Path(save_images), tested[0].class_names)
-    # Opened here, so that a released set that does not fit is an error before the grid is run.
     sets = [None if published is None else _open_released(each, published, cells) for each in tested]
     reports = bench.reports(tested, reference, per_class=per_class)
     reports = [bench.with_released(*each, folder=str(published)) for each in zip(reports, tested, sets, strict=True)]
     sheet = bench.contact_sheet(tested[0].class_names) if contact_sheet else None
-    return replace(reports[0], others=tuple(reports[1:]), contact_sheet=sheet)
+    saved = None if save_images is None else export.described_order(source)
+    return replace(reports[0], others=tuple(reports[1:]), contact_sheet=sheet, saved=saved)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 Images of 32 px are written to NAME.npy and labels.npy as in CIFAR-10-C, others to NAME/SEVERITY/CLASS/ID.png, without
 loss.  corruptions.json records the settings: the same call resumes in its folder, a different call is refused.
+
+Readers of the layout of CIFAR-10-C take the first images of the arrays, so images that are sorted by class are written
+in a mixed order.  It is in corruptions.json, by which `released` restores the order of the split.
 """
 
 import functools
@@ -13,15 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from randhead import corruptions
+from randhead.ambient import indices
 from randhead.errors import UsageError
 from randhead.files import atomic_write, write_json
-from randhead.robustness.images import CorruptedImages
+from randhead.robustness.images import CorruptedImages, mixed_order
+from randhead.robustness.layouts import MARKER, ORDER
 from randhead.robustness.settings import CLEAN, Grid
 
 CIFAR_SIDE = 32
-MARKER = "corruptions.json"
 WORKERS = 8
 
 
@@ -41,12 +46,37 @@ def write(folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequen
         UsageError: for a folder with other content, and for 32 px images without all five severities.
     """
     grid = {name: tuple(severities) for name, severities in grid.items() if name != CLEAN}
-    arrays = source.split.images.shape[1:] == (CIFAR_SIDE, CIFAR_SIDE)
+    arrays = not _written_to_folders(source)
     if arrays and any(severities != corruptions.SEVERITIES for severities in grid.values()):
         raise UsageError("the layout of CIFAR-10-C needs all five severities", hint="leave out `severities`")
     cells = {name: list(severities) for name, severities in grid.items()}
-    _claim(Path(folder), {"cells": cells, "classes": list(class_names), **source.identity()})
+    order = order_of_arrays(source)
+    how = {} if order is None else {ORDER: order.tolist()}
+    _claim(Path(folder), {"cells": cells, "classes": list(class_names), **source.identity(), **how})
     return (_write_arrays if arrays else _write_folders)(Path(folder), source, grid, class_names)
+
+
+def order_of_arrays(source: CorruptedImages) -> Tensor | None:
+    """The order (N,) in which images are written to arrays; None for that of the split, which is mixed already."""
+    labels = source.labels.cpu()
+    if len(labels) < 2 or _written_to_folders(source):
+        return None
+    shares = labels.bincount().double() / len(labels)
+    changes = (labels[1:] != labels[:-1]).double().mean()  # of the class, from an image to the next
+    return None if changes >= (1 - shares.square().sum()) / 2 else mixed_order(labels, seed=source.settings.seed)
+
+
+def described_order(source: CorruptedImages) -> str:
+    """The order of the written images, in words."""
+    if _written_to_folders(source):
+        return "images are written to folders by class"
+    if order_of_arrays(source) is None:
+        return "images are written in the order of the split"
+    return f"images are written in an order that mixes the classes (seed {source.settings.seed})"
+
+
+def _written_to_folders(source: CorruptedImages) -> bool:
+    return source.split.images.shape[1:] != (CIFAR_SIDE, CIFAR_SIDE)
 
 
 def _claim(folder: Path, content: dict[str, object]) -> None:
@@ -66,10 +96,13 @@ def _claim(folder: Path, content: dict[str, object]) -> None:
 def _write_arrays(
     folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequence[str]
 ) -> Iterator[tuple[int, int]]:
-    labels = source.labels.cpu().repeat(len(corruptions.SEVERITIES)).numpy()
+    order = order_of_arrays(source)
+    order = indices(len(source.labels)) if order is None else order
+    labels = source.labels.cpu()[order].repeat(len(corruptions.SEVERITIES)).numpy()
     atomic_write(folder / "labels.npy", lambda fragment: _save(fragment, labels))
     for done, (name, severities) in enumerate(grid.items(), start=1):
-        write_rows = functools.partial(_fill, source=source, name=name, severities=severities)
+        rows = torch.argsort(order)
+        write_rows = functools.partial(_fill, source=source, name=name, severities=severities, rows=rows.numpy())
         atomic_write(folder / f"{name}.npy", write_rows)
         yield done, len(grid)
 
@@ -79,15 +112,14 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def _fill(path: Path, source: CorruptedImages, name: str, severities: Sequence[int]) -> None:
+def _fill(path: Path, source: CorruptedImages, name: str, severities: Sequence[int], rows: np.ndarray) -> None:
     n, side = len(source.labels), CIFAR_SIDE
     shape = (len(severities) * n, side, side, 3)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     for start in range(0, n, source.batch):
         stop = min(start + source.batch, n)
         for severity, images in source.cells(name, severities, start, stop):
-            rows = slice((severity - 1) * n + start, (severity - 1) * n + stop)
-            array[rows] = images.permute(0, 2, 3, 1).cpu().numpy()
+            array[(severity - 1) * n + rows[start:stop]] = images.permute(0, 2, 3, 1).cpu().numpy()
     array.flush()
 
 
@@ -115,5 +147,5 @@ def _write_folders(
                 yield done, len(grid) * len(blocks)
 
 
-def _save_image(path: Path, image: torch.Tensor) -> None:
+def _save_image(path: Path, image: Tensor) -> None:
     atomic_write(path, lambda fragment: Image.fromarray(image.permute(1, 2, 0).numpy()).save(fragment, format="PNG"))

@@ -136,11 +136,25 @@ def subset(labels: Tensor, limit: int | None, *, seed: int = 0) -> Tensor:
         return indices(n)
     if limit < 1:
         raise UsageError(f"a limit must be at least 1 image, got {limit}")
+    return mixed_order(labels, seed=seed)[:limit].sort().values
+
+
+def mixed_order(labels: Tensor, *, seed: int = 0) -> Tensor:
+    """An order in which the first images, however many, are stratified by class: indices (N,) int64.
+
+    Images are in the order of (rank within their class + 1/2) / size of the class, so that the first ones are those of
+    `subset` with the same seed.
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> labels[mixed_order(labels)].tolist()
+        [0, 1, 0, 1, 0, 1]
+    """
     labels = labels.cpu()
-    ranks = datasets.ranks_in_class(labels, indices(n), seed=seed, purpose="robustness/subset")
+    ranks = datasets.ranks_in_class(labels, indices(len(labels)), seed=seed, purpose="robustness/subset")
     share = (ranks.double() + 0.5) / torch.bincount(labels)[labels]
     by_class = torch.argsort(labels, stable=True)  # if two classes have the same share, the lower class is first
-    return by_class[torch.argsort(share[by_class], stable=True)[:limit]].sort().values
+    return by_class[torch.argsort(share[by_class], stable=True)]
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Readers of the two layouts of released sets: arrays as in CIFAR-10-C, folders as in ImageNet-C."""
 
 import functools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from randhead import corruptions
+from randhead.ambient import indices
 from randhead.arguments import composed
 from randhead.corruptions import SEVERITIES
 from randhead.datasets import image_files
@@ -22,6 +24,8 @@ from randhead.files import sha256
 # Larger images up to this ratio are cropped: 256 px to 224, the usual central crop.  Beyond, it is another set.
 LARGEST_CROP = 256 / 224
 WORKERS = 8
+MARKER = "corruptions.json"  # what `export` records
+ORDER = "order"  # its entry for a mixed order: indices (N,) of the images, in the order of the arrays
 LAYOUT = "a folder with labels.npy and NAME.npy files, or with folders NAME/SEVERITY/CLASS of images"
 
 Read = Callable[[str, int, Tensor], Tensor]
@@ -48,13 +52,14 @@ def open_arrays(
     arrays = {name: _checked_array(file, image_size) for name, file in files.items()}
     labels = _labels(folder / "labels.npy", {files[name]: len(arrays[name]) for name in files}, len(class_names))
     n = len(labels)
+    rows = _rows(folder, n)
 
     def read(name: str, severity: int, ids: Tensor) -> Tensor:
-        images = arrays[name][(severity - 1) * n + ids.numpy()]
+        images = arrays[name][(severity - 1) * n + rows[ids].numpy()]
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
     grid: dict[str, tuple[int, ...]] = dict.fromkeys(arrays, SEVERITIES)
-    return Content(labels, grid, (), {"set": [_state(file) for file in there.values()]}, read, compressed=False)
+    return Content(labels[rows], grid, (), {"set": [_state(file) for file in there.values()]}, read, compressed=False)
 
 
 def _requested(folder: Path, there: dict[str, Path], names: Sequence[str] | None, what: str) -> dict[str, Path]:
@@ -120,6 +125,15 @@ def _labels(file: Path, lengths: Mapping[Path, int], num_classes: int) -> Tensor
             hint="CIFAR-10-C needs a run on cifar10, CIFAR-100-C one on cifar100",
         )
     return blocks[0].clone()
+
+
+def _rows(folder: Path, n: int) -> Tensor:
+    """The rows of the arrays in the order of the split: (N,) int64.  Only `export` mixes them."""
+    try:
+        order = torch.tensor(json.loads((folder / MARKER).read_text("utf-8"))[ORDER], dtype=torch.int64, device="cpu")
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError):
+        return indices(n)
+    return torch.argsort(order) if torch.equal(order.sort().values, indices(n)) else indices(n)
 
 
 def _mapped(file: Path) -> np.ndarray:

@@ -90,6 +90,7 @@ class CorruptionReport(Result):
         per_class: accuracies by class, if requested.
         released: metrics on a released set, if one was given.
         contact_sheet: the first image under all corruptions, if requested.
+        saved: the order in which corrupted images were written, in words, if they were.
         others: the reports of further runs on the same images.
     """
 
@@ -108,6 +109,7 @@ class CorruptionReport(Result):
     per_class: Mapping[str, ClassAccuracy] | None = field(default=None, repr=False)
     released: ReleasedMetrics | None = field(default=None, repr=False)
     contact_sheet: ContactSheet | None = field(default=None, repr=False)
+    saved: str | None = None
     others: tuple["CorruptionReport", ...] = field(default=(), repr=False)
 
     @property
@@ -156,6 +158,8 @@ class CorruptionReport(Result):
             document["per_class"] = {name: asdict(row) for name, row in self.per_class.items()}
         if self.released:
             document["published"] = self.released.to_json()
+        if self.saved:
+            document["saved"] = self.saved
         return document
 
     def for_evaluation(self) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def errors(report: CorruptionReport) -> Table:
         (
             f"{images}; severity parameters for {report.parameters} px; corruption seed {report.seed}{frost}",
             f"standard error of each number (binomial): at most {100 * largest:.2f}",
+            *([report.saved] if report.saved else []),
         ),
     )
 
