@@ -10,6 +10,11 @@ TESTS = Path(__file__).parent
 
 # "file: name of a test", several per case if its kind has several faces.
 CASES = {
+    "01 training and testing folders": (
+        "layouts: test_folders_in_common_use_are_the_splits_that_their_names_say",
+        "layouts: test_folders_that_could_be_either_are_refused_with_the_way_out",
+        "layouts: test_the_first_line_of_a_training_names_the_classes",
+    ),
     "02 images changed before resuming": (
         "fingerprint: test_a_training_is_not_resumed_on_other_images",
         "fingerprint: test_a_finished_run_warns_when_its_images_have_changed",
@@ -25,9 +30,25 @@ CASES = {
         "head_inputs: test_the_default_dtype_moves_no_pixel",
     ),
     "08 meta device": ("head_inputs: test_a_head_can_be_built_on_the_meta_device_and_filled_later",),
+    "09 left out in silence": (
+        "layouts: test_files_with_other_endings_are_counted_per_ending_except_what_systems_leave",
+        "layouts: test_files_that_are_images_by_content_are_told_to_be_renamed_and_others_to_be_converted",
+        "layouts: test_what_is_left_out_is_in_the_report_of_the_dataset",
+    ),
     "15 averaged checkpoints": ("head_inputs: test_the_mean_of_two_state_dicts_is_one",),
     "16 higher derivatives": (
         "head_inputs: test_the_dense_loss_has_what_cross_entropy_has_second_derivatives_and_functional_transforms",
+    ),
+    "17 composed and decomposed names": (
+        "head_inputs: test_composed_and_decomposed_names_are_one_class",
+        "image_folder: test_composed_and_decomposed_names_are_the_same_classes_in_the_same_order_with_the_same_split",
+        "image_folder: test_classes_to_hold_out_may_be_typed_in_either_form_of_unicode",
+        "published: test_class_folders_may_be_unpacked_in_the_decomposed_form_of_unicode",
+    ),
+    "18 class named train": ("layouts: test_the_way_out_of_a_class_named_like_a_split_works",),
+    "19 unlabelled test folder": (
+        "layouts: test_folders_in_common_use_are_the_splits_that_their_names_say",
+        "layouts: test_what_is_no_class_and_no_split_is_named",
     ),
     "21 empty batch and k": (
         "head_inputs: test_an_empty_batch_has_one_answer",
@@ -41,6 +62,7 @@ CASES = {
         "published: test_the_array_that_does_not_fit_the_labels_is_named_wherever_it_stands",
         "published: test_only_the_arrays_that_are_requested_are_looked_at",
     ),
+    "41 tiny imagenet download layout": ("layouts: test_tiny_imagenet_as_unzipped_is_read_as_what_it_is",),
     "43 save sorted by class": (
         "published: test_the_first_images_of_an_array_have_all_classes",
         "published: test_a_mixed_set_is_read_in_the_order_of_the_split",

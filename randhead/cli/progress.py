@@ -8,6 +8,8 @@ from randhead.config import Config
 from randhead.tables import percent
 from randhead.train import events
 
+NAMED = 5  # classes in the first line
+
 
 class TrainingDisplay:
     """A context that shows the events of a training."""
@@ -49,11 +51,12 @@ class TrainingDisplay:
         settings, head = event.settings, self.config.head
         images = settings.images
         instances = ", one per training image" if self.config.data.labels == "instance" else ""
+        names = ", ".join(settings.class_names[:NAMED]) + (", ..." if len(settings.class_names) > NAMED else "")
         views = ", augmented by views" if settings.augment == "views" else ""
         self.output.note(
             f"{registry.label(self.config.data.name)}: {images['train']} training, {images['val']} validation "
             f"and {images['test']} test images of {settings.image_size} px, {settings.num_classes} "
-            f"classes{instances}{views}"
+            f"classes{instances or f' ({names})'}{views}"
         )
         kind = "learned" if head.trainable else "fixed"
         self.output.note(

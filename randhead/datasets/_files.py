@@ -38,6 +38,7 @@ class Listing:
     labels: list[int]
     splits: list[str]
     left_out: Mapping[str, int] = field(default_factory=dict)  # file ending -> number of files
+    notes: tuple[str, ...] = ()  # what else was left out, in sentences
 
 
 def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, left_out: Sequence[Bad] = ()) -> Dataset:
@@ -56,7 +57,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
     labels, ids = as_tensor(listing.labels), as_tensor(_ids(listing))
     rows = complete(_rows(listing, good), labels, ids, options, test_share)
     make = _streamed(listing.paths, size, options, digests) if pixels is None else _resident(pixels, options)
-    report = ReadReport(images=len(good), left_out=listing.left_out)
+    report = ReadReport(images=len(good), left_out=listing.left_out, folder=listing.notes)
     listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
     return build(listing.name, listing.class_names, make, labels, rows, options, bad_images=listed, report=report)
 

@@ -1,10 +1,39 @@
 """The entries and image files of a folder, without hidden ones, sorted so that the file system has no influence."""
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from randhead.datasets._decode import EXTENSIONS
 from randhead.errors import DataFileError
+
+# What operating systems and archives leave in folders: never images, and not worth a word.
+JUNK_FILES = frozenset(("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r"))
+JUNK_FOLDERS = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"))
+
+
+@dataclass
+class Found:
+    """The files under a folder, sorted.
+
+    Attributes:
+        images: image files, by their endings.
+        others: files with other endings, except hidden files and JUNK_FILES.
+        links: links to folders, which are not followed.
+        folders: the folders that were searched.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+
+def find_images(folder: Path) -> Found:
+    """The files under a folder.  Raises DataError for a folder that cannot be read."""
+    found = Found()
+    _collect(folder, found)
+    return found
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -12,14 +41,23 @@ def image_files(folder: Path) -> list[Path]:
 
     Raises DataError for a folder that cannot be read.
     """
-    found = []
-    for entry in entries(folder):
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            found += image_files(path)
-        elif path.suffix.lower() in EXTENSIONS and not (entry.is_symlink() and path.is_dir()):
-            found.append(path)
-    return found
+    return find_images(folder).images
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, and links to folders, sorted by name, without JUNK_FOLDERS."""
+    return [Path(entry.path) for entry in entries(folder) if _is_folder(entry)]
+
+
+def loose_images(folder: Path) -> list[Path]:
+    """The image files directly in a folder."""
+    found = (Path(entry.path) for entry in entries(folder) if not _is_folder(entry))
+    return [path for path in found if path.suffix.lower() in EXTENSIONS]
+
+
+def has_images(folder: Path) -> bool:
+    """Whether there is an image file under a folder."""
+    return bool(loose_images(folder)) or any(has_images(path) for path in subfolders(folder) if not path.is_symlink())
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -30,3 +68,29 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
     except OSError as error:
         hint = "give a folder of images; unpack archives first"
         raise DataFileError(f"{folder}: {error.strerror}", hint=hint) from error
+
+
+def _collect(folder: Path, found: Found) -> None:
+    for entry in entries(folder):
+        path, name = Path(entry.path), entry.name.lower()
+        if entry.is_dir(follow_symlinks=False):
+            if name not in JUNK_FOLDERS:
+                found.folders.append(path)
+                _collect(path, found)
+        elif entry.is_symlink() and path.is_dir():
+            found.links.append(path)
+        elif path.suffix.lower() in EXTENSIONS:
+            found.images.append(path)
+        elif name not in JUNK_FILES:
+            found.others.append(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower() not in JUNK_FOLDERS and _is_dir(entry)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

@@ -39,6 +39,7 @@ class ReadReport:
 
     Attributes:
         images: number of images that were looked at.
+        folder: what the folder has besides the images that are read, in sentences.
         left_out: file ending -> number of files that were left out because of it; "" for files without one.
         converted: kind of conversion -> number of images.
         one_colour: number of images that have a single colour, or almost, after conversion, by the kind of conversion;
@@ -48,6 +49,7 @@ class ReadReport:
     """
 
     images: int = 0
+    folder: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     converted: Mapping[str, int] = field(default_factory=dict)
     one_colour: Mapping[str, int] = field(default_factory=dict)
@@ -56,13 +58,14 @@ class ReadReport:
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for each thing that a user has to know before training on these images."""
-        parts = (self._left_out(), self._converted(), self._one_colour(), *self._copies(), self._two_classes())
+        found = (self._left_out(), *self.folder, self._converted(), self._one_colour())
+        parts = (*found, *self._copies(), self._two_classes())
         return tuple(part for part in parts if part)
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
-        copies = [vars(found) for found in self.copies]
-        return {**vars(self), **{name: dict(getattr(self, name)) for name in MAPPINGS}, "copies": copies}
+        lists = {"folder": list(self.folder), "copies": [vars(found) for found in self.copies]}
+        return {**vars(self), **{name: dict(getattr(self, name)) for name in MAPPINGS}, **lists}
 
     def _left_out(self) -> str:
         if not (total := sum(self.left_out.values())):

@@ -2,32 +2,33 @@
 
 Class names are the names of the folders in Unicode's composed form (NFC), sorted; images may be at any depth in them.
 If beside train/ there is only val/ or only test/, it is the test split, and the validation split is drawn from train;
-if there are both, both are used.  A folder without train/ is split by seed, stratified: a tenth for test, a tenth for
-validation.  If all images have the same square size of at most 128 pixels, they keep it; otherwise they become 64 x 64,
-unless `image_size` is given.
+if there are both, both are used.  Other usual names of splits are known too (`_split_names`).  A test folder without
+class folders is left out, with a note.  A folder without train/ is split by seed, stratified: a tenth for test, a tenth
+for validation.  If all images have the same square size of at most 128 pixels, they keep it; otherwise they become
+64 x 64, unless `image_size` is given.
 """
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from randhead.arguments import composed
 from randhead.config import data_source
-from randhead.datasets import Dataset, Options
+from randhead.datasets import Dataset, Options, tiny_imagenet
 from randhead.datasets._decode import EXTENSIONS
 from randhead.datasets._files import Listing, find_bad, load_files
-from randhead.datasets._folders import entries, image_files
+from randhead.datasets._folders import Found, find_images
+from randhead.datasets._layout import find_layout
+from randhead.datasets._left_out import count_endings, left_out_notes
 from randhead.datasets._options import Progress
+from randhead.datasets._split_folders import listed
 from randhead.errors import DataError, UsageError
-from randhead.tables import Result, Table, rows
+from randhead.tables import Result, Table, count, rows
 
 TEST_SHARE = 0.1  # of a folder without train/
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
+TWICE = 2  # other classes in the folder of a class that show a copy of the set
 
 
 def load(options: Options, folder: Path | None = None) -> Dataset:
@@ -78,79 +79,37 @@ def scan(folder: str | Path, *, workers: int | None = None, progress: Progress |
 
 def listing(folder: Path) -> Listing:
     """The files of a folder with their classes and splits.  Raises DataError for a wrong layout; opens no image."""
-    splits = {name: _class_folders(path) for name, path in _split_folders(folder).items()}
-    class_names = tuple(splits["train"])
-    _check_classes(folder, splits)
-    paths, labels, members = [], [], []
-    for split, folders in splits.items():
-        for label, class_folder in enumerate(folders.values()):
-            found = image_files(class_folder)
-            if not found:
-                known = " ".join(sorted(EXTENSIONS))
-                raise DataError(f"{class_folder}: a class without images", hint=f"remove it, or add images: {known}")
-            paths += found
-            labels += [label] * len(found)
-            members += [split] * len(found)
-    return Listing(folder.resolve().name, folder, class_names, paths, labels, members)
+    if (folder / "val" / tiny_imagenet.ANNOTATIONS).is_file():
+        return tiny_imagenet.listing(folder, folder.resolve().name)
+    layout = find_layout(folder)
+    class_names = tuple(layout.splits["train"])
+    paths, labels, members, files = [], [], [], Found()
+    for split, folders in layout.splits.items():
+        for label, name in enumerate(class_names):
+            found = find_images(folders[name])
+            _check_class(folders[name], found, class_names)
+            paths += found.images
+            labels += [label] * len(found.images)
+            members += [split] * len(found.images)
+            files.others += found.others
+            files.links += found.links
+    notes = (*layout.notes, *left_out_notes(files))
+    left_out = count_endings(files.others)
+    return Listing(folder.resolve().name, folder, class_names, paths, labels, members, left_out, notes)
 
 
-def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folder of each split, train first; the folder itself is train if it contains class folders."""
-    found: dict[str, Path] = {}
-    folders = _folders(folder)
-    for path in folders:
-        split = SPLIT_NAMES.get(path.name.lower())
-        if split in found:
-            raise DataError(f"{folder}: {found[split].name}/ and {path.name}/ are the same split", hint="keep one")
-        if split:
-            found[split] = path
-    if "train" not in found:
-        if found and len(found) == len(folders):
-            raise DataError(f"{folder}: there is {' and '.join(sorted(found))} but no train", hint=data_source.LAYOUT)
-        return {"train": folder}
-    held_out = [split for split in ("val", "test") if split in found]
-    if not held_out:
+def _check_class(folder: Path, found: Found, class_names: tuple[str, ...]) -> None:
+    """Raise DataError for a class without images, and for one that holds the other classes again."""
+    if not found.images:
+        known, there = " ".join(sorted(EXTENSIONS)), ""
+        if found.others:
+            there = (
+                f"; {count(len(found.others), 'file')} with other endings ({', '.join(count_endings(found.others))})"
+            )
+        raise DataError(f"{folder}: a class without images{there}", hint=f"remove it, or add images: {known}")
+    again = [path for path in found.folders if path.parent == folder and composed(path.name) in class_names]
+    if len(again) >= TWICE:
         raise DataError(
-            f"{folder}: there is train but neither val nor test",
-            hint=f"add one, or give {found['train']} to have it split by seed",
+            f"{folder}: holds {listed(again)}, which are classes beside it",
+            hint="remove the copy of the set, or rename its folders",
         )
-    if held_out == ["val"]:
-        return {"train": found["train"], "test": found["val"]}
-    return {split: found[split] for split in ("train", *held_out)}
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, and links to folders, sorted by name."""
-    paths = [Path(entry.path) for entry in entries(folder)]
-    return [path for path in paths if path.is_dir()]
-
-
-def _class_folders(folder: Path) -> dict[str, Path]:
-    """Class name -> folder, sorted by name.  Raises DataError if there are none."""
-    found = sorted((composed(path.name), path) for path in _folders(folder))
-    folders = dict(found)
-    if len(folders) < len(found):
-        twice = next(name for (name, _), (other, _) in pairwise(found) if name == other)
-        raise DataError(f"{folder}: two folders of class {twice!r}, in two forms of Unicode", hint="merge them")
-    if not folders:
-        loose = " (the images are directly in it)" if image_files(folder) else ""
-        raise DataError(f"{folder}: no class folders{loose}", hint=data_source.LAYOUT)
-    for name, path in folders.items():
-        if any(unicodedata.category(character) in UNPRINTABLE for character in name):
-            raise DataError(f"{str(path)!r}: a class name with bytes that cannot be printed", hint="rename the folder")
-        if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
-            raise DataError(f"{path}: a link back to a folder that holds it", hint="remove the link")
-    return folders
-
-
-def _check_classes(folder: Path, splits: dict[str, dict[str, Path]]) -> None:
-    expected = set(splits["train"])
-    if len(expected) < 2:
-        raise DataError(f"{folder}: only one class, {min(expected)!r}", hint="classification needs two or more")
-    for split, folders in splits.items():
-        for problem, names in (("lacks", expected - set(folders)), ("also has", set(folders) - expected)):
-            if names:
-                listed = ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-                raise DataError(
-                    f"{folder}: {split} {problem} the class folders {listed}", hint="every split needs the same classes"
-                )

@@ -9,11 +9,12 @@ from pathlib import Path
 from randhead.datasets import Dataset, Options
 from randhead.datasets._download import Source, fetch, unpack
 from randhead.datasets._files import Listing, load_files
-from randhead.datasets._folders import entries, image_files
+from randhead.datasets._folders import image_files, subfolders
 from randhead.errors import DataError
 
 FOLDER = "tiny-imagenet-200"
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+ANNOTATIONS = "val_annotations.txt"
 SOURCE = Source(f"{FOLDER}.zip", (ADDRESS,), "90528d7ca1a48142e341f4ef8d21d0de")
 
 
@@ -23,21 +24,24 @@ def load(options: Options) -> Dataset:
     if not folder.is_dir():
         fetch([SOURCE], Path(options.root), options.progress)
         unpack(Path(options.root) / SOURCE.path, folder)
-    return load_files(_listing(folder), options)
+    return load_files(listing(folder), options)
 
 
-def _listing(folder: Path) -> Listing:
-    """The files in train/WNID/images/, and in val/images/ with their classes from val/val_annotations.txt."""
-    class_names = tuple(entry.name for entry in entries(folder / "train") if entry.is_dir())
+def listing(folder: Path, name: str = "tiny_imagenet") -> Listing:
+    """The files in train/WNID/images/, and in val/images/ with their classes from val/val_annotations.txt.
+
+    Raises DataError if they do not belong together.
+    """
+    class_names = tuple(path.name for path in subfolders(folder / "train"))
     train = {path: name for name in class_names for path in image_files(folder / "train" / name)}
     pictures = image_files(folder / "val" / "images")
     try:
-        lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
+        lines = (folder / "val" / ANNOTATIONS).read_text().splitlines()
         classes = dict(line.split("\t")[:2] for line in lines)
         test = {path: classes[path.name] for path in pictures}
         labels = [class_names.index(name) for name in (*train.values(), *test.values())]
     except (OSError, KeyError, ValueError) as error:
-        hint = f"delete {folder} to have it unpacked again"
-        raise DataError(f"{folder}: val_annotations.txt and the images do not belong together", hint=hint) from error
+        hint = f"unpack the whole archive again; if randhead has fetched it, delete {folder}"
+        raise DataError(f"{folder}: {ANNOTATIONS} and the images do not belong together", hint=hint) from error
     splits = ["train"] * len(train) + ["test"] * len(test)
-    return Listing("tiny_imagenet", folder, class_names, [*train, *test], labels, splits)
+    return Listing(name, folder, class_names, [*train, *test], labels, splits)

@@ -1,0 +1,278 @@
+"""Folders as strangers have them: which are splits, which are classes, and what is said about the rest."""
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from randhead import datasets
+from randhead.cli.output import Output
+from randhead.cli.progress import TrainingDisplay
+from randhead.config import configure
+from randhead.datasets import image_folder as folders_of_images
+from randhead.datasets._split_names import split_name
+from randhead.errors import DataError
+
+C = "bird", "cat"
+
+
+def make(root, *folders, files=("0.png", "1.png"), classes=C):
+    """Empty files: a layout is read without opening an image.  "train" has class folders, "train/." has none."""
+    for folder in folders:
+        for name in [""] if folder.endswith("/.") else classes:
+            path = Path(root, folder.removesuffix("/."), name)
+            path.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                (path / file).touch()
+    return root
+
+
+def counts(root):
+    found = folders_of_images.listing(root)
+    return dict(Counter(found.splits)), found.class_names
+
+
+SPLITS = {  # folders with class folders in them, and the splits that they are
+    ("train", "test"): "train test",
+    ("Training", "Testing"): "train test",  # as MRI scans on Kaggle
+    ("training", "testing"): "train test",  # as MNIST in PNG
+    ("train_set", "test_set"): "train test",
+    ("training_set", "test-set"): "train test",
+    ("TRAIN", "TEST"): "train test",
+    ("TrainSet", "ValidationSet", "TestSet"): "train val test",
+    ("trainset", "valset"): "train test",
+    ("train_images", "test_images"): "train test",
+    ("train", "valid", "test"): "train val test",  # as Roboflow exports
+    ("train", "dev", "test"): "train val test",
+    ("train", "dev"): "train test",
+    ("train", "eval"): "train test",
+    ("train", "eval", "test"): "train val test",
+    ("train", "eval", "val"): "train val test",
+    ("train", "hold_out"): "train test",
+    ("train2017", "val2017"): "train test",
+    ("1_train", "2_test"): "train test",
+    ("seg_train/seg_train", "seg_test/seg_test"): "train test",  # as Intel's scenes
+    ("seg_train/seg_train", "seg_test/seg_test", "seg_pred/seg_pred/."): "train test",
+    ("asl_train/asl_train", "asl_test/asl_test/."): "train",
+    ("set/train", "set/test"): "train test",
+    ("set/set/Data/CLS-LOC/train", "set/set/Data/CLS-LOC/val"): "train test",
+    ("images/TRAIN", "images/TEST", "images/TEST_SIMPLE"): "train test",
+    ("set/train", "set/test", "__MACOSX/set/train"): "train test",
+    ("train", "val", "test/."): "train test",
+    ("train", "val", "test/images/."): "train test",
+    ("train", "test/."): "train",
+    ("train", "test", "unlabelled/."): "train test",
+    ("train", "test", "set/train", "set/test"): "train test",  # a copy of itself
+    ("",): "train",
+    ("set",): "train",
+    ("set/set", "__MACOSX"): "train",
+}
+
+
+@pytest.mark.parametrize("folders", SPLITS)
+def test_folders_in_common_use_are_the_splits_that_their_names_say(folders, tmp_path):
+    assert counts(make(tmp_path / "data", *folders)) == (dict.fromkeys(SPLITS[folders].split(), 4), C)
+
+
+CLASSES = {  # folders with images, and the classes that they are, though their names may say something else
+    ("valid/.", "invalid/."): ("invalid", "valid"),
+    ("bullet_train/.", "test_tube/.", "flask/."): ("bullet_train", "flask", "test_tube"),
+    ("bullet_train/images/.", "test_tube/images/."): ("bullet_train", "test_tube"),
+    ("training_real/.", "training_fake/."): ("training_fake", "training_real"),
+    ("test/.", "exam/.", "quiz/."): ("exam", "quiz", "test"),
+    ("cat/siamese/.", "cat/persian/.", "dog/poodle/.", "dog/beagle/."): ("cat", "dog"),
+    ("cat/images/.", "dog/images/."): ("cat", "dog"),
+    ("train/bus/.", "train/train/.", "val/bus/.", "val/train/."): ("bus", "train"),
+}
+
+
+@pytest.mark.parametrize("folders", CLASSES)
+def test_folders_that_only_resemble_splits_are_classes(folders, tmp_path):
+    assert counts(make(tmp_path / "data", *folders))[1] == CLASSES[folders]
+
+
+def test_in_a_folder_that_is_itself_a_split_all_folders_are_classes(tmp_path):
+    assert counts(make(tmp_path / "a" / "train", "bus/.", "train/."))[1] == ("bus", "train")
+    assert counts(make(tmp_path / "b" / "train", "art", "clipart"))[1] == ("art", "clipart")
+    assert counts(make(tmp_path / "c" / "train", "train"))[1] == C  # an archive unpacked into a folder of its name
+    assert counts(make(tmp_path / "test", "train", "val"))[0] == {"train": 4, "test": 4}
+    assert folders_of_images.listing(tmp_path / "a" / "train").notes == ()
+
+
+REFUSED = {
+    ("lernen", "pruefen"): r"lernen/, pruefen/: all hold the same sub-folders bird/, cat/, .*look like splits",
+    ("art", "clipart", "product", "real"): "all hold the same sub-folders",  # as OfficeHome
+    ("train_a", "train_b", "other"): "all hold the same sub-folders",
+    ("lernen/lernen", "pruefen/pruefen"): "all hold the same sub-folders",
+    ("cat/train/.", "cat/test/.", "dog/train/.", "dog/test/."): "splits inside of classes",
+    ("bus/.", "car/.", "train/."): r"train/ is taken for a split because of its name, .* beside it there is bus/, car/",
+    ("rest/.", "Training/."): "Training/ is taken for a split because of its name",
+    ("train", "val/."): "val: no class folders, so its images have no labels",  # as ImageNet
+    ("train", "val", "Validation"): "the same split",
+    ("train", "training", "test"): "the same split",
+    ("train", "eval", "val", "test"): "the same split",
+    ("train", "other"): r"there is train but neither val nor test \(other/: not named as a split\)",
+    ("testing", "validation"): "there is testing and validation but no train",
+    ("train/images/.", "train/labels/.", "val/images/.", "val/labels/."): "images/, labels/ are no classes",  # as YOLO
+    ("train/images/.", "train/masks/."): "neither val nor test",
+    ("", "flowers"): r"flowers: holds bird/, cat/, which are classes beside it",
+    ("train/.", "test/."): "train: no class folders .the images are directly in it",
+}
+
+
+@pytest.mark.parametrize("folders", REFUSED)
+def test_folders_that_could_be_either_are_refused_with_the_way_out(folders, tmp_path):
+    with pytest.raises(DataError, match=REFUSED[folders]) as error:
+        folders_of_images.listing(make(tmp_path / "data", *folders))
+    assert error.value.hint
+
+
+def test_the_way_out_of_a_class_named_like_a_split_works(tmp_path):
+    data = make(tmp_path / "vehicles", "bus/.", "car/.", "train/.")
+    with pytest.raises(DataError) as error:
+        folders_of_images.listing(data)
+    assert "put all classes into a folder named train/ and give that folder" in error.value.hint
+    (tmp_path / "train").mkdir()
+    data.rename(tmp_path / "train" / "x")
+    for folder in list((tmp_path / "train" / "x").iterdir()):
+        folder.rename(tmp_path / "train" / folder.name)
+    (tmp_path / "train" / "x").rmdir()
+    assert counts(tmp_path / "train")[1] == ("bus", "car", "train")
+
+
+def test_links_to_splits_and_around_sets_are_followed_and_loops_end(tmp_path):
+    make(tmp_path / "away", "train", "test")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "set").symlink_to(tmp_path / "away")
+    assert counts(tmp_path / "data") == ({"train": 4, "test": 4}, C)
+    (tmp_path / "split").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "split" / name).symlink_to(tmp_path / "away" / name)
+    assert counts(tmp_path / "split") == ({"train": 4, "test": 4}, C)
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(DataError):
+        folders_of_images.listing(tmp_path / "loop")
+
+
+def test_tiny_imagenet_as_unzipped_is_read_as_what_it_is(tmp_path):
+    data = make(tmp_path / "tiny", "train/n01/images/.", "train/n02/images/.", "val/images/.", "test/images/.")
+    (data / "val" / "val_annotations.txt").write_text("0.png\tn02\t0\t0\t1\t1\n1.png\tn01\t0\t0\t1\t1\n")
+    found = folders_of_images.listing(data)
+    held_out = [found.class_names[k] for k, split in zip(found.labels, found.splits, strict=True) if split == "test"]
+    assert (found.name, found.class_names, held_out) == ("tiny", ("n01", "n02"), ["n02", "n01"])
+
+
+# What is left out
+
+
+def notes(root):
+    return " | ".join(folders_of_images.listing(root).notes)
+
+
+def test_what_is_no_class_and_no_split_is_named(tmp_path):
+    data = make(tmp_path, "train", "val", "test/images/.", "pred/.", "docs/.", files=("0.png",))
+    make(data / "docs", ".", files=("readme.txt",))
+    (data / "docs" / "0.png").unlink()
+    for path in ("cover.jpg", "val/1.png"):
+        (data / path).touch()
+    said = notes(data)
+    assert f"{data / 'test'} has no class folders" in said
+    assert "val/ is the test split" in said
+    assert "pred/ left out: not named as a split" in said  # docs/ has no images
+    assert "2 images in no class folder left out" in said
+    assert notes(make(tmp_path / "plain", "train", "val")) == ""
+
+
+def test_a_class_with_the_name_of_a_split_is_said_to_be_one(tmp_path):
+    assert "valid/ read as a class" in notes(make(tmp_path, "valid/.", "invalid/."))
+
+
+def test_files_with_other_endings_are_counted_per_ending_except_what_systems_leave(tmp_path):
+    data = make(tmp_path, "train", "test")
+    cat = data / "train" / "cat"
+    for name in ("a.HEIC", "b.heic", "c.jpg_large", "none", "photo. A note", "labels.txt"):
+        (cat / name).touch()
+    for name in (".DS_Store", "._0.png", "Thumbs.db", "desktop.ini"):
+        (cat / name).touch()
+    for name in ("__MACOSX", "@eaDir", ".ipynb_checkpoints"):
+        make(cat, f"{name}/.", files=("0.png", "x.odd"))
+    (data / "README.txt").touch()  # in no class
+    found = folders_of_images.listing(data)
+    assert found.left_out == {".heic": 2, ".jpg_large": 1, "": 2, ".txt": 1}
+    assert len(found.paths) == 8
+
+
+def test_files_that_are_images_by_content_are_told_to_be_renamed_and_others_to_be_converted(tmp_path):
+    data = make(tmp_path, "")
+    contents = {
+        "a.jpg_large": b"\xff\xd8\xff\xe0" + bytes(20),
+        "b": b"\x89PNG\r\n\x1a\n" + bytes(20),
+        "c.heic": b"\0\0\0\x18ftypheic" + bytes(20),
+        "d.txt": b"a text that is long enough",
+        "e.nef": b"II*\0" + bytes(20),  # a raw file of a camera: renamed to .tif, it would show its thumbnail
+    }
+    for name, content in contents.items():
+        (data / "cat" / name).write_bytes(content)
+    (data / "cat" / "pipe").symlink_to("/dev/zero")
+    said = notes(data)
+    assert "files ending in .jpg_large and those without an ending hold images: rename them" in said
+    assert "files ending in .heic hold images of a format that is not read: convert them" in said
+    assert ".txt" not in said and ".nef" not in said
+
+
+def test_a_class_of_files_with_other_endings_is_named_with_them(tmp_path):
+    data = make(tmp_path, "")
+    make(data, "emu/.", files=("0.heic", "1.heic"))
+    with pytest.raises(DataError, match=r"emu: a class without images; 2 files with other endings \(.heic\)"):
+        folders_of_images.listing(data)
+
+
+def test_links_to_folders_inside_of_classes_are_named(tmp_path):
+    data = make(tmp_path / "data", "")
+    make(tmp_path / "away", ".")
+    (data / "cat" / "more").symlink_to(tmp_path / "away")
+    assert "1 link to folders inside of classes not followed" in notes(data)
+
+
+NAMES = {
+    **dict.fromkeys(("train", "Training", "TRAIN", "train_set", "trainset", "TrainImages", "training-data"), "train"),
+    **dict.fromkeys(("val", "Valid", "validation_set", "dev", "VAL-IMAGES"), "val"),
+    **dict.fromkeys(("test", "Testing", "test set", "testdata"), "test"),
+    **dict.fromkeys(("eval", "Evaluation", "hold_out", "held-out", "holdout"), "eval"),
+    **dict.fromkeys(("trains", "trainers", "invalid", "valley", "latest", "testament", "train_test_split", ""), None),
+}
+
+
+def test_names_of_splits_are_whole_words_in_any_spelling():
+    assert {name: (found := split_name(name)) and found.split for name in NAMES} == NAMES
+    assert all(split_name(name).rest == () for name, split in NAMES.items() if split)
+    assert split_name("seg_train").rest == ("seg",)
+
+
+def test_what_is_left_out_is_in_the_report_of_the_dataset(image_folder):
+    (image_folder / "test" / "cat" / "0.HEIC").touch()
+    (image_folder / "pred").mkdir()
+    Image.new("RGB", (9, 9)).save(image_folder / "pred" / "0.png")
+    report = datasets.load(image_folder).report
+    assert report.left_out == {".heic": 1}
+    said = " | ".join(report.notes())
+    assert "1 file is no image by its ending" in said
+    assert "pred/ left out" in said
+
+
+def test_the_first_line_of_a_training_names_the_classes(capsys):
+    config = configure({})
+    for count, words in ((3, "3 classes (0, 1, 2)\n"), (7, "7 classes (0, 1, 2, 3, 4, ...)\n")):
+        names = tuple(map(str, range(count)))
+        settings = SimpleNamespace(
+            images=dict.fromkeys(("train", "val", "test"), 9), image_size=8, num_classes=count, class_names=names,
+            augment="crop", dim=4, scale=1.0,
+        )  # fmt: skip
+        started = SimpleNamespace(
+            settings=settings, parameters=9, device="CPU", precision="fp32", step=0, total_steps=1
+        )
+        TrainingDisplay(Output(as_json=True), config)._start(started)
+        assert words in capsys.readouterr().err
