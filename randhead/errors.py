@@ -2,7 +2,9 @@
 
 Each class carries the exit code of the command line (2 usage or config, 3 data, 4 checkpoint or run folder,
 5 diverged), and is also the exception that Python itself would raise, so that `except ValueError` works as everywhere.
-Anything else that escapes is a bug in randhead and exits with 1.
+What else escapes belongs to somebody else, or is a bug in randhead, which exits with 1 (`cli.errors`): an error of the
+system exits with 4, since commands write only to run folders; a machine that has too little memory, threads or open
+files with 2, since other settings need less; and a package that cannot be imported, or the user's own file, with 2.
 """
 
 import difflib

@@ -1,12 +1,16 @@
 """Files that are never half written: a reader sees the old content or the new content, even after a power failure."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
@@ -40,7 +44,8 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
         if callable(content):
             content(fragment)
         else:
-            fragment.write_bytes(content.encode() if isinstance(content, str) else content)
+            # Bytes of file names that are not UTF-8 are written as escapes: the file is UTF-8 in any case.
+            fragment.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         with fragment.open("rb+") as file:
             os.fsync(file.fileno())
         fragment.chmod(0o666 & ~_umask())
@@ -55,6 +60,33 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically.  Raises ValueError for NaN and infinity, which JSON does not have."""
     atomic_write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def described(error: OSError) -> str:
+    """An error of the system in words, with the path.
+
+    Example:
+        >>> described(OSError(errno.EROFS, "Read-only file system", "runs/a"))
+        'runs/a: Read-only file system'
+    """
+    where = f"{os.fspath(error.filename)}: " if isinstance(error.filename, str | os.PathLike) else ""
+    return f"{where}{error.strerror or error}"
+
+
+def way_out(error: OSError) -> str:
+    """What to do about an error of the system that prevents writing.
+
+    Example:
+        >>> way_out(OSError(errno.ENOSPC, "No space left on device"))
+        'free some space'
+    """
+    if error.errno in FULL:
+        return "free some space"
+    if error.errno == errno.EROFS:
+        return "it cannot be written to: copy the folder to another disk, or give another one"
+    if error.errno in FORBIDDEN:
+        return "check its permissions, or give another folder"
+    return "check the path, its permissions and the space left on the disk"
 
 
 def sha256(data: bytes | Path) -> str:

@@ -11,6 +11,8 @@ from html import escape
 from math import isfinite
 from typing import Any
 
+from randhead.escapes import printable
+
 Cell = str | int | float | None
 NUMBER = re.compile(r"([+-]?[\d,]+(\.\d+)?( %)?)?")  # or nothing
 STYLE = (  # of tables in a notebook
@@ -118,10 +120,10 @@ def _is_number(value: Cell) -> bool:
 
 
 def shown(value: Cell) -> str:
-    """A cell as text: four digits for a float, nothing for None and for numbers that are not finite."""
+    """A cell as printable text: four digits for a float, nothing for None and for numbers that are not finite."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def words(name: str) -> str:

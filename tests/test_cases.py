@@ -21,6 +21,7 @@ CASES = {
         "fingerprint: test_the_feature_cache_knows_images_and_labels",
         "fingerprint: test_runs_of_one_folder_that_changed_between_them_are_not_compared",
     ),
+    "04 console encoding": ("hostile: test_a_console_that_cannot_encode_a_name_shows_an_escape",),
     "05 weights of samples and of classes": (
         "head_inputs: test_weights_of_samples_and_of_classes_are_not_taken_for_one_another",
     ),
@@ -55,6 +56,12 @@ CASES = {
         "head_inputs: test_a_zero_feature_has_no_cosine_and_no_gradient",
         "head_inputs: test_no_class_is_no_prediction",
     ),
+    "27 a read-only run": ("hostile: test_a_result_is_shown_before_it_is_written",),
+    "28 out of memory": ("hostile: test_what_a_machine_lacks_is_no_bug",),
+    "32 escapes in file names": (
+        "hostile: test_a_name_reaches_no_terminal_raw",
+        "escapes: test_no_control_character_is_printable",
+    ),
     "38 published severities reversed": (
         "published_matching: test_severities_in_another_order_are_seen_in_every_corruption",
     ),
@@ -62,6 +69,7 @@ CASES = {
         "published: test_the_array_that_does_not_fit_the_labels_is_named_wherever_it_stands",
         "published: test_only_the_arrays_that_are_requested_are_looked_at",
     ),
+    "40 forced colours": ("hostile: test_only_a_terminal_gets_a_live_bar",),
     "41 tiny imagenet download layout": ("layouts: test_tiny_imagenet_as_unzipped_is_read_as_what_it_is",),
     "43 save sorted by class": (
         "published: test_the_first_images_of_an_array_have_all_classes",

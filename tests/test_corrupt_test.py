@@ -235,7 +235,9 @@ def test_the_command_and_the_function_give_the_same_document(call, folder):
 
 def test_a_live_table_higher_than_the_screen_leaves_nothing_on_it():
     """Lines that were printed above the screen cannot be removed."""
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=10)
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    console = Console(file=screen, force_terminal=True, width=80, height=10)
     cells = dict.fromkeys(corruptions.names(), (1,))
     live = LiveGrid(console, GridStarted("first", "19 corruptions", cells))
     for name in cells:

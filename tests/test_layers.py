@@ -18,6 +18,7 @@ LAYERS = [
         "ambient",
         "arguments",
         "errors",
+        "escapes",
         "families",
         "files",
         "intervals",

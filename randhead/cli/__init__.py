@@ -46,5 +46,8 @@ def main() -> None:
 
     # At exit Python searches the million objects of torch for cycles: 1.3 s instead of 0.3 s.
     atexit.register(gc.freeze)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names that a console cannot encode are escaped
+            stream.reconfigure(errors="backslashreplace")
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)

@@ -75,6 +75,6 @@ def analyze(
             progress=progress,
         )
     first = result.members[0].loaded.run
-    files = [result.save(first), *report.draw(result, first)]
     output.say(f"{first.name}\n" if len(result.members) == 1 else f"{len(result.members)} runs\n")
-    output.show(result, files)
+    output.show(result)
+    output.keep(lambda: result.save(first), lambda: report.draw(result, first))

@@ -1,11 +1,16 @@
 """randhead corrupt-test: accuracy of trained runs under image corruptions."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption, check
+
+if TYPE_CHECKING:
+    from randhead.robustness import ContactSheet, CorruptionReport
 
 WHAT, IMAGES, COMPARE = "Corruptions", "Images", "Comparison"
 
@@ -131,8 +136,6 @@ def corrupt_test(
     from randhead import robustness
     from randhead.cli import grid_display
     from randhead.cli.output import Output
-    from randhead.report import draw
-    from randhead.report.robustness import contact_sheet
 
     output = Output(as_json=json)
     first, *others = tested
@@ -161,12 +164,26 @@ def corrupt_test(
             progress=display.progress,
             on_event=display.event,
         )
-    files = [] if save is None else [save]
+    output.show(report)
+    output.keep(*_writers(report, save))
+
+
+def _writers(report: "CorruptionReport", saved: Path | None) -> Iterator[Callable[[], Path | list[Path]]]:
+    """The functions that write the files of a report; the corrupted images are written already."""
+    from randhead.report import draw
+
+    if saved is not None:
+        yield lambda: saved
     if report.contact_sheet:
-        files.append(contact_sheet(report.folder.reports / "corruptions.png", report.contact_sheet))
+        yield partial(_draw_contact_sheet, report.folder.reports / "corruptions.png", report.contact_sheet)
     for each in (report, *report.others):
-        files += [each.save(), *draw(each, each.folder)]
-    output.show(report, files)
+        yield from (each.save, partial(draw, each, each.folder))
+
+
+def _draw_contact_sheet(path: Path, sheet: "ContactSheet") -> Path:
+    from randhead.report.robustness import contact_sheet  # imports Matplotlib, a fault of which costs no result
+
+    return contact_sheet(path, sheet)
 
 
 def _numbers(text: str) -> list[int]:

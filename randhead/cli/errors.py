@@ -2,14 +2,17 @@
 
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 
-from randhead import user_files
+from randhead import files, user_files
+from randhead.cli import scarcity
 from randhead.cli.hints import as_options, with_typed_options
-from randhead.cli.signals import Ended, ending_at_once
+from randhead.cli.signals import EXIT_CODES, Ended, ending_at_once
 from randhead.errors import RandheadError, RunError, UsageError
+from randhead.escapes import printable
 
 
 def guard(command: Callable[[], None], *, debug: bool) -> None:
@@ -32,33 +35,52 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
         # The reader of the output has exited (`| head`): this is no error, and no message can be shown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
+    except KeyboardInterrupt:  # raised by a user's file, or before the handlers of signals were there
+        _say("interrupted", None)
+        sys.exit(EXIT_CODES[signal.SIGINT])
+    except Exception as error:
         if debug:
             traceback.print_exc()
-        _say(f"error: {_system_message(error)}", "check the path, its permissions and the space left on the disk")
-        sys.exit(RunError.exit_code)  # commands write only to run folders, so the error is one of a run
-    except Exception as error:  # a bug in randhead or in the user's file: one line; --debug shows the traceback
-        if debug:
-            traceback.print_exc()
-        reason = " ".join(str(error).split())[:500]
-        if place := user_files.origin(error):
-            _say(f"error: {place}: {type(error).__name__}: {reason}", user_files.YOURS)
-            sys.exit(UsageError.exit_code)
-        _say(f"error: a bug in randhead: {type(error).__name__}: {reason}", "run again with --debug and report it")
-        sys.exit(RandheadError.exit_code)
+        message, hint, code = _explained(error)
+        _say(f"error: {message}", hint)
+        sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, str, int]:
+    """What to say about an exception that is not ours, what to do about it, and the exit code."""
+    reason = " ".join(str(error).split())[:500]
+    if place := user_files.origin(error):
+        return f"{place}: {type(error).__name__}: {reason}", user_files.YOURS, UsageError.exit_code
+    if found := scarcity.explained(error, next(iter(sys.argv[1:]), "")):
+        return *found, UsageError.exit_code
+    if isinstance(error, OSError):  # commands write only to run folders, so the error is one of a run
+        return files.described(error), files.way_out(error), RunError.exit_code
+    if package := _broken_package(error):
+        hint = "it is damaged, or does not fit the other packages: install it again in this environment"
+        return f"the package {package} cannot be imported: {reason}", hint, UsageError.exit_code
+    return f"a bug in randhead: {type(error).__name__}: {reason}", "run again with --debug and report it", 1
+
+
+def _broken_package(error: Exception) -> str | None:
+    """The package, not of randhead, whose import raised an exception."""
+    package, trace = None, error.__traceback__
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] == "randhead":
+            package = None
+        elif trace.tb_frame.f_code.co_name == "<module>":
+            package = package or module.partition(".")[0]
+        trace = trace.tb_next
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    return package or (missing if missing != "randhead" else None) or None
 
 
 def _say(message: str, hint: str | None) -> None:
     """Print message and hint on stderr; on a terminal lines break only between words, elsewhere each is one line."""
     from randhead.cli.output import wrapped  # importing rich takes time, and most commands have no error
 
-    for text, indent in ((message, ""), (hint, "  ")):
+    for text, indent in ((printable(message), ""), (printable(hint or ""), "  ")):
         if text and sys.stderr.isatty():
             print(wrapped(text, shutil.get_terminal_size().columns, indent=indent, hanging="  "), file=sys.stderr)
         elif text:
             print(indent + text, file=sys.stderr)
-
-
-def _system_message(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"

@@ -55,5 +55,5 @@ def evaluate(
                 on_event=display.event,
             )
         result = result.with_corruptions(benchmarked)
-    files = [result.save(loaded.run), *report.draw(result, loaded.run)]
-    output.show(result, files)
+    output.show(result)
+    output.keep(lambda: result.save(loaded.run), lambda: report.draw(result, loaded.run))

@@ -8,10 +8,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from randhead.cli.output import Output, progress_bar
+from randhead.cli.output import Output, is_live, progress_bar
 from randhead.cli.signals import GracefulStop
 from randhead.errors import StopRequested
+from randhead.escapes import printable
 from randhead.robustness import CLEAN, Advanced, GridEvent, GridStarted, RowDone
 
 
@@ -21,8 +23,8 @@ def saving(output: Output) -> Iterator[GracefulStop]:
     with GracefulStop() as should_stop:
         try:
             yield should_stop
-        except StopRequested:
-            output.note("saved; the same command resumes from there")
+        except StopRequested as stopped:
+            output.note(stopped.hint or "saved; the same command resumes from there")
             raise typer.Exit(should_stop.exit_code) from None
 
 
@@ -89,7 +91,7 @@ class LiveGrid:
         columns = [BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn()]
         self.bar = Progress(*columns, console=console)
         self.task = self.bar.add_task("", total=None)
-        self.live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
+        self.live = Live(console=console, transient=True, refresh_per_second=4) if is_live(console) else None
         if self.live:
             self.live.start()
 
@@ -112,8 +114,8 @@ class LiveGrid:
     def _view(self) -> Group:
         grid = self.started.grid
         severities = sorted({severity for row in grid.values() for severity in row if severity})
-        title = f"{self.started.run}: {self.started.title}"
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+        title = printable(f"{self.started.run}: {self.started.title}")
+        table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="dim")
         table.add_column("error in percent, by severity")
         for severity in severities:
             table.add_column(str(severity), justify="right", min_width=5)
@@ -121,5 +123,5 @@ class LiveGrid:
             metrics = self.rows[name].metrics if name in self.rows else {}
             shown = [0] if name == CLEAN else severities
             cells = [f"{100 * metrics[s].error:.1f}" if s in metrics else "" for s in shown]
-            table.add_row(name.replace("_", " "), *cells)
+            table.add_row(Text(printable(name.replace("_", " "))), *cells)
         return Group(table, self.bar)

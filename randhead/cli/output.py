@@ -1,8 +1,10 @@
 """Output of commands: tables or one JSON document on stdout, everything else on stderr."""
 
 import json
+import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ from typing import Any
 from rich import table as rich_table
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from randhead import tables
+from randhead import tables, user_files
 from randhead.cli.hints import as_options
+from randhead.errors import RunError
+from randhead.escapes import printable
+from randhead.files import described
 from randhead.tables import Result, Table
 
 KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
@@ -27,8 +32,9 @@ class Output:
 
     def __init__(self, *, as_json: bool):
         self.as_json = as_json
-        self.log = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.console = self.log if as_json else Console(highlight=False, soft_wrap=True)
+        # emoji=False, and no markup anywhere: ":bomb:" and "[red]" are names like any other
+        self.log = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+        self.console = self.log if as_json else Console(highlight=False, soft_wrap=True, emoji=False)
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Print a line of the result."""
@@ -39,20 +45,45 @@ class Output:
         self._print(self.log, text, style)
 
     def _print(self, console: Console, text: str, style: str | None) -> None:
-        console.print(wrapped(text, console.width) if console.is_terminal else text, style=style, markup=False)
+        """Print lines, of which each is broken between words on a terminal; names in them command no terminal."""
+        text = printable(text, lines=True)
+        console.print(wrapped(text, console.width) if is_terminal(console) else text, style=style, markup=False)
 
     def warn(self, text: str) -> None:
-        """Print a warning on stderr; Python arguments in it become options."""
-        self.note(f"warning: {as_options(text)}", style="yellow")
+        """Print a warning on one line of stderr; Python arguments in it become options."""
+        self.note(f"warning: {as_options(printable(text))}", style="yellow")
 
-    def show(self, result: Result, files: Iterable[Path] = (), **more: str) -> None:
-        """Print a result: its tables, the files that were written, or its document with the keys `more` added."""
+    def show(self, result: Result) -> None:
+        """Print a result: its tables, or its document."""
         self.tables(result.tables())
+        self.result(result.to_json())
+
+    def keep(self, *writers: Callable[[], Path | Iterable[Path]]) -> list[Path]:
+        """Write and list the files of a result that has been shown.  What cannot be written or drawn costs a warning.
+
+        Args:
+            writers: functions that write, and return the paths of the files.
+
+        Returns:
+            The files.
+        """
+        files: list[Path] = []
+        for write in writers:
+            try:
+                made = write()
+                files += [made] if isinstance(made, Path) else made
+            except Exception as error:  # the result must not be lost, whatever is wrong with a folder or a font
+                if "--debug" in sys.argv:
+                    traceback.print_exc()
+                self.warn(_not_kept(error))
+                if isinstance(error, OSError | RunError):
+                    break  # the next file of this folder would fail too
         for number, path in enumerate(files):
             if not number:
                 self.say()  # a path stays in one piece, to be copied
-            self.console.print(f"{KINDS.get(path.suffix, 'images'):<8} {short_path(path)}", markup=False)
-        self.result({**result.to_json(), **more})
+            line = f"{KINDS.get(path.suffix, 'images'):<8} {short_path(path)}"
+            self.console.print(line, markup=False)
+        return files
 
     def tables(self, found: Iterable[Table]) -> None:
         """Print tables with an empty line between them."""
@@ -65,13 +96,14 @@ class Output:
         if table.title:
             self.say(table.title, style="bold")
         cells = [[tables.shown(value) for value in row] for row in table.rows]
-        widths = _widths([list(table.columns), *cells], self.console.width)
+        columns = [tables.shown(name) for name in table.columns]
+        widths = _widths([columns, *cells], self.console.width)
         grid = rich_table.Table(box=None, pad_edge=False, width=sum(widths) + GAP * (len(widths) - 1))
         for i, width in enumerate(widths):
             justify: JustifyMethod = "right" if table.is_numeric(i) else "left"
-            grid.add_column(table.columns[i], justify=justify, header_style="dim", overflow="fold", width=width)
+            grid.add_column(Text(columns[i]), justify=justify, header_style="dim", overflow="fold", width=width)
         for row in cells:
-            grid.add_row(*map(escape, row))
+            grid.add_row(*map(Text, row))
         if table.columns:
             self.console.print(grid)
         for note in table.notes:
@@ -108,15 +140,34 @@ def _widths(cells: list[list[str]], available: int) -> list[int]:
 def progress_bar(console: Console) -> Progress:
     """A progress bar with a count and the remaining time; it disappears at the end, and is shown only on a terminal."""
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=not is_live(console))
+
+
+def is_terminal(console: Console) -> bool:
+    """Whether a person looks at a console.  Rich says so too if FORCE_COLOR asks for colours in a file."""
+    return console.file.isatty()
+
+
+def is_live(console: Console) -> bool:
+    """Whether what a console shows can be redrawn."""
+    return is_terminal(console) and not console.is_dumb_terminal
 
 
 def short_path(path: Path) -> str:
-    """A path as a user would type it: relative to the current folder if it is below it."""
+    """A path as a user would type it: relative to the current folder if it is below it; printable."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+        return printable(str(path.resolve().relative_to(Path.cwd())))
+    except (ValueError, OSError):  # elsewhere, or the current folder is gone
+        return printable(str(path))
+
+
+def _not_kept(error: Exception) -> str:
+    """The warning for a file of a result that was shown."""
+    if isinstance(error, RunError):
+        return error.message
+    if isinstance(error, OSError):
+        return f"{described(error)}: the result is shown, and not kept"
+    return f"the result is shown, and its pictures cannot be drawn: {user_files.described(error)}"
 
 
 def wrapped(text: str, width: int, *, indent: str = "", hanging: str = "") -> str:

@@ -1,6 +1,5 @@
 """randhead predict: the classes of image files."""
 
-import csv
 import mimetypes
 import shlex
 import sys
@@ -11,6 +10,7 @@ import typer
 
 from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption, check, option
 from randhead.errors import UsageError
+from randhead.escapes import csv_text
 
 if TYPE_CHECKING:
     from randhead.evaluation.prediction import Predictions
@@ -72,6 +72,4 @@ def _print_csv(found: "Predictions") -> None:
     """One row per image and class."""
     from randhead.evaluation.prediction import COLUMNS
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(found.rows())
+    sys.stdout.write(csv_text([COLUMNS, *found.rows()]))

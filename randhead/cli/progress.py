@@ -5,6 +5,7 @@ from rich.progress import TaskID
 from randhead import registry
 from randhead.cli.output import Output, progress_bar
 from randhead.config import Config
+from randhead.escapes import printable
 from randhead.tables import percent
 from randhead.train import events
 
@@ -53,8 +54,9 @@ class TrainingDisplay:
         instances = ", one per training image" if self.config.data.labels == "instance" else ""
         names = ", ".join(settings.class_names[:NAMED]) + (", ..." if len(settings.class_names) > NAMED else "")
         views = ", augmented by views" if settings.augment == "views" else ""
+        data = printable(registry.label(self.config.data.name))
         self.output.note(
-            f"{registry.label(self.config.data.name)}: {images['train']} training, {images['val']} validation "
+            f"{data}: {images['train']} training, {images['val']} validation "
             f"and {images['test']} test images of {settings.image_size} px, {settings.num_classes} "
             f"classes{instances or f' ({names})'}{views}"
         )

@@ -1,12 +1,15 @@
 """randhead vectors: the pre-flight check of class vectors, before training with them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from randhead.cli.options import JsonOption, option
 from randhead.config import settings
+
+if TYPE_CHECKING:
+    from randhead.head import ClassVectorHead, Preflight
 
 
 def vectors(
@@ -29,8 +32,7 @@ def vectors(
     from randhead import registry
     from randhead.cli.output import Output
     from randhead.config import HeadConfig
-    from randhead.head import ClassVectorHead, angle_histogram, preflight
-    from randhead.report import angles
+    from randhead.head import ClassVectorHead, preflight
 
     geometry = registry.use("vectors", geometry)
     HeadConfig(vectors=geometry, scoring=scoring, scale=scale, neck=neck)  # refuses what training would refuse
@@ -38,8 +40,18 @@ def vectors(
     head = ClassVectorHead(classes, dim, geometry, scoring, scale=scale, seed=seed)
     check = preflight(head, nonnegative=neck == "none")
     picture = picture or Path(f"vectors-{registry.split(geometry)[0]}-{classes}x{dim}.png")
-    edges, counts = angle_histogram(head)
-    angles.draw(picture, edges.tolist(), counts.tolist(), marks={"smallest": check.angle_min, "mean": check.angle_mean})
-    output.show(check, [picture], picture=str(picture))
+    output.tables(check.tables())
+    files = output.keep(lambda: _draw(picture, head, check))
+    output.result({**check.to_json(), "picture": str(files[0]) if files else None})
     for warning in check.warnings:
         output.warn(warning)
+
+
+def _draw(picture: Path, head: "ClassVectorHead", check: "Preflight") -> Path:
+    """Draw the angles of class vectors.  Matplotlib is imported here: a fault of it must not cost the result."""
+    from randhead.head import angle_histogram
+    from randhead.report import angles
+
+    edges, counts = angle_histogram(head)
+    marks = {"smallest": check.angle_min, "mean": check.angle_mean}
+    return angles.draw(picture, edges.tolist(), counts.tolist(), marks=marks)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from randhead.datasets._options import Progress
 from randhead.errors import DataFileError
-from randhead.files import atomic_write
+from randhead.files import atomic_write, way_out
 
 TIMEOUT_S = 30
 CHUNK = 1 << 20  # bytes
@@ -74,7 +74,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def cannot_write(target: Path, error: OSError) -> DataFileError:
     """The error for a full disk, a folder without permission, and similar problems."""
-    hint = "free some space, or choose another folder for downloads"
+    hint = f"{way_out(error)}, or choose another folder for downloads: `machine.data_root=...`"
     return DataFileError(f"{target}: {error.strerror or error}", hint=hint)
 
 

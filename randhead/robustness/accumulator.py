@@ -74,7 +74,7 @@ class Accumulator:
 
     Attributes:
         cells: by corruption and severity.
-        note: the reason why the file could not be used, or None.
+        note: the reason why the file could not be read or written, or None.
     """
 
     def __init__(self, n: int, identity: Mapping[str, object], path: Path | None = None):
@@ -121,7 +121,7 @@ class Accumulator:
         )
 
     def save(self) -> None:
-        """Write the cells to the file, if there is one."""
+        """Write the cells to the file, if there is one; if that is impossible, they are only kept in memory."""
         if self.path is None:
             return
         tensors, seen = {}, {}
@@ -129,7 +129,10 @@ class Accumulator:
             key = f"{name}/{severity}"
             tensors[f"{key}/correct"], tensors[f"{key}/sums"] = cell.correct, cell.sums
             seen[key] = cell.seen
-        checkpoint.save(self.path, tensors, {"identity": self.identity, "seen": seen})
+        try:
+            checkpoint.save(self.path, tensors, {"identity": self.identity, "seen": seen})
+        except RunError as error:  # on a read-only or full disk, the answer is still worth having
+            self.path, self.note = None, f"{error.message}; the grid cannot be resumed"
 
     def _load(self, path: Path) -> None:
         try:

@@ -243,13 +243,21 @@ class _Bench:
         if any(outside.values()):
             identity["outside"] = {name: digest for name, digest in outside.items() if digest}
         accumulator = open_accumulator(loaded.run.reports, len(source.labels), identity)
-        if accumulator.note:
-            self.callbacks.warn(accumulator.note)
+        self._warn(accumulator)
         self.callbacks.on_event(GridStarted(loaded.run.name, title, cells))
         stop = self.callbacks.should_stop
-        for event in grid.run(loaded.model, source, cells, loaded.preprocess, accumulator, should_stop=stop):
-            self.callbacks.on_event(event)
+        try:
+            for event in grid.run(loaded.model, source, cells, loaded.preprocess, accumulator, should_stop=stop):
+                self.callbacks.on_event(event)
+        finally:
+            self._warn(accumulator)
         return accumulator
+
+    def _warn(self, accumulator: Accumulator) -> None:
+        """Warn once about a file that could not be read or written."""
+        if accumulator.note:
+            self.callbacks.warn(accumulator.note)
+        accumulator.note = None
 
 
 def _settings(

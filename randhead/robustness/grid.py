@@ -95,7 +95,8 @@ def run(
                     continue
                 if should_stop():
                     accumulator.save()
-                    raise StopRequested("stopped between two batches of the grid")
+                    hint = None if accumulator.path else "nothing could be saved; the same command starts over"
+                    raise StopRequested("stopped between two batches of the grid", hint=hint)
                 stop = min(start + size, end)
                 labels = source.labels[start:stop]
                 for severity, images in source.cells(name, missing, start, stop):

@@ -1,7 +1,5 @@
 """The result of a benchmark of corruptions, with its documents and tables."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from randhead import corruptions, registry
+from randhead.escapes import csv_text
 from randhead.files import atomic_write, write_json
 from randhead.robustness.accumulator import CellMetrics
 from randhead.robustness.comparison import Comparison
@@ -188,16 +187,14 @@ class CorruptionReport(Result):
 
     def write_csv(self, path: Path) -> Path:
         """Write one line per cell, the clean images first, with all metrics of the cell."""
-        text = io.StringIO()
         columns = list(asdict(self.clean))
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["run", "parameters", "frost", "corruption", "severity", "n", *columns])
+        lines: list[list[object]] = [["run", "parameters", "frost", "corruption", "severity", "n", *columns]]
         for name, row in {CLEAN: {0: self.clean}, **self.grid.cells}.items():
             for severity, cell in row.items():
                 values = asdict(cell)
                 head = [self.run, self.parameters, self.frost, name, severity, self.n]
-                writer.writerow([*head, *(values[column] for column in columns)])
-        atomic_write(path, text.getvalue())
+                lines.append([*head, *(values[column] for column in columns)])
+        atomic_write(path, csv_text(lines))
         return path
 
 

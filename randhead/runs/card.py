@@ -2,6 +2,7 @@
 
 from randhead import registry
 from randhead.config import Config, recipes
+from randhead.escapes import markdown
 from randhead.files import atomic_write
 from randhead.runs.folder import Run
 from randhead.runs.summary import TrainingSummary
@@ -18,10 +19,10 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     kind = "learned" if head.trainable else "fixed"
     selected = summary.selected.epoch
     lines = [
-        f"# {run.name}",
+        f"# {markdown(run.name)}",
         "",
-        f"A {config.backbone.name} trained on {registry.label(config.data.name)} with {kind} "
-        f"{registry.label(head.vectors)} class vectors "
+        f"A {markdown(config.backbone.name)} trained on {markdown(registry.label(config.data.name))} with {kind} "
+        f"{markdown(registry.label(head.vectors))} class vectors "
         f"({head.scoring} scoring), by randhead {summary.versions['randhead']}.",
         "",
         "| figure | value |",
@@ -30,7 +31,7 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
         *([f"| test NLL | {test['nll']:.4f} nats |"] if test["nll"] is not None else []),
         *([f"| test ECE, 15 bins of equal width | {test['ece']:.4f} |"] if test["ece"] is not None else []),
         f"| validation accuracy | {val['accuracy']:.4f} (selected: epoch {selected} of {summary.epochs}) |",
-        f"| training | {summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s, {summary.device} |",
+        f"| training | {summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s, {markdown(summary.device)} |",
         "",
         "The weights were selected on the validation split; the test split was read once, at the end.",
     ]
@@ -40,6 +41,6 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
         lines += ["", f"Recipe `{config.recipe}`. {recipes.NOTES[config.recipe]}"]
     if summary.bad_images:
         lines += ["", f"{len(summary.bad_images)} unreadable images were left out:", ""]
-        lines += [f"- {name}" for name in summary.bad_images]
+        lines += [f"- {markdown(name)}" for name in summary.bad_images]
     lines += ["", "`config.json` has every setting and the versions; `model.safetensors` the weights.", ""]
     return "\n".join(lines)

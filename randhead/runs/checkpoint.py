@@ -6,6 +6,8 @@ shapes, numbers and the document; a damaged file raises an error and is never lo
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from randhead.errors import RunError
-from randhead.files import atomic_write
+from randhead.files import atomic_write, way_out
 from randhead.runs.steps import prune, saved_steps, step_path
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+ERROR_NUMBER = re.compile(r"(?:os error|code:) (\d+)")  # in the texts of safetensors
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
@@ -53,9 +56,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any])
     try:
         atomic_write(path, lambda fragment: save_file(plain, fragment, metadata))
     except (SafetensorError, OSError) as error:
+        found = _of_the_system(error)
         raise RunError(
-            f"{path}: cannot be written ({error}); older checkpoints are unchanged",
-            hint="free some space; the same call resumes from the last checkpoint",
+            f"{path}: cannot be written ({found.strerror or found}); what was saved before is unchanged",
+            hint=f"{way_out(found)}; the same call resumes from what was saved",
         ) from None
 
 
@@ -99,6 +103,14 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def state_sha256(tensors: Mapping[str, Tensor]) -> str:
     """Hash of named tensors: equal if and only if every name, type, shape and bit is equal."""
     return _digest(tensors, "")
+
+
+def _of_the_system(error: SafetensorError | OSError) -> OSError:
+    """The error of the system behind an error of safetensors, which has only its text."""
+    if isinstance(error, OSError):
+        return error
+    number = ERROR_NUMBER.search(str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

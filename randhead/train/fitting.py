@@ -12,7 +12,8 @@ from randhead.config import Config, configure
 from randhead.datasets import Dataset
 from randhead.device import resolve_device
 from randhead.errors import StopRequested
-from randhead.runs import ROOT, TrainingSummary, card
+from randhead.files import described
+from randhead.runs import ROOT, Run, TrainingSummary, card
 from randhead.train.events import Event, Finished, Stopped, Warned
 from randhead.train.loop import fit_events
 
@@ -74,10 +75,21 @@ def fit(
         summary = _last(events, on_event or _ignore, warn)
     else:
         summary = finished
-        runs.set_last(run)
-    if finished is None or not run.card_path.exists():  # a kill can prevent it
-        card.write(run, config, summary)
+    _write_rest(run, config, summary, warn, is_new=finished is None)
     return summary
+
+
+def _write_rest(
+    run: Run, config: Config, summary: TrainingSummary, warn: Callable[[str], None], *, is_new: bool
+) -> None:
+    """Write the card, and which run is the latest; the result is not lost if a disk is full or read-only."""
+    try:
+        if not is_new:
+            runs.set_last(run)
+        if is_new or not run.card_path.exists():  # a kill can prevent it
+            card.write(run, config, summary)
+    except OSError as error:
+        warn(f"{described(error)}: not written; the training is finished")
 
 
 def _checked(config: Any, *, root: object, name: object, dataset: object) -> Config:
