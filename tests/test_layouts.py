@@ -14,6 +14,7 @@ from randhead.config import configure
 from randhead.datasets import image_folder as folders_of_images
 from randhead.datasets._split_names import split_name
 from randhead.errors import DataError
+from randhead.evaluation import prediction
 
 C = "bird", "cat"
 
@@ -276,3 +277,10 @@ def test_the_first_line_of_a_training_names_the_classes(capsys):
         )
         TrainingDisplay(Output(as_json=True), config)._start(started)
         assert words in capsys.readouterr().err
+
+
+def test_predicting_a_folder_says_what_is_left_out(tmp_path):
+    make(tmp_path, ".", files=("0.png", "1.heic", "Thumbs.db"))
+    said = []
+    assert prediction._find(tmp_path, said.append) == [tmp_path / "0.png"]
+    assert said == [f"{tmp_path}: 1 file is no image by its ending and is left out: 1 .heic"]

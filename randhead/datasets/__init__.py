@@ -24,9 +24,9 @@ from randhead.datasets._build import from_arrays
 from randhead.datasets._contract import wrong_dataset
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fingerprint import SPLIT_WORDS, changes, fingerprint, fingerprints
-from randhead.datasets._folders import image_files
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
+from randhead.datasets._left_out import image_files
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._ranks import ranks_in_class
 from randhead.datasets._report import Copies, ReadReport

@@ -36,14 +36,6 @@ def find_images(folder: Path) -> Found:
     return found
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files under a folder, sorted.  Links to files are included, links to folders and hidden files are not.
-
-    Raises DataError for a folder that cannot be read.
-    """
-    return find_images(folder).images
-
-
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, and links to folders, sorted by name, without JUNK_FOLDERS."""
     return [Path(entry.path) for entry in entries(folder) if _is_folder(entry)]

@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from randhead.datasets._folders import Found
+from randhead.datasets._folders import Found, find_images
+from randhead.datasets._report import ReadReport
 from randhead.tables import count
 
 ENDING = re.compile(r"\.[a-z0-9_-]{1,12}")  # "photo. A note" and "report.tar, copy" have none
@@ -20,6 +21,23 @@ READ = {
 }
 NOT_READ = {"HEIC": rb"....ftyp(?:hei|hev|mif|msf)", "JPEG XL": rb"\xff\x0a|....JXL ", "JPEG 2000": rb"....jP  "}
 START = 16  # bytes
+
+
+def image_files(folder: Path, warn: Callable[[str], None] | None = None) -> list[Path]:
+    """The image files under a folder, sorted.  Links to files are included, links to folders and hidden files are not.
+
+    Args:
+        folder: the folder.
+        warn: called with what is left out because of its ending.
+
+    Raises:
+        DataError: for a folder that cannot be read.
+    """
+    found = find_images(folder)
+    if warn:
+        for note in ReadReport(left_out=count_endings(found.others), folder=left_out_notes(found)).notes():
+            warn(f"{folder}: {note}")
+    return found.images
 
 
 def ending_of(path: Path) -> str:

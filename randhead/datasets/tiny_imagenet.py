@@ -9,7 +9,7 @@ from pathlib import Path
 from randhead.datasets import Dataset, Options
 from randhead.datasets._download import Source, fetch, unpack
 from randhead.datasets._files import Listing, load_files
-from randhead.datasets._folders import image_files, subfolders
+from randhead.datasets._folders import find_images, subfolders
 from randhead.errors import DataError
 
 FOLDER = "tiny-imagenet-200"
@@ -33,8 +33,8 @@ def listing(folder: Path, name: str = "tiny_imagenet") -> Listing:
     Raises DataError if they do not belong together.
     """
     class_names = tuple(path.name for path in subfolders(folder / "train"))
-    train = {path: name for name in class_names for path in image_files(folder / "train" / name)}
-    pictures = image_files(folder / "val" / "images")
+    train = {path: name for name in class_names for path in find_images(folder / "train" / name).images}
+    pictures = find_images(folder / "val" / "images").images
     try:
         lines = (folder / "val" / ANNOTATIONS).read_text().splitlines()
         classes = dict(line.split("\t")[:2] for line in lines)

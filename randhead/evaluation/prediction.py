@@ -114,7 +114,7 @@ def predict(
     """
     loaded = runs.load(run, root=root, device=device).require_classes()
     given = [images] if isinstance(images, str | Path) else images
-    files = [file for path in given for file in _find(Path(path))]
+    files = [file for path in given for file in _find(Path(path), warn)]
     size = features.batch_size(loaded.image_size)
     found: list[ImagePrediction] = []
     for start in range(0, len(files), size):
@@ -129,10 +129,10 @@ def predict(
     return Predictions(loaded.run.name, tuple(found))
 
 
-def _find(path: Path) -> list[Path]:
+def _find(path: Path, warn: Callable[[str], None]) -> list[Path]:
     """The image files at a path, sorted.  Raises DataError if there are none."""
     if path.is_dir():
-        files = datasets.image_files(path)
+        files = datasets.image_files(path, warn)
         if not files:
             raise DataError(f"{path} has no images", hint="give image files, or folders of them")
         return files
