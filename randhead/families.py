@@ -24,7 +24,7 @@ FAMILIES = {
         optional=("log_mean_exp", "mean_row", "check_size"),
     ),
     "losses": Family("normaliser", "register_loss", "", ("scores",), ("auto",)),
-    "backbones": Family("backbone", "register_backbone", "", ("build",)),
+    "backbones": Family("backbone", "register_backbone", "", ("build",), optional=("weights_input",)),
     "datasets": Family("dataset", "register_dataset", "data", ("load",)),
     "corruptions": Family(
         "corruption",

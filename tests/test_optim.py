@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, SequentialLR
 
 from randhead.config import OptimConfig
 from randhead.head import ClassVectorHead
@@ -66,6 +66,34 @@ def test_one_cycle_rises_to_its_top_and_falls_to_nearly_nothing():
     assert ours.before_step(0.0) == pytest.approx(0.1 / 25)
     assert ours.before_step(0.25) == pytest.approx(0.1)
     assert ours.before_step(1 - 1e-9) == pytest.approx(1e-5, rel=1e-3)
+
+
+def test_a_warm_up_and_cosine_are_torchs_linear_and_cosine_one_after_the_other():
+    ours, optimizer, rising = schedule(schedule="cosine", warmup=0.1), reference(), STEPS // 10
+    parts = [
+        LinearLR(optimizer, start_factor=optim.ONE_CYCLE_START, total_iters=rising),
+        CosineAnnealingLR(optimizer, T_max=STEPS - rising),
+    ]
+    theirs = rates(SequentialLR(optimizer, parts, milestones=[rising]), optimizer, STEPS)
+    found = [ours.before_step(step / STEPS) for step in range(STEPS)]
+    assert found == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+    assert max(found) == found[rising] == pytest.approx(0.1) and found[0] == pytest.approx(0.1 / 25)
+
+
+def test_a_warm_up_of_one_step_still_trains():
+    assert schedule(schedule="cosine", warmup=0.9).before_step(0.0) > 0
+
+
+def test_a_plateau_counts_from_the_end_of_the_warm_up():
+    ours = schedule(schedule="plateau", warmup=0.5, plateau_patience=0)
+    for step in range(5):
+        rate = ours.before_step(step / 10)
+        assert rate == pytest.approx(0.1 * (1 / 25 + 24 / 25 * step / 5))
+        ours.after_epoch(0.5)  # equal accuracies, which would lower the rate
+    assert ours.before_step(0.5) == 0.1
+    ours.after_epoch(0.5)
+    ours.after_epoch(0.5)
+    assert ours.before_step(0.6) == pytest.approx(0.02)
 
 
 def test_constant_is_constant():

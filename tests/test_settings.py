@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from randhead.config import Config, DataConfig, HeadConfig, OptimConfig, TrainConfig, parse, recipes, settings
+from randhead.config import (
+    BackboneConfig,
+    Config,
+    DataConfig,
+    HeadConfig,
+    OptimConfig,
+    TrainConfig,
+    configure,
+    parse,
+    recipes,
+    settings,
+)
 from randhead.errors import UsageError
 
 KINDS = {key: about.kind | None if about.optional else about.kind for key, about in settings().items()}
@@ -271,9 +282,9 @@ def another(key, value):
 def test_every_other_setting_is(key):
     value = parse.flatten(Config())[key]
     change = another(key, value)
-    changed = parse.build({key: change})
+    changed = parse.build({key: change, **({"optim.schedule": "cosine"} if key == "optim.warmup" else {})})
     assert parse.digest(changed) != parse.digest(Config())
-    assert parse.differences(changed, Config()) == [f"{key}: saved {value!r}, requested {change!r}"]
+    assert parse.differences(changed, Config())[-1] == f"{key}: saved {value!r}, requested {change!r}"
 
 
 ARMS = [(scoring, learned) for scoring in ("dot", "cosine") for learned in (False, True)]
@@ -315,8 +326,43 @@ def test_what_the_user_sets_wins_over_the_recipe(recipe):
     assert config.recipe == recipe
 
 
+@pytest.mark.parametrize(
+    ("chosen", "name"),
+    [
+        ({"recipe": "paper", "head.trainable": True}, "a78d05"),
+        ({"recipe": "fair", "data.name": "cifar10", "train.seed": 3}, "a4ddeb"),
+        ({"head.vectors": "simplex", "optim.schedule": "cosine"}, "13621d"),
+        ({"backbone.name": "torchvision:resnet18", "backbone.pretrained": True, "recipe": "default"}, "cd519e"),
+        ({}, "489b3e"),
+    ],
+)
+def test_a_configuration_of_the_first_version_keeps_its_name(chosen, name):
+    """The digits were computed by 0.1.0: settings that came later count only if they are not at their default."""
+    assert parse.digest(configure(chosen)) == name
+
+
+@pytest.mark.parametrize("spelling", [True, "true", "1"])
+def test_pretrained_weights_are_fine_tuned_unless_another_recipe_is_named(spelling):
+    pretrained = {"backbone.name": "torchvision:resnet18", "backbone.pretrained": spelling}
+    found = configure(pretrained)
+    assert (found.recipe, found.optim.name, found.optim.lr, found.optim.warmup) == ("finetune", "adamw", 1e-4, 0.1)
+    named = configure({**pretrained, "recipe": "default"})
+    assert (named.recipe, named.optim) == ("default", Config().optim)
+    assert configure({**pretrained, "optim.lr": "0.003"}).optim.lr == 0.003
+    untrained = configure({"backbone.name": "torchvision:resnet18"})
+    assert untrained == Config(backbone=BackboneConfig("torchvision:resnet18"))
+
+
+def test_what_the_user_sets_never_collides_with_what_the_recipe_sets():
+    sgd = configure({"recipe": "finetune", "optim.name": "sgd"}).optim
+    assert (sgd.lr, sgd.weight_decay, sgd.warmup) == (Config().optim.lr / 10, Config().optim.weight_decay, 0.1)
+    assert configure({"recipe": "finetune", "optim.schedule": "onecycle"}).optim.warmup == 0  # it rises by itself
+    with pytest.raises(UsageError, match=r"optim\.warmup must be 0 with optim\.schedule=onecycle"):
+        configure({"optim.warmup": 0.1})
+
+
 @pytest.mark.parametrize("recipe", ["papr", "", 3, ["paper"]])
 def test_an_unknown_recipe_is_refused_with_the_known_ones(recipe):
     with pytest.raises(UsageError, match="unknown recipe") as caught:
         recipes.settings({"recipe": recipe})
-    assert "default, fair, paper" in caught.value.hint
+    assert "default, fair, finetune, paper" in caught.value.hint

@@ -83,8 +83,9 @@ def old_runs(tmp_path_factory):
 def test_training_on_leaves_the_vectors_of_old_classes_where_they_were(old_runs, learned):
     images, old = tiny.digits(), runs.load(str(old_runs[learned]))
     names = ("new", *reversed(images.class_names))
-    model = initial(names, head__class_keys="name", head__trainable=learned)
-    init_from_run(model, names, old)
+    changes = {"head__class_keys": "name", "head__trainable": learned}
+    model = initial(names, **changes)
+    init_from_run(model, names, old, tiny.config(**changes))
     moved = model.head.class_vectors()[1:].flip(0)
     assert moved.equal(old.model.head.class_vectors())
     ours, theirs = model.backbone.state_dict(), old.model.backbone.state_dict()
@@ -98,10 +99,10 @@ def test_training_on_is_refused_where_a_vector_would_move(tmp_path):
     names = tuple(reversed(images.class_names))
     model = initial(names)
     with pytest.raises(UsageError, match="would get another vector"):
-        init_from_run(model, names, old)
+        init_from_run(model, names, old, tiny.config())
     other = initial(names, backbone__name="resnet18")
     with pytest.raises(RunError, match="encoder"):
-        init_from_run(other, names, old)
+        init_from_run(other, names, old, tiny.config(backbone__name="resnet18"))
 
 
 def test_training_on_starts_from_what_was_learned(tmp_path, old_runs):

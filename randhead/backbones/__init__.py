@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from randhead import registry
 from randhead.backbones._strided import avoid_broken_kernel
+from randhead.config.resolved import EncoderInput
 from randhead.errors import RandheadError, UsageError
 
-__all__ = ["Backbone", "BackboneBuilder", "build"]
+__all__ = ["Backbone", "BackboneBuilder", "build", "weights_input"]
 
 
 class Backbone(nn.Module):
@@ -71,6 +72,26 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
     found = cast(Backbone, backbone)
     found.dim, found.nonnegative = features.shape[1], bool((features >= 0).all())
     return found
+
+
+def weights_input(name: str) -> EncoderInput | None:
+    """The images that the published weights of an encoder were trained with; None if it does not say.
+
+    Its member says it with a function `weights_input(name=...)`.  Fetches nothing.
+
+    Args:
+        name: as for `build`.
+
+    Raises:
+        UsageError: for an unknown name.
+
+    Example:
+        >>> weights_input("torchvision:inception_v3").image_size
+        299
+    """
+    member, model = registry.split(name)
+    module = registry.load("backbones", member)
+    return module.weights_input(name=model) if hasattr(module, "weights_input") else None
 
 
 @torch.no_grad()

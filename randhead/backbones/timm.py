@@ -7,20 +7,24 @@ from types import ModuleType
 
 from torch import nn
 
+from randhead.config.resolved import EncoderInput
 from randhead.errors import DataFileError, UsageError, unknown
 
 HINT = "train without `pretrained`, or copy ~/.cache/huggingface from a machine that has fetched them"
 ATTEMPTS, TIMEOUT_S = 2, 5  # one lost reply does not mean that there is no network
 
 
+def weights_input(*, name: str) -> EncoderInput:
+    """The size and the normalisation of timm's description of the weights.  Raises UsageError if there are none."""
+    about = _timm(name).get_pretrained_cfg(name)
+    if about is None or not about.has_weights:
+        raise UsageError(f"there are no pretrained weights of timm:{name}", hint="train without `pretrained`")
+    return EncoderInput(f"the weights of timm:{name}", about.input_size[1], tuple(about.mean), tuple(about.std))
+
+
 def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     """(B, 3, H, W) -> (B, D).  Raises UsageError for an unknown model, DataError if weights cannot be fetched."""
-    try:
-        import timm
-    except ModuleNotFoundError:
-        raise UsageError("backbone timm:... needs timm", hint="pip install 'randhead[timm]'") from None
-    if not timm.is_model(name):
-        raise unknown("timm model", name, timm.list_models())
+    timm = _timm(name)
     if not pretrained:
         return _create(timm, name, image_size, pretrained)
     try:
@@ -29,6 +33,17 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DataFileError(f"the weights of timm:{name} cannot be fetched ({reason})", hint=HINT) from None
+
+
+def _timm(name: str) -> ModuleType:
+    """The library.  Raises UsageError if it is not installed or has no such model."""
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise UsageError("backbone timm:... needs timm", hint="pip install 'randhead[timm]'") from None
+    if not timm.is_model(name):
+        raise unknown("timm model", name, timm.list_models())
+    return timm
 
 
 @contextlib.contextmanager

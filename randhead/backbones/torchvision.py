@@ -5,14 +5,20 @@ from urllib.error import URLError
 from torch import nn
 from torchvision import models
 
+from randhead.config.resolved import EncoderInput
 from randhead.errors import DataFileError, UsageError, unknown
+
+
+def weights_input(*, name: str) -> EncoderInput:
+    """The size and the normalisation of the transforms of the default weights."""
+    _check(name)
+    about = models.get_model_weights(name).DEFAULT.transforms()
+    return EncoderInput(f"the weights of torchvision:{name}", about.crop_size[0], tuple(about.mean), tuple(about.std))
 
 
 def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     """(B, 3, H, W) -> (B, D).  Raises UsageError for an unknown model, DataError if weights cannot be fetched."""
-    known = models.list_models(module=models)
-    if name not in known:
-        raise unknown("torchvision model", name, known)
+    _check(name)
     try:
         model = models.get_model(name, weights="DEFAULT" if pretrained else None, **_quiet(name, pretrained))
     except URLError as error:
@@ -21,6 +27,12 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
             hint="train without `pretrained`, or put the file into torch.hub.get_dir()/checkpoints",
         ) from None
     return _without_classifier(model, name)
+
+
+def _check(name: str) -> None:
+    known = models.list_models(module=models)
+    if name not in known:
+        raise unknown("torchvision model", name, known)
 
 
 def _quiet(name: str, pretrained: bool) -> dict[str, bool]:

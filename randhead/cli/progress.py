@@ -3,6 +3,7 @@
 from rich.progress import TaskID
 
 from randhead import registry
+from randhead.cli.hints import as_options
 from randhead.cli.output import Output, progress_bar
 from randhead.config import Config
 from randhead.escapes import printable
@@ -66,6 +67,8 @@ class TrainingDisplay:
             f"{kind} {registry.label(head.vectors)} class vectors, {head.scoring} scoring, scale {settings.scale:g}\n"
             f"{event.device}, {event.precision}"
         )
+        for note in event.notes:
+            self.output.note(as_options(note))
         if event.step:
             self.output.note(f"resuming from step {event.step} of {event.total_steps}")
         if self.task is not None:

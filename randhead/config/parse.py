@@ -154,7 +154,11 @@ def digest(config: Config) -> str:
     """Six hex digits that identify everything that changes the result."""
     import hashlib  # takes 3 ms, which `--help` would have to wait for
 
-    identity = {key: value for key, value in flatten(config).items() if not key.startswith("machine.")}
+    def counts(key: str, value: Any) -> bool:
+        about = settings()[key]
+        return not key.startswith("machine.") and not (about.later and value == about.default)
+
+    identity = {key: value for key, value in flatten(config).items() if counts(key, value)}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
 
 

@@ -8,6 +8,16 @@ from randhead.arguments import composed
 
 
 @dataclass(frozen=True)
+class EncoderInput:
+    """The images that an encoder was trained with: `source` says which encoder, for people."""
+
+    source: str
+    image_size: int  # pixels
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ResolvedSettings:
     """Everything that a model and its training need to know about the images, and the settings chosen for them."""
 
@@ -23,6 +33,7 @@ class ResolvedSettings:
     fingerprints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of the images and labels, per split
     dim: int | None = None  # of the features; known when the model is built
     scale: float | None = None  # of the logits; known when the model is built
+    input_of: str = ""  # the trained encoder whose image size and normalisation are used, if those were "auto"
 
     def to_json(self) -> dict[str, Any]:
         """The entry `resolved` of config.json and of checkpoints."""

@@ -42,7 +42,8 @@ class DataConfig(Section, section="data"):
     )
     image_size: int | None = setting(
         AUTO,
-        "Width and height of the images in pixels. auto: the size of the dataset.",
+        "Width and height of the images in pixels. auto: that of the pretrained weights, or of the run that `--from` "
+        "continues; otherwise the size of the dataset.",
         bounds=Interval(8, 1024, unit="pixels"),
         unset="auto",
     )
@@ -71,7 +72,8 @@ class DataConfig(Section, section="data"):
     normalise: str | None = setting(
         AUTO,
         "Mean and deviation that pixels are normalised by: those of the dataset, half (0.5 and 0.5) or imagenet. "
-        "auto: dataset, but imagenet for pretrained weights.",
+        "auto: those that the pretrained weights or the run that `--from` continues were trained with; otherwise "
+        "dataset.",
         choices=("dataset", "half", "imagenet"),
         unset="auto",
     )
@@ -189,6 +191,13 @@ class OptimConfig(Section, section="optim"):
         "accuracy stops rising) or constant.",
         choices=("cosine", "onecycle", "plateau", "constant"),
     )
+    warmup: float = setting(
+        0.0,
+        "Share of the training in which the learning rate first rises, linearly, before the schedule takes the rest; "
+        "0.05 of 20 epochs is one warm-up epoch. onecycle rises by itself.",
+        bounds=BELOW_ONE,
+        later=True,
+    )
     plateau_factor: float = setting(0.2, "Schedule plateau: factor on the learning rate.", bounds=WITHIN_ONE)
     plateau_patience: int = setting(
         3, "Schedule plateau: epochs without a rise before the factor is applied.", bounds=NOT_NEGATIVE
@@ -200,6 +209,11 @@ class OptimConfig(Section, section="optim"):
         None, "Largest norm of the gradient; longer ones are scaled down.", bounds=POSITIVE
     )
     accumulate: int = setting(1, "Batches per optimiser step.", bounds=AT_LEAST_ONE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = self.warmup > 0 and self.schedule == "onecycle"
+        require(not both, "optim.warmup", "be 0 with optim.schedule=onecycle, which rises by itself", self.warmup)
 
 
 @dataclass(frozen=True)
@@ -277,8 +291,9 @@ class Config(Section):
 
     recipe: str = setting(
         "default",
-        "Settings that belong together: default, paper (those of the paper's code) or fair (equal for all kinds of "
-        "heads). What you set yourself has precedence.",
+        "Settings that belong together: default, paper (those of the paper's code), fair (equal for all kinds of "
+        "heads) or finetune (for encoders that are trained already; chosen by itself with --pretrained). What you set "
+        "yourself has precedence.",
         choices=tuple(recipes.RECIPES),
         option=Option("--recipe", TRAINING, "NAME"),
     )

@@ -102,6 +102,7 @@ class Setting:
         family: the family whose members are the values, if there is one; a value may have an argument ("file:PATH").
         unset: the word for None: "auto" if a value is then chosen, "none" if the feature is off.
         option: its option, or None if it can be set only with `--set`.
+        later: whether it came after 0.1.0: with its default, it changes no name of a run (`parse.digest`).
         key: the dotted name, such as "head.scoring".
         kind: the type of a value that is not None.
         optional: whether None is allowed.
@@ -114,6 +115,7 @@ class Setting:
     family: str = ""
     unset: str = "none"
     option: Option | None = None
+    later: bool = False
     key: str = ""
     kind: type = str
     optional: bool = False
@@ -184,13 +186,14 @@ def setting(
     family: str = "",
     unset: str = "none",
     option: Option | None = None,
+    later: bool = False,
 ) -> T:
     """Define a field of a configuration with its bounds, its help text and its option.  Arguments as for `Setting`.
 
     Returns:
         The result of `dataclasses.field`, typed as the default, so that the annotation of the field is checked.
     """
-    about = Setting(help, bounds, choices, family, unset, option)
+    about = Setting(help, bounds, choices, family, unset, option, later)
     return dataclasses.field(default=default, metadata={SETTING: about})
 
 

@@ -37,6 +37,10 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     ]
     if config.data.labels == "instance":
         lines += ["", "Every training image was its own class; accuracy is that of the 20 nearest training images."]
+    for warning in summary.warnings:
+        lines += ["", f"**Warning**: {warning}."]
+    for note in summary.notes:
+        lines += ["", f"{note[0].upper()}{note[1:]}."]
     if config.recipe in recipes.NOTES:
         lines += ["", f"Recipe `{config.recipe}`. {recipes.NOTES[config.recipe]}"]
     if summary.bad_images:

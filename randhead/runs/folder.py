@@ -91,6 +91,14 @@ class Run:
             reason = error.message if isinstance(error, RandheadError) else "no configuration in it"
             raise RunError(f"{self.config_path}: {reason}", hint=TRAIN_AGAIN) from None
 
+    def resolved(self) -> ResolvedSettings:
+        """The settings resolved for the images.  Raises RunError if they cannot be read."""
+        content = _read_json(self.config_path)
+        try:
+            return ResolvedSettings.from_json(content["resolved"])
+        except (KeyError, AttributeError, TypeError) as error:
+            raise RunError(f"{self.config_path}: no settings of its images ({error})", hint=TRAIN_AGAIN) from None
+
     def summary(self) -> TrainingSummary | None:
         """The result of the training, or None if it is not finished.
 

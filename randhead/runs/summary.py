@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from randhead.runs.folder import Run
 
 
+LISTS = ("bad_images", "notes", "warnings")
+
+
 @dataclass(frozen=True)
 class SelectedEpoch:
     """The epoch whose weights were selected, by its metrics on the validation split."""
@@ -47,6 +50,8 @@ class TrainingSummary(Result):
         bad_images: image files that could not be used and were left out.
         weights_sha256: hash of the selected weights.
         versions: versions of randhead, torch, torchvision and Python.
+        notes: what a reader would not expect: what the recipe set, what a trained encoder is used to.
+        warnings: what was found at the end that makes the result doubtful.
     """
 
     path: Path
@@ -61,12 +66,15 @@ class TrainingSummary(Result):
     bad_images: tuple[str, ...]
     weights_sha256: str
     versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The content of summary.json."""
         content = {name: value for name, value in vars(self).items() if name != "path"}
         content |= {name: dict(content[name]) for name in ("val", "test", "versions")}
-        return {**content, "selected": self.selected.to_json(), "bad_images": list(self.bad_images)}
+        lists = {name: list(content[name]) for name in LISTS}
+        return {**content, "selected": self.selected.to_json(), **lists}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], path: Path) -> "TrainingSummary":
@@ -76,12 +84,12 @@ class TrainingSummary(Result):
             KeyError: if an entry is missing.
             TypeError: if an entry has a wrong type.
         """
-        names = [name for name in cls.__dataclass_fields__ if name not in ("path", "selected", "bad_images")]
+        names = [name for name in cls.__dataclass_fields__ if name not in ("path", "selected", *LISTS)]
         selected = SelectedEpoch.from_json(content["selected"])
         for name in ("val", "test"):
             _ = content[name]["accuracy"]
-        bad_images = tuple(content["bad_images"])
-        return cls(path=path, selected=selected, bad_images=bad_images, **{name: content[name] for name in names})
+        lists: dict[str, Any] = {name: tuple(content.get(name, ())) for name in LISTS}  # one of 0.1.0 has the first
+        return cls(path=path, selected=selected, **lists, **{name: content[name] for name in names})
 
     def save(self, run: "Run") -> Path:
         """Write summary.json, which marks the run as finished."""

@@ -20,6 +20,7 @@ class Started:
     precision: str  # bf16 or fp32
     check: Preflight
     settings: ResolvedSettings
+    notes: tuple[str, ...] = ()  # what a reader would not expect: the recipe, what a trained encoder is used to
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from randhead.files import described
 from randhead.runs import ROOT, Run, TrainingSummary, card
 from randhead.train.events import Event, Finished, Stopped, Warned
 from randhead.train.loop import fit_events
+from randhead.train.resolve import encoder_input
 
 
 def fit(
@@ -70,7 +71,9 @@ def fit(
     if finished is None:
         if dataset is None:
             device = resolve_device(config.machine.device)
-            dataset = datasets.from_config(config, device=device, progress=progress)
+            encoder = encoder_input(config)
+            size = encoder.image_size if encoder and not config.data.image_size else None
+            dataset = datasets.from_config(config, device=device, image_size=size, progress=progress)
         events = fit_events(config, dataset, run, fresh=fresh, should_stop=should_stop)
         summary = _last(events, on_event or _ignore, warn)
     else:

@@ -21,13 +21,14 @@ from randhead.head import preflight
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint
-from randhead.train import batches, log, resume, tasks, warm_start
+from randhead.train import batches, log, notes, resume, tasks
 from randhead.train.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.train.log import EpochMetrics
-from randhead.train.resolve import resolve_settings
+from randhead.train.resolve import encoder_input, resolve_settings
 from randhead.train.state import TrainState, delete_training, restore_state, save_state
 from randhead.train.step import Batch, Stepper
 from randhead.train.tasks import ValidationMetrics
+from randhead.train.warm_start import WarmStart, init_from_run
 
 
 def fit_events(
@@ -88,11 +89,13 @@ class Trainer:
         self.steps_per_epoch = -(-self.batches_per_epoch // config.optim.accumulate)
         self.total_steps = self.steps_per_epoch * config.train.epochs
         settings = resolve_settings(config, dataset)
-        self.model = _initial_model(config, settings).to(self.device).to(memory_format=torch.channels_last)
+        model, warm = _initial_model(config, settings)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.settings = replace(settings, dim=self.model.head.dim, scale=float(self.model.head.scale))
         self.preprocess = Preprocess.of(
             settings.mean, settings.std, precision=config.train.precision, device=self.device
         )
+        self.notes = notes.of_training(config, self.settings, encoder_input(config), warm)
         self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
         self.state = TrainState()
         self.saved_at = time.monotonic()
@@ -116,6 +119,7 @@ class Trainer:
             precision="fp32" if self.preprocess.precision == torch.float32 else "bf16",
             check=check,
             settings=self.settings,
+            notes=self.notes,
         )
         for warning in check.warnings:
             yield Warned(warning)
@@ -146,6 +150,7 @@ class Trainer:
             bad_images=self.dataset.bad_images,
             weights_sha256=checkpoint.state_sha256(state.best_weights),
             versions=versions(),
+            notes=self.notes,
         )
         summary.save(self.run)
         return summary
@@ -261,13 +266,14 @@ class Trainer:
         log.truncate(self.run.metrics_path, self.state.epoch)
 
 
-def _initial_model(config: Config, settings: ResolvedSettings) -> Classifier:
-    """The model before training, on the CPU."""
-    initial = model.from_config(config, settings)
-    if config.train.start_from:
-        source = runs.load(config.train.start_from, device="cpu")
-        warm_start.init_from_run(initial, settings.class_names, source)
-    return initial
+def _initial_model(config: Config, settings: ResolvedSettings) -> tuple[Classifier, WarmStart | None]:
+    """The model before training, on the CPU, and what it has from another run."""
+    if not config.train.start_from:
+        return model.from_config(config, settings), None
+    source = runs.load(config.train.start_from, device="cpu")
+    # Published weights would only be replaced by those of the run.
+    initial = model.from_config(replace(config, backbone=replace(config.backbone, pretrained=False)), settings)
+    return initial, init_from_run(initial, settings.class_names, source, config)
 
 
 def _diverged(message: str) -> DivergedError:

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from randhead.config import OptimConfig
 
 WARM_UP = 0.25  # share of a one-cycle schedule in which the rate rises; Smith 2018 (arXiv 1803.09820)
-ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_START = 1 / 25  # also of a warm-up, so that the first step is one
 ONE_CYCLE_END = 1e-4
 
 
@@ -45,6 +45,7 @@ class Schedule:
 
     def __init__(self, optimizer: torch.optim.Optimizer, config: OptimConfig):
         self.optimizer, self.config = optimizer, config
+        self.warming = False  # whether the last step was one of the warm-up
         self.plateau = ReduceLROnPlateau(
             optimizer,
             mode="max",
@@ -55,14 +56,16 @@ class Schedule:
 
     def before_step(self, progress: float) -> float:
         """Set the learning rate for a step at `progress` in [0, 1), and return it."""
-        if self.config.schedule != "plateau":
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.config.lr * factor(self.config.schedule, progress)
+        self.warming = progress < self.config.warmup
+        if self.config.schedule != "plateau" or self.warming:
+            self._set(self.config.lr * factor(self.config.schedule, progress, self.config.warmup))
+        elif self.plateau.last_epoch == 0:  # nothing but the warm-up has changed it
+            self._set(self.config.lr)
         return self.optimizer.param_groups[0]["lr"]
 
     def after_epoch(self, accuracy: float) -> None:
-        """Give the validation accuracy to the schedule "plateau"."""
-        if self.config.schedule == "plateau":
+        """Give the validation accuracy to the schedule "plateau", once the warm-up is over."""
+        if self.config.schedule == "plateau" and not self.warming:
             self.plateau.step(accuracy)
 
     def state(self) -> dict[str, Any]:
@@ -79,12 +82,18 @@ class Schedule:
             return
         self.plateau.best = -math.inf if state["best"] is None else state["best"]
         self.plateau.num_bad_epochs, self.plateau.last_epoch = state["num_bad_epochs"], state["last_epoch"]
+        self._set(state["lr"])
+
+    def _set(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = state["lr"]
+            group["lr"] = rate
 
 
-def factor(schedule: str, progress: float) -> float:
-    """The factor of the learning rate at `progress` in [0, 1)."""
+def factor(schedule: str, progress: float, warmup: float = 0.0) -> float:
+    """The factor of the learning rate at `progress` in [0, 1): after the share `warmup`, the schedule of the rest."""
+    if progress < warmup:
+        return ONE_CYCLE_START + (1 - ONE_CYCLE_START) * progress / warmup
+    progress = (progress - warmup) / (1 - warmup)
     if schedule == "cosine":
         return _cosine(1.0, 0.0, progress)
     if schedule == "onecycle":

@@ -1,7 +1,8 @@
 """Resolving a configuration for its images: class names, normalisation, augmentation."""
 
+from randhead import backbones, runs
 from randhead.config import Config
-from randhead.config.resolved import ResolvedSettings
+from randhead.config.resolved import EncoderInput, ResolvedSettings
 from randhead.datasets import Dataset, channel_statistics, fingerprints
 from randhead.errors import UsageError
 from randhead.train import tasks
@@ -9,6 +10,22 @@ from randhead.train import tasks
 # Mean and standard deviation of ImageNet's channels, which torchvision's and most of timm's weights expect.
 IMAGE_NET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+
+def encoder_input(config: Config) -> EncoderInput | None:
+    """The images that the encoder of a training is used to: those of the run it continues, or of published weights.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        Their size and normalisation; None for an encoder that starts from nothing, and if they are not known.
+    """
+    if config.train.start_from:
+        run = runs.find(config.train.start_from)
+        old = run.resolved()
+        return EncoderInput(f"run {run.name}", old.image_size, old.mean, old.std)
+    return backbones.weights_input(config.backbone.name) if config.backbone.pretrained else None
 
 
 def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
@@ -24,7 +41,8 @@ def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
     if len(dataset.class_names) < 2:
         raise UsageError(f"{dataset.name} has {len(dataset.class_names)} class; a classifier needs two")
     data = config.data
-    mean, std = _normalisation(config, dataset)
+    encoder = encoder_input(config)
+    mean, std = _normalisation(config, dataset, encoder)
     return ResolvedSettings(
         class_names=tuple(dataset.class_names),
         num_classes=tasks.of(config, dataset).num_classes,
@@ -36,11 +54,16 @@ def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
         flip=dataset.mirrors if data.flip is None else data.flip,
         images={name: len(split) for name, split in dataset.splits.items()},
         fingerprints=fingerprints(dataset),
+        input_of=encoder.source if encoder else "",
     )
 
 
-def _normalisation(config: Config, dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(
+    config: Config, dataset: Dataset, encoder: EncoderInput | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the channels, of pixels in [0, 1]."""
+    if encoder and not config.data.normalise:
+        return encoder.mean, encoder.std
     kind = config.data.normalise or ("imagenet" if config.backbone.pretrained else "dataset")
     if kind == "imagenet":
         return IMAGE_NET

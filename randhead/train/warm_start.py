@@ -1,47 +1,104 @@
 """Warm start: training starts with the encoder of another run, and with its vectors for the classes in common."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from randhead.config import Config
 from randhead.errors import RunError, UsageError
 from randhead.model import Classifier
 from randhead.runs import LoadedRun
 
 OF_CLASSES = ("head.vectors", "head.bias", "head.vectors_spec")  # these belong to a set of classes, not to the encoder
 COMPARED_AT_ONCE = 4096  # class vectors
+DECIDE_VECTORS = ("trainable", "class_keys", "vectors", "head_seed")  # settings by which a class gets its fixed vector
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a training takes over from a run: its encoder, and the vectors of the classes that both have.
+
+    `known` is None if the class vectors of one of the two belong to images, so that no class has the same in both.
+    """
+
+    run: str
+    known: tuple[str, ...] | None
+    new: tuple[str, ...]
+    dropped: tuple[str, ...]
 
 
 @torch.no_grad()
-def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedRun) -> None:
+def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedRun, config: Config) -> WarmStart:
     """Initialise a model with the encoder, the neck and the learned scale of a trained run.
 
-    A class that both have keeps its vector: learned vectors are copied by class name, fixed ones must be equal already.
+    A class that both have keeps its vector: learned vectors are copied by class name, with their bias; fixed ones must
+    be equal already.
 
     Args:
         model: the model to initialise.
         class_names: names of its classes.
         source: the trained run.
+        config: the configuration of the model.
+
+    Returns:
+        What was taken over.
 
     Raises:
         RunError: if the encoder of the run is different.
         UsageError: if a fixed vector would change.
     """
-    initial = model.state_dict()
     kept = {name: tensor for name, tensor in source.model.state_dict().items() if name not in OF_CLASSES}
-    if any(name not in initial or initial[name].shape != tensor.shape for name, tensor in kept.items()):
-        message = f"the encoder of {source.run.name} is not the one to train"
-        raise RunError(message, hint="use the `backbone`, the `neck` and the `image_size` of that run")
+    initial = model.state_dict()
+    _check_encoder(model, source, config)
+    if odd := [name for name, tensor in kept.items() if name not in initial or initial[name].shape != tensor.shape]:
+        message = f"the encoder of {source.run.name} is not the one to train ({odd[0]} differs)"
+        raise RunError(message, hint=f"use `image_size={source.image_size}` and the other settings of that run")
+    taken = _classes(class_names, source, config)
     known = {name: k for k, name in enumerate(source.class_names)}
-    shared = [k for k, name in enumerate(class_names) if name in known]
+    shared = [k for k, name in enumerate(class_names) if name in known] if taken.known is not None else []
     ids = torch.tensor(shared, dtype=torch.int64, device="cpu")
     source_ids = torch.tensor([known[class_names[k]] for k in shared], dtype=torch.int64, device="cpu")
     if model.head.trainable:
         model.head.vectors[ids] = source.model.head.rows().gather(source_ids)
+        if model.head.bias is not None and source.model.head.bias is not None:
+            model.head.bias[ids] = source.model.head.bias[source_ids]
     else:
-        _refuse([class_names[k] for k in _changed(model, ids, source, source_ids)], source)
-    model.load_state_dict({**initial, **kept})
+        _refuse([class_names[k] for k in _changed(model, ids, source, source_ids)], source, config)
+    model.load_state_dict({**model.state_dict(), **kept})
+    return taken
+
+
+def _classes(class_names: Sequence[str], source: LoadedRun, config: Config) -> WarmStart:
+    """The classes that both have, and those that only one has."""
+    old, now = set(source.class_names), set(class_names)
+    of_classes = config.data.labels == source.config.data.labels == "class"
+    return WarmStart(
+        source.run.name,
+        tuple(name for name in class_names if name in old) if of_classes else None,
+        tuple(name for name in class_names if name not in old),
+        tuple(name for name in source.class_names if name not in now),
+    )
+
+
+def _check_encoder(model: Classifier, source: LoadedRun, config: Config) -> None:
+    """Raise RunError, which names the settings to use, if the encoder has another network, neck, scale or width."""
+    ours, theirs = config, source.config
+    found = {
+        "backbone": (ours.backbone.name, theirs.backbone.name, f'`backbone="{theirs.backbone.name}"`'),
+        "neck": (ours.head.neck, theirs.head.neck, f'`neck="{theirs.head.neck}"`'),
+    }
+    if theirs.head.learn_scale and not ours.head.learn_scale:
+        found["scale"] = "fixed", "learned", "`head.learn_scale=true`"
+    different = {name: entry for name, entry in found.items() if entry[0] != entry[1]}
+    width = model.head.dim, source.model.head.dim
+    if not different and width[0] != width[1]:  # the width of some networks depends on the image size
+        different["number of features"] = str(width[0]), str(width[1]), f"`image_size={source.image_size}`"
+    if different:
+        said = "; ".join(f"{name} {old} there, {new} here" for name, (new, old, _) in different.items())
+        use = " ".join(option for _, _, option in different.values())
+        raise RunError(f"the encoder of {source.run.name} is not the one to train ({said})", hint=f"use {use}")
 
 
 def _changed(model: Classifier, ids: Tensor, source: LoadedRun, source_ids: Tensor) -> list[int]:
@@ -52,9 +109,14 @@ def _changed(model: Classifier, ids: Tensor, source: LoadedRun, source_ids: Tens
     return changed
 
 
-def _refuse(changed: list[str], source: LoadedRun) -> None:
-    if changed:
-        raise UsageError(
-            f"{len(changed)} classes of {source.run.name} would get another vector ({', '.join(changed[:5])})",
-            hint='train both runs with `class_keys="name"` and the same `vectors` and `head_seed`',
-        )
+def _refuse(changed: list[str], source: LoadedRun, config: Config) -> None:
+    """Raise UsageError if there are classes whose vectors would change."""
+    if not changed:
+        return
+    settings = [(vars(of.head) | vars(of.train)) for of in (source.config, config)]
+    other = [f"`{name}={settings[0][name]!r}`" for name in DECIDE_VECTORS if settings[0][name] != settings[1][name]]
+    hint = 'train both runs with `class_keys="name"` and the same `vectors` and `head_seed`'
+    raise UsageError(
+        f"{len(changed)} classes of {source.run.name} would get another vector ({', '.join(changed[:5])})",
+        hint=f"use {' '.join(other)}, as that run" if other else hint,
+    )
