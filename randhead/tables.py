@@ -52,9 +52,14 @@ class Metric:
         unit = f"({self.unit})" if self.unit else ""
         return " ".join(part for part in (self.name, unit, BETTER[self.better]) if part)
 
+    @property
+    def scale(self) -> float:
+        """The factor between a value and what tables show: 100 for a share, which is shown in percent."""
+        return 100.0 if self.unit == "%" else 1.0
+
     def shown(self, value: Cell) -> Cell:
         """A value as tables show it: a share in percent, everything else unchanged."""
-        return 100 * value if self.unit == "%" and isinstance(value, int | float) else value
+        return self.scale * value if self.unit == "%" and isinstance(value, int | float) else value
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from scipy import stats
 from tiny import config, image_folder
 from trained import NAMES, command, quick, study, train
 
-from randhead import datasets, evaluation, registry, runs
+from randhead import datasets, evaluation, intervals, registry, runs
 from randhead.analyses import (
     Findings,
     class_statistics,
@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_written_to_is_worked_without(root, monkeypatch)
         (("separability", "nobody"), 4, "there is no run nobody"),
         (("transfer", "fixed0"), 2, "--hold-out-classes"),
         (("compatibility", "fixed0"), 2, "at least two runs"),
-        (("seeds", "fixed0", "learned0"), 2, "differ in more than their seeds (trainable=false; trainable=true)"),
+        (("seeds", "fixed0", "learned0"), 2, "differ in more than their seeds (fixed; learned)"),
         (("seeds", "fixed0", "fixed1"), 3, "at least 2 head seeds"),
         (("similarity", "fixed0", "--reference", "fixed0"), 2, "its own reference"),
         (("similarity", "fixed0", "--taxonomy", "nowhere.txt"), 2, "nowhere.txt: No such file"),
@@ -278,7 +278,7 @@ def test_several_runs_are_compared_in_pairs_of_equal_seeds(analyze):
     assert [run["run"] for run in document["runs"]] == list(names)
     value = {run["run"]: run["compactness"]["cosine_to_class_mean"] for run in document["runs"]}
     [arm] = document["comparison"]["compactness"]["differences"]
-    assert (arm["arm"], arm["minus"], arm["pairs"]) == ("trainable=false", "trainable=true", 2)
+    assert (arm["arm"], arm["minus"], arm["pairs"]) == ("fixed", "learned", 2)
     found = arm["figures"]["cosine_to_class_mean"]
     test = stats.ttest_rel([value["fixed0"], value["fixed1"]], [value["learned0"], value["learned1"]])
     assert found["interval"] == pytest.approx(list(test.confidence_interval(0.95)))
@@ -321,6 +321,65 @@ def test_runs_without_a_common_seed_make_no_pair():
 def test_an_arm_is_the_runs_that_differ_in_seeds_and_machine_only():
     configs = [config(train__seed=0), config(train__head_seed=4, machine__workers=3), config(optim__lr=0.2)]
     assert [(arm.label, arm.indices) for arm in comparison.arms(configs)] == [("lr=0.05", (0, 1)), ("lr=0.2", (2,))]
+
+
+def test_arms_are_called_by_what_distinguishes_them():
+    def labels(*configs):
+        return [arm.label for arm in comparison.arms(list(configs))]
+
+    assert labels(config()) == ["fixed"]
+    assert labels(config(), config(head__trainable=True)) == ["fixed", "learned"]
+    four = [config(head__trainable=t, head__scoring=s) for t in (False, True) for s in ("dot", "cosine")]
+    assert labels(*four) == ["fixed, dot", "fixed, cosine", "learned, dot", "learned, cosine"]
+    assert labels(config(), config(optim__lr=0.2, head__trainable=True)) == ["fixed, lr=0.05", "learned, lr=0.2"]
+    many = {"head__trainable": True, "head__vectors": "simplex", "head__scoring": "cosine"}
+    changed = [many, many | {"optim__lr": 0.2}, many | {"optim__lr": 0.3}]
+    assert labels(config(), *(config(**each) for each in changed)) == [
+        "fixed, uniform, dot, lr=0.05",
+        *(f"learned, simplex, cosine, lr={lr}" for lr in (0.05, 0.2, 0.3)),
+    ]
+
+
+def test_the_accuracy_is_the_first_row_and_a_single_pair_has_an_interval_over_images(analyze, root):
+    pair = [one_run(root, name) for name in ("fixed0", "learned0")]
+    right = [run.predictions == run.labels for run in pair]
+    first, second = (int((a & ~b).sum()) for a, b in (right, right[::-1]))
+    document = analyze("compactness", "fixed0", "learned0")[1]
+    assert [run["accuracy"] for run in document["runs"]] == [float(r.double().mean()) for r in right]
+    found = document["comparison"]["accuracy"]["differences"][0]["figures"]["accuracy"]
+    expected = intervals.paired(second, first, len(right[0]))
+    assert (found["interval"], found["method"]) == ([expected.low, expected.high], "mcnemar")
+    each = document["comparison"]["accuracy"]["arms"][1]["figures"]["accuracy"]
+    expected = intervals.wilson(int(right[1].sum()), len(right[1]))
+    assert each["interval"] == [expected.low, expected.high]
+    for names in (["fixed0"], ["fixed0", "learned0"]):
+        tables = list(evaluation.analyze("compactness", names, root=root, device="cpu").tables())
+        body = next(table for table in tables if table.title.startswith("compactness"))
+        assert body.rows[0][0] == "test accuracy (%) \u2191"
+    assert "accuracy" not in analyze("dynamics", "fixed0")[1]  # its images are not read
+
+
+def test_the_baseline_is_a_run_an_arm_or_the_first(analyze, root):
+    names = ("fixed0", "learned0", "fixed1", "learned1")
+    for words, minus in (
+        ((), "fixed"),
+        (("--baseline", "learned"), "learned"),
+        (("--baseline", "learned1"), "learned"),
+        (("--baseline", root / "fixed1"), "fixed"),
+    ):
+        found = analyze("compactness", *names, *words)[1]["comparison"]["compactness"]
+        assert {each["minus"] for each in found["differences"]} == {minus}
+        assert found["arms"][0]["arm"] == minus
+    code, _, err = analyze("compactness", "fixed0", "fixed1", "--baseline", "learned0")
+    assert code == 2 and "none of the runs" in err and "fixed" in err
+
+
+def test_metrics_are_explained_without_a_run(capsys):
+    code, out, _ = command(capsys, "analyze", "compactness", "--explain", "--json")
+    assert code == 0
+    assert json.loads(out)["compactness"]["cdnv"]["better"] == "lower"
+    out = command(capsys, "analyze", "all", "--explain")[1]
+    assert "silhouette" in out and "NC1" in out
 
 
 def test_compatibility_tells_runs_that_share_their_vectors_from_others(analyze, root):
@@ -545,11 +604,11 @@ def test_a_notebook_shows_an_analysis_as_tables(root):
         "no interval",
     ):
         assert words in shown
-    assert "95 %" not in shown and "high" not in shown  # the columns of intervals, which a single pair does not have
+    assert "over images" in shown  # the only interval of a single pair, that of the accuracy
 
 
 def test_a_note_about_the_pairs_of_runs_is_shown_once():
-    found = comparison.Comparison((), (), ("one pair of runs shares its seeds: no interval",))
+    found = comparison.Comparison((), (), ("one pair of runs shares its seeds: no interval over seeds",))
     compared = {"collapse": found, "transfer": found}
     result = evaluation.Analysis("all", AnalysisOptions(), (), ({},), comparisons=compared)
     assert result.comparison_notes == found.notes

@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from randhead import cli, runs
+from randhead.cli.output import Output
 from randhead.evaluation.prediction import predict
 from randhead.head import ClassVectorHead, preflight
+from randhead.tables import Table
 
 TRAIN = ("train", "--data", "images", "--batch-size", "8", "--epochs", "2", "--device", "cpu", "--precision", "fp32")
 
@@ -409,6 +411,22 @@ def test_a_path_in_a_table_stays_in_one_piece(world, narrow):
     path = f"{'a' * 60}/{'b' * 60}/picture.png"
     (line,) = [line for line in narrow("predict", "good", "a" * 60) if "picture" in line]
     assert line.split()[:2] == [path, "1"]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+@pytest.mark.parametrize("runs", [1, 2, 4, 12])
+def test_no_number_of_a_wide_table_is_cut(capsys, monkeypatch, columns, runs):
+    """It is printed in parts, each with the names of its rows; an interval stays beside its number."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    cells = [f"{-i}.25 [-{i}.50, +{i}.00]" for i in range(runs)]
+    table = Table("wide", ("metric", *(f"arm {i}" for i in range(runs))), (("some metric", *cells), ("x", *cells)))
+    Output(as_json=False).tables([table])
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "wide"
+    assert max(map(len, lines)) <= columns
+    shown = [line for line in lines if line.startswith("some metric")]
+    assert [cell for line in shown for cell in re.findall(r"\S+ \[.*?\]", line)] == cells
+    assert len(shown) == len([line for line in lines if line.startswith("x")])
 
 
 @pytest.mark.parametrize("command", [("eval",), ("analyze", "collapse"), ("corrupt-test",)])

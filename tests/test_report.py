@@ -17,11 +17,12 @@ from trained import command, quick, study, train
 
 from randhead import evaluation, registry, report
 from randhead.analyses import Findings
-from randhead.evaluation.analysis import headlines, in_order
+from randhead.evaluation import analysis_tables
+from randhead.evaluation.analysis_tables import headlines, in_order
 from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference
 from randhead.evaluation.estimates import Estimate
 from randhead.report import canvas, confusion, differences, page, projections, sections
-from randhead.tables import Table
+from randhead.tables import Metric, Table
 
 CHROMIUM = shutil.which("chromium")
 QUIET = (
@@ -239,29 +240,54 @@ def test_few_samples_can_be_embedded():
     assert ends.shape == (2, 2)
 
 
-def test_differences_are_drawn_relative_to_the_first_arm():
-    a, b = Arm("a", (0, 1)), Arm("b", (2, 3))
-    means = (ArmMeans(a, {"x": Estimate(2.0, (1.0, 3.0), 2)}), ArmMeans(b, {"x": Estimate(3.0, (1.0, 3.0), 2)}))
-    found = Comparison(means, (Difference(b, a, 2, {"x": Estimate(1.0, (0.5, 1.5), 2)}),))
-    [listing] = differences.tables(found, ["x", "y"])
-    assert listing.rows == (("x", 2.0, 3.0, 1.0, 0.5, 1.5, 2),)
-    [picture] = differences.pictures(found, ["x", "y"])
+def two_arms(interval):
+    """Arms a and b, whose x differs by 1; with an interval, two runs each."""
+    a, b = (Arm("a", (0, 1)), Arm("b", (2, 3))) if interval else (Arm("a", (0,)), Arm("b", (1,)))
+    n, std = (2, 0.25) if interval else (1, None)
+    pairs = tuple(zip(a.indices, b.indices, strict=True))
+    means = [
+        ArmMeans(arm, {"x": Estimate(x, interval and (x - 1, x + 1), n, std=std)}) for arm, x in ((a, 2.0), (b, 3.0))
+    ]
+    return Comparison(tuple(means), (Difference(b, a, pairs, {"x": Estimate(1.0, interval, n, std=std)}),))
+
+
+X = Metric("the x", "what x is", "higher")
+
+
+def test_differences_are_drawn_relative_to_the_baseline():
+    found = two_arms((0.5, 1.5))
+    listing, _ = differences.everything(found, lambda key: X)
+    assert listing.rows == (("the x \u2191", "b", 1.0, 0.25, 0.5, 1.5, 2),)
+    [picture] = differences.pictures(found, ["x", "y"], lambda key: X)
     assert "95 percent" in picture.caption
-    lines = [line.get_xdata() for line in picture.figure.axes[0].lines]
+    axes = picture.figure.axes[0]
+    lines = [line.get_xdata() for line in axes.lines]
     assert [25.0, 75.0] in [list(x) for x in lines]
     assert [50.0] in [list(np.atleast_1d(x)) for x in lines]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["the x \u2191"]
+    assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["b"]
 
 
 def test_a_single_pair_has_no_columns_and_no_bars_of_intervals():
-    a, b = Arm("a", (0,)), Arm("b", (1,))
-    one, two = ({"x": Estimate(value, None, 1)} for value in (2.0, 3.0))
-    found = Comparison((ArmMeans(a, one), ArmMeans(b, two)), (Difference(b, a, 1, {"x": Estimate(1.0, None, 1)}),))
-    [listing] = differences.tables(found, ["x"])
-    assert listing.columns == ("metric", "a", "b", "difference", "pairs")
-    assert listing.rows == (("x", 2.0, 3.0, 1.0, 1),)
-    assert not any({"low", "high"} & {*table.columns} for table in differences.everything(found))
-    [picture] = differences.pictures(found, ["x"])
+    found = two_arms(None)
+    for table in differences.everything(found, lambda key: X):
+        assert not {"low", "high", "deviation"} & {*table.columns}
+    [picture] = differences.pictures(found, ["x"], lambda key: X)
     assert "95 percent" not in picture.caption
+
+
+def test_means_and_differences_have_the_digits_that_their_spread_leaves():
+    parts = [(two_arms((0.5, 1.5)), {"x": X})]
+    means = analysis_tables.means("title", parts)
+    assert means.columns == ("metric", "a, 2 runs", "b, 2 runs")
+    assert means.rows == (("the x \u2191", "2.00 (0.25)", "3.00 (0.25)"),)
+    assert "standard deviation" in " ".join(means.notes) and "higher is better" in means.notes[0]
+    [listing] = analysis_tables.differences(parts)
+    assert "difference to a, paired by seed" in listing.title
+    assert listing.rows == (("the x \u2191", "+1.00 [+0.50, +1.50]"),)
+    [listing] = analysis_tables.differences([(two_arms(None), {"x": X})])
+    assert (listing.columns, listing.rows) == (("metric", "b, 1 pair"), (("the x \u2191", "+1"),))
+    assert "interval" not in listing.title
 
 
 def test_pictures_in_files_name_their_run(everything, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from randhead import registry
-from randhead.cli.options import IMAGES, DeviceOption, JsonOption, RunsOption, SplitOption, check
+from randhead.cli.options import FLAG, IMAGES, DeviceOption, JsonOption, RunsOption, SplitOption, check
 from randhead.errors import unknown
 
 BUILT_IN = ", ".join(registry.builtin_names("analyses"))  # finding those of other packages takes 20 ms
@@ -37,11 +37,22 @@ def analyze(
             "lines 'class: a/b/c'.",
         ),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|ARM",
+            help="Of several runs: the one whose arm the others are compared with, or that arm (fixed, learned, ...).  "
+            "Without it: the first.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Seed of random samples, permutation tests and few-shot episodes.", min=0, metavar="N")
     ] = 0,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what the metrics mean, and measure nothing.", metavar=FLAG)
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Analyze the features of runs: separability, compactness, similarity of classes, transfer, and more.
@@ -49,11 +60,18 @@ def analyze(
     With the name all, every analysis that applies is computed, and one page is
     written, report.html.
 
-    Several runs are compared; their differences are paired by seed.
+    Several runs are compared by arm: an arm is the runs that differ only in
+    seeds, and differences are paired by seed.
     """
     names = [*registry.names("analyses"), "all"]
     if name not in names and not registry.is_file(name):
         raise unknown("analysis", name, names)
+    if explain:
+        from randhead import evaluation
+        from randhead.cli.output import Output
+
+        Output(as_json=json).show(evaluation.explain(name))
+        return
     check(run or [None], runs, device=device, split=split)  # before torch is imported: mistakes are reported at once
 
     from randhead import evaluation, report
@@ -68,6 +86,7 @@ def analyze(
             data=data,
             reference=reference,
             taxonomy=taxonomy,
+            baseline=baseline,
             seed=seed,
             root=runs,
             device=device,

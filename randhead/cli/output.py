@@ -1,6 +1,7 @@
 """Output of commands: tables or one JSON document on stdout, everything else on stderr."""
 
 import json
+import re
 import sys
 import textwrap
 import traceback
@@ -24,6 +25,7 @@ from randhead.tables import Result, Table
 
 KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
 GAP = 2  # between columns of a table
+NUMBER = re.compile(r"[+-]?\d[\d.]* [(\[]|[+-]?\d[\d.]* (to|%|nats)")  # with what belongs to it, on one line
 NARROWEST = 20  # columns; a terminal that says less is wrong
 
 
@@ -95,7 +97,15 @@ class Output:
     def _table(self, table: Table) -> None:
         if table.title:
             self.say(table.title, style="bold")
-        cells = [[tables.shown(value) for value in row] for row in table.rows]
+        for number, part in enumerate(_parts(table, self.console.width)):
+            if number:
+                self.say()
+            self._grid(part)
+        for note in table.notes:
+            self.say(as_options(note))
+
+    def _grid(self, table: Table) -> None:
+        cells = _cells(table)
         columns = [tables.shown(name) for name in table.columns]
         widths = _widths([columns, *cells], self.console.width)
         grid = rich_table.Table(box=None, pad_edge=False, width=sum(widths) + GAP * (len(widths) - 1))
@@ -106,8 +116,6 @@ class Output:
             grid.add_row(*map(Text, row))
         if table.columns:
             self.console.print(grid)
-        for note in table.notes:
-            self.say(as_options(note))
 
     def result(self, document: dict[str, Any]) -> None:
         """Print the JSON document, if `--json` was given."""
@@ -122,6 +130,46 @@ class Output:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def _parts(table: Table, available: int) -> Iterator[Table]:
+    """A table, or, if its words and numbers do not fit side by side, parts of it that repeat its first column.
+
+    If they do not fit beside the first column one by one, because of a long path, the table stays whole.
+    """
+    columns = [list(column) for column in zip(map(tables.shown, table.columns), *_cells(table), strict=True)]
+    needed = [max(map(_least, column)) for column in columns]
+    largest = max(needed[1:], default=0) + GAP
+    if sum(needed) + GAP * (len(needed) - 1) <= available or needed[0] + largest > available:
+        yield table
+        return
+    whole = max(map(cell_len, columns[0]))
+    needed[0] = whole if whole + largest <= available else needed[0]
+    parts: list[list[int]] = [[0]]
+    for i in range(1, len(columns)):
+        if len(parts[-1]) > 1 and sum(needed[j] + GAP for j in parts[-1]) + needed[i] > available:
+            parts.append([0])
+        parts[-1].append(i)
+    yield from (_columns_of(table, part) for part in parts)
+
+
+def _columns_of(table: Table, chosen: list[int]) -> Table:
+    return Table(
+        "", tuple(table.columns[i] for i in chosen), tables.rows([row[i] for i in chosen] for row in table.rows)
+    )
+
+
+def _cells(table: Table) -> list[list[str]]:
+    return [[tables.shown(value) for value in row] for row in table.rows]
+
+
+def _least(text: str) -> int:
+    """The least width of a cell: all of it if it starts as a number does, else its longest word."""
+    return cell_len(text) if NUMBER.match(text) else _longest_word(text)
+
+
+def _longest_word(text: str) -> int:
+    return max(cell_len(word) for word in text.split() or [""])
+
+
 def _widths(cells: list[list[str]], available: int) -> list[int]:
     """The width of each column of a table: as wide as its cells if all fit, but never so narrow that a word is broken.
 
@@ -129,7 +177,7 @@ def _widths(cells: list[list[str]], available: int) -> list[int]:
     """
     columns = [list(column) for column in zip(*cells, strict=True)]
     widest = [max(map(cell_len, column)) for column in columns]
-    widths = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    widths = [max(map(_least, column)) for column in columns]
     spare = available - sum(widths) - GAP * (len(widths) - 1)
     for i in sorted(range(len(columns)), key=widest.__getitem__):  # the narrow ones, of numbers, stay on one line
         more = max(0, min(widest[i] - widths[i], spare))

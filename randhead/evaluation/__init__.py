@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from randhead.evaluation.analysis import Analysis, analyze
     from randhead.evaluation.evaluation import Evaluation, evaluate
+    from randhead.evaluation.explanation import Explanation, explain
     from randhead.evaluation.prediction import Predictions, predict
 
-__all__ = ["Analysis", "Evaluation", "Predictions", "analyze", "evaluate", "predict"]
+__all__ = ["Analysis", "Evaluation", "Explanation", "Predictions", "analyze", "evaluate", "explain", "predict"]
 
 _MODULES = {
     "Analysis": "analysis",
     "Evaluation": "evaluation",
+    "Explanation": "explanation",
     "Predictions": "prediction",
     "analyze": "analysis",
     "evaluate": "evaluation",
+    "explain": "explanation",
     "predict": "prediction",
 }
 

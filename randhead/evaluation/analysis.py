@@ -1,6 +1,5 @@
 """`analyze`: analyses of what one or more runs learned, and their differences."""
 
-import string
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,22 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from randhead import registry
-from randhead.analyses import Findings
 from randhead.arguments import check_functions, check_paths, check_type, whole
 from randhead.config import SPLITS, one_of
 from randhead.errors import DataError, RandheadError, StopRequested, UsageError, unknown
-from randhead.evaluation.comparison import Comparison, compare
-from randhead.evaluation.estimates import Estimate
+from randhead.evaluation import accuracy, analysis_tables
+from randhead.evaluation.accuracy import Accuracy
+from randhead.evaluation.comparison import Comparison, arms, compare
 from randhead.evaluation.inputs import AnalysisOptions, RunInputs
 from randhead.evaluation.measuring import Measurement, measure_run, measure_together
 from randhead.evaluation.session import AnalysisSession
 from randhead.files import sha256, write_json
-from randhead.runs import ROOT, Run, RunLike, slug
-from randhead.tables import Result, Table, count, words
+from randhead.runs import ROOT, LoadedRun, Run, RunLike, find, slug
+from randhead.tables import Result, Table
 
 ALL = "all"
-NOT_APPLICABLE = "what does not apply"  # title, in tables and on the page
-ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "dynamics", "compatibility", "seeds")
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,8 @@ class Analysis(Result):
         together: the measurements of all runs at once, by analysis.
         comparisons: for several runs, the differences of their metrics, by analysis.
         not_applicable: for "all", the analyses that do not apply, with the reason.
+        accuracies: of each run on the images that were analyzed; nothing if no analysis has used them.
+        accuracy: for several runs, the difference of their accuracies.
     """
 
     name: str
@@ -47,6 +46,8 @@ class Analysis(Result):
     together: dict[str, Measurement] = field(default_factory=dict, repr=False)
     comparisons: dict[str, Comparison] = field(default_factory=dict, repr=False)
     not_applicable: dict[str, str] = field(default_factory=dict, repr=False)
+    accuracies: tuple[Accuracy, ...] = field(default=(), repr=False)
+    accuracy: Comparison | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The document: `run` and its metrics, or `runs`, `comparison` and the metrics of all runs together."""
@@ -56,36 +57,28 @@ class Analysis(Result):
         extras = {"data": o.data, "reference": reference, "taxonomy": o.taxonomy and str(o.taxonomy)}
         asked: dict[str, Any] = {"split": o.split}
         asked |= {key: value for key, value in extras.items() if value is not None} | {"seed": o.seed}
-        each = [{"run": run.name, **_document(found)} for run, found in zip(self.members, self.each, strict=True)]
+        accuracies = [found.to_json() for found in self.accuracies] or [{}] * len(self.members)
+        each = [
+            {"run": run.name, **known, **_document(found)}
+            for run, known, found in zip(self.members, accuracies, self.each, strict=True)
+        ]
         refused = {"not_applicable": self.not_applicable} if self.not_applicable else {}
         if len(each) == 1:
             return {"run": each[0].pop("run"), **asked, **each[0], **refused}
-        compared = {name: found.to_json() for name, found in self.comparisons.items()}
+        compared = {name: found.to_json() for name, found in self._all_comparisons().items()}
         return {"runs": each, **asked, "comparison": compared, **_document(self.together), **refused}
 
     def tables(self) -> Iterator[Table]:
-        """The most important metrics of each analysis; for several runs also their differences."""
-        several = len(self.members) > 1
-        if several:
-            rows = tuple((letters(i), run.name) for i, run in enumerate(self.members))
-            yield Table("", ("", "run"), rows)
-        for name in in_order(self.each[0]):
-            measured = [found[name] for found in self.each]
-            found_notes = dict.fromkeys(note for found in measured for note in found.findings.notes)
-            yield _metrics(name, name, measured, tuple(found_notes))
-            if several:
-                yield from _differences(self.comparisons[name], headlines(name, measured[0].findings))
-        if notes := self.comparison_notes:
-            yield Table("", (), (), notes)
-        for name, joint in self.together.items():
-            yield _metrics(f"{name} of all runs", name, [joint], joint.findings.notes)
-        if self.not_applicable:
-            yield Table(NOT_APPLICABLE, (), (), tuple(f"{name}: {why}" for name, why in self.not_applicable.items()))
+        """The most important metrics of each analysis, the accuracy first; for several runs by arm."""
+        return analysis_tables.tables(self)
 
     @property
     def comparison_notes(self) -> tuple[str, ...]:
         """The notes of all comparisons, each once: every analysis compares the same runs."""
-        return tuple(dict.fromkeys(note for found in self.comparisons.values() for note in found.notes))
+        return tuple(dict.fromkeys(note for found in self._all_comparisons().values() for note in found.notes))
+
+    def _all_comparisons(self) -> dict[str, Comparison]:
+        return ({accuracy.NAME: self.accuracy} if self.accuracy else {}) | self.comparisons
 
     def path(self, run: Run) -> Path:
         """The file of the document in the folder of a run; its name depends on the set of runs if there are several."""
@@ -110,6 +103,7 @@ def analyze(
     data: str | Path | None = None,
     reference: RunLike | None = None,
     taxonomy: str | Path | None = None,
+    baseline: RunLike | None = None,
     seed: int = 0,
     root: str | Path = ROOT,
     device: str = "auto",
@@ -123,11 +117,13 @@ def analyze(
         name: an analysis (see `randhead.registry.names("analyses")`), the path of a Python file with your own, or
             "all" for those that apply.
         runs: one run or several, by name, by folder or from `runs.load`; None for the latest.  Several runs are
-            compared in pairs with equal seeds.
+            compared by arm (settings other than seeds), in pairs with equal seeds.
         split: "test", "val" or "train".
         data: other images, a dataset or a folder, with the classes of the run; for transfer, with any classes.
         reference: for similarity, another run whose features and confusions define which classes look alike.
         taxonomy: for similarity, a file with a K x K matrix (.npy, .csv) or with lines "class: a/b/c".
+        baseline: for several runs, the one whose arm the others are compared with, or the label of an arm ("fixed",
+            "learned"); by default the first.
         seed: of random samples, permutations and few-shot episodes.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
@@ -162,10 +158,23 @@ def analyze(
     options = AnalysisOptions(split, images, images, reference, tree, seed)
     session = AnalysisSession(root=root, device=device, should_stop=should_stop, warn=warn, progress=progress)
     members = _open(session, runs, options)
+    compared_with = _baseline(baseline, members)
     if name == ALL:
         members = [_on_its_own_images(member) for member in members]
     each, together, refused = measure_all(wanted, members, strict=name != ALL)
-    return Analysis(name, options, tuple(members), each, together, _compared(members, each), refused)
+    accuracies = _accuracies(members, [*each[0], *together])
+    several = len(members) > 1
+    return Analysis(
+        name,
+        options,
+        tuple(members),
+        each,
+        together,
+        _compared(members, each, baseline=compared_with),
+        refused,
+        accuracies,
+        accuracy.compare(members, list(accuracies), baseline=compared_with) if several and accuracies else None,
+    )
 
 
 def chosen(name: str) -> list[str]:
@@ -204,24 +213,6 @@ def measure_all(
     return each, together, refused
 
 
-def headlines(name: str, findings: Findings) -> dict[str, float | int | str | None]:
-    """The most important metrics of an analysis: its HEADLINES, or all of them without it."""
-    analysis = registry.load("analyses", name) if name in registry.names("analyses") else None
-    keys = getattr(analysis, "HEADLINES", findings.metrics)
-    return {key: findings.metrics[key] for key in keys if key in findings.metrics}
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Analyses in the order in which they are shown."""
-    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-
-
-def letters(index: int) -> str:
-    """The short name of a run in tables of several runs: A to Z, then AA, AB, ..."""
-    more, letter = divmod(index, 26)
-    return (letters(more - 1) if more else "") + string.ascii_uppercase[letter]
-
-
 def _open(
     session: AnalysisSession, given: RunLike | Sequence[RunLike] | None, options: AnalysisOptions
 ) -> list[RunInputs]:
@@ -247,12 +238,37 @@ def _on_its_own_images(run: RunInputs) -> RunInputs:
     return run
 
 
-def _compared(members: list[RunInputs], each: tuple[dict[str, Measurement], ...]) -> dict[str, Comparison]:
-    """Analysis -> differences of its metrics, if there are several runs."""
+def _compared(
+    members: list[RunInputs], each: tuple[dict[str, Measurement], ...], *, baseline: int
+) -> dict[str, Comparison]:
+    """Analysis -> means by arm and differences of its metrics, if there are several runs."""
     if len(members) == 1:
         return {}
     configs = [member.loaded.config for member in members]
-    return {name: compare(configs, [found[name].findings.metrics for found in each]) for name in each[0]}
+    return {n: compare(configs, [f[n].findings.metrics for f in each], baseline=baseline) for n in each[0]}
+
+
+def _accuracies(members: list[RunInputs], measured: Iterable[str]) -> tuple[Accuracy, ...]:
+    """The accuracy of each run, if an analysis has used its predictions' images; else nothing."""
+    inputs = {registry.load("analyses", name).INPUT for name in measured}
+    return tuple(map(accuracy.measure, members)) if inputs & {"run", "runs"} else ()
+
+
+def _baseline(wanted: RunLike | None, members: list[RunInputs]) -> int:
+    """The index of a run of the arm that others are compared with.  Raises UsageError if there is none."""
+    if wanted is None:
+        return 0
+    if isinstance(wanted, str):
+        for arm in arms([member.loaded.config for member in members]):
+            if arm.label == wanted:
+                return arm.indices[0]
+    session = members[0].session
+    path = (wanted.run if isinstance(wanted, LoadedRun) else find(wanted, root=session.root)).path.resolve()
+    for i, member in enumerate(members):
+        if member.loaded.run.path.resolve() == path:
+            return i
+    known = ", ".join(arm.label for arm in arms([member.loaded.config for member in members]))
+    raise UsageError(f"the baseline {path.name} is none of the runs", hint=f"name one of them, or an arm: {known}")
 
 
 def _document(found: dict[str, Measurement]) -> dict[str, Any]:
@@ -261,32 +277,3 @@ def _document(found: dict[str, Measurement]) -> dict[str, Any]:
     notes = {name: list(measured.findings.notes) for name, measured in found.items() if measured.findings.notes}
     metrics = {name: measured.findings.metrics for name, measured in found.items()}
     return {**metrics, "seen": {name: measured.seen for name, measured in found.items()}, "notes": notes}
-
-
-def _metrics(title: str, name: str, measured: list[Measurement], notes: tuple[str, ...]) -> Table:
-    """The most important metrics of one analysis, one column per run."""
-    seen = measured[0].seen
-    where = f"{seen['split']} split of {seen['data']}, n = {seen['n']}" if "n" in seen else f"{seen['epochs']} epochs"
-    keys = headlines(name, measured[0].findings)
-    rows = [(words(key), *(one.findings.metrics.get(key) for one in measured)) for key in keys]
-    columns = ["value"] if len(measured) == 1 else [letters(i) for i in range(len(measured))]
-    rows = [row for row in rows if any(value is not None for value in row[1:])]
-    return Table(f"{title}: {where}", ("metric", *columns), tuple(rows), notes)
-
-
-def _differences(found: Comparison, keys: Iterable[str]) -> Iterator[Table]:
-    """Differences from the first arm, or the means of a single arm."""
-    for arm in found.differences:
-        title = f"{arm.arm.label} minus {arm.minus.label}, {count(arm.pairs, 'pair')} of equal seeds"
-        yield from _estimates(title, "difference", arm.metrics, keys)
-    if not found.differences:
-        [only] = found.arms
-        yield from _estimates(f"mean of {len(only.arm.indices)} runs", "mean", only.metrics, keys)
-
-
-def _estimates(title: str, kind: str, metrics: dict[str, Estimate], keys: Iterable[str]) -> Iterator[Table]:
-    """A table of the estimates of some metrics; no table if there are no estimates."""
-    found = [(key, metrics[key]) for key in keys if key in metrics]
-    rows = tuple((words(key), e.value, *(e.interval or (None, None))) for key, e in found)
-    if rows:
-        yield Table(title, ("metric", kind, "95 % low", "high"), rows).without_empty_columns()

@@ -1,4 +1,4 @@
-"""Comparison of runs: differences between arms, paired by seed, with 95 percent intervals.
+"""Comparison of runs by arm: means, and differences from a baseline that are paired by seed, with intervals.
 
 An arm consists of the runs that share every setting except `train.seed` and `train.head_seed`; two runs of different
 arms are a pair if both seeds are equal.  Intervals (`evaluation.estimates`) are over runs, or over pairs, which cancels
@@ -6,15 +6,18 @@ the effect that a seed has on both arms.  One run, or one pair, gives a value wi
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
+from randhead import registry
 from randhead.config import Config, parse
 from randhead.evaluation.estimates import Estimate, Seeds, design, estimate
+from randhead.intervals import Interval
 
 SEEDS = ("train.seed", "train.head_seed")
-SHOWN = 3  # settings in a label
+TRAINABLE, GEOMETRY, SCORING = "head.trainable", "head.vectors", "head.scoring"
+SHOWN = 3  # settings in a label, unless more are needed to tell arms apart
 P_VALUE = "_p"
 
 Metrics = Mapping[str, float | int | str | None]
@@ -43,22 +46,22 @@ class ArmMeans:
 
 @dataclass(frozen=True)
 class Difference:
-    """The metrics of an arm minus those of the first arm, each as the mean over pairs of runs with equal seeds."""
+    """The metrics of an arm minus those of the baseline, each as the mean over pairs of runs with equal seeds."""
 
     arm: Arm
     minus: Arm
-    pairs: int
+    pairs: tuple[tuple[int, int], ...]
     metrics: dict[str, Estimate]
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
         figures = {name: estimate.to_json("difference") for name, estimate in self.metrics.items()}
-        return {"arm": self.arm.label, "minus": self.minus.label, "pairs": self.pairs, "figures": figures}
+        return {"arm": self.arm.label, "minus": self.minus.label, "pairs": len(self.pairs), "figures": figures}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Means of every arm, differences from the first arm, and notes about missing pairs."""
+    """Means of every arm, the baseline first, differences from it, and notes about seeds."""
 
     arms: tuple[ArmMeans, ...]
     differences: tuple[Difference, ...]
@@ -85,36 +88,66 @@ def arms(configs: list[Config]) -> list[Arm]:
     for identity in identities:
         if identity not in kinds:
             kinds.append(identity)
-    varying = [key for key in kinds[0] if any(kind[key] != kinds[0][key] for kind in kinds)]
     members = [tuple(i for i, identity in enumerate(identities) if identity == kind) for kind in kinds]
-    return [Arm(_label(kind, varying), indices) for kind, indices in zip(kinds, members, strict=True)]
+    return [Arm(label, indices) for label, indices in zip(_labels(kinds), members, strict=True)]
 
 
-def compare(configs: list[Config], metrics: list[Metrics]) -> Comparison:
-    """Means of each arm and differences from the first.
+def compare(configs: list[Config], metrics: list[Metrics], *, baseline: int = 0) -> Comparison:
+    """Means of each arm, and differences from one of them.
 
     Args:
         configs: the configuration of each run.
         metrics: the metrics of each run, by name.  Words, undefined values and p-values (NAME_p) are left out because
             they cannot be averaged.
+        baseline: index of a run of the arm that is subtracted from the others.
     """
     numbers = [{name: value for name, value in found.items() if not name.endswith(P_VALUE)} for found in metrics]
-    groups = arms(configs)
+    groups = sorted(arms(configs), key=lambda arm: baseline not in arm.indices)
     keys = [(config.train.head_seed, config.train.seed) for config in configs]
     differences = []
     notes = [(arm.label, design([keys[i] for i in arm.indices]).note()) for arm in groups]
     for arm in groups[1:]:
         pairs = _pairs(groups[0], arm, keys)
-        differences.append(Difference(arm, groups[0], len(pairs), _differences(pairs, numbers, keys)))
+        differences.append(Difference(arm, groups[0], tuple(pairs), _differences(pairs, numbers, keys)))
         notes.append((f"{arm.label} and {groups[0].label}", _note(pairs, keys)))
     means = tuple(ArmMeans(arm, _means(arm, numbers, keys)) for arm in groups)
     return Comparison(means, tuple(differences), _said(notes))
 
 
+def with_images(
+    found: Comparison,
+    name: str,
+    of_run: Callable[[int], Interval | None],
+    of_pair: Callable[[int, int], Interval | None],
+) -> Comparison:
+    """A comparison in which a single run of an arm, or a single pair of runs, has an interval over images.
+
+    Args:
+        found: the comparison.
+        name: of the metric.
+        of_run: the interval of a run.
+        of_pair: the interval of the second run minus the first.
+    """
+
+    def filled(metrics: dict[str, Estimate], interval: Callable[..., Interval | None], *of: int) -> dict[str, Estimate]:
+        one = metrics.get(name)
+        found = interval(*of) if one and one.n == 1 else None
+        if one is None or found is None:
+            return metrics
+        return {**metrics, name: replace(one, interval=(found.low, found.high), method=found.method)}
+
+    means = [replace(arm, metrics=filled(arm.metrics, of_run, arm.arm.indices[0])) for arm in found.arms]
+    pairs = [
+        replace(arm, metrics=filled(arm.metrics, of_pair, *arm.pairs[0])) if arm.pairs else arm
+        for arm in found.differences
+    ]
+    return replace(found, arms=tuple(means), differences=tuple(pairs))
+
+
 def _note(pairs: list[tuple[int, int]], keys: list[Seeds]) -> str | None:
     """What the reader of a difference must know."""
     if len(pairs) < 2:
-        return "one pair of runs shares its seeds: no interval" if pairs else "no two runs share their seeds"
+        return "one pair of runs shares its seeds: no interval over seeds" if pairs else "no two runs share their seeds"
     return design([keys[i] for i, _ in pairs]).note()
 
 
@@ -147,7 +180,7 @@ def _differences(
     return out
 
 
-def _pairs(first: Arm, second: Arm, keys: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _pairs(first: Arm, second: Arm, keys: list[Seeds]) -> list[tuple[int, int]]:
     """Indices of runs with equal seeds; of several runs with the same seeds, the first counts."""
     others = {keys[j]: j for j in reversed(second.indices)}
     firsts = {keys[i]: i for i in reversed(first.indices)}
@@ -159,14 +192,28 @@ def _identity(config: Config) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key not in SEEDS and not key.startswith("machine.")}
 
 
-def _label(kind: dict[str, Any], varying: list[str]) -> str:
-    """The settings that distinguish an arm: "trainable=true, scoring=cosine"."""
-    settings = [f"{key.rpartition('.')[2]}={_word(kind[key])}" for key in varying[:SHOWN]]
-    return ", ".join(settings) + (", ..." if len(varying) > SHOWN else "") or "all runs"
+def _labels(kinds: list[dict[str, Any]]) -> list[str]:
+    """The settings that distinguish arms, as few as tell them apart: "learned, cosine", "fixed, lr=0.05"."""
+    varying = [key for key in kinds[0] if any(kind[key] != kinds[0][key] for kind in kinds)]
+    main = [key for key in (TRAINABLE, GEOMETRY, SCORING) if key in varying]
+    keys = [*main, *(key for key in varying if key not in main)] or [TRAINABLE]
+    labels: list[str] = []
+    for shown in range(min(SHOWN, len(keys)), len(keys) + 1):
+        more = ", ..." if shown < len(keys) else ""
+        labels = [", ".join(_word(key, kind[key]) for key in keys[:shown]) + more for kind in kinds]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
-def _word(value: Any) -> str:
-    return "auto" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _word(key: str, value: Any) -> str:
+    """One setting in a label."""
+    if key == TRAINABLE:
+        return "learned" if value else "fixed"
+    if key in (GEOMETRY, SCORING):
+        return registry.label(str(value))
+    shown = "auto" if value is None else str(value).lower() if isinstance(value, bool) else registry.label(str(value))
+    return f"{key.rpartition('.')[2]}={shown}"
 
 
 def _is_number(value: float | int | str | None) -> TypeGuard[float | int]:

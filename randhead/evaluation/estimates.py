@@ -12,7 +12,7 @@ Runs that share the head seed or the training seed are not independent.  The met
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from randhead import intervals
@@ -30,18 +30,20 @@ class Estimate:
         value: the mean.
         interval: None for a single value.
         n: number of values in the mean.
-        method: "student" or "crossed"; None without an interval.
+        method: "student" or "crossed", or that of an interval over images; None without an interval.
+        std: the standard deviation of the values; None for a single one.
     """
 
     value: float
     interval: tuple[float, float] | None
     n: int
     method: str | None = None
+    std: float | None = None
 
     def to_json(self, kind: str) -> dict[str, Any]:
         """The document; `kind` is the key of the value."""
         interval = self.interval and list(self.interval)
-        return {kind: self.value, "interval": interval, "n": self.n, "method": self.method}
+        return {kind: self.value, "interval": interval, "n": self.n, "method": self.method, "std": self.std}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> E
 
     Example:
         >>> estimate([1.0, 2.0, 3.0])
-        Estimate(value=2.0, interval=(-0.48..., 4.48...), n=3, method='student')
+        Estimate(value=2.0, interval=(-0.48..., 4.48...), n=3, method='student', std=1.0)
     """
     seeds = [(i, i) for i in range(len(values))] if seeds is None else seeds
     cells: dict[Seeds, list[float]] = {}
@@ -106,16 +108,16 @@ def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> E
     found = design(list(means))
     if len(found.groups) > 1:
         of_groups = [fmean(means[key] for key in group) for group in found.groups]
-        return _estimate(fmean(of_groups), intervals.student(of_groups), len(means))
+        return _estimate(fmean(of_groups), intervals.student(of_groups), list(means.values()))
     grid = [[means[h, s] for s in found.trains] for h in found.heads]
     cells_used = [value for row in grid for value in row]
-    return _estimate(fmean(cells_used), intervals.crossed(grid), len(cells_used))
+    return _estimate(fmean(cells_used), intervals.crossed(grid), cells_used)
 
 
-def _estimate(value: float, interval: intervals.Interval | None, n: int) -> Estimate:
+def _estimate(value: float, interval: intervals.Interval | None, values: Sequence[float]) -> Estimate:
     if interval is None:
-        return Estimate(value, None, n)
-    return Estimate(value, (interval.low, interval.high), n, interval.method)
+        return Estimate(value, None, len(values))
+    return Estimate(value, (interval.low, interval.high), len(values), interval.method, stdev(values))
 
 
 def _groups(pairs: Sequence[Seeds]) -> tuple[tuple[Seeds, ...], ...]:

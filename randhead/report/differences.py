@@ -1,71 +1,55 @@
 """The comparison of several runs in one analysis (`evaluation.comparison.Comparison`), as tables and a picture."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from matplotlib.figure import Figure
 
-from randhead.evaluation.comparison import ArmMeans, Comparison, Difference
+from randhead.evaluation.comparison import Comparison, Difference
 from randhead.evaluation.estimates import Estimate
 from randhead.report.canvas import COLOURS, GREY, look, panels
 from randhead.report.sections import Picture
-from randhead.tables import Cell, Table, rows, words
+from randhead.tables import Metric, Table, rows
+
+Describe = Callable[[str], Metric]  # how a metric is shown, by its key
 
 
-def tables(found: Comparison, chosen: Iterable[str]) -> Iterator[Table]:
-    """One table of the chosen metrics for each arm except the first; or the means if there is only one arm."""
-    first, names = found.arms[0], list(chosen)
-    for arm, difference in zip(found.arms[1:], found.differences, strict=True):
-        columns = ("metric", first.arm.label, arm.arm.label, "difference", "low", "high", "pairs")
-        cells = [_row(name, first, arm, difference) for name in names if name in difference.metrics]
-        yield Table(f"{arm.arm.label} minus {first.arm.label}", columns, rows(cells)).without_empty_columns()
-    if not found.differences:
-        yield means(found.arms[:1], "Means", names)
-
-
-def means(arms: Iterable[ArmMeans], title: str, chosen: Iterable[str] | None = None) -> Table:
-    """Means over the runs of each arm, with intervals, for the chosen metrics or all."""
-    names = None if chosen is None else set(chosen)
+def everything(found: Comparison, describe: Describe) -> Iterator[Table]:
+    """All differences, and all means, as numbers."""
     cells = [
-        (words(name), arm.arm.label, mean.value, *_ends(mean), mean.n)
-        for arm in arms
-        for name, mean in arm.metrics.items()
-        if names is None or name in names
-    ]
-    columns = ("metric", "arm", "mean", "low", "high", "runs")
-    return Table(title, columns, rows(cells)).without_empty_columns()
-
-
-def everything(found: Comparison) -> Iterator[Table]:
-    """All differences, and all means."""
-    cells = [
-        (words(name), arm.arm.label, difference.value, *_ends(difference), difference.n)
+        (describe(name).title, arm.arm.label, *_numbers(describe(name), difference), difference.n)
         for arm in found.differences
         for name, difference in arm.metrics.items()
     ]
     if cells:
-        columns = ("metric", "arm", "difference", "low", "high", "pairs")
+        columns = ("metric", "arm", "difference", "deviation", "95 % low", "high", "pairs")
         yield Table("All differences", columns, rows(cells)).without_empty_columns()
-    yield means(found.arms, "All means")
+    cells = [
+        (describe(name).title, arm.arm.label, *_numbers(describe(name), mean), mean.n)
+        for arm in found.arms
+        for name, mean in arm.metrics.items()
+    ]
+    columns = ("metric", "arm", "mean", "deviation", "95 % low", "high", "runs")
+    yield Table("All means", columns, rows(cells)).without_empty_columns()
 
 
-def pictures(found: Comparison, chosen: Iterable[str]) -> Iterator[Picture]:
-    """Differences of the chosen metrics in percent of the first arm's mean, with their intervals."""
+def pictures(found: Comparison, chosen: Iterable[str], describe: Describe) -> Iterator[Picture]:
+    """Differences of the chosen metrics in percent of the baseline's mean, with their intervals."""
     base = {name: mean.value for name, mean in found.arms[0].metrics.items() if mean.value}
     names = [name for name in chosen if name in base and any(name in arm.metrics for arm in found.differences)]
     if names:
         with look():
-            figure = _forest(found.differences, base, names)
+            figure = _forest(found.differences, base, {name: describe(name).title for name in names})
         minus = found.arms[0].arm.label
         bars = "; bars are 95 percent intervals" if found.has_intervals else ""
         yield Picture("differences", f"Difference from {minus}, in percent of its mean{bars}.", figure)
 
 
-def _forest(differences: tuple[Difference, ...], base: dict[str, float], names: list[str]) -> Figure:
+def _forest(differences: tuple[Difference, ...], base: dict[str, float], titles: dict[str, str]) -> Figure:
     """A dot with its interval per metric and arm."""
-    figure, (axes,) = panels(height=1.1 + 0.3 * len(names))
+    figure, (axes,) = panels(height=1.1 + 0.3 * len(titles))
     for i, (arm, colour) in enumerate(zip(differences, COLOURS * len(differences), strict=False)):
         label: str | None = arm.arm.label
-        for row, name in enumerate(names):
+        for row, name in enumerate(titles):
             if name in arm.metrics:
                 found, scale = arm.metrics[name], 100 / abs(base[name])
                 y = row + 0.16 * (i - (len(differences) - 1) / 2)
@@ -74,17 +58,13 @@ def _forest(differences: tuple[Difference, ...], base: dict[str, float], names: 
                 axes.plot(found.value * scale, y, "o", color=colour, markersize=5, label=label)
                 label = None
     axes.axvline(0, color=GREY, linewidth=0.8)
-    axes.set_yticks(range(len(names)), [words(name) for name in names])
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel="percent")
+    axes.set_yticks(range(len(titles)), list(titles.values()))
+    axes.set(ylim=(len(titles) - 0.4, -0.6), xlabel="percent")
     figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
-def _row(name: str, first: ArmMeans, arm: ArmMeans, difference: Difference) -> tuple[Cell, ...]:
-    sides = [side.metrics[name].value if name in side.metrics else None for side in (first, arm)]
-    found = difference.metrics[name]
-    return (words(name), *sides, found.value, *_ends(found), found.n)
-
-
-def _ends(estimate: Estimate) -> tuple[float | None, float | None]:
-    return estimate.interval or (None, None)
+def _numbers(about: Metric, found: Estimate) -> tuple[float | None, ...]:
+    """The value, its deviation and the ends of its interval, as tables show them."""
+    low, high = found.interval or (None, None)
+    return tuple(None if x is None else about.scale * x for x in (found.value, found.std, low, high))

@@ -16,13 +16,15 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from randhead import __version__, registry
-from randhead.evaluation.analysis import NOT_APPLICABLE, Analysis, headlines, in_order, letters
-from randhead.evaluation.comparison import arms
+from randhead.evaluation import accuracy, analysis_tables
+from randhead.evaluation.analysis import Analysis
+from randhead.evaluation.analysis_tables import NOT_APPLICABLE, headlines, in_order
+from randhead.evaluation.comparison import Comparison
 from randhead.evaluation.inputs import RunInputs, Seen
-from randhead.evaluation.measuring import Measurement
+from randhead.evaluation.measuring import Measurement, metric
 from randhead.report import canvas, differences, projections, sections
 from randhead.report.sections import Picture
-from randhead.tables import Cell, Table, rows, shown, words
+from randhead.tables import Cell, Metric, Table, rows, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 LARGE = 6.5  # inches; wider pictures get their own line, and scroll on a phone
@@ -45,7 +47,7 @@ class Block:
     prefix: str = ""  # of the anchor
     lead: str = ""
     seen: str = ""
-    tiles: list[tuple[str, str]] = field(default_factory=list)
+    tiles: list[tuple[Metric, str]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     pictures: list[Drawing] = field(default_factory=list)
     notes: tuple[str, ...] = ()
@@ -158,53 +160,58 @@ def _comparison_blocks(analysis: Analysis) -> list[Block]:
     """The blocks of several runs: their names, their comparison, analyses of all together, and each run folded."""
     run_names = tuple(run.name for run in analysis.members)
     lead = "An arm is a set of runs that differ only in seeds."
-    blocks = [Block("runs", lead=lead, tables=[_runs_table(analysis.members)], notes=analysis.comparison_notes)]
+    blocks = [Block("runs", lead=lead, tables=[analysis_tables.runs(analysis)], notes=analysis.comparison_notes)]
+    if analysis.accuracy:
+        about = {accuracy.NAME: accuracy.metric(analysis.options.split)}
+        blocks.append(_compared(accuracy.NAME, analysis.accuracy, about))
     for name in in_order(analysis.comparisons):
-        found = analysis.comparisons[name]
-        chosen = list(headlines(name, analysis.each[0][name].findings))
-        title = f"{name} compared"
-        what = "Differences are paired by seed" if found.differences else "Means over runs"
-        intervals = ", with 95 percent intervals" if found.has_intervals else ""
-        blocks.append(
-            Block(
-                title,
-                lead=f"{what}{intervals}.",
-                tables=list(differences.tables(found, chosen)),
-                pictures=_drawings(differences.pictures(found, chosen), title),
-                folded=list(differences.everything(found)),
-            )
-        )
+        about = {key: metric(name, key) for key in headlines(name, analysis.each[0][name].findings)}
+        blocks.append(_compared(name, analysis.comparisons[name], about))
     blocks += [_analysis(name, measured, run_names, prefix="") for name, measured in analysis.together.items()]
     folded = [
-        FoldedRun(f"{letters(i)}: {run.name}", _run_blocks(run, found, prefix=f"run {i} "))
+        FoldedRun(run.name, _run_blocks(run, found, prefix=f"run {i} "))
         for i, (run, found) in enumerate(zip(analysis.members, analysis.each, strict=True))
     ]
     return [*blocks, Block("every run", runs=folded)]
 
 
-def _runs_table(members: tuple[RunInputs, ...]) -> Table:
-    configs = [run.loaded.config for run in members]
-    labels = {index: arm.label for arm in arms(configs) for index in arm.indices}
-    cells = [
-        (f"{letters(i)}: {run.name}", labels[i], config.train.seed, config.train.head_seed, run.accuracy)
-        for i, (run, config) in enumerate(zip(members, configs, strict=True))
-    ]
-    return Table("", ("run", "arm", "seed", "head seed", "accuracy"), rows(cells))
+def _compared(name: str, found: Comparison, about: dict[str, Metric]) -> Block:
+    """The means of the arms and their differences, in one analysis."""
+    title = f"{name} compared"
+    what = "Differences are paired by seed" if found.differences else "Means over runs"
+    intervals = ", with 95 percent intervals" if found.has_intervals else ""
+
+    def describe(key: str) -> Metric:
+        return about.get(key) or metric(name, key)
+
+    return Block(
+        title,
+        lead=f"{what}{intervals}.",
+        tables=[analysis_tables.means("", [(found, about)]), *analysis_tables.differences([(found, about)])],
+        pictures=_drawings(differences.pictures(found, about, describe), title),
+        folded=[analysis_tables.glossary(about.values()), *differences.everything(found, describe)],
+    )
 
 
 def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefix: str) -> Block:
     """One analysis: its headline metrics as tiles, its pictures, and everything else folded."""
     findings = measured.findings
-    everything = rows((words(key), value) for key, value in findings.metrics.items())
+    chosen = analysis_tables.metrics_of(name, findings)
+    everything = ((metric(name, key), key, value) for key, value in findings.metrics.items())
+    cells = rows((about.title, about.shown(value), key) for about, key, value in everything)
     return Block(
         name,
         prefix,
         lead=_lead(name),
         seen=_seen(measured.seen),
-        tiles=[(words(key), shown(value)) for key, value in headlines(name, findings).items() if value is not None],
+        tiles=[(about, shown(about.shown(value))) for about, value in chosen.items()],
         pictures=_drawings(sections.pictures(name, findings, names), f"{prefix}{name}"),
         notes=findings.notes,
-        folded=[*sections.tables(name, findings, names), Table("All metrics", ("metric", "value"), everything)],
+        folded=[
+            analysis_tables.glossary(chosen),
+            *sections.tables(name, findings, names),
+            Table("All metrics", ("metric", "value", "name in files"), cells),
+        ],
     )
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from matplotlib.axes import Axes
 
 from randhead.analyses import Findings
+from randhead.evaluation.measuring import metric
 from randhead.report.canvas import BLUE, GREEN, INK, panels
 from randhead.report.sections import Picture
-from randhead.tables import Table, rows, words
+from randhead.tables import Table, rows
 
 SPLITS = {"": ("this split", BLUE, "o"), "train_": ("training split", GREEN, "D")}
 UNBOUNDED = ("nc1", "gnc1")  # have their own axes and scale
@@ -33,7 +34,10 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """Each metric on both splits, its floor, and its value for the class vectors."""
     get = findings.metrics.get
-    cells = [[words(n), get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")] for n in _measured(findings)]
+    cells = [
+        [metric("collapse", n).title, get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")]
+        for n in _measured(findings)
+    ]
     yield Table("Metrics and floors", ("metric", "this split", "training split", "floor", "class vectors"), rows(cells))
 
 
@@ -52,7 +56,7 @@ def _lines(axes: Axes, findings: Findings, names: list[str]) -> None:
                 axes.plot(value, row, marker, color=colour, markersize=5, label=label)
         if floor is not None:
             axes.plot(floor, row, "|", color=INK, markersize=11, markeredgewidth=2, label="floor")
-    axes.set_yticks(range(len(names)), [words(name) for name in names])
+    axes.set_yticks(range(len(names)), [metric("collapse", name).title for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.25)
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from randhead.analyses import Findings
+from randhead.analyses import Findings, similarity
 from randhead.report.canvas import BLUE, GREY, ORANGE, mark_zero, panels
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows, words
 
-SIDES = {"vectors": ("class vectors", BLUE), "means": ("class means", ORANGE)}
+SIDES = {side: (name, colour) for (side, name), colour in zip(similarity.SIDES.items(), (BLUE, ORANGE), strict=True)}
 RASTER = 2000  # points; more of them are drawn as a bitmap, so that the page stays small
 
 
@@ -22,14 +22,19 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
         _bars(findings),
     )
     for reference in _references(findings):
-        caption = f"Every pair of classes: {words(reference)} (x), cosine in the run (y)."
+        caption = f"Every pair of classes: {_in_words(reference)} (x), cosine in the run (y)."
         yield Picture(f"pairs-{reference}", caption, _scatter(findings, reference))
 
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """The correlations with their p-values."""
     cells = [
-        [label, words(reference), findings.metrics[f"{side}_{reference}"], findings.metrics[f"{side}_{reference}_p"]]
+        [
+            label,
+            _in_words(reference),
+            findings.metrics[f"{side}_{reference}"],
+            findings.metrics[f"{side}_{reference}_p"],
+        ]
         for side, (label, _) in SIDES.items()
         for reference in _references(findings)
         if f"{side}_{reference}" in findings.metrics
@@ -39,6 +44,10 @@ def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
 
 def _references(findings: Findings) -> list[str]:
     return [name for name in findings.arrays if name not in SIDES]
+
+
+def _in_words(reference: str) -> str:
+    return similarity.REFERENCES.get(reference, words(reference))
 
 
 def _bars(findings: Findings) -> Figure:
@@ -53,7 +62,7 @@ def _bars(findings: Findings) -> Figure:
             text = "none" if p is None else f"p = {p:.3g}"
             axes.annotate(text, (x, max(value or 0.0, 0)), (0, 2), textcoords="offset points", ha="center", fontsize=7)
     mark_zero(axes)
-    axes.set_xticks(range(len(references)), [words(name) for name in references])
+    axes.set_xticks(range(len(references)), [_in_words(name) for name in references])
     axes.set_xlim(-0.8, len(references) - 0.2)
     axes.set_ylabel("Spearman's rho")
     axes.margins(y=0.15)
@@ -77,6 +86,6 @@ def _scatter(findings: Findings, reference: str) -> Figure:
                 x, y, s=_size(len(x)), color=colour, alpha=0.6, label=label, linewidths=0, rasterized=len(x) > RASTER
             )
     axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)
-    axes.set(xlabel=f"similarity by {words(reference)}", ylabel="cosine of centred vectors")
+    axes.set(xlabel=f"similarity by {_in_words(reference)}", ylabel="cosine of centred vectors")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.12), ncols=2, markerscale=1.5)
     return figure

@@ -1,0 +1,210 @@
+"""The tables of an analysis: its metrics, and for several runs their means by arm and their differences."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from randhead import registry
+from randhead.analyses import Findings
+from randhead.evaluation import accuracy
+from randhead.evaluation.comparison import Arm, Comparison, Estimate, arms
+from randhead.evaluation.measuring import Measurement, metric
+from randhead.tables import ARROWS, Cell, Metric, Table, count, rows, shown
+
+if TYPE_CHECKING:
+    from randhead.evaluation.analysis import Analysis
+
+NOT_APPLICABLE = "what does not apply"  # title, in tables and on the page
+ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "dynamics", "compatibility", "seeds")
+DIGITS = 2  # significant digits of a standard deviation, or of half an interval
+
+
+def tables(analysis: "Analysis") -> Iterator[Table]:
+    """The most important metrics of each analysis, the accuracy first; for several runs by arm."""
+    several = len(analysis.members) > 1
+    if several:
+        yield runs(analysis)
+    for i, name in enumerate(in_order(analysis.each[0])):
+        yield from (by_arm if several else of_run)(analysis, name, first=i == 0)
+    if notes := analysis.comparison_notes:
+        yield Table("", (), (), notes)
+    for name, joint in analysis.together.items():
+        yield _values(f"{name} of all runs: {where(joint)}", metrics_of(name, joint.findings), joint.findings.notes)
+    if analysis.not_applicable:
+        reasons = tuple(f"{name}: {why}" for name, why in analysis.not_applicable.items())
+        yield Table(NOT_APPLICABLE, (), (), reasons)
+
+
+def runs(analysis: "Analysis") -> Table:
+    """The runs with their arms, seeds and accuracies."""
+    configs = [run.loaded.config for run in analysis.members]
+    labels = {i: arm.label for arm in arms(configs) for i in arm.indices}
+    accuracies = [f"{100 * found.value:.2f}" for found in analysis.accuracies] or [""] * len(configs)
+    cells = [
+        (run.name, labels[i], config.train.head_seed, config.train.seed, value)
+        for i, (run, config, value) in enumerate(zip(analysis.members, configs, accuracies, strict=True))
+    ]
+    columns = ("run", "arm", "head seed", "seed", "accuracy (%)")
+    return Table("", columns, rows(cells)).without_empty_columns()
+
+
+def of_run(analysis: "Analysis", name: str, *, first: bool = True) -> Iterator[Table]:
+    """The table of one analysis of one run; the first table starts with the accuracy."""
+    measured = analysis.each[0][name]
+    known = metrics_of(name, measured.findings)
+    notes = measured.findings.notes
+    if first and analysis.accuracies:
+        [found] = analysis.accuracies
+        known = {accuracy.metric(analysis.options.split): found.value, **known}
+        notes = (f"accuracy: 95 % interval {found.interval.percent()}, n = {found.n}", *notes)
+    yield _values(f"{name}: {where(measured)}", known, notes)
+
+
+def by_arm(analysis: "Analysis", name: str, *, first: bool = True) -> Iterator[Table]:
+    """The means of each arm, and the differences from the baseline; the first tables start with the accuracy."""
+    measured = [found[name] for found in analysis.each]
+    found = analysis.comparisons[name]
+    about = {key: metric(name, key) for key in headlines(name, measured[0].findings)}
+    parts = [(found, about)]
+    if first and analysis.accuracy:
+        parts.insert(0, (analysis.accuracy, {accuracy.NAME: accuracy.metric(analysis.options.split)}))
+    notes = tuple(dict.fromkeys(note for each in measured for note in each.findings.notes))
+    words = {
+        about[key]: [each.findings.metrics.get(key) for each in measured]
+        for key in about
+        if isinstance(measured[0].findings.metrics[key], str)
+    }
+    yield means(f"{name}: {where(measured[0])}", parts, words, notes)
+    yield from differences(parts)
+
+
+def means(
+    title: str,
+    parts: list[tuple[Comparison, dict[str, Metric]]],
+    words: dict[Metric, list[Cell]] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """One row per metric and one column per arm: means with standard deviations, and counted words."""
+    each = parts[0][0].arms
+    cells: list[list[Cell]] = [
+        [about.title, *(_mean(about, arm.metrics.get(key)) for arm in found.arms)]
+        for found, metrics in parts
+        for key, about in metrics.items()
+        if any(key in arm.metrics for arm in found.arms)
+    ]
+    cells += [[about.title, *(_counted(values, arm.arm) for arm in each)] for about, values in (words or {}).items()]
+    if len(each) == 1:
+        only = {about: found.arms[0].metrics.get(key) for found, metrics in parts for key, about in metrics.items()}
+        ends = {about.title: _ends(about, mean) for about, mean in only.items()}
+        cells = [[*row, ends.get(str(row[0]))] for row in cells]
+    spread = ("in brackets: standard deviation over runs",) if any(len(arm.arm.indices) > 1 for arm in each) else ()
+    columns = ("metric", *(f"{arm.arm.label}, {count(len(arm.arm.indices), 'run')}" for arm in each))
+    columns += ("95 % interval of the mean",) if len(each) == 1 else ()
+    return Table(title, columns, rows(cells), (*_arrows(cells), *spread, *notes)).without_empty_columns()
+
+
+def differences(parts: list[tuple[Comparison, dict[str, Metric]]]) -> Iterator[Table]:
+    """One row per metric and one column per arm except the baseline; no table without differences."""
+    each = parts[0][0].differences
+    cells = [
+        [about.title, *(_difference(about, arm.metrics.get(key)) for arm in found.differences)]
+        for found, metrics in parts
+        for key, about in metrics.items()
+        if any(key in arm.metrics for arm in found.differences)
+    ]
+    if cells:
+        paired = "paired by seed" if any(len(arm.pairs) > 1 for arm in each) else "of one pair of runs"
+        inside = " [95 % interval]" if any(found.has_intervals for found, _ in parts) else ""
+        columns = ("metric", *(f"{arm.arm.label}, {count(len(arm.pairs), 'pair')}" for arm in each))
+        title = f"difference to {each[0].minus.label}, {paired}{inside}"
+        over_images = any(
+            each.method == "mcnemar" for found, _ in parts for arm in found.differences for each in arm.metrics.values()
+        )
+        notes = ("the interval of the accuracy is over images, not over seeds",) if over_images else ()
+        yield Table(title, columns, rows(cells), notes).without_empty_columns()
+
+
+def headlines(name: str, findings: Findings) -> dict[str, float | int | str | None]:
+    """The most important metrics of an analysis: its HEADLINES, or all of them without it."""
+    analysis = registry.load("analyses", name) if name in registry.names("analyses") else None
+    keys = getattr(analysis, "HEADLINES", findings.metrics)
+    return {key: findings.metrics[key] for key in keys if key in findings.metrics}
+
+
+def metrics_of(name: str, findings: Findings) -> dict[Metric, Cell]:
+    """The most important metrics of an analysis that have a value, each with how it is shown."""
+    return {metric(name, key): value for key, value in headlines(name, findings).items() if value is not None}
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Analyses in the order in which they are shown."""
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def where(measured: Measurement) -> str:
+    """What was analyzed, in words."""
+    seen = measured.seen
+    return f"{seen['split']} split of {seen['data']}, n = {seen['n']}" if "n" in seen else f"{seen['epochs']} epochs"
+
+
+def glossary(about: Iterable[Metric], *, title: str = "Definitions") -> Table:
+    """What metrics mean, and which direction is better."""
+    cells = [[each.name, each.better, each.definition] for each in about if each.definition]
+    return Table(title, ("metric", "better", "definition"), rows(cells)).without_empty_columns()
+
+
+def signed(value: float, width: float | None) -> str:
+    """A difference with its sign, with as many digits as an interval of this half width leaves."""
+    return f"{value:+.{_decimals(width)}f}" if width else f"{value:+.4g}"
+
+
+def _values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...]) -> Table:
+    cells = [[about.title, about.shown(value)] for about, value in known.items()]
+    return Table(title, ("metric", "value"), rows(cells), (*_arrows(cells), *notes))
+
+
+def _arrows(cells: Iterable[Sequence[Cell]]) -> tuple[str, ...]:
+    """The note that explains arrows, if there are any."""
+    return (ARROWS,) if any(str(row[0])[-1:] in ARROWS for row in cells) else ()
+
+
+def _mean(about: Metric, found: Estimate | None) -> str | None:
+    if found is None:
+        return None
+    scale = about.scale
+    if not found.std:
+        return shown(float(found.value * scale)) + (" (0)" if found.n > 1 else "")
+    digits = _decimals(found.std * scale)
+    return f"{found.value * scale:.{digits}f} ({found.std * scale:.{digits}f})"
+
+
+def _ends(about: Metric, found: Estimate | None) -> str | None:
+    """The interval of a mean."""
+    if found is None or found.interval is None:
+        return None
+    low, high = (end * about.scale for end in found.interval)
+    digits = _decimals((high - low) / 2)
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _difference(about: Metric, found: Estimate | None) -> str | None:
+    if found is None:
+        return None
+    value, scale = found.value * about.scale, about.scale
+    if found.interval is None:
+        return signed(value, None)
+    low, high = (end * scale for end in found.interval)
+    half = (high - low) / 2
+    return f"{signed(value, half)} [{signed(low, half)}, {signed(high, half)}]"
+
+
+def _counted(values: list[Cell], arm: Arm) -> str:
+    """Words of the runs of an arm: "converged", or "converged (2), still improving (1)"."""
+    found = Counter(str(values[i]) for i in arm.indices if values[i] is not None)
+    return ", ".join(word if len(found) == 1 else f"{word} ({times})" for word, times in found.most_common())
+
+
+def _decimals(width: float) -> int:
+    """Digits after the point that leave DIGITS significant digits of a width."""
+    return min(max(DIGITS - 1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 4
