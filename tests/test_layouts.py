@@ -175,7 +175,7 @@ def notes(root):
 
 def test_what_is_no_class_and_no_split_is_named(tmp_path):
     data = make(tmp_path, "train", "val", "test/images/.", "pred/.", "docs/.", files=("0.png",))
-    make(data / "docs", ".", files=("readme.txt",))
+    make(data / "docs", "/.", files=("readme.txt",))
     (data / "docs" / "0.png").unlink()
     for path in ("cover.jpg", "val/1.png"):
         (data / path).touch()
@@ -233,7 +233,7 @@ def test_a_class_of_files_with_other_endings_is_named_with_them(tmp_path):
 
 def test_links_to_folders_inside_of_classes_are_named(tmp_path):
     data = make(tmp_path / "data", "")
-    make(tmp_path / "away", ".")
+    make(tmp_path / "away", "/.")
     (data / "cat" / "more").symlink_to(tmp_path / "away")
     assert "1 link to folders inside of classes not followed" in notes(data)
 
@@ -280,7 +280,7 @@ def test_the_first_line_of_a_training_names_the_classes(capsys):
 
 
 def test_predicting_a_folder_says_what_is_left_out(tmp_path):
-    make(tmp_path, ".", files=("0.png", "1.heic", "Thumbs.db"))
+    make(tmp_path, "/.", files=("0.png", "1.heic", "Thumbs.db"))
     said = []
     assert prediction._find(tmp_path, said.append) == [tmp_path / "0.png"]
     assert said == [f"{tmp_path}: 1 file is no image by its ending and is left out: 1 .heic"]
