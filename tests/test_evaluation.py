@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import image_folder
 from torch import nn
 from torchmetrics.classification import MulticlassCalibrationError
@@ -200,6 +201,17 @@ def test_the_command_and_the_function_give_the_same_document(capsys, root):
     written = json.loads((root / "run" / "reports" / "evaluate-test.json").read_text())
     assert written == found.to_json()
     assert found.save(runs.Run(root / "run")).read_text() == json.dumps(written, indent=2) + "\n"
+
+
+def test_strange_images_need_no_classes(root, tmp_path):
+    for i in range(5):
+        Image.new("RGB", (SIZE, SIZE), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    (tmp_path / "0.heic").touch()
+    warned = []
+    found = evaluation.evaluate("run", root=root, device="cpu", ood=str(tmp_path), warn=warned.append)
+    assert (found.ood.split, found.ood.n) == ("all", 5)
+    assert all(0 <= score["auroc"] <= 1 for score in found.ood.scores.values())
+    assert warned == [f"{tmp_path.name}: 1 file is no image by its ending and is left out: 1 .heic"]
 
 
 def test_a_notebook_shows_an_evaluation_as_tables_with_escaped_names(root):

@@ -273,7 +273,7 @@ def test_the_first_line_of_a_training_names_the_classes(capsys):
             augment="crop", dim=4, scale=1.0,
         )  # fmt: skip
         started = SimpleNamespace(
-            settings=settings, parameters=9, device="CPU", precision="fp32", step=0, total_steps=1
+            settings=settings, parameters=9, device="CPU", precision="fp32", step=0, notes=(), total_steps=1
         )
         TrainingDisplay(Output(as_json=True), config)._start(started)
         assert words in capsys.readouterr().err
@@ -284,3 +284,25 @@ def test_predicting_a_folder_says_what_is_left_out(tmp_path):
     said = []
     assert prediction._find(tmp_path, said.append) == [tmp_path / "0.png"]
     assert said == [f"{tmp_path}: 1 file is no image by its ending and is left out: 1 .heic"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [({"z": 5}, {"all": 5}), ({".": 5}, {"all": 5}), ({"y": 1, "z": 1}, {"all": 2}), ({"train/z": 3}, {"all": 3}),
+     ({"y": 20, "z": 20}, {"train": 32, "val": 4, "test": 4}), ({"train/y": 3, "train/z": 3, "test/y": 2, "test/z": 2},
+      {"train": 4, "val": 2, "test": 4})],
+)  # fmt: skip
+def test_images_whose_classes_do_not_matter_need_none(folders, expected, tmp_path):
+    for folder, count in folders.items():
+        (tmp_path / folder).mkdir(exist_ok=True, parents=True)
+        for i in range(count):
+            Image.new("RGB", (8, 8)).save(tmp_path / folder / f"{i}.png")
+    (tmp_path / "0.heic").touch()
+    loaded = datasets.load(tmp_path, labelled=False, image_size=8)
+    assert {name: len(split) for name, split in loaded.splits.items()} == expected
+    assert sum(loaded.report.left_out.values()) == (len(loaded.splits) == 1)
+
+
+def test_a_folder_without_images_is_refused_also_if_classes_do_not_matter(tmp_path):
+    with pytest.raises(DataError, match="no class folders"):
+        datasets.load(tmp_path, labelled=False)

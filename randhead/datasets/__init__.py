@@ -65,12 +65,14 @@ class DatasetModule(Protocol):
         ...
 
 
-def load(name_or_folder: str | Path, **options: Any) -> Dataset:
+def load(name_or_folder: str | Path, *, labelled: bool = True, **options: Any) -> Dataset:
     """Load a dataset by its name, or the images of a folder.
 
     Args:
         name_or_folder: "digits", "cifar10", ..., or a folder of images.  A name has precedence over a folder of the
             same name: write ./NAME for the folder.
+        labelled: whether the images need classes; if not, those of a folder without the layout of a dataset are in
+            one split, "all".
         options: the fields of `Options`.
 
     Returns:
@@ -89,7 +91,8 @@ def load(name_or_folder: str | Path, **options: Any) -> Dataset:
     if isinstance(found, Path):
         from randhead.datasets import image_folder
 
-        return image_folder.load(Options(**options), found)
+        read = image_folder.load if labelled else image_folder.load_unlabelled
+        return read(Options(**options), found)
     dataset = cast(DatasetModule, registry.load("datasets", found)).load(Options(**options))
     if not registry.is_builtin("datasets", found):
         registry.expect("datasets", found, wrong_dataset(dataset))
@@ -103,6 +106,7 @@ def from_config(
     device: str | torch.device = "cpu",
     image_size: int | None = None,
     held_out: bool = False,
+    labelled: bool = True,
     progress: Progress | None = None,
 ) -> Dataset:
     """Load the images of a configuration, or other images that are split and read in the same way.
@@ -115,6 +119,7 @@ def from_config(
         image_size: side of the images in pixels; None for the size in the configuration.
         held_out: whether to load the classes `data.hold_out_classes` instead of the others; only for the
             configuration's own images.
+        labelled: as in `load`.
         progress: called with (done, total) while images are read.
 
     Returns:
@@ -127,6 +132,7 @@ def from_config(
     name = registry.use("datasets", str(data)) if data and registry.is_file(str(data)) else data or options.name
     dataset = load(
         name,
+        labelled=labelled,
         root=Path(machine.data_root).expanduser(),
         image_size=image_size or options.image_size,
         validation=options.validation,

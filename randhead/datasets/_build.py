@@ -31,7 +31,12 @@ def held_out(labels: Tensor, ids: Tensor, share: float, *, seed: int, purpose: s
 def complete(
     rows: dict[str, Tensor], labels: Tensor, ids: Tensor, options: Options, test_share: float
 ) -> dict[str, Tensor]:
-    """The rows of all three splits; missing splits are drawn from train.  `labels` and `ids` are those of all rows."""
+    """The rows of all three splits; missing splits are drawn from train.  `labels` and `ids` are those of all rows.
+
+    Images without a training split are not divided.
+    """
+    if "train" not in rows:
+        return dict(rows)
     rows = dict(rows)
     shares = {"test": test_share, "val": options.validation}
     if "test" not in rows:
@@ -62,7 +67,7 @@ def build(
                 f"{name}: no images are left for the {split} split", hint="add images: two or more per class"
             )
     splits = {split: Split(images(members), labels[members].to(options.device)) for split, members in rows.items()}
-    size = splits["train"].images.shape[1]
+    size = next(iter(splits.values())).images.shape[1]
     return Dataset(name, class_names, splits, size, bad_images, report=report or ReadReport())
 
 

@@ -38,6 +38,23 @@ def load(options: Options, folder: Path | None = None) -> Dataset:
     return load_files(listing(folder), options, test_share=TEST_SHARE)
 
 
+def load_unlabelled(options: Options, folder: Path) -> Dataset:
+    """Load the images of a folder whose classes do not matter: all of them as the split "all", if it has no layout.
+
+    Raises DataError if there are none, or if one cannot be used.
+    """
+    try:
+        return load(options, folder)
+    except DataError:
+        found = find_images(folder)
+        if not found.images:
+            raise
+    number = len(found.images)
+    splits, left_out = ["all"] * number, count_endings(found.others)
+    name, notes = folder.resolve().name, left_out_notes(found)
+    return load_files(Listing(name, folder, ("images",), found.images, [0] * number, splits, left_out, notes), options)
+
+
 @dataclass(frozen=True)
 class Scan(Result):
     """The images of a folder that cannot be used.

@@ -174,7 +174,7 @@ def evaluate(
         data: other images with the classes of the run: the name of a dataset, a folder, or a `Dataset`; None for the
             run's own images.
         ood: images of other classes, a dataset or a folder: their test split is used to measure out-of-distribution
-            detection.
+            detection.  A folder without classes, or of one class, is used whole.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
         should_stop: called between batches.
@@ -212,12 +212,15 @@ def evaluate(
     detection = None
     metrics = _metrics(loaded, dataset, split, should_stop)
     if ood:
-        other = loaded.dataset(ood, progress=progress)
-        outside = other.splits["test"]
+        other = loaded.dataset(ood, labelled=False, progress=progress)
+        side = "test" if "test" in other.splits else "all"
+        outside = other.splits[side]
+        for note in other.report.notes():
+            warn(f"{other.name}: {note}")
         scores = classification.out_of_distribution(
             loaded.model, dataset.splits[split], outside, loaded.preprocess, should_stop=should_stop
         )
-        detection = OutOfDistribution(other.name, "test", len(outside), scores)
+        detection = OutOfDistribution(other.name, side, len(outside), scores)
     given = None if isinstance(data, Dataset) else data
     return Evaluation(loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection, given=given)
 

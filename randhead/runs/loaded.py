@@ -41,6 +41,7 @@ class LoadedRun:
         data: str | Path | None = None,
         *,
         held_out: bool = False,
+        labelled: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> Dataset:
         """Load the images of this run, or other images, at the image size of the classifier.
@@ -48,6 +49,8 @@ class LoadedRun:
         Args:
             data: name of a dataset or folder of images; None for the run's own.
             held_out: whether to load the classes that training left out; only for the run's own images.
+            labelled: whether the images need classes; if not, those of a folder without the layout of a dataset are in
+                one split, "all".
             progress: called with (done, total) while images are read.
 
         Raises:
@@ -55,7 +58,13 @@ class LoadedRun:
         """
         device = self.preprocess.device
         return datasets.from_config(
-            self.config, data, device=device, image_size=self.image_size, held_out=held_out, progress=progress
+            self.config,
+            data,
+            device=device,
+            image_size=self.image_size,
+            held_out=held_out,
+            labelled=labelled,
+            progress=progress,
         )
 
     def image_changes(self, dataset: Dataset, split: str) -> str | None:
