@@ -137,6 +137,31 @@ def student(values: Sequence[float]) -> Interval | None:
     return _around(float(found.mean()), float(found.var(ddof=1)) / len(found), len(found) - 1, "student")
 
 
+def per_image(values: Sequence[float], *, at_most: float = 1.0) -> Interval:
+    """The interval of the mean of one value per image, of which most can be 0: errors, or differences of two models.
+
+    For values that are means over several cells, such as the share of severities at which an image is classified
+    wrongly; for a single cell `wilson` and `paired` are better.  Student's t over images, with the degrees of freedom
+    of those that are not 0: with those of all, or a bootstrap, it would be too narrow if few are not 0.  If all are 0,
+    the limits are those of `paired`, times the largest value.
+
+    Args:
+        values: of each image, (N,).
+        at_most: the largest value that an image can have.
+
+    Example:
+        >>> per_image([0.2, 0.4, 0.0, 0.0])
+        Interval(low=-1.06..., high=1.36..., level=0.95, method='student')
+    """
+    found = _numbers("values", values, 1)
+    n, changed = len(found), int((found != 0).sum())
+    if not changed:
+        none = paired(0, 0, n)
+        return Interval(at_most * none.low, at_most * none.high, method="mcnemar")
+    variance = float(found.var()) / max(n - 1, 1)
+    return _around(float(found.mean()), variance, max(changed - 1, 1), "student")
+
+
 def crossed(values: Sequence[Sequence[float]]) -> Interval | None:
     """The interval of the mean of a grid of A x S values whose rows and columns have an effect of their own each.
 

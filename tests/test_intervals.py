@@ -181,3 +181,22 @@ def test_intervals_of_accuracies_need_neither_numpy_nor_scipy():
     code = "import sys; from randhead import intervals; intervals.wilson(9, 10)"
     check = "assert not {'numpy', 'scipy'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", f"{code}\n{check}"], check=True)
+
+
+@pytest.mark.parametrize(("images", "least"), [(3, 0.93), (10, 0.93), (60, 0.92)])
+def test_means_per_image_cover_where_few_images_differ(images, least, n=300, repeats=300):
+    draw = np.random.default_rng(2)
+    held = 0
+    for _ in range(repeats):
+        gaps = draw.uniform(size=n) * np.where(draw.uniform(size=n) < 0.7, 1, -1) * (draw.uniform(size=n) < images / n)
+        found = intervals.per_image(gaps)
+        held += found.low <= 0.4 * 0.5 * images / n <= found.high
+    assert held / repeats > least
+
+
+def test_means_per_image_are_students_t_if_all_images_differ_and_have_a_width_if_none_does():
+    gaps = np.random.default_rng(0).normal(size=40) + 0.1
+    found, expected = intervals.per_image(gaps), intervals.student(gaps)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    same, one = intervals.per_image([0.0] * 100, at_most=0.5), intervals.paired(0, 0, 100)
+    assert (same.low, same.high) == (one.low / 2, one.high / 2)
