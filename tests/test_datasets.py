@@ -77,6 +77,18 @@ def test_arrays_are_resized_like_pillow_does():
     assert np.abs(pixels_of(large)[:, 0].numpy() - np.stack(want)).max() <= 1
 
 
+def test_arrays_that_resizing_would_enlarge_beyond_the_memory_budget_are_resized_batch_by_batch():
+    resident, lazy = (datasets.load("digits", image_size=20, memory_budget=budget) for budget in (1 << 30, 1 << 20))
+    assert type(lazy.splits["train"].images).__name__ == "ResizedImages"
+    for name, split in resident.splits.items():
+        order = torch.randperm(len(split), generator=seeded())
+        assert lazy.splits[name].images.shape == split.images.shape
+        for ours, theirs in zip(
+            lazy.splits[name].images.batches(order, 64), split.images.batches(order, 64), strict=True
+        ):
+            assert ours.equal(theirs)
+
+
 # Splits
 
 

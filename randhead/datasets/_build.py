@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from randhead.ambient import indices
 from randhead.datasets._dataset import Dataset, Split
-from randhead.datasets._images import Images, TensorImages
+from randhead.datasets._images import Images, ResizedImages, TensorImages, resized
 from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
 from randhead.datasets._report import ReadReport
@@ -81,7 +80,7 @@ def from_arrays(
     *,
     test_share: float = 0.0,
 ) -> Dataset:
-    """Build a Dataset from arrays.  It is always resident in memory, on `options.device`.
+    """Build a Dataset from arrays: resident in memory on `options.device`, unless resizing enlarges them too much.
 
     Args:
         name: the name in reports.
@@ -98,20 +97,19 @@ def from_arrays(
     Raises:
         DataError: if a split has no images.
     """
+    rows = complete(rows, labels, indices(len(labels)), options, test_share)
+    return build(name, class_names, _images(pixels, options), labels, rows, options)
+
+
+def _images(pixels: Tensor, options: Options) -> Callable[[Tensor], Images]:
+    """A function that makes the images of some rows, of the size in the options.
+
+    Images that are enlarged beyond the memory budget (50,000 of CIFAR to 224 px: 7 GiB) are resized batch by batch.
+    """
     size = options.image_size
     if size is not None and size != pixels.shape[-1]:
-        pixels = torch.cat([_resized(part, size) for part in pixels.split(RESIZE_CHUNK)])
-    pixels = pixels.contiguous().to(options.device)
-    rows = complete(rows, labels, indices(len(labels)), options, test_share)
-    return build(
-        name,
-        class_names,
-        lambda members: TensorImages(pixels, members.to(pixels.device)),
-        labels,
-        rows,
-        options,
-    )
-
-
-def _resized(pixels: Tensor, size: int) -> Tensor:
-    return functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
+        if len(pixels) * 3 * size**2 > max(options.memory_budget, pixels.numel()):
+            return lambda members: ResizedImages(pixels, members.cpu(), size, device=options.device)
+        pixels = torch.cat([resized(part, size) for part in pixels.split(RESIZE_CHUNK)])
+    resident = pixels.contiguous().to(options.device)
+    return lambda members: TensorImages(resident, members.to(resident.device))

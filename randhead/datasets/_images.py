@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from randhead.ambient import as_tensor, indices
 from randhead.datasets import _parallel
@@ -60,6 +61,34 @@ class TensorImages:
         for start in range(0, len(rows), batch_size):
             # index_select copies whole images; plain indexing took nine times as long.
             yield self.pixels.index_select(0, rows[start : start + batch_size])
+
+
+class ResizedImages:
+    """Images in one tensor on the CPU, resized whenever they are needed: all of them would be too large at that size.
+
+    Args:
+        pixels: (M, 3, H, H) uint8.
+        rows: the indices of the images (N,) int64.
+        size: side of the images in pixels, to which they are resized.
+        device: to which the batches are moved.  The processor resizes, so that the bits are the same on every device.
+    """
+
+    def __init__(self, pixels: Tensor, rows: Tensor, size: int, *, device: str | torch.device):
+        self.pixels, self.rows, self.device = pixels, rows, device
+        self.shape: tuple[int, ...] = (3, size, size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """As in `Images`."""
+        for rows in self.rows[order.cpu()].split(batch_size):
+            yield resized(self.pixels.index_select(0, rows), self.shape[1]).to(self.device)
+
+
+def resized(pixels: Tensor, size: int) -> Tensor:
+    """Images (N, 3, H, H) uint8 of another size: (N, 3, size, size)."""
+    return functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
 
 
 class FileImages:

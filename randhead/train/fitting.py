@@ -78,6 +78,8 @@ def fit(
         summary = _last(events, on_event or _ignore, warn)
     else:
         summary = finished
+        for warning in summary.warnings:
+            warn(warning)
     _write_rest(run, config, summary, warn, is_new=finished is None)
     return summary
 

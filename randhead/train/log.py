@@ -56,6 +56,11 @@ def append(path: Path, metrics: EpochMetrics) -> None:
         os.fsync(file.fileno())  # the line must be on disk before the checkpoint that follows
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of the epochs, oldest first."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def truncate(path: Path, epochs: int) -> None:
     """Keep the lines of the finished epochs: a killed process can leave a later line, or a part of one."""
     if not path.exists():

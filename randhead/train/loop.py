@@ -21,7 +21,7 @@ from randhead.head import preflight
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint
-from randhead.train import batches, log, notes, resume, tasks
+from randhead.train import batch_norm, batches, chance, log, notes, resume, tasks
 from randhead.train.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.train.log import EpochMetrics
 from randhead.train.resolve import encoder_input, resolve_settings
@@ -72,7 +72,10 @@ def fit_events(
             yield Stopped(trainer.state.step)
             return
         try:
-            yield Finished(trainer.finish())
+            summary = trainer.finish()
+            for warning in summary.warnings:
+                yield Warned(warning)
+            yield Finished(summary)
         except StopRequested:
             yield Stopped(trainer.state.step)
 
@@ -96,6 +99,7 @@ class Trainer:
             settings.mean, settings.std, precision=config.train.precision, device=self.device
         )
         self.notes = notes.of_training(config, self.settings, encoder_input(config), warm)
+        self.notes += tuple(filter(None, [batch_norm.keep_up(self.model, self.batches_per_epoch)]))
         self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
         self.state = TrainState()
         self.saved_at = time.monotonic()
@@ -133,6 +137,7 @@ class Trainer:
     def finish(self) -> TrainingSummary:
         """Evaluate the selected weights on the test split, once, and write the files of the finished run."""
         state, best = self.state, self.state.selected()
+        doubt = chance.warning(log.read(self.run.metrics_path), self.model, self.dataset.splits["val"], self.preprocess)
         self.model.load_state_dict(dict(state.best_weights))
         test = self.task.evaluate(self.model, "test", self.preprocess, should_stop=self.should_stop)
         self._write_model(best)
@@ -151,6 +156,7 @@ class Trainer:
             weights_sha256=checkpoint.state_sha256(state.best_weights),
             versions=versions(),
             notes=self.notes,
+            warnings=(doubt,) if doubt else (),
         )
         summary.save(self.run)
         return summary
