@@ -64,11 +64,23 @@ CHANCE = [(0.1, 2.303, 2.3), (0.09, 2.31, 1.2), (0.11, 5.0, 0.4)]
     ("epochs", "labels", "words"),
     [
         (CHANCE, BALANCED, "while the training loss fell from 2.3 to 0.4: the labels or the kind of the validation"),
-        ([(0.1, 2.3, 2.3), (0.1, 2.3, 2.29)], BALANCED, "the training loss hardly fell: try another `optim.lr`"),
-        ([(0.9, 0.33, 1.0), (0.9, 0.33, 0.2)], (torch.arange(100) >= 90).long(), "90.00 % at best"),  # 9 of 10
-        (CHANCE[:1], BALANCED, None),  # one epoch is no course
+        (
+            [(0.1, 2.3, 2.3), (0.1, 2.3, 2.3), (0.1, 2.3, 2.29)],
+            BALANCED,
+            "the training loss hardly fell: try another `optim.lr`",
+        ),
+        (
+            [(0.9, 0.33, 1.0), (0.9, 0.33, 0.5), (0.9, 0.33, 0.2)],
+            (torch.arange(100) >= 90).long(),
+            "90.00 % at best",
+        ),  # 9 of 10
+        (CHANCE[:2], BALANCED, None),  # too short
         ([*CHANCE, (0.25, 2.0, 0.1)], BALANCED, None),
-        ([(0.1, 2.2, 2.3), (0.1, 2.1, 1.0)], BALANCED, None),  # the probabilities have learned something
+        (
+            [(0.1, 2.2, 2.3), (0.1, 2.2, 1.5), (0.1, 2.1, 1.0)],
+            BALANCED,
+            None,
+        ),  # the probabilities have learned something
         (CHANCE, BALANCED[:10], None),  # too few images
         ([(0.3, None, 2.3), (0.1, None, 1.0)], BALANCED, None),  # instance labels
     ],

@@ -15,7 +15,7 @@ from randhead.preprocess import Preprocess
 from randhead.tables import percent
 from randhead.train.batch_norm import statistics_of_batches
 
-FEWEST = 20  # validation images; fewer prove nothing
+FEWEST, SHORTEST = 30, 3  # validation images, and epochs; fewer prove nothing
 NO_BETTER = 0.98  # of the NLL of guessing by the class frequencies
 HARDLY_BETTER = 0.9  # of it; enough to ask whether batch normalisation is the cause
 FALLEN = 0.9  # of the first training loss
@@ -34,7 +34,11 @@ def warning(epochs: Sequence[Mapping[str, Any]], model: Classifier, split: Split
         preprocess: turns the images into the input of the model.
     """
     labels = split.labels.cpu()
-    if len(epochs) < 2 or len(labels) < FEWEST or not all(_guesses(line, labels, HARDLY_BETTER) for line in epochs):
+    if (
+        len(epochs) < SHORTEST
+        or len(labels) < FEWEST
+        or not all(_guesses(line, labels, HARDLY_BETTER) for line in epochs)
+    ):
         return None
     first, last = epochs[0]["train_loss"], epochs[-1]["train_loss"]
     best = max(line["val_accuracy"] for line in epochs)
