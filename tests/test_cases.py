@@ -36,6 +36,10 @@ CASES = {
         "layouts: test_files_that_are_images_by_content_are_told_to_be_renamed_and_others_to_be_converted",
         "layouts: test_what_is_left_out_is_in_the_report_of_the_dataset",
     ),
+    "10 class names in pictures": (
+        "pictures: test_a_letter_is_drawn_with_a_font_that_has_it",
+        "pictures: test_a_class_whose_name_no_font_has_is_a_number_in_pictures_and_named_on_the_side",
+    ),
     "15 averaged checkpoints": ("head_inputs: test_the_mean_of_two_state_dicts_is_one",),
     "16 higher derivatives": (
         "head_inputs: test_the_dense_loss_has_what_cross_entropy_has_second_derivatives_and_functional_transforms",
@@ -56,12 +60,21 @@ CASES = {
         "head_inputs: test_a_zero_feature_has_no_cosine_and_no_gradient",
         "head_inputs: test_no_class_is_no_prediction",
     ),
+    "23 dollar in a class name": (
+        "pictures: test_no_name_is_a_formula",
+        "escapes: test_a_name_in_markdown_is_one_line_without_markup",
+        "escapes: test_a_name_in_latex_has_no_command",
+        "escapes: test_a_name_in_csv_is_no_formula",
+        "hostile: test_no_name_is_markup_of_the_terminal",
+    ),
     "27 a read-only run": ("hostile: test_a_result_is_shown_before_it_is_written",),
     "28 out of memory": ("hostile: test_what_a_machine_lacks_is_no_bug",),
     "32 escapes in file names": (
         "hostile: test_a_name_reaches_no_terminal_raw",
         "escapes: test_no_control_character_is_printable",
     ),
+    "34 backend of a notebook": ("pictures: test_no_environment_prevents_or_changes_a_picture",),
+    "35 usetex in a matplotlibrc": ("pictures: test_the_settings_of_the_user_have_no_say",),
     "36 ood folder of one class": (
         "evaluation: test_strange_images_need_no_classes",
         "layouts: test_images_whose_classes_do_not_matter_need_none",

@@ -124,7 +124,7 @@ def test_a_result_is_shown_before_it_is_written(call, read_only, command, as_jso
 
 
 def test_a_picture_that_cannot_be_drawn_costs_a_warning(call, monkeypatch):
-    monkeypatch.setattr(drawing, "draw", lambda result, run: 1 / 0)
+    monkeypatch.setattr(drawing, "draw", lambda result, run, warn: 1 / 0)
     code, out, err = call("eval", "r")
     assert code == 0 and "accuracy" in out
     assert "its pictures cannot be drawn: ZeroDivisionError" in err

@@ -298,7 +298,7 @@ def test_pictures_in_files_name_their_run(everything, monkeypatch):
         evaluation.analyze("separability", run.path, device="cpu"),
         evaluation.evaluate(run.path, device="cpu"),
     ):
-        assert report.draw(result, run)
+        assert report.draw(result, run, warn=lambda text: None)
     assert titles == ["run"] * 3
 
 

@@ -56,4 +56,4 @@ def evaluate(
             )
         result = result.with_corruptions(benchmarked)
     output.show(result)
-    output.keep(lambda: result.save(loaded.run), lambda: report.draw(result, loaded.run))
+    output.keep(lambda: result.save(loaded.run), lambda: report.draw(result, loaded.run, warn=output.warn))

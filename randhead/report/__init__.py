@@ -1,5 +1,7 @@
 """Pictures and HTML pages of results."""
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from randhead.runs import Run
@@ -8,7 +10,7 @@ from randhead.tables import Result
 __all__ = ["draw"]
 
 
-def draw(result: Result, run: Run) -> list[Path]:
+def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.warn) -> list[Path]:
     """Draw the pictures of a result and write them into the reports folder of a run.
 
     An evaluation gives a picture of the confusion matrix, a corruption report a CSV file and pictures, one analysis
@@ -17,6 +19,7 @@ def draw(result: Result, run: Run) -> list[Path]:
     Args:
         result: an `Evaluation`, an `Analysis` or a `CorruptionReport`.
         run: the run; if several runs were analyzed, the first.
+        warn: called with a warning if no font of this system has the letters of a name.
 
     Returns:
         The files, which lie beside the document that `result.save(run)` writes.
@@ -26,4 +29,4 @@ def draw(result: Result, run: Run) -> list[Path]:
     """
     from randhead.report import drawing  # imports Matplotlib, which would make importing this package slow
 
-    return drawing.draw(result, run)
+    return drawing.draw(result, run, warn=warn)

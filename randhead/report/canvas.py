@@ -1,22 +1,23 @@
 """The style of pictures in pages and files: colours, panels, heat maps and saving.
 
-Matplotlib needs no display here, and every picture can be read on a light and on a dark background.
+Matplotlib needs no display here, and every picture can be read on a light and on a dark background.  Names are drawn as
+they are: pictures have no formulas, whatever the number of dollar signs in a name.
 """
 
+import functools
 import io
 import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from randhead.escapes import printable
 from randhead.files import atomic_write
+from randhead.report import fonts
+from randhead.report.plotting import Axes, Figure, LogFormatter, Text, matplotlib, quiet
 
 INK = "#333333"  # the page replaces it by the colour of its text
 GREY = "#808080"
@@ -25,9 +26,11 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN)
 WIDTH = 5.0  # inches: on a phone the text in a picture is as large as the text around it
 LONGEST_NAME = 22
 NAMED = 60  # most rows of a heat map with names; with more they cannot be read
+MOST_LISTED = 10  # names, in a warning
 LARGEST = 14.0  # inches
 LOOK: dict[Any, Any] = {
-    "font.family": "sans-serif",
+    "text.parse_math": False,
+    "font.family": fonts.OWN,
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
@@ -43,8 +46,14 @@ LOOK: dict[Any, Any] = {
 @contextmanager
 def look() -> Iterator[None]:
     """The context in which pictures are drawn, also a decorator: `@look()`."""
-    with matplotlib.rc_context(LOOK):
+    with quiet(), matplotlib.rc_context(_defaults() | LOOK):
         yield
+
+
+@functools.cache
+def _defaults() -> dict[Any, Any]:
+    """The settings that Matplotlib comes with, and not those of the user, except for the kind of window."""
+    return {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
 
 
 def panels(width: float = WIDTH, height: float = 3.2, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
@@ -62,10 +71,37 @@ def picture(path: Path, width: float, height: float) -> Iterator[Axes]:
     png(figure, path)
 
 
+def label(name: str) -> str:
+    """A text of users as a picture shows it: on one line, and with a space before an underscore.
+
+    Matplotlib leaves what starts with an underscore out of its legends.
+    """
+    text = printable(name)
+    return f" {text}" if text.startswith("_") else text
+
+
 def short(name: str) -> str:
-    """A name as a picture shows it: shortened if it is long, and escaped so that it is not read as a formula."""
-    cut = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\u2026"
-    return cut.replace("$", r"\$")
+    """A name as a picture shows it, shortened if it is long."""
+    text = label(name)
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "\u2026"
+
+
+def numbered(names: Sequence[str], warn: Callable[[str], None]) -> tuple[str, ...]:
+    """Names as a picture can show them: the number of a class if no font of this system has its letters."""
+    shown = [name if all(map(fonts.can_draw, printable(name))) else f"class {k}" for k, name in enumerate(names)]
+    pairs = [f"{k} {name}" for k, name in enumerate(names) if shown[k] != name]
+    if pairs:
+        more = f" and {len(pairs) - MOST_LISTED} more" if len(pairs) > MOST_LISTED else ""
+        listed = ", ".join(pairs[:MOST_LISTED]) + more
+        warn(f"no font of this system has the letters of all names: pictures show the numbers of classes ({listed})")
+    return tuple(shown)
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic y axis whose numbers are no formulas: 1e-02."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter())
 
 
 def heat_map(
@@ -112,7 +148,8 @@ def heat_map(
 
 def name_run(figure: Figure, run: str) -> None:
     """Write the name of a run, in small letters, above a figure."""
-    figure.suptitle(run, x=0.01, ha="left", fontsize=7, color=GREY)
+    with look():
+        figure.suptitle(label(run), x=0.01, ha="left", fontsize=7, color=GREY)
 
 
 def mark_zero(axes: Axes) -> None:
@@ -149,7 +186,8 @@ def _on(background: np.ndarray) -> str:
 
 
 def _save(figure: Figure, target: Any, **options: Any) -> None:
-    with warnings.catch_warnings(), look():
-        # Letters that Matplotlib's font lacks become boxes in a PNG; in a page the fonts of the reader are used.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with look():
+        if options["format"] == "png":  # in a page the fonts of the reader are used
+            for text in figure.findobj(Text):
+                text.set_fontfamily(fonts.families())
         figure.savefig(target, **options)

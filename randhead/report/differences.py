@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from matplotlib.figure import Figure
-
 from randhead.evaluation.comparison import Comparison, Difference
 from randhead.evaluation.estimates import Estimate
 from randhead.report.canvas import COLOURS, GREY, look, panels
+from randhead.report.plotting import Figure
 from randhead.report.sections import Picture
 from randhead.tables import Metric, Table, rows
 

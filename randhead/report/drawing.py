@@ -1,5 +1,7 @@
 """The pictures and pages of each kind of result."""
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from randhead.evaluation import Analysis, Evaluation
@@ -15,7 +17,7 @@ from randhead.tables import Result
 __all__ = ["draw"]
 
 
-def draw(result: Result, run: Run) -> list[Path]:
+def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.warn) -> list[Path]:
     """Draw the pictures of a result and write them into the reports folder of a run.
 
     An evaluation has a picture of its confusion matrix; an analysis has pictures, and all analyses together have one
@@ -24,25 +26,27 @@ def draw(result: Result, run: Run) -> list[Path]:
     Args:
         result: an `Evaluation` or an `Analysis`.
         run: the run; if several runs were analyzed, the first.
+        warn: called with a warning if no font of this system has the letters of a name.
 
     Returns:
         The files, which lie beside the document that `result.save(run)` writes.
     """
     match result:
         case Evaluation():
-            return _draw_evaluation(result, run)
+            return _draw_evaluation(result, run, warn)
         case Analysis():
-            return _draw_analysis(result, run)
+            return _draw_analysis(result, run, warn)
         case CorruptionReport():
             return _draw_corruptions(result, run.reports / "corrupt-test")
     raise TypeError(f"there are no pictures of {type(result).__name__}")
 
 
-def _draw_evaluation(evaluation: Evaluation, run: Run) -> list[Path]:
+def _draw_evaluation(evaluation: Evaluation, run: Run, warn: Callable[[str], None]) -> list[Path]:
     metrics, path, files = evaluation.metrics, evaluation.path(run), []
     if isinstance(metrics, ClassificationMetrics) and metrics.confusion is not None:
         picture = path.with_suffix(".png")
-        files.append(confusion.draw(picture, metrics.confusion, evaluation.class_names, run=evaluation.run))
+        names = canvas.numbered(evaluation.class_names, warn)
+        files.append(confusion.draw(picture, metrics.confusion, names, run=evaluation.run))
     if isinstance(evaluation.corruptions, CorruptionReport):
         files += _draw_corruptions(evaluation.corruptions, path.with_name(f"{path.stem}-corruptions"))
     return files
@@ -53,7 +57,7 @@ def _draw_corruptions(report: CorruptionReport, base: Path) -> list[Path]:
     return [report.write_csv(base.with_name(f"{base.name}.csv")), *robustness.draw(report, base)]
 
 
-def _draw_analysis(analysis: Analysis, run: Run) -> list[Path]:
+def _draw_analysis(analysis: Analysis, run: Run, warn: Callable[[str], None]) -> list[Path]:
     stem = analysis.path(run).with_suffix("")
     if analysis.name == ALL:
         from randhead.report import page  # imports t-SNE, which the other pictures do not need
@@ -65,8 +69,13 @@ def _draw_analysis(analysis: Analysis, run: Run) -> list[Path]:
     files = []
     for i, (member, found) in enumerate(zip(analysis.members, analysis.each, strict=True)):
         ending = f"-{i + 1}" if len(analysis.members) > 1 else ""
-        files += _draw_pictures(stem, found, member.loaded.class_names, ending, run=member.name)
+        names = canvas.numbered(member.loaded.class_names, warn if i == 0 else _ignore)
+        files += _draw_pictures(stem, found, names, ending, run=member.name)
     return files + _draw_pictures(stem, analysis.together, tuple(member.name for member in analysis.members), "")
+
+
+def _ignore(text: str) -> None:
+    """The names of the classes of several runs are warned of once."""
 
 
 def _draw_pictures(

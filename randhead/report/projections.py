@@ -6,16 +6,15 @@ since this brings both to the same scale.
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from randhead import rng
 from randhead.report.canvas import INK, look, panels, short
+from randhead.report.plotting import Figure, matplotlib
 from randhead.report.sections import Picture
 
 SAMPLES, CLASSES = 1500, 20  # more samples or classes cannot be distinguished

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from matplotlib.figure import Figure
-
 from randhead.analyses import Findings
 from randhead.report.canvas import look
+from randhead.report.plotting import Figure
 from randhead.tables import Table
 
 __all__ = ["Picture", "pictures", "tables"]

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from matplotlib.axes import Axes
-
 from randhead.analyses import Findings
 from randhead.evaluation.measuring import metric
 from randhead.report.canvas import BLUE, GREEN, INK, panels
+from randhead.report.plotting import Axes
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, ORANGE, panels
+from randhead.report.plotting import Figure
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from randhead.analyses import Findings
-from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, panels
+from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, log_scale, panels
+from randhead.report.plotting import Axes, Figure
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows, words
 
@@ -30,7 +29,9 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
             for member, colour in zip(known, COLOURS, strict=False):
                 _curve(axes, findings, member, colour)
             everything = torch.cat([findings.arrays[member] for member in known])
-            axes.set(xlabel="step", yscale="log" if logarithmic and _decades(everything) > 1 else "linear")
+            axes.set_xlabel("step")
+            if logarithmic and _decades(everything) > 1:
+                log_scale(axes)
             axes.legend()
             yield Picture(name, caption, figure)
     if "drift" in findings.arrays:

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from matplotlib.ticker import MaxNLocator
-
 from randhead.analyses import Findings
 from randhead.report.canvas import BLUE, heat_map, panels
+from randhead.report.plotting import MaxNLocator
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from randhead.analyses import Findings, similarity
 from randhead.report.canvas import BLUE, GREY, ORANGE, mark_zero, panels
+from randhead.report.plotting import Figure
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows, words
 

@@ -1,0 +1,135 @@
+"""Pictures show names as they are, and look the same whatever the fonts and the settings of the user are."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+import randhead
+from randhead.report import angles, canvas, confusion, fonts
+
+ROOT = Path(randhead.__file__).parent
+FORMULAS = ("$5_$10", r"$\frac{1}", "a_b^c", r"\alpha", "$$", "_x", "a\nb\x1b")
+COUNTS = np.diag(range(1, len(FORMULAS) + 1)).tolist()
+MONO_ONLY = "\u2312"  # DejaVu Sans Mono, which comes with Matplotlib too, has it; DejaVu Sans has not
+NOWHERE = "\U000fffff"
+
+
+@pytest.fixture
+def no_fonts_yet():
+    """Only Matplotlib's own font is in use."""
+    before = fonts.families()
+    fonts._families[:] = [fonts.OWN]
+    fonts.can_draw.cache_clear()
+    yield
+    fonts._families[:] = before
+    fonts.can_draw.cache_clear()
+
+
+def texts(figure):
+    return [text for text in figure.findobj(Text) if text.get_text()]
+
+
+def test_no_name_is_a_formula(tmp_path):
+    with canvas.look():
+        figure = canvas.heat_map(np.eye(7), FORMULAS, label="$x_$", colours="Blues", limits=(0, 1))
+        canvas.name_run(figure, "$r_$")
+    figure.canvas.draw()
+    assert not any(text.get_parse_math() or text.get_usetex() for text in texts(figure))
+    shown = {text.get_text() for text in texts(figure)}
+    assert {"$5_$10", r"$\frac{1}", "a_b^c", r"\alpha", "$$", " _x", r"a\nb\x1b", "$x_$", "$r_$"} <= shown
+    confusion.draw(tmp_path / "a.png", COUNTS, FORMULAS, run="$a_$b")
+
+
+def test_numbers_of_a_logarithmic_axis_are_no_formulas():
+    with canvas.look():
+        figure, (axes,) = canvas.panels()
+        axes.plot([1, 2], [1e-6, 10])
+        canvas.log_scale(axes)
+        figure.canvas.draw()
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    assert any(shown) and not any("$" in text for text in shown)
+    assert {float(text.replace("\u2212", "-")) for text in shown if text} <= {10.0**n for n in range(-9, 5)}
+
+
+THEIRS = {
+    "text.usetex": True,
+    "font.family": "no such font",
+    "font.size": 40,
+    "savefig.dpi": 10,
+    "axes.facecolor": "red",
+}
+
+
+def test_the_settings_of_the_user_have_no_say(tmp_path):
+    def draw():
+        return angles.draw(tmp_path / "a.png", [0, 1, 2], [3, 4], marks={"$a_$": 1.0}).read_bytes()
+
+    plain = draw()
+    with matplotlib.rc_context(THEIRS):
+        assert draw() == plain
+        assert matplotlib.rcParams["font.size"] == 40
+
+
+def test_only_one_module_imports_matplotlib():
+    """Another one would import it with the settings of the user."""
+    imports = re.compile(r"^\s*(?:import|from) matplotlib", re.MULTILINE)
+    assert [p.name for p in ROOT.rglob("*.py") if imports.search(p.read_text("utf-8"))] == ["plotting.py"]
+
+
+def test_a_letter_is_drawn_with_a_font_that_has_it(tmp_path, no_fonts_yet):
+    def drawn():
+        with canvas.picture(tmp_path / "a.png", 1, 1) as axes:
+            axes.set_title(MONO_ONLY)
+        with Image.open(tmp_path / "a.png") as image:
+            return np.asarray(image.convert("L"))
+
+    box = drawn()
+    assert canvas.numbered([MONO_ONLY, "b"], pytest.fail) == (MONO_ONLY, "b")
+    assert fonts.families()[0] == fonts.OWN and len(fonts.families()) == 2
+    assert not np.array_equal(drawn(), box)
+
+
+def test_a_class_whose_name_no_font_has_is_a_number_in_pictures_and_named_on_the_side(no_fonts_yet):
+    said = []
+    assert canvas.numbered(["cat", NOWHERE, "e\u0301", "a\nb"], said.append) == ("cat", "class 1", "e\u0301", "a\nb")
+    (warning,) = said
+    assert f"(1 {NOWHERE})" in warning
+    canvas.numbered([NOWHERE] * 15, said.append)
+    assert said[1].endswith("and 5 more)")
+
+
+DRAW = """
+import sys
+from pathlib import Path
+from randhead.report import angles
+angles.draw(Path("a.png"), [0, 1, 2], [3, 4], marks={"$a_$": 1.0})
+"""
+ENVIRONMENTS = {
+    "notebook": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+    "bogus backend": {"MPLBACKEND": "bogus"},
+    "no folder for settings": {"MPLCONFIGDIR": "/proc/nowhere", "HOME": "/proc/nowhere"},
+    "matplotlibrc": {"MATPLOTLIBRC": "theirs"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_no_environment_prevents_or_changes_a_picture(tmp_path, environment):
+    (tmp_path / "theirs").write_text("text.usetex: True\nbackend: bogus\nnonsense: 3\nfont.size: 40\n")
+    pictures = []
+    for more in ({}, ENVIRONMENTS[environment]):
+        env = {**{k: v for k, v in os.environ.items() if not k.startswith("MPL")}, **more}
+        done = subprocess.run(
+            [sys.executable, "-c", DRAW], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        pictures.append((tmp_path / "a.png").read_bytes())
+    assert pictures[0] == pictures[1]
