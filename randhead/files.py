@@ -9,8 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from randhead.errors import UsageError
+
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 FORBIDDEN = (errno.EACCES, errno.EPERM)
+
+
+def expanded(path: str | Path, hint: str) -> Path:
+    """A path with ~ and ~USER replaced by the home directory.  Raises UsageError, with the hint, if there is none.
+
+    A user id without an entry in /etc/passwd, as in containers, has no home directory unless HOME is set.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        reason = "the home directory is unknown" if Path(path).parts[0] == "~" else "no such user"
+        raise UsageError(f"{path}: {reason}", hint=hint) from None
 
 
 def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from randhead.errors import ContractError, UsageError, unknown
 from randhead.families import FAMILIES
-from randhead.files import sha256
+from randhead.files import expanded, sha256
 from randhead.user_files import execute, guarded
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _registered_name(family: str, name: str) -> str:
 
 
 def _absolute(path: str | Path) -> Path:
-    return Path(path).expanduser().resolve()
+    return expanded(path, "give the path of the file without ~").resolve()
 
 
 def _check_name(family: str, name: str, origin: str) -> None:

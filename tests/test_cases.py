@@ -40,6 +40,10 @@ CASES = {
         "pictures: test_a_letter_is_drawn_with_a_font_that_has_it",
         "pictures: test_a_class_whose_name_no_font_has_is_a_number_in_pictures_and_named_on_the_side",
     ),
+    "14 no home": (
+        "no_home: test_digits_and_folders_need_no_home",
+        "no_home: test_a_download_says_which_folder_it_needs",
+    ),
     "15 averaged checkpoints": ("head_inputs: test_the_mean_of_two_state_dicts_is_one",),
     "16 higher derivatives": (
         "head_inputs: test_the_dense_loss_has_what_cross_entropy_has_second_derivatives_and_functional_transforms",

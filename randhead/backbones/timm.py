@@ -9,6 +9,7 @@ from torch import nn
 
 from randhead.config.resolved import EncoderInput
 from randhead.errors import DataFileError, UsageError, unknown
+from randhead.files import expanded
 
 HINT = "train without `pretrained`, or copy ~/.cache/huggingface from a machine that has fetched them"
 ATTEMPTS, TIMEOUT_S = 2, 5  # one lost reply does not mean that there is no network
@@ -27,11 +28,14 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     timm = _timm(name)
     if not pretrained:
         return _create(timm, name, image_size, pretrained)
+    from huggingface_hub import constants
+
+    expanded(constants.HF_HUB_CACHE, "set the environment variable HOME or HF_HOME")
     try:
         with _offline_without_network():
             return _create(timm, name, image_size, pretrained)
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataFileError(f"the weights of timm:{name} cannot be fetched ({reason})", hint=HINT) from None
 
 

@@ -1,12 +1,11 @@
 """The classification models of torchvision, without their last layer: `torchvision:resnet50`."""
 
-from urllib.error import URLError
-
-from torch import nn
+from torch import hub, nn
 from torchvision import models
 
 from randhead.config.resolved import EncoderInput
 from randhead.errors import DataFileError, UsageError, unknown
+from randhead.files import expanded
 
 
 def weights_input(*, name: str) -> EncoderInput:
@@ -19,12 +18,16 @@ def weights_input(*, name: str) -> EncoderInput:
 def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
     """(B, 3, H, W) -> (B, D).  Raises UsageError for an unknown model, DataError if weights cannot be fetched."""
     _check(name)
+    if not pretrained:
+        return _without_classifier(models.get_model(name, weights=None, **_quiet(name)), name)
+    folder = expanded(hub.get_dir(), "set the environment variable HOME or TORCH_HOME") / "checkpoints"
     try:
-        model = models.get_model(name, weights="DEFAULT" if pretrained else None, **_quiet(name, pretrained))
-    except URLError as error:
+        model = models.get_model(name, weights="DEFAULT")
+    except Exception as error:  # no network, no folder, a damaged file: loading raises errors of many kinds
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         raise DataFileError(
-            f"the weights of torchvision:{name} cannot be fetched ({error.reason})",
-            hint="train without `pretrained`, or put the file into torch.hub.get_dir()/checkpoints",
+            f"the weights of torchvision:{name} cannot be fetched ({reason})",
+            hint=f"train without `pretrained`, or put the file into {folder} (TORCH_HOME is another folder)",
         ) from None
     return _without_classifier(model, name)
 
@@ -35,11 +38,9 @@ def _check(name: str) -> None:
         raise unknown("torchvision model", name, known)
 
 
-def _quiet(name: str, pretrained: bool) -> dict[str, bool]:
+def _quiet(name: str) -> dict[str, bool]:
     """GoogLeNet and Inception have auxiliary classifiers, which are not used, and a slow default initialisation."""
-    if name not in ("googlenet", "inception_v3") or pretrained:
-        return {}
-    return {"aux_logits": False, "init_weights": True}
+    return {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
 def _without_classifier(model: nn.Module, name: str) -> nn.Module:

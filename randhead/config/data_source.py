@@ -6,6 +6,7 @@ from stat import S_ISDIR
 
 from randhead import registry
 from randhead.errors import DataFileError, UsageError, guess
+from randhead.files import expanded
 
 LAYOUT = "a folder of images has one folder per class: train/CLASS/ and test/CLASS/ (or val/), or only CLASS/"
 
@@ -38,10 +39,10 @@ def folder(name: str | Path) -> Path:
     """A folder that exists; its path may begin with ~ or ~USER.  Raises DataError if it does not exist."""
     path = Path(name)
     try:
-        path = path.expanduser()
+        path = expanded(path, "give the path of a folder of images")
         mode = path.stat().st_mode
-    except RuntimeError:
-        raise DataFileError(f"{path}: no such user", hint="give the path of a folder of images") from None
+    except UsageError as error:
+        raise DataFileError(error.message, hint=error.hint) from None
     except (FileNotFoundError, NotADirectoryError):
         near = guess(path.name, _folders(path.parent), show=lambda name: str(path.parent / name))
         raise DataFileError(f"{path}: no such folder", hint=near + LAYOUT) from None

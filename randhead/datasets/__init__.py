@@ -133,7 +133,7 @@ def from_config(
     dataset = load(
         name,
         labelled=labelled,
-        root=Path(machine.data_root).expanduser(),
+        root=Path(machine.data_root),
         image_size=image_size or options.image_size,
         validation=options.validation,
         split_seed=options.split_seed,

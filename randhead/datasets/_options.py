@@ -1,5 +1,6 @@
 """The options of loading a dataset."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from pathlib import Path
 import torch
 
 from randhead.config import check_value
+from randhead.errors import UsageError
+from randhead.files import expanded
 
 GIBIBYTE = 1 << 30
 CHECKED = {  # settings of the configuration with the bounds of these options
@@ -21,10 +24,6 @@ CHECKED = {  # settings of the configuration with the bounds of these options
 Progress = Callable[[int, int], None]  # called with (done, total)
 
 
-def _download_folder() -> Path:
-    return Path.home() / ".cache" / "randhead"
-
-
 def _default_workers() -> int:
     return min(8, os.cpu_count() or 1)
 
@@ -34,7 +33,7 @@ class Options:
     """The options of loading a dataset.
 
     Attributes:
-        root: folder of downloads, with torchvision's layout.
+        root: folder of downloads, with torchvision's layout; ~ is the home directory.
         image_size: side of the images in pixels; None keeps the size of the dataset.
         validation: share of the training images that becomes the validation split; share of all images if the test
             split is drawn from them too.
@@ -49,7 +48,7 @@ class Options:
         UsageError: if a value is out of bounds.
     """
 
-    root: Path = field(default_factory=_download_folder)
+    root: Path = Path("~/.cache/randhead")
     image_size: int | None = None
     validation: float = 0.1
     split_seed: int = 0
@@ -62,3 +61,9 @@ class Options:
     def __post_init__(self) -> None:
         for key, name in CHECKED.items():
             check_value(key, getattr(self, name), name)
+        with contextlib.suppress(UsageError):  # without a home directory, an error of datasets that are downloaded
+            object.__setattr__(self, "root", self.downloads())
+
+    def downloads(self) -> Path:
+        """The folder of downloads.  Raises UsageError if it is in a home directory that is unknown."""
+        return expanded(self.root, "use `machine.data_root=PATH`, or set the environment variable HOME")

@@ -5,7 +5,6 @@ Some of these datasets are pickles.  torchvision unpickles a file only if it has
 
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ def by_train_flag(dataset: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _open_both(name: str, open_split: Callable[..., Any], sources: Sequence[Source], options: Options) -> list[Any]:
-    root = Path(options.root)
+    root = options.downloads()
 
     def both(download: bool) -> list[Any]:
         with warnings.catch_warnings():

@@ -20,10 +20,11 @@ SOURCE = Source(f"{FOLDER}.zip", (ADDRESS,), "90528d7ca1a48142e341f4ef8d21d0de")
 
 def load(options: Options) -> Dataset:
     """Load Tiny ImageNet.  Raises DataError if it is damaged, or if it is missing and cannot be downloaded."""
-    folder = Path(options.root) / FOLDER
+    root = options.downloads()
+    folder = root / FOLDER
     if not folder.is_dir():
-        fetch([SOURCE], Path(options.root), options.progress)
-        unpack(Path(options.root) / SOURCE.path, folder)
+        fetch([SOURCE], root, options.progress)
+        unpack(root / SOURCE.path, folder)
     return load_files(listing(folder), options)
 
 
