@@ -26,6 +26,7 @@ from randhead.tables import Result, Table
 KINDS = {".json": "report", ".csv": "table", ".png": "picture", ".html": "page"}
 GAP = 2  # between columns of a table
 NUMBER = re.compile(r"[+-]?\d[\d.]* [(\[]|[+-]?\d[\d.]* (to|%|nats)")  # with what belongs to it, on one line
+ARROWS = str.maketrans({"\u2191": "^", "\u2193": "v"})
 NARROWEST = 20  # columns; a terminal that says less is wrong
 
 
@@ -48,8 +49,16 @@ class Output:
 
     def _print(self, console: Console, text: str, style: str | None) -> None:
         """Print lines, of which each is broken between words on a terminal; names in them command no terminal."""
-        text = printable(text, lines=True)
+        text = self._drawn(printable(text, lines=True))
         console.print(wrapped(text, console.width) if is_terminal(console) else text, style=style, markup=False)
+
+    def _drawn(self, text: str) -> str:
+        """A text whose arrows are of ASCII if the console has no others."""
+        try:
+            text.encode(self.console.encoding)
+        except UnicodeEncodeError:
+            return text.translate(ARROWS)
+        return text
 
     def warn(self, text: str) -> None:
         """Print a warning on one line of stderr; Python arguments in it become options."""
@@ -105,8 +114,9 @@ class Output:
             self.say(as_options(note))
 
     def _grid(self, table: Table) -> None:
-        cells = _cells(table)
-        columns = [tables.shown(name) for name in table.columns]
+        columns, *cells = (
+            [self._drawn(cell) for cell in row] for row in (map(tables.shown, table.columns), *_cells(table))
+        )
         widths = _widths([columns, *cells], self.console.width)
         grid = rich_table.Table(box=None, pad_edge=False, width=sum(widths) + GAP * (len(widths) - 1))
         for i, width in enumerate(widths):
@@ -135,7 +145,7 @@ def _parts(table: Table, available: int) -> Iterator[Table]:
 
     If they do not fit beside the first column one by one, because of a long path, the table stays whole.
     """
-    columns = [list(column) for column in zip(map(tables.shown, table.columns), *_cells(table), strict=True)]
+    columns = [list(column) for column in zip(table.columns, *_cells(table), strict=True)]
     needed = [max(map(_least, column)) for column in columns]
     largest = max(needed[1:], default=0) + GAP
     if sum(needed) + GAP * (len(needed) - 1) <= available or needed[0] + largest > available:

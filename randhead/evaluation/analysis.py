@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from randhead.errors import DataError, RandheadError, StopRequested, UsageError,
 from randhead.evaluation import accuracy, analysis_tables
 from randhead.evaluation.accuracy import Accuracy
 from randhead.evaluation.comparison import Comparison, arms, compare
-from randhead.evaluation.inputs import AnalysisOptions, RunInputs
+from randhead.evaluation.inputs import AnalysisOptions, RunInputs, Seen
 from randhead.evaluation.measuring import Measurement, measure_run, measure_together
 from randhead.evaluation.session import AnalysisSession
+from randhead.evaluation.summary import Summary, summary
 from randhead.files import sha256, write_json
 from randhead.runs import ROOT, LoadedRun, Run, RunLike, find, slug
 from randhead.tables import Result, Table
@@ -37,6 +39,7 @@ class Analysis(Result):
         not_applicable: for "all", the analyses that do not apply, with the reason.
         accuracies: of each run on the images that were analyzed; nothing if no analysis has used them.
         accuracy: for several runs, the difference of their accuracies.
+        baseline: the index of a run of the arm that the others are compared with.
     """
 
     name: str
@@ -48,6 +51,17 @@ class Analysis(Result):
     not_applicable: dict[str, str] = field(default_factory=dict, repr=False)
     accuracies: tuple[Accuracy, ...] = field(default=(), repr=False)
     accuracy: Comparison | None = field(default=None, repr=False)
+    baseline: int = 0
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The answers to a reader's questions: accuracy kept, classes further apart, tighter, as robust?"""
+        return summary(self)
+
+    @property
+    def seen(self) -> Seen:
+        """What was analyzed by the first analysis of images of the run's classes, ready for JSON; empty without one."""
+        return next((m.seen for m in (*self.each[0].values(), *self.together.values()) if "n" in m.seen), {})
 
     def to_json(self) -> dict[str, Any]:
         """The document: `run` and its metrics, or `runs`, `comparison` and the metrics of all runs together."""
@@ -62,7 +76,9 @@ class Analysis(Result):
             {"run": run.name, **known, **_document(found)}
             for run, known, found in zip(self.members, accuracies, self.each, strict=True)
         ]
-        refused = {"not_applicable": self.not_applicable} if self.not_applicable else {}
+        refused: dict[str, Any] = {"not_applicable": self.not_applicable} if self.not_applicable else {}
+        if self.name == ALL:
+            refused["summary"] = self.summary.to_json()
         if len(each) == 1:
             return {"run": each[0].pop("run"), **asked, **each[0], **refused}
         compared = {name: found.to_json() for name, found in self._all_comparisons().items()}
@@ -174,6 +190,7 @@ def analyze(
         refused,
         accuracies,
         accuracy.compare(members, list(accuracies), baseline=compared_with) if several and accuracies else None,
+        compared_with,
     )
 
 

@@ -23,6 +23,8 @@ DIGITS = 2  # significant digits of a standard deviation, or of half an interval
 def tables(analysis: "Analysis") -> Iterator[Table]:
     """The most important metrics of each analysis, the accuracy first; for several runs by arm."""
     several = len(analysis.members) > 1
+    if analysis.name == "all":
+        yield analysis.summary.table()
     if several:
         yield runs(analysis)
     for i, name in enumerate(in_order(analysis.each[0])):
@@ -96,7 +98,7 @@ def means(
     cells += [[about.title, *(_counted(values, arm.arm) for arm in each)] for about, values in (words or {}).items()]
     if len(each) == 1:
         only = {about: found.arms[0].metrics.get(key) for found, metrics in parts for key, about in metrics.items()}
-        ends = {about.title: _ends(about, mean) for about, mean in only.items()}
+        ends = {about.title: interval_shown(about, mean) for about, mean in only.items()}
         cells = [[*row, ends.get(str(row[0]))] for row in cells]
     spread = ("in brackets: standard deviation over runs",) if any(len(arm.arm.indices) > 1 for arm in each) else ()
     columns = ("metric", *(f"{arm.arm.label}, {count(len(arm.arm.indices), 'run')}" for arm in each))
@@ -108,7 +110,7 @@ def differences(parts: list[tuple[Comparison, dict[str, Metric]]]) -> Iterator[T
     """One row per metric and one column per arm except the baseline; no table without differences."""
     each = parts[0][0].differences
     cells = [
-        [about.title, *(_difference(about, arm.metrics.get(key)) for arm in found.differences)]
+        [about.title, *(difference_shown(about, arm.metrics.get(key)) for arm in found.differences)]
         for found, metrics in parts
         for key, about in metrics.items()
         if any(key in arm.metrics for arm in found.differences)
@@ -166,7 +168,7 @@ def _values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...]) -> Ta
 
 def _arrows(cells: Iterable[Sequence[Cell]]) -> tuple[str, ...]:
     """The note that explains arrows, if there are any."""
-    return (ARROWS,) if any(str(row[0])[-1:] in ARROWS for row in cells) else ()
+    return (ARROWS,) if any(str(row[0]).endswith(("\u2191", "\u2193")) for row in cells) else ()
 
 
 def _mean(about: Metric, found: Estimate | None) -> str | None:
@@ -179,7 +181,7 @@ def _mean(about: Metric, found: Estimate | None) -> str | None:
     return f"{found.value * scale:.{digits}f} ({found.std * scale:.{digits}f})"
 
 
-def _ends(about: Metric, found: Estimate | None) -> str | None:
+def interval_shown(about: Metric, found: Estimate | None) -> str | None:
     """The interval of a mean."""
     if found is None or found.interval is None:
         return None
@@ -188,7 +190,8 @@ def _ends(about: Metric, found: Estimate | None) -> str | None:
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def _difference(about: Metric, found: Estimate | None) -> str | None:
+def difference_shown(about: Metric, found: Estimate | None) -> str | None:
+    """A difference with its interval in brackets."""
     if found is None:
         return None
     value, scale = found.value * about.scale, about.scale

@@ -6,7 +6,7 @@ the effect that a seed has on both arms.  One run, or one pair, gives a value wi
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
@@ -92,7 +92,7 @@ def arms(configs: list[Config]) -> list[Arm]:
     return [Arm(label, indices) for label, indices in zip(_labels(kinds), members, strict=True)]
 
 
-def compare(configs: list[Config], metrics: list[Metrics], *, baseline: int = 0) -> Comparison:
+def compare(configs: list[Config], metrics: Sequence[Metrics], *, baseline: int = 0) -> Comparison:
     """Means of each arm, and differences from one of them.
 
     Args:

@@ -22,6 +22,7 @@ from randhead.evaluation.analysis_tables import NOT_APPLICABLE, headlines, in_or
 from randhead.evaluation.comparison import Comparison
 from randhead.evaluation.inputs import RunInputs, Seen
 from randhead.evaluation.measuring import Measurement, metric
+from randhead.evaluation.summary import Summary
 from randhead.report import canvas, differences, projections, sections
 from randhead.report.sections import Picture
 from randhead.tables import Cell, Metric, Table, rows, shown
@@ -41,7 +42,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of the page with an entry in its navigation; it has either `runs` or the other fields."""
+    """A part of the page with an entry in its navigation; it has `runs` or the other fields."""
 
     title: str
     prefix: str = ""  # of the anchor
@@ -51,6 +52,7 @@ class Block:
     tables: list[Table] = field(default_factory=list)
     pictures: list[Drawing] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    summary: Summary | None = None
     folded: list[Table] = field(default_factory=list)
     runs: list["FoldedRun"] = field(default_factory=list)
 
@@ -62,7 +64,7 @@ class Block:
     @property
     def heading(self) -> str:
         """The title with a capital letter."""
-        return self.title[:1].upper() + self.title[1:]
+        return _capitalised(self.title)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def render(analysis: Analysis) -> str:
     members = analysis.members
     single = len(members) == 1
     blocks = _run_blocks(members[0], analysis.each[0], prefix="") if single else _comparison_blocks(analysis)
+    blocks.insert(0, Block("summary", lead=_compares(analysis.summary), summary=analysis.summary))
     if analysis.not_applicable:
         reasons = tuple(analysis.not_applicable.items())
         blocks.append(Block(NOT_APPLICABLE, tables=[Table("", ("analysis", "why not"), reasons)]))
@@ -105,12 +108,17 @@ def table_html(table: Table) -> str:
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"shown": shown, "exact": _exact, "code": _code, "column_classes": _column_classes}
+    environment.filters["capitalised"] = _capitalised
     return environment
 
 
 def _file(name: str) -> Markup:
     """A file of the package, unescaped."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _code(text: str) -> Markup:
@@ -145,6 +153,11 @@ def _summary(members: tuple[RunInputs, ...]) -> list[str]:
         lines.append(f"seed {config.train.seed}, head seed {config.train.head_seed}")
         lines.append(f"accuracy {run.accuracy:.2%}")
     return lines
+
+
+def _compares(found: Summary) -> str:
+    """What the summary compares, as a sentence."""
+    return f"{_capitalised(found.title)}." if found.minus else ""
 
 
 def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -> list[Block]:
@@ -219,7 +232,7 @@ def _lead(name: str) -> str:
     """The question of an analysis: the first line of its docstring after the colon."""
     documentation = inspect.getdoc(registry.load("analyses", name)) or ""
     lead = documentation.partition("\n")[0].partition(": ")[2]
-    return lead[:1].upper() + lead[1:]
+    return _capitalised(lead)
 
 
 def _seen(seen: Seen) -> str:

@@ -210,6 +210,7 @@ class _Bench:
             clean=clean,
             grid=grid_metrics(accumulator, self.grid, loaded.class_names, clean_error=clean.error),
             folder=loaded.run,
+            weights_sha256=loaded.weights_sha256,
         )
 
     def with_released(

@@ -91,6 +91,7 @@ class CorruptionReport(Result):
         contact_sheet: the first image under all corruptions, if requested.
         saved: the order in which corrupted images were written, in words, if they were.
         others: the reports of further runs on the same images.
+        weights_sha256: hash of the weights that were tested.
     """
 
     run: str
@@ -110,6 +111,7 @@ class CorruptionReport(Result):
     contact_sheet: ContactSheet | None = field(default=None, repr=False)
     saved: str | None = None
     others: tuple["CorruptionReport", ...] = field(default=(), repr=False)
+    weights_sha256: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -139,6 +141,7 @@ class CorruptionReport(Result):
         """The document of this run only, which `save` writes."""
         document = {
             "run": self.run,
+            "weights_sha256": self.weights_sha256,
             "data": self.data,
             "split": self.split,
             "n": self.n,

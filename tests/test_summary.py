@@ -1,0 +1,97 @@
+"""The four lines of a summary: what they answer, from which interval, and what they say if something is missing."""
+
+import json
+
+import pytest
+from trained import quick, study
+
+from randhead import evaluation, runs
+from randhead.evaluation import stored_robustness
+from randhead.evaluation.estimates import Estimate
+from randhead.evaluation.summary import NO, QUESTIONS, UNDECIDED, YES
+from randhead.report import page
+from randhead.tables import Metric
+
+UP, DOWN = Metric("up", better="higher"), Metric("down", better="lower")
+KEPT, APART, TIGHTER, ROBUST = QUESTIONS
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    with quick():
+        yield study(tmp_path_factory.mktemp("study"), images=30)
+
+
+def corrupted(root, name, accuracy, **changes):
+    """The document that `corrupt-test` leaves in a run."""
+    loaded = runs.load(name, root=root, device="cpu")
+    document = {"run": name, "weights_sha256": loaded.weights_sha256, "data": "data", "split": "test", "n": 12}
+    document |= {"mean_corruption_accuracy": accuracy, "mean_over": "15 of 15 corruptions, all severities", **changes}
+    loaded.run.reports.mkdir(exist_ok=True)
+    (loaded.run.reports / "corrupt-test.json").write_text(json.dumps(document))
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("question", "metric", "interval", "answer"),
+    [
+        (KEPT, UP, (-0.009, 0.2), YES),
+        (KEPT, UP, (-0.011, 0.2), UNDECIDED),
+        (KEPT, UP, (-0.3, -0.02), NO),
+        (KEPT, UP, (0.0, 0.0), YES),
+        (APART, UP, (0.1, 2.0), YES),
+        (APART, UP, (-0.1, 2.0), UNDECIDED),
+        (APART, UP, (0.0, 0.0), UNDECIDED),
+        (APART, UP, (-2.0, -0.1), NO),
+        (TIGHTER, DOWN, (-2.0, -0.1), YES),
+        (TIGHTER, DOWN, (0.1, 2.0), NO),
+        (ROBUST, UP, None, UNDECIDED),
+    ],
+)
+def test_an_answer_is_yes_or_no_only_if_the_whole_interval_says_so(question, metric, interval, answer):
+    assert question.answer(metric, Estimate(0.0, interval, 3)) == answer
+
+
+def test_a_summary_has_four_lines_and_names_the_command_for_what_is_missing(root):
+    names = ["learned0", "fixed0", "learned1", "fixed1"]
+    found = evaluation.analyze("all", names, root=root, device="cpu")
+    summary = found.to_json()["summary"]
+    assert summary["minus"] == "learned"
+    assert [each["question"] for each in summary["answers"]] == [each.text for each in QUESTIONS[:3]]
+    compared = found.comparisons["separability"].differences[0].metrics["mean_angle_deg"]
+    assert summary["answers"][1]["difference"] == compared.value
+    assert summary["answers"][1]["interval"] == list(compared.interval)
+    assert summary["missing"] == {"as robust?": "not measured: `randhead corrupt-test learned0 fixed0 learned1 fixed1`"}
+    first = next(found.tables())
+    assert first.title == "fixed compared with learned" and len(first.rows) == 3
+    assert "corrupt-test learned0" in first.notes[0]
+
+
+@pytest.mark.slow
+def test_a_page_begins_with_the_summary(root):
+    text = page.render(evaluation.analyze("all", ["learned0", "fixed0"], root=root, device="cpu"))
+    assert text.index("Accuracy kept?") < text.index("Classes further apart?") < text.index("<table")
+    assert "<code>randhead corrupt-test learned0 fixed0</code>" in text
+
+
+def test_robustness_is_read_from_what_corrupt_test_has_left_of_these_weights(root):
+    difference = {"mean_corruption_accuracy": {"difference": 0.1, "low": 0.02, "high": 0.2}}
+    members = [
+        corrupted(root, "learned0", 0.5),
+        corrupted(root, "fixed0", 0.6, compared_with={"run": "learned0", **difference}),
+    ]
+    found = evaluation.analyze("all", ["learned0", "fixed0"], root=root, device="cpu").summary
+    answer = found.answers[-1]
+    assert (answer.question, answer.answer, answer.n) == ("as robust?", YES, "12 images")
+    assert answer.found.value == pytest.approx(0.1) and answer.found.interval == (0.02, 0.2)
+    back = stored_robustness.compare(members, stored_robustness.documents(members, "data", "test"), baseline=1)
+    assert back.differences[0].metrics["mean_corruption_accuracy"].interval == (-0.2, -0.02)
+    one = evaluation.analyze("all", "fixed0", root=root, device="cpu").summary
+    assert [each.question for each in one.answers] == [each.noun for each in QUESTIONS]
+    assert one.answers[0].found.interval and one.answers[-1].shown == "60 %"
+    corrupted(root, "fixed0", 0.6, weights_sha256="of other weights")
+    assert stored_robustness.documents(members, "data", "test") is None
+    assert stored_robustness.command(members, "data", "test") == "`randhead corrupt-test fixed0`"
+    corrupted(root, "fixed0", 0.6, mean_over="2 of 15 corruptions, severity 3")  # another grid than that of learned0
+    assert stored_robustness.command(members, "data", "test") == "`randhead corrupt-test learned0 fixed0`"
+    assert stored_robustness.documents(members, "data", "test") is None
