@@ -21,6 +21,12 @@ CASES = {
         "fingerprint: test_the_feature_cache_knows_images_and_labels",
         "fingerprint: test_runs_of_one_folder_that_changed_between_them_are_not_compared",
     ),
+    "03 low range of 16 bits": (
+        "pixels: test_16_bit_files_that_use_only_low_bits_look_like_the_picture_of_8_bits",
+        "pixels: test_a_mask_of_0_and_1_is_black_and_white_and_a_stated_range_is_kept",
+        "pixels: test_the_scans_of_a_set_are_scaled_alike_so_that_dark_ones_stay_darker",
+        "pixels: test_a_run_reads_16_bit_images_as_its_training_images_were_read",
+    ),
     "04 console encoding": ("hostile: test_a_console_that_cannot_encode_a_name_shows_an_escape",),
     "05 weights of samples and of classes": (
         "head_inputs: test_weights_of_samples_and_of_classes_are_not_taken_for_one_another",
@@ -39,6 +45,20 @@ CASES = {
     "10 class names in pictures": (
         "pictures: test_a_letter_is_drawn_with_a_font_that_has_it",
         "pictures: test_a_class_whose_name_no_font_has_is_a_number_in_pictures_and_named_on_the_side",
+    ),
+    "11 sound pixels, bad metadata": (
+        "pixels: test_sound_pixels_are_read_whatever_their_metadata_are",
+        "pixels: test_a_wrong_checksum_of_what_pixels_need_is_a_reason_that_names_the_chunk",
+        "pixels: test_a_tiff_with_odd_tags_is_read_upright",
+    ),
+    "12 fourth band as transparency": (
+        "pixels: test_a_fourth_band_that_makes_the_whole_image_white_is_named",
+        "pixels: test_a_set_counts_what_was_converted_and_images_of_a_single_colour",
+    ),
+    "13 copies of training images": (
+        "read_report: test_copies_of_training_images_in_other_splits_are_counted_whatever_their_files_are",
+        "read_report: test_images_under_two_classes_are_counted_and_blank_ones_are_no_copies",
+        "read_report: test_arrays_are_searched_too",
     ),
     "14 no home": (
         "no_home: test_digits_and_folders_need_no_home",

@@ -67,13 +67,17 @@ def log(folder):
 
 
 def image_folder(folder, classes=("cat", "dog", "eel"), images=10, size=8, split=None):
-    """PNG files of plain colours with a gradient, one folder a class; `split` puts a folder in between."""
+    """PNG files of plain colours with a gradient, one folder a class; `split` puts a folder in between.
+
+    All images are different, also those of two splits.
+    """
+    blue = 10 + 7 * len(split or "")
     for label, name in enumerate(classes):
         place = folder / split / name if split else folder / name
         place.mkdir(parents=True, exist_ok=True)
         for i in range(images):
             ramp = torch.arange(size * size * 3, dtype=torch.uint8).reshape(size, size, 3) // 2
-            pixels = ramp + torch.tensor([label * 60, 20 * i % 100, 10], dtype=torch.uint8)
+            pixels = ramp + torch.tensor([label * 60, 20 * i % 100, blue + i], dtype=torch.uint8)
             Image.fromarray(pixels.numpy()).save(place / f"{i}.png")
     return folder
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from randhead.arguments import composed
 
+ALL_BITS = 16  # of images of 16 bits: earlier versions took all as used, and wrote nothing about it
+
 
 @dataclass(frozen=True)
 class EncoderInput:
@@ -34,6 +36,7 @@ class ResolvedSettings:
     dim: int | None = None  # of the features; known when the model is built
     scale: float | None = None  # of the logits; known when the model is built
     input_of: str = ""  # the trained encoder whose image size and normalisation are used, if those were "auto"
+    bit_depth: int | None = None  # in use by images of 16 bits; None if there are none
 
     def to_json(self) -> dict[str, Any]:
         """The entry `resolved` of config.json and of checkpoints."""
@@ -49,6 +52,7 @@ class ResolvedSettings:
             KeyError: if a value is missing that is needed to build a model.
         """
         values = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        values.setdefault("bit_depth", ALL_BITS)
         lists = {name: tuple(content[name]) for name in ("class_names", "mean", "std")}
         lists["class_names"] = tuple(map(composed, lists["class_names"]))
         return cls(**{**values, **lists, "num_classes": content["num_classes"], "image_size": content["image_size"]})

@@ -264,6 +264,11 @@ class MachineConfig(Section, section="machine"):
         2048, "Memory for decoded images, in MiB; more images than fit are decoded every epoch.", bounds=NOT_NEGATIVE
     )
     workers: int = setting(2, "Threads that decode images.", bounds=Interval(1, 256))
+    max_megapixels: float = setting(  # near Pillow's own limit: 256 MiB of RGB
+        89.5,
+        "Megapixels of the largest image file that is read; a small file can decode to very many pixels.",
+        bounds=Interval(0, 1000, open_low=True),
+    )
     checkpoint_minutes: float = setting(
         10.0, "Minutes between checkpoints; the end of every epoch is saved as well.", bounds=NOT_NEGATIVE
     )

@@ -10,6 +10,8 @@ Your own dataset is also a Python file with `load`, which may end with `return f
     images = datasets.load("mine")
 """
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,13 +22,14 @@ from torch import Tensor
 from randhead import registry
 from randhead.config import Config, data_source
 from randhead.datasets import _decode
-from randhead.datasets._build import from_arrays
+from randhead.datasets._build import from_arrays, with_report
 from randhead.datasets._contract import wrong_dataset
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fingerprint import SPLIT_WORDS, changes, fingerprint, fingerprints
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
 from randhead.datasets._left_out import image_files
+from randhead.datasets._opening import AS_FOUND, Rules
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._ranks import ranks_in_class
 from randhead.datasets._report import Copies, ReadReport
@@ -94,9 +97,10 @@ def load(name_or_folder: str | Path, *, labelled: bool = True, **options: Any) -
         read = image_folder.load if labelled else image_folder.load_unlabelled
         return read(Options(**options), found)
     dataset = cast(DatasetModule, registry.load("datasets", found)).load(Options(**options))
-    if not registry.is_builtin("datasets", found):
-        registry.expect("datasets", found, wrong_dataset(dataset))
-    return dataset
+    if registry.is_builtin("datasets", found):
+        return dataset
+    registry.expect("datasets", found, wrong_dataset(dataset))
+    return dataset if dataset.report.images else with_report(dataset)
 
 
 def from_config(
@@ -105,6 +109,7 @@ def from_config(
     *,
     device: str | torch.device = "cpu",
     image_size: int | None = None,
+    bit_depth: int | None = None,
     held_out: bool = False,
     labelled: bool = True,
     progress: Progress | None = None,
@@ -117,6 +122,7 @@ def from_config(
             configuration.
         device: the device on which resident images and labels are stored.
         image_size: side of the images in pixels; None for the size in the configuration.
+        bit_depth: number of bits that the values of 16-bit images use; None for those that the brightest one uses.
         held_out: whether to load the classes `data.hold_out_classes` instead of the others; only for the
             configuration's own images.
         labelled: as in `load`.
@@ -139,6 +145,8 @@ def from_config(
         split_seed=options.split_seed,
         memory_budget=machine.memory_budget_mb << 20,
         workers=machine.workers,
+        max_megapixels=machine.max_megapixels,
+        bit_depth=bit_depth,
         skip_bad_images=options.skip_bad_images,
         progress=progress,
         device=device,
@@ -149,12 +157,23 @@ def from_config(
     return left_out if held_out else kept
 
 
-def read_image(path: Path, size: int) -> Tensor:
+def read_image(
+    path: Path,
+    size: int,
+    *,
+    bit_depth: int | None = None,
+    max_megapixels: float | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+) -> Tensor:
     """Read an image file in the same way as for training.
 
     Args:
         path: the file.
         size: side of the result in pixels.
+        bit_depth: if it is an image of 16 bits, how many of them are used: the largest number of so many bits becomes
+            white.  None for those that its largest value needs.
+        max_megapixels: refuse an image of more megapixels; None for 89.5.
+        warn: called with a warning if conversion to RGB of 8 bits leaves a single colour of a picture.
 
     Returns:
         (3, size, size) uint8.
@@ -163,4 +182,8 @@ def read_image(path: Path, size: int) -> Tensor:
         DataError: if it cannot be read.
     """
     _decode.ignore_pillow_warnings()
-    return torch.from_numpy(np.array(_decode.decode(Path(path), size), order="C"))
+    rules = Rules(bit_depth, AS_FOUND.max_megapixels if max_megapixels is None else max_megapixels)
+    pixels, facts = _decode.inspect(Path(path), size, rules)
+    if facts.lost:
+        warn(f"{path} has a single colour, or almost, after conversion ({', '.join(facts.kinds)})")
+    return torch.from_numpy(np.array(pixels, order="C"))

@@ -1,11 +1,13 @@
 """Building a Dataset from images and labels; missing splits are drawn from the training images, per class by seed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from randhead.ambient import indices
+from randhead.datasets._copies import report_of
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images, ResizedImages, TensorImages, resized
 from randhead.datasets._options import Options
@@ -58,6 +60,7 @@ def build(
     *,
     bad_images: tuple[str, ...] = (),
     report: ReadReport | None = None,
+    bit_depth: int | None = None,
 ) -> Dataset:
     """Build the Dataset of `images(rows)` and `labels[rows]`.  Raises DataError for a split without images."""
     for split, members in rows.items():
@@ -67,7 +70,22 @@ def build(
             )
     splits = {split: Split(images(members), labels[members].to(options.device)) for split, members in rows.items()}
     size = next(iter(splits.values())).images.shape[1]
-    return Dataset(name, class_names, splits, size, bad_images, report=report or ReadReport())
+    return Dataset(name, class_names, splits, size, bad_images, report=report or ReadReport(), bit_depth=bit_depth)
+
+
+def build_arrays(
+    name: str,
+    class_names: tuple[str, ...],
+    pixels: Tensor,
+    labels: Tensor,
+    rows: dict[str, Tensor],
+    options: Options,
+    *,
+    test_share: float = 0.0,
+) -> Dataset:
+    """As `from_arrays`, without a report: for published sets, which nobody can change."""
+    rows = complete(rows, labels, indices(len(labels)), options, test_share)
+    return build(name, class_names, _images(pixels, options), labels, rows, options)
 
 
 def from_arrays(
@@ -92,13 +110,20 @@ def from_arrays(
         test_share: share of the images that becomes the test split if `rows` has none.
 
     Returns:
-        The dataset.
+        The dataset.  Its report has images that occur twice, and those of a single colour.
 
     Raises:
         DataError: if a split has no images.
     """
-    rows = complete(rows, labels, indices(len(labels)), options, test_share)
-    return build(name, class_names, _images(pixels, options), labels, rows, options)
+    return with_report(build_arrays(name, class_names, pixels, labels, rows, options, test_share=test_share))
+
+
+def with_report(dataset: Dataset) -> Dataset:
+    """The dataset with a report on its images, if they are in memory."""
+    splits = {name: (split.images, split.labels) for name, split in dataset.splits.items()}
+    if all(isinstance(images, TensorImages) for images, _ in splits.values()):
+        return replace(dataset, report=report_of(splits))
+    return dataset
 
 
 def _images(pixels: Tensor, options: Options) -> Callable[[Tensor], Images]:

@@ -37,6 +37,7 @@ class Dataset:
         bad_images: image files that could not be used and were left out, each with the reason.
         mirrors: whether a mirrored image still has the same class, which is not so for digits.
         report: what reading the images left out, converted and found suspicious.
+        bit_depth: number of bits that were taken as the range of 16-bit images; None if there are none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Dataset:
     bad_images: tuple[str, ...] = ()
     mirrors: bool = True
     report: ReadReport = field(default_factory=ReadReport)
+    bit_depth: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.class_names, tuple) and all(isinstance(name, str) for name in self.class_names):

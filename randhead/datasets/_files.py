@@ -14,17 +14,16 @@ from randhead.arguments import composed
 from randhead.datasets import _parallel
 from randhead.datasets._build import build, complete
 from randhead.datasets._dataset import Dataset
-from randhead.datasets._decode import BadImage, decode, dimensions, hint, ignore_pillow_warnings
-from randhead.datasets._images import DIGEST, FileImages, Images, TensorImages, digest
-from randhead.datasets._options import Options, Progress
-from randhead.datasets._report import ReadReport
+from randhead.datasets._decode import hint
+from randhead.datasets._images import FileImages, Images, TensorImages
+from randhead.datasets._opening import Rules, dimensions
+from randhead.datasets._options import Options
+from randhead.datasets._reading import Bad, FilesRead, read_files
 from randhead.errors import DataError
 
 LARGEST_NATIVE = 128  # pixels: if all images have the same square size up to this, they keep it
 FALLBACK_SIZE = 64  # pixels
 NAMED = 5  # number of bad images that an error names
-
-Bad = tuple[Path, str]  # a file and the reason why it cannot be used
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ class Listing:
 
 def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, left_out: Sequence[Bad] = ()) -> Dataset:
     """Decode or check every file, and build the Dataset.  Bad files are left out or raise DataError."""
-    ignore_pillow_warnings()
     size = _size(listing, options)
     resident = len(listing.paths) * 3 * size * size <= options.memory_budget
     pixels = np.empty((len(listing.paths), 3, size, size), dtype=np.uint8) if resident else None
-    digests = None if resident else np.zeros((len(listing.paths), DIGEST), dtype=np.uint8)
-    bad = _read(listing.paths, size, pixels, digests, workers=options.workers, progress=options.progress)
+    rules = Rules(options.bit_depth, options.max_megapixels)
+    read = read_files(listing.paths, size, pixels, rules, workers=options.workers, progress=options.progress)
+    bad = read.bad
     if bad and not options.skip_bad_images:
         raise _refusal(listing, bad)
     good = _good_rows(listing, bad)
@@ -56,10 +55,21 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
         return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad file had another size
     labels, ids = as_tensor(listing.labels), as_tensor(_ids(listing))
     rows = complete(_rows(listing, good), labels, ids, options, test_share)
-    make = _streamed(listing.paths, size, options, digests) if pixels is None else _resident(pixels, options)
-    report = ReadReport(images=len(good), left_out=listing.left_out, folder=listing.notes)
+    make = _streamed(listing.paths, size, read, options) if pixels is None else _resident(pixels, read, options)
+    report = read.report(labels.numpy(), {name: found.numpy() for name, found in rows.items()})
+    report = replace(report, left_out=listing.left_out, folder=listing.notes)
     listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
-    return build(listing.name, listing.class_names, make, labels, rows, options, bad_images=listed, report=report)
+    return build(
+        listing.name,
+        listing.class_names,
+        make,
+        labels,
+        rows,
+        options,
+        bad_images=listed,
+        report=report,
+        bit_depth=read.rules.bit_depth,
+    )
 
 
 def common_size(paths: list[Path], *, workers: int) -> int | None:
@@ -72,37 +82,6 @@ def common_size(paths: list[Path], *, workers: int) -> int | None:
                 return None
             size = width
     return size
-
-
-def find_bad(paths: list[Path], *, workers: int, progress: Progress | None) -> list[Bad]:
-    """The files that cannot be used, with the reason.  Each file is decoded completely."""
-    ignore_pillow_warnings()
-    return _read(paths, FALLBACK_SIZE, None, None, workers=workers, progress=progress)
-
-
-def _read(
-    paths: list[Path],
-    size: int,
-    pixels: np.ndarray | None,
-    digests: np.ndarray | None,
-    *,
-    workers: int,
-    progress: Progress | None,
-) -> list[Bad]:
-    """Decode every file, into `pixels` (N, 3, size, size) and `digests` (N, 16) if given; what cannot be decoded."""
-
-    def read(row: int) -> Bad | None:
-        try:
-            image = decode(paths[row], size)
-        except BadImage as error:
-            return error.path, error.reason
-        if pixels is not None:
-            pixels[row] = image
-        if digests is not None:
-            digests[row] = np.frombuffer(digest(np.ascontiguousarray(image)), dtype=np.uint8)
-        return None
-
-    return [bad for bad in _parallel.run(read, range(len(paths)), workers=workers, progress=progress) if bad]
 
 
 def _refusal(listing: Listing, bad: list[Bad]) -> DataError:
@@ -151,18 +130,17 @@ def _ids(listing: Listing) -> list[int]:
     return [rng.name_id(composed(name).encode("utf-8", "backslashreplace").decode()) for name in names]
 
 
-def _resident(pixels: np.ndarray, options: Options) -> Callable[[torch.Tensor], Images]:
+def _resident(pixels: np.ndarray, read: FilesRead, options: Options) -> Callable[[torch.Tensor], Images]:
     tensor = torch.from_numpy(pixels).to(options.device)
-    return lambda rows: TensorImages(tensor, rows.to(tensor.device))
+    return lambda rows: TensorImages(tensor, rows.to(tensor.device), read.digests)
 
 
-def _streamed(
-    paths: list[Path], size: int, options: Options, digests: np.ndarray | None
-) -> Callable[[torch.Tensor], Images]:
+def _streamed(paths: list[Path], size: int, read: FilesRead, options: Options) -> Callable[[torch.Tensor], Images]:
     return lambda rows: FileImages(
         [paths[row] for row in rows.tolist()],
         size,
         workers=options.workers,
         device=options.device,
-        digests=None if digests is None else digests[rows.numpy()],
+        digests=read.digests[rows.numpy()],
+        rules=read.rules,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from randhead.ambient import indices
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._hold_out import Subset
-from randhead.datasets._images import DIGEST, FileImages, Images, digest
+from randhead.datasets._images import DIGEST, FileImages, Images, TensorImages, digest
 
 BATCH = 1024
 HEX = 32  # digits of a stored hash
@@ -23,7 +23,7 @@ Fingerprints = Mapping[str, Mapping[str, str]]  # of each split: the hash of its
 
 
 def digests(images: Images, ids: Tensor | None = None) -> np.ndarray:
-    """A hash of the pixels of each image.  Streamed images have theirs from the time when they were read.
+    """A hash of the pixels of each image.  Images from files have theirs from the time when they were read.
 
     Args:
         images: the images of a split.
@@ -37,6 +37,8 @@ def digests(images: Images, ids: Tensor | None = None) -> np.ndarray:
         return digests(images.images, images.rows[order])
     if isinstance(images, FileImages) and images.digests is not None:
         return images.digests[order.numpy()]
+    if isinstance(images, TensorImages) and images.digests is not None:
+        return images.digests[images.rows.cpu()[order].numpy()]
     found = (digest(image) for batch in images.batches(order, BATCH) for image in batch.cpu().contiguous().numpy())
     return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, DIGEST)
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 from randhead.ambient import as_tensor, indices
 from randhead.datasets import _parallel
 from randhead.datasets._decode import decode, ignore_pillow_warnings
+from randhead.datasets._opening import AS_FOUND, Rules
 
 LOOK_AHEAD = 2  # batches decoded ahead of the one in use
 STATISTICS_BATCH = 1024
@@ -46,10 +47,11 @@ class TensorImages:
     Args:
         pixels: (M, 3, H, H) uint8.
         rows: the indices of the images (N,) int64, on the same device.
+        digests: (M, 16) uint8, the `digest` of each of `pixels`, if it is known.
     """
 
-    def __init__(self, pixels: Tensor, rows: Tensor):
-        self.pixels, self.rows = pixels, rows
+    def __init__(self, pixels: Tensor, rows: Tensor, digests: np.ndarray | None = None):
+        self.pixels, self.rows, self.digests = pixels, rows, digests
         self.shape: tuple[int, ...] = tuple(pixels.shape[1:])
 
     def __len__(self) -> int:
@@ -100,6 +102,7 @@ class FileImages:
         workers: number of threads that decode.
         device: to which the batches are moved.
         digests: (N, 16) uint8, the `digest` of each image, if it is known.
+        rules: how files are read.
     """
 
     def __init__(
@@ -110,8 +113,9 @@ class FileImages:
         workers: int,
         device: str | torch.device,
         digests: np.ndarray | None = None,
+        rules: Rules = AS_FOUND,
     ):
-        self.paths, self.workers, self.device, self.digests = paths, workers, device, digests
+        self.paths, self.workers, self.device, self.digests, self.rules = paths, workers, device, digests, rules
         self.shape: tuple[int, ...] = (3, size, size)
 
     def __len__(self) -> int:
@@ -139,7 +143,7 @@ class FileImages:
 
     def _fill(self, batch: np.ndarray, ids: list[int], start: int) -> None:
         for i in range(start, min(start + _parallel.CHUNK, len(ids))):
-            batch[i] = decode(self.paths[ids[i]], self.shape[1])
+            batch[i] = decode(self.paths[ids[i]], self.shape[1], self.rules)
 
     def _finish(self, batch: np.ndarray, parts: list[Future[None]]) -> Tensor:
         for part in parts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from randhead.config import check_value
+from randhead.config import MachineConfig, check_value
 from randhead.errors import UsageError
 from randhead.files import expanded
 
@@ -19,6 +19,7 @@ CHECKED = {  # settings of the configuration with the bounds of these options
     "data.split_seed": "split_seed",
     "machine.memory_budget_mb": "memory_budget",
     "machine.workers": "workers",
+    "machine.max_megapixels": "max_megapixels",
 }
 
 Progress = Callable[[int, int], None]  # called with (done, total)
@@ -41,6 +42,9 @@ class Options:
         memory_budget: in bytes; image folders that are larger after decoding are streamed from disk.
         workers: number of threads that decode.
         skip_bad_images: leave out unreadable images instead of raising DataError.
+        max_megapixels: image files of more megapixels are refused.
+        bit_depth: number of bits that the values of 16-bit images use, whose largest number becomes white; None for
+            those that the brightest of these images uses.
         progress: called with (done, total): bytes while files are downloaded, then images.
         device: the device on which resident images and labels are stored.
 
@@ -55,6 +59,8 @@ class Options:
     memory_budget: int = 2 * GIBIBYTE
     workers: int = field(default_factory=_default_workers)
     skip_bad_images: bool = False
+    max_megapixels: float = MachineConfig.max_megapixels
+    bit_depth: int | None = None
     progress: Progress | None = None
     device: str | torch.device = "cpu"
 

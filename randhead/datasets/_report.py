@@ -7,7 +7,7 @@ from typing import Any
 from randhead.tables import count
 
 LISTED = 6  # file endings that a sentence names
-NAMES = {"val": "validation", "train": "training"}  # of splits, in sentences
+NAMES = {"val": "validation", "train": "training", "train or val": "training or validation"}  # in sentences
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Copies:
 
     Attributes:
         split: "val" or "test".
-        of: the split that has them too: "train" or "val".
+        of: the split that has them too: "train" for val, "train or val" for test.
         images: how many.
         total: the number of images of `split`.
     """
@@ -45,7 +45,8 @@ class ReadReport:
         one_colour: number of images that have a single colour, or almost, after conversion, by the kind of conversion;
             "" for images that were not converted.
         copies: images that are in two splits.
-        two_classes: number of images of which the same pixels are also in another class.
+        two_classes: number of different images that occur under two or more classes.
+        two_classes_files: number of files that they are in.
     """
 
     images: int = 0
@@ -55,6 +56,7 @@ class ReadReport:
     one_colour: Mapping[str, int] = field(default_factory=dict)
     copies: tuple[Copies, ...] = ()
     two_classes: int = 0
+    two_classes_files: int = 0
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for each thing that a user has to know before training on these images."""
@@ -95,7 +97,8 @@ class ReadReport:
         if not self.two_classes:
             return ""
         verb = "occurs" if self.two_classes == 1 else "occur"
-        return f"{self.two_classes:,} of {count(self.images, 'image')} {verb} under two or more classes"
+        files = count(self.two_classes_files, "time")
+        return f"{count(self.two_classes, 'image')} {verb} under two or more classes, {files} in all"
 
 
 MAPPINGS = ("left_out", "converted", "one_colour")

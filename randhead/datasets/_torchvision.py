@@ -13,7 +13,7 @@ from torch import Tensor
 
 from randhead.ambient import as_tensor, indices
 from randhead.datasets import Dataset, Options
-from randhead.datasets._build import from_arrays
+from randhead.datasets._build import build_arrays
 from randhead.datasets._download import Source, cannot_write, fetch
 from randhead.errors import DataError
 
@@ -38,7 +38,7 @@ def load_torchvision(
     labels = torch.cat([_labels(train), _labels(test)])
     train_rows, test_rows = indices(len(labels)).split([len(train), len(test)])
     names = tuple(class_names or train.classes)
-    return from_arrays(name, names, pixels, labels, {"train": train_rows, "test": test_rows}, options)
+    return build_arrays(name, names, pixels, labels, {"train": train_rows, "test": test_rows}, options)
 
 
 def by_train_flag(dataset: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from randhead.ambient import indices
 from randhead.datasets import Dataset, Options
-from randhead.datasets._build import from_arrays
+from randhead.datasets._build import build_arrays
 
 TEST_SHARE = 0.2
 INKS = 16  # the largest of the grey levels 0..16
@@ -24,5 +24,5 @@ def load(options: Options) -> Dataset:
     pixels = ((levels * 255 + INKS // 2) // INKS).to(torch.uint8)[:, None].expand(-1, 3, -1, -1)
     labels = torch.from_numpy(bundled.target).to(torch.int64)
     rows = {"train": indices(len(labels))}
-    digits = from_arrays("digits", tuple("0123456789"), pixels, labels, rows, options, test_share=TEST_SHARE)
+    digits = build_arrays("digits", tuple("0123456789"), pixels, labels, rows, options, test_share=TEST_SHARE)
     return replace(digits, mirrors=False)

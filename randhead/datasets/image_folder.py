@@ -18,11 +18,13 @@ from randhead.arguments import composed
 from randhead.config import data_source
 from randhead.datasets import Dataset, Options, tiny_imagenet
 from randhead.datasets._decode import EXTENSIONS
-from randhead.datasets._files import Listing, find_bad, load_files
+from randhead.datasets._files import FALLBACK_SIZE, Listing, load_files
 from randhead.datasets._folders import Found, find_images
 from randhead.datasets._layout import find_layout
 from randhead.datasets._left_out import count_endings, left_out_notes
+from randhead.datasets._opening import AS_FOUND
 from randhead.datasets._options import Progress
+from randhead.datasets._reading import read_files
 from randhead.datasets._split_folders import listed
 from randhead.errors import DataError, UsageError
 from randhead.tables import Result, Table, count, rows
@@ -90,8 +92,9 @@ def scan(folder: str | Path, *, workers: int | None = None, progress: Progress |
     Raises:
         DataError: if the folder does not have the layout described above.
     """
-    bad = find_bad(listing(data_source.folder(folder)).paths, workers=workers or os.cpu_count() or 1, progress=progress)
-    return Scan(Path(folder), tuple(bad))
+    paths = listing(data_source.folder(folder)).paths
+    read = read_files(paths, FALLBACK_SIZE, None, AS_FOUND, workers=workers or os.cpu_count() or 1, progress=progress)
+    return Scan(Path(folder), tuple(read.bad))
 
 
 def listing(folder: Path) -> Listing:

@@ -121,7 +121,7 @@ def predict(
         if should_stop():
             raise StopRequested("stopped between two batches of images")
         batch = files[start : start + size]
-        readable = list(_read(batch, loaded.image_size, warn if skip_bad_images else None))
+        readable = list(_read(batch, loaded, warn, skip_bad_images=skip_bad_images))
         if readable:
             found += _score(loaded, readable, min(k, len(loaded.class_names)))
         if progress:
@@ -141,16 +141,23 @@ def _find(path: Path, warn: Callable[[str], None]) -> list[Path]:
     return [path]
 
 
-def _read(files: Iterable[Path], size: int, warn: Callable[[str], None] | None) -> Iterator[tuple[Path, Tensor]]:
-    """Files with their images (3, size, size).  Unreadable ones are left out with a warning, if there is `warn`."""
+def _read(
+    files: Iterable[Path], loaded: LoadedRun, warn: Callable[[str], None], *, skip_bad_images: bool
+) -> Iterator[tuple[Path, Tensor]]:
+    """Files with their images (3, size, size).  Unreadable ones are left out with a warning, or raise DataError."""
+    limit = loaded.config.machine.max_megapixels
     for file in files:
         try:
-            yield file, datasets.read_image(file, size)
+            image = datasets.read_image(
+                file, loaded.image_size, bit_depth=loaded.bit_depth, max_megapixels=limit, warn=warn
+            )
         except DataError as error:
-            if warn is None:
+            if not skip_bad_images:
                 error.with_hint("leave it out, or set `skip_bad_images=True`")
                 raise
             warn(f"{error.message}; left out")
+        else:
+            yield file, image
 
 
 def _score(loaded: LoadedRun, images: Sequence[tuple[Path, Tensor]], k: int) -> Iterator[ImagePrediction]:

@@ -35,6 +35,7 @@ class LoadedRun:
     selected: SelectedEpoch
     weights_sha256: str
     fingerprints: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
+    bit_depth: int | None = None  # in use by the training images of 16 bits
 
     def dataset(
         self,
@@ -62,6 +63,7 @@ class LoadedRun:
             data,
             device=device,
             image_size=self.image_size,
+            bit_depth=self.bit_depth,
             held_out=held_out,
             labelled=labelled,
             progress=progress,
@@ -152,6 +154,7 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
             selected=SelectedEpoch.from_json(document["selected"]),
             weights_sha256=checkpoint.state_sha256(tensors),
             fingerprints=settings.fingerprints,
+            bit_depth=settings.bit_depth,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder.model_path}: its description lacks {error}", hint=TRAIN_AGAIN) from None

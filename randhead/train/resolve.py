@@ -55,6 +55,7 @@ def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
         images={name: len(split) for name, split in dataset.splits.items()},
         fingerprints=fingerprints(dataset),
         input_of=encoder.source if encoder else "",
+        bit_depth=dataset.bit_depth,
     )
 
 

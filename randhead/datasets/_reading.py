@@ -1,0 +1,108 @@
+"""Reading every file of a set once: the pixels, what cannot be read, and what there is to say about the rest."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from randhead.datasets import _parallel
+from randhead.datasets._copies import keys, with_copies
+from randhead.datasets._decode import TRANSPARENT, WIDE, BadImage, Facts, ignore_pillow_warnings, inspect
+from randhead.datasets._images import DIGEST, digest
+from randhead.datasets._opening import Rules
+from randhead.datasets._options import Progress
+from randhead.datasets._report import ReadReport
+
+Bad = tuple[Path, str]  # a file and the reason why it cannot be used
+
+
+@dataclass(frozen=True)
+class FilesRead:
+    """What reading N files has found.
+
+    Attributes:
+        bad: the files that cannot be used.
+        facts: what is known about each file; None for those that cannot be used.
+        digests: (N, 16) uint8, of the pixels of each image.
+        rules: how they were read: `bit_depth` is known now, if there are images of 16 bits.
+    """
+
+    bad: list[Bad]
+    facts: list[Facts | None]
+    digests: np.ndarray
+    rules: Rules
+
+    def report(self, labels: np.ndarray, rows: Mapping[str, np.ndarray]) -> ReadReport:
+        """The report on the files that can be used.
+
+        Args:
+            labels: (N,) int64.
+            rows: their indices per split.
+        """
+        read = [facts for facts in self.facts if facts is not None]
+        converted = Counter(self._in_words(kind) for facts in read for kind in facts.kinds)
+        flat = Counter(_cause(facts) for facts in read if facts.flat)
+        report = ReadReport(len(read), converted=dict(converted), one_colour=dict(flat))
+        return with_copies(report, self.keys(), labels, rows)
+
+    def keys(self) -> np.ndarray:
+        """What images are compared by: (N,) uint64."""
+        return keys(self.digests, np.array([facts is None or facts.flat for facts in self.facts], dtype=bool))
+
+    def _in_words(self, kind: str) -> str:
+        bits = self.rules.bit_depth
+        return f"{kind}, of which {(1 << bits) - 1:,} becomes white" if kind == WIDE and bits else kind
+
+
+def read_files(
+    paths: list[Path],
+    size: int,
+    pixels: np.ndarray | None,
+    rules: Rules,
+    *,
+    workers: int,
+    progress: Progress | None = None,
+) -> FilesRead:
+    """Decode every file.
+
+    All images of 16 bits are scaled alike, so that some stay brighter than others: by the bits that the brightest of
+    them uses, unless `rules` say how many.
+
+    Args:
+        paths: N files.
+        size: side of the images in pixels.
+        pixels: (N, 3, size, size) uint8, to be filled; None if only the rest of the result is needed.
+        rules: how files are read.
+        workers: number of threads that decode.
+        progress: called with (done, total).
+    """
+    ignore_pillow_warnings()
+    facts: list[Facts | None] = [None] * len(paths)
+    digests = np.zeros((len(paths), DIGEST), dtype=np.uint8)
+
+    def read(row: int) -> Bad | None:
+        try:
+            image, facts[row] = inspect(paths[row], size, rules)
+        except BadImage as error:
+            facts[row] = None
+            return error.path, error.reason
+        if pixels is not None:
+            pixels[row] = image
+            image = pixels[row]
+        digests[row] = np.frombuffer(digest(np.ascontiguousarray(image)), dtype=np.uint8)
+        return None
+
+    bad = _parallel.run(read, range(len(paths)), workers=workers, progress=progress)
+    used = [found.bits for found in facts if found and found.bits]
+    if used and rules.bit_depth is None:
+        rules = Rules(max(used), rules.max_megapixels)
+        again = [row for row, found in enumerate(facts) if found and found.bits not in (None, rules.bit_depth)]
+        bad += _parallel.run(read, again, workers=workers)
+    return FilesRead([found for found in bad if found], facts, digests, rules)
+
+
+def _cause(facts: Facts) -> str:
+    """The conversion that may have made an image one of a single colour; "" for none."""
+    return next((kind for kind in facts.kinds if kind in (TRANSPARENT, WIDE)), "")
