@@ -205,7 +205,7 @@ def test_the_command_and_the_function_give_the_same_document(capsys, root):
 
 def test_strange_images_need_no_classes(root, tmp_path):
     for i in range(5):
-        Image.new("RGB", (SIZE, SIZE), (i, 0, 0)).save(tmp_path / f"{i}.png")
+        Image.linear_gradient("L").rotate(90 * i).resize((SIZE + i, SIZE)).save(tmp_path / f"{i}.png")
     (tmp_path / "0.heic").touch()
     warned = []
     found = evaluation.evaluate("run", root=root, device="cpu", ood=str(tmp_path), warn=warned.append)

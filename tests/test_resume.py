@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from randhead.cli.progress import TrainingDisplay
-from randhead.datasets import _files
+from randhead.datasets import _reading
 from randhead.runs import Run, checkpoint
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "benchmarks" / "kill_resume.py"
@@ -99,17 +99,17 @@ QUICK = {("train", signal.SIGTERM), ("eval", signal.SIGINT)}
 )
 def test_a_signal_while_images_are_decoded_ends_at_once_and_leaves_nothing(world, monkeypatch, capsys, verb, number):
     assert train(monkeypatch, "run") == 0
-    before, real, decoded = tiny.tree(world), _files.decode, []
+    before, real, decoded = tiny.tree(world), _reading.inspect, []
     code, word = WORDS[number]
 
-    def decode(path, size):
+    def inspect(path, size, rules):
         decoded.append(path)
         if len(decoded) == 3:
             os.kill(os.getpid(), number)
         time.sleep(0.02)
-        return real(path, size)
+        return real(path, size, rules)
 
-    monkeypatch.setattr(_files, "decode", decode)
+    monkeypatch.setattr(_reading, "inspect", inspect)
     assert tiny.main(*DECODING[verb]) == code
     assert len(decoded) < 10  # of 30: an image that is being decoded is finished, no other is begun
     assert capsys.readouterr().err.splitlines()[-1] == word
