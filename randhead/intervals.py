@@ -38,13 +38,21 @@ class Interval:
         return asdict(self)
 
     def percent(self) -> str:
-        """The limits of an accuracy in words.
+        """The limits of an accuracy in percent.
 
         Example:
             >>> wilson(97, 100).percent()
             '91.55 to 98.97 %'
         """
         return f"{100 * self.low:.2f} to {100 * self.high:.2f} %"
+
+    def words(self) -> str:
+        """The interval of an accuracy in words: "95 % interval 91.55 to 98.97 %"."""
+        return f"{100 * self.level:g} % interval {self.percent()}"
+
+    def reach(self, value: float) -> float:
+        """The distance from a value to the farther limit."""
+        return max(self.high - value, value - self.low)
 
 
 def wilson(correct: int, n: int) -> Interval:

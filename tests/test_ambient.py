@@ -18,7 +18,7 @@ from randhead.corruptions import corrupt, corrupt_each, frost, names
 from randhead.evaluation import metrics
 from randhead.losses import dense, expected, streaming
 from randhead.preprocess import Preprocess
-from randhead.robustness.metrics import paired_bootstrap
+from randhead.robustness.comparison import difference
 from randhead.testing.analysis import example_arguments
 from randhead.testing.corruption import pictures
 
@@ -153,7 +153,7 @@ def measured():
         "auroc": metrics.auroc(probabilities[:30], probabilities[30:]),
         "fpr": metrics.fpr_at(probabilities[:30], probabilities[30:]),
         "diagnostics": metrics.diagnostics(probabilities[:, None], probabilities, right),
-        "interval": torch.stack(paired_bootstrap(right.double()[:, None], probabilities[:, None], draws=50)),
+        "interval": tuple(vars(difference(right.double() - probabilities)).values())[:3],
     }
     return {**found, "statistics": torch.stack(datasets.channel_statistics(PIXELS))}
 

@@ -98,7 +98,18 @@ def test_json_has_the_promised_keys_and_the_report_is_the_same(call, folder):
     assert found["images"] == "40 of 359 images, stratified by class, seed 0"
     assert list(found["corruptions"]) == ["gaussian_noise", "pixelate"]
     cell = found["cells"]["pixelate"]["5"]
-    figures = {"accuracy", "error", "standard_error", "nll", "ece", "feature_norm", "cosine", "margin"}
+    figures = {
+        "accuracy",
+        "error",
+        "standard_error",
+        "accuracy_low",
+        "accuracy_high",
+        "nll",
+        "ece",
+        "feature_norm",
+        "cosine",
+        "margin",
+    }
     assert cell.keys() == figures
     assert found["accuracy"] == found["clean"]["accuracy"]
     assert sum(row["n"] for row in found["per_class"].values()) == 40
@@ -258,7 +269,7 @@ def test_a_perfect_model_has_no_hardest_classes_and_no_ratios_of_errors():
     [table] = tables.hardest_classes(classes(0.5))
     assert [row[0] for row in table.rows] == ["cat"]
     same = CorruptionDifference(0.0, 0.0, 0.0, ce=None, relative_ce=None)
-    shown = tables.comparison(Comparison("other", "95 percent", 9, same, None, "", {"fog": same}, None, None), None)
+    shown = tables.comparison(Comparison("other", "95 percent", same, None, "", {"fog": same}, None, None), None)
     assert shown.columns[-1] == "95 % interval" and not any("CE" in note for note in shown.notes)
 
 

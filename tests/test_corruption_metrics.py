@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from scipy import stats
 
 from randhead import corruptions
 from randhead.errors import UsageError
@@ -116,50 +114,3 @@ def test_imagenet_is_known_by_its_1000_classes_alone():
     assert metrics.is_imagenet(list(reversed(names)))
     assert not metrics.is_imagenet(names[:200])
     assert not metrics.is_imagenet([*names[:999], "n99999999"])
-
-
-def scores(n=80, columns=3, seed=0):
-    random = np.random.default_rng(seed)
-    return tuple(torch.from_numpy(random.integers(0, 6, (n, columns)) / 5) for _ in range(2))
-
-
-def test_the_bootstrap_equals_drawing_the_images_one_draw_after_another(monkeypatch):
-    monkeypatch.setattr(metrics, "DRAWN_AT_ONCE", 900)
-    ours, theirs = scores()
-    difference, low, high = metrics.paired_bootstrap(ours, theirs, seed=3, draws=200)
-    means = []
-    for draw in range(200):
-        rows = metrics.resampled(3, torch.tensor([draw]), len(ours))[0].tolist()
-        assert all(0 <= row < len(ours) for row in rows)
-        means.append(np.mean([(ours[row] - theirs[row]).numpy() for row in rows], axis=0))
-    np.testing.assert_allclose(difference, (ours - theirs).numpy().mean(axis=0))
-    np.testing.assert_allclose(torch.stack([low, high]), np.quantile(means, [0.025, 0.975], axis=0), atol=1e-12)
-
-
-def test_every_image_is_drawn_as_often_as_any_other():
-    counts = torch.bincount(metrics.resampled(0, torch.arange(2000), 7).flatten(), minlength=7)
-    assert stats.chisquare(counts.numpy()).pvalue > 0.01
-    assert torch.equal(metrics.resampled(0, torch.arange(5, 9), 7), metrics.resampled(0, torch.arange(20), 7)[5:9])
-
-
-def test_the_intervals_of_the_bootstrap_agree_with_scipys():
-    ours, theirs = scores()
-    _, low, high = metrics.paired_bootstrap(ours, theirs, draws=4000)
-    for column in range(ours.shape[1]):
-        gaps = (ours - theirs)[:, column].numpy()
-        found = stats.bootstrap((gaps,), np.mean, n_resamples=4000, method="percentile", rng=0).confidence_interval
-        assert (low[column], high[column]) == pytest.approx(tuple(found), abs=0.1 * (found.high - found.low))
-
-
-def test_equal_models_differ_by_nothing_and_other_shapes_are_refused():
-    ours, _ = scores()
-    assert [value.abs().sum() for value in metrics.paired_bootstrap(ours, ours)] == [0, 0, 0]
-    with pytest.raises(UsageError, match="same images"):
-        metrics.paired_bootstrap(ours, ours[1:])
-
-
-def test_what_an_image_gives_to_several_cells_moves_together():
-    ours, theirs = scores(columns=1)
-    doubled = [torch.cat([score, score], dim=1).mean(dim=1, keepdim=True) for score in (ours, theirs)]
-    for value, again in zip(metrics.paired_bootstrap(ours, theirs), metrics.paired_bootstrap(*doubled), strict=True):
-        torch.testing.assert_close(value, again)

@@ -5,9 +5,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
-from randhead import corruptions
+from randhead import corruptions, intervals
 from randhead.datasets import FileImages, Split, TensorImages, fingerprint
 from randhead.errors import StopRequested, UsageError
 from randhead.evaluation import classification, features
@@ -95,6 +96,8 @@ def test_the_figures_of_a_cell_are_those_of_the_corrupted_images(model, preproce
             "accuracy": naive["accuracy"],
             "error": 1 - naive["accuracy"],
             "standard_error": naive["accuracy_standard_error"],
+            "accuracy_low": naive["accuracy_interval"]["low"],
+            "accuracy_high": naive["accuracy_interval"]["high"],
             "nll": naive["nll"],
             "ece": naive["ece"],
             "feature_norm": embedded.norm(dim=1).mean().item(),
@@ -272,6 +275,26 @@ def test_a_comparison_is_paired_by_image(model, preprocess):
     mean = found["mean_corruption_accuracy"]
     assert mean["difference"] == pytest.approx(gaps.mean())
     assert (mean["high"] - mean["low"]) / 2 == pytest.approx(1.96 * gaps.std() / N**0.5, rel=0.1)
+    right, theirs_right = (cells.correct(CLEAN, 0) for cells in (ours, theirs))
+    gained, lost = int((right & ~theirs_right).sum()), int((theirs_right & ~right).sum())
+    exact = intervals.paired(gained, lost, N)
+    assert (found["accuracy"]["low"], found["accuracy"]["high"]) == (exact.low, exact.high)
+    assert (found["accuracy"]["method"], mean["method"]) == ("mcnemar", "student")
+
+
+def test_equal_models_differ_by_nothing_within_an_interval(model, preprocess):
+    cells = filled(model, CorruptedImages(split(), CorruptionSettings()), preprocess)
+    found = comparison.compare(cells, cells, GRID, "itself")
+    for row in (found.accuracy, found.mean_corruption_accuracy, *found.corruptions.values()):
+        assert row.low < row.difference == 0 < row.high
+
+
+def test_the_interval_of_a_mean_over_cells_is_over_images_and_stays_within_0_and_100_percent():
+    half = torch.tensor([0.5, 0.75, 0.9, 0.25] * 25, dtype=torch.float64)
+    found, expected = grid_metrics.accuracy_interval(half), stats.ttest_1samp(half.numpy(), 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    perfect = grid_metrics.accuracy_interval(torch.ones(100, dtype=torch.float64))
+    assert 0.9 < perfect.low < perfect.high == 1
 
 
 def test_accuracy_by_class_is_that_of_its_images(model, preprocess):

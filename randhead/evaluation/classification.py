@@ -12,6 +12,7 @@ from randhead.analyses import transfer
 from randhead.datasets import Dataset, Split
 from randhead.evaluation import metrics
 from randhead.evaluation.features import embeddings, extract
+from randhead.intervals import Interval, of_accuracy, wilson
 from randhead.losses import HeadOutput
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
@@ -33,11 +34,14 @@ class ClassificationMetrics:
     n: int
     accuracy: float
     accuracy_standard_error: float
+    accuracy_interval: Interval
     top5_accuracy: float | None  # None for 5 classes or fewer
+    top5_accuracy_interval: Interval | None
     nll: float  # nats
     ece: float
     ece_equal_mass: float
     per_class_accuracy: list[float | None] = field(repr=False)
+    per_class_n: list[int] = field(repr=False)
     confusion: list[list[int]] | None = field(repr=False)
     confused_pairs: list[list[int]] | None = field(repr=False)
     diagnostics: dict[str, dict[str, float | None]] = field(repr=False)
@@ -46,7 +50,7 @@ class ClassificationMetrics:
         """The metrics ready for JSON, with either the confusion matrix or the confused pairs."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del found["confusion" if self.confusion is None else "confused_pairs"]
-        return found
+        return {name: value.to_json() if isinstance(value, Interval) else value for name, value in found.items()}
 
     def most_confused_with(self, label: int) -> tuple[int, int] | None:
         """The class most often predicted instead of `label`, and for how many images; None if there is none."""
@@ -65,6 +69,7 @@ class NeighbourMetrics:
     n: int
     accuracy: float  # of 20 neighbours
     accuracy_standard_error: float
+    accuracy_interval: Interval
     knn_1: float
     knn_20: float
 
@@ -96,16 +101,20 @@ def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes
     predictions, confidences = scores.predictions, scores.confidences
     per_class = metrics.per_class_accuracy(labels, predictions, num_classes)
     top1, right = metrics.accuracy(predictions, labels), predictions == labels
+    top5 = metrics.accuracy(scores.classes, labels, k=5) if num_classes > 5 else None
     small = num_classes <= CONFUSION_CLASSES
     return ClassificationMetrics(
         n=len(labels),
         accuracy=top1,
         accuracy_standard_error=metrics.binomial_error(top1, len(labels)),
-        top5_accuracy=metrics.accuracy(scores.classes, labels, k=5) if num_classes > 5 else None,
+        accuracy_interval=wilson(int(right.sum()), len(labels)),
+        top5_accuracy=top5,
+        top5_accuracy_interval=of_accuracy(top5, len(labels)),
         nll=mean(scores.losses).item(),
         ece=metrics.calibration_error(confidences, right),
         ece_equal_mass=metrics.calibration_error(confidences, right, scheme="equal mass"),
         per_class_accuracy=[none_if_nan(value) for value in per_class.tolist()],
+        per_class_n=labels.bincount(minlength=num_classes).tolist(),
         confusion=metrics.confusion(labels, predictions, num_classes).tolist() if small else None,
         confused_pairs=None if small else metrics.confused_pairs(labels, predictions).tolist(),
         diagnostics=metrics.diagnostics(features, scores.largest_cosine, right),
@@ -150,7 +159,9 @@ def neighbour_metrics(
     labels, train_labels = (part.labels.cpu() for part in parts)
     found = transfer.neighbours(queries, labels, gallery, train_labels, num_classes=len(dataset.class_names))
     knn_1, knn_20 = (float(found[f"knn_{k}"] or 0.0) for k in (1, NEIGHBOURS))
-    return NeighbourMetrics(len(labels), knn_20, metrics.binomial_error(knn_20, len(labels)), knn_1, knn_20)
+    n = len(labels)
+    interval = wilson(round(knn_20 * n), n)
+    return NeighbourMetrics(n, knn_20, metrics.binomial_error(knn_20, n), interval, knn_1, knn_20)
 
 
 def out_of_distribution(

@@ -14,6 +14,7 @@ from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
 from randhead.files import write_json
+from randhead.intervals import Interval, of_accuracy
 from randhead.runs import ROOT, LoadedRun, Run, RunLike, slug
 from randhead.tables import Cell, Result, Table, count, nats, percent, words
 
@@ -119,18 +120,18 @@ class Evaluation(Result):
 
     def _summary(self) -> Table:
         m = self.metrics
-        rows = [("accuracy", f"{percent(m.accuracy)} +- {100 * m.accuracy_standard_error:.2f}")]
+        rows = [("accuracy", percent(m.accuracy), m.accuracy_interval.percent())]
         if isinstance(m, ClassificationMetrics):
             rows += [
-                ("top-5 accuracy", percent(m.top5_accuracy)),
-                ("NLL", nats(m.nll)),
-                ("ECE, 15 bins of equal width", percent(m.ece)),
-                ("ECE, 15 bins of equal mass", percent(m.ece_equal_mass)),
+                ("top-5 accuracy", percent(m.top5_accuracy), _limits(m.top5_accuracy_interval)),
+                ("NLL", nats(m.nll), ""),
+                ("ECE, 15 bins of equal width", percent(m.ece), ""),
+                ("ECE, 15 bins of equal mass", percent(m.ece_equal_mass), ""),
             ]
         else:
-            rows.append(("1-NN accuracy", percent(m.knn_1)))
+            rows.append(("1-NN accuracy", percent(m.knn_1), _limits(of_accuracy(m.knn_1, m.n))))
         title = f"{self.run}: {self.split} split of {self.data}, n = {m.n}"
-        return Table(title, ("metric", "value"), tuple(row for row in rows if row[1]))
+        return Table(title, ("metric", "value", "95 % interval"), tuple(row for row in rows if row[1]))
 
     def _diagnostics(self, m: ClassificationMetrics) -> Table:
         rows = tuple((words(name), sides["right"], sides["wrong"]) for name, sides in m.diagnostics.items())
@@ -144,12 +145,13 @@ class Evaluation(Result):
         for accuracy, k in heapq.nsmallest(WORST, known):
             confused = m.most_confused_with(k)
             taken_for = f"{self.class_names[confused[0]]} ({confused[1]})" if confused else ""
-            rows.append((self.class_names[k], percent(accuracy), taken_for))
+            interval = _limits(of_accuracy(accuracy, m.per_class_n[k]))
+            rows.append((self.class_names[k], percent(accuracy), interval, taken_for))
         notes = []
         if m.confused_pairs is not None:
             limit, count = classification.CONFUSION_CLASSES, len(m.confused_pairs)
             notes = [f"no confusion matrix of more than {limit:,} classes: the report lists {count:,} confused pairs"]
-        columns = ("class", "accuracy", "most often taken for")
+        columns = ("class", "accuracy", "95 % interval", "most often taken for")
         if rows:
             yield Table(f"{self.run}: hardest classes", columns, tuple(rows), tuple(notes))
 
@@ -223,6 +225,10 @@ def evaluate(
         detection = OutOfDistribution(other.name, side, len(outside), scores)
     given = None if isinstance(data, Dataset) else data
     return Evaluation(loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection, given=given)
+
+
+def _limits(interval: Interval | None) -> str:
+    return interval.percent() if interval else ""
 
 
 def _metrics(

@@ -25,7 +25,7 @@ from randhead.evaluation.measuring import Measurement, metric
 from randhead.evaluation.summary import Summary
 from randhead.report import canvas, differences, projections, sections
 from randhead.report.sections import Picture
-from randhead.tables import Cell, Metric, Table, rows, shown
+from randhead.tables import Cell, Metric, Table, percent, rows, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 LARGE = 6.5  # inches; wider pictures get their own line, and scroll on a phone
@@ -151,7 +151,8 @@ def _summary(members: tuple[RunInputs, ...]) -> list[str]:
             f"{head.scoring} scoring, scale {run.scale:.4g}"
         )
         lines.append(f"seed {config.train.seed}, head seed {config.train.head_seed}")
-        lines.append(f"accuracy {run.accuracy:.2%}")
+        found = accuracy.measure(run)
+        lines.append(f"accuracy {percent(found.value)} ({found.interval.words()})")
     return lines
 
 

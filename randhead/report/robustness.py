@@ -42,15 +42,16 @@ def curves(path: Path, report: CorruptionReport) -> Path:
         for i, name in enumerate(members):
             row, colour = cells[name], COLOURS[i % len(COLOURS)]
             errors = [100 * cell.error for cell in row.values()]
-            bars = [100 * cell.standard_error for cell in row.values()]
+            low = [100 * (cell.accuracy_high - cell.accuracy) for cell in row.values()]
+            high = [100 * (cell.accuracy - cell.accuracy_low) for cell in row.values()]
             xs = np.array(list(row)) + DODGE * (i - (len(members) - 1) / 2)
             text = _label(name, report)
-            ax.errorbar(xs, errors, bars, color=colour, marker="o", markersize=3, linewidth=1.5, label=text)
+            ax.errorbar(xs, errors, (low, high), color=colour, marker="o", markersize=3, linewidth=1.5, label=text)
         ax.axhline(100 * report.clean.error, color=INK, linestyle="--", linewidth=1, label="clean")
         ax.set(title=group, xlabel="severity", xticks=sorted({s for name in members for s in cells[name]}))
         ax.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     axes[0].set(ylabel="error (percent)", ylim=(0, None))
-    figure.suptitle(f"{_title(report)}; bars: standard error", fontsize=10)
+    figure.suptitle(f"{_title(report)}; bars: 95 % intervals", fontsize=10)
     return png(figure, path)
 
 

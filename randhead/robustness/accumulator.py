@@ -1,7 +1,7 @@
 """The stored results of a grid of corruptions: sums and one bit per image for each cell, in a file to resume from.
 
 A cell is a corruption at a severity.  The sums give the means and the calibration error (with bins of equal width).
-The bit per image says whether it was classified correctly; it is used to compare two models (paired bootstrap).  Each
+The bit per image says whether it was classified correctly; it is used for intervals and to compare two models.  Each
 file belongs to one identity: the weights, the images, the seed and everything else that a cell depends on.
 """
 
@@ -18,6 +18,7 @@ from randhead.errors import RunError
 from randhead.evaluation import metrics
 from randhead.evaluation.metrics import BINS
 from randhead.files import sha256
+from randhead.intervals import wilson
 from randhead.losses import HeadOutput
 from randhead.runs import checkpoint
 
@@ -32,6 +33,8 @@ class CellMetrics:
         accuracy: share of images that are classified correctly.
         error: 1 - accuracy.
         standard_error: of both, binomial.
+        accuracy_low: lower limit of the 95 percent interval of the accuracy (Wilson).
+        accuracy_high: its upper limit.
         nll: mean negative log-likelihood of the label, in nats.
         feature_norm: mean norm of the features.
         cosine: mean cosine of the features to the class vector of the label.
@@ -42,6 +45,8 @@ class CellMetrics:
     accuracy: float
     error: float
     standard_error: float
+    accuracy_low: float
+    accuracy_high: float
     nll: float
     feature_norm: float
     cosine: float
@@ -110,12 +115,15 @@ class Accumulator:
     def metrics(self, name: str, severity: int) -> CellMetrics:
         """The metrics of a cell, over the images added so far."""
         cell = self.cells[name, severity]
-        accuracy = cell.correct.sum().item() / cell.seen
+        right = int(cell.correct.sum())
+        accuracy, interval = right / cell.seen, wilson(right, cell.seen)
         means = (cell.sums[: len(MEANS)] / cell.seen).tolist()
         return CellMetrics(
             accuracy=accuracy,
             error=1 - accuracy,
             standard_error=metrics.binomial_error(accuracy, cell.seen),
+            accuracy_low=interval.low,
+            accuracy_high=interval.high,
             **dict(zip(MEANS, means, strict=True)),
             ece=(cell.sums[len(MEANS) :].abs().sum() / cell.seen).item(),
         )

@@ -185,8 +185,7 @@ class _Bench:
             accumulator, base = filled[_path(each)], filled[_path(reference)]
             report = self.report(each, accumulator)
             if accumulator is not base:
-                seed = self.source.settings.seed
-                compared = compare(accumulator, base, self.grid, reference.run.name, seed=seed)
+                compared = compare(accumulator, base, self.grid, reference.run.name)
                 report = replace(report, compared_with=compared)
             if per_class:
                 by_class = class_accuracies(accumulator, self.grid, self.source.labels, each.class_names)

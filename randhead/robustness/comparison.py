@@ -6,22 +6,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead.intervals import paired, per_image
 from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator
 from randhead.robustness.grid_metrics import image_scores, mean_over
 from randhead.robustness.settings import CLEAN, Grid
 
-INTERVAL = "95 percent, paired bootstrap over images"
+INTERVAL = (
+    "95 percent, paired by image: Tango's score interval and McNemar's mid-p test for a cell, t for means over cells"
+)
 MEAN = "mean"  # the column of the mean over the benchmark, beside those of corruptions
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference in accuracy with its 95 percent interval, paired bootstrap over images."""
+    """A difference in accuracy on the same images with its 95 percent interval.
+
+    Attributes:
+        difference: the accuracy less that of the baseline.
+        low: lower limit.
+        high: upper limit.
+        method: "mcnemar" for a single cell, "student" over images for a mean over cells.
+    """
 
     difference: float
     low: float
     high: float
+    method: str = "mcnemar"
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,8 @@ class CorruptionDifference(Difference):
         relative_ce: the ratio of the increases in error over clean images; None if the baseline has no increase.
     """
 
-    ce: float | None
-    relative_ce: float | None
+    ce: float | None = None
+    relative_ce: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,6 @@ class Comparison:
     Attributes:
         run: the baseline.
         interval: the kind of the intervals, in words.
-        draws: number of resamples of the bootstrap.
         accuracy: difference on clean images.
         mean_corruption_accuracy: difference of the mean over the benchmark's corruptions in the grid, if any.
         mean_over: the corruptions and severities of that mean, in words.
@@ -55,7 +65,6 @@ class Comparison:
 
     run: str
     interval: str
-    draws: int
     accuracy: Difference
     mean_corruption_accuracy: Difference | None
     mean_over: str
@@ -64,9 +73,7 @@ class Comparison:
     mean_relative_ce: float | None
 
 
-def compare(
-    accumulator: Accumulator, baseline: Accumulator, grid: Grid, baseline_name: str, *, seed: int = 0
-) -> Comparison:
+def compare(accumulator: Accumulator, baseline: Accumulator, grid: Grid, baseline_name: str) -> Comparison:
     """Compare a model with a baseline on the same images with the same noise.
 
     Args:
@@ -74,16 +81,9 @@ def compare(
         baseline: results of the baseline, with the same cells.
         grid: the cells to compare.
         baseline_name: name of the baseline.
-        seed: of the bootstrap.
     """
     scores, baseline_scores = (_columns(each, grid) for each in (accumulator, baseline))
-    names = list(scores)
-    stacked, baseline_stacked = (torch.stack([each[name] for name in names], 1) for each in (scores, baseline_scores))
-    intervals = metrics.paired_bootstrap(stacked, baseline_stacked, seed=seed)
-    found = {
-        name: Difference(*values)
-        for name, *values in zip(names, *(column.tolist() for column in intervals), strict=True)
-    }
+    found = {name: difference(score - baseline_scores[name]) for name, score in scores.items()}
     errors, baseline_errors = _errors(accumulator, grid), _errors(baseline, grid)
     clean, baseline_clean = (each.metrics(CLEAN, 0).error for each in (accumulator, baseline))
     ce = metrics.corruption_errors(errors, baseline_errors)
@@ -91,19 +91,23 @@ def compare(
     return Comparison(
         run=baseline_name,
         interval=INTERVAL,
-        draws=metrics.DRAWS,
         accuracy=found[CLEAN],
         mean_corruption_accuracy=found.get(MEAN),
         mean_over=mean_over(grid),
         corruptions={
-            name: CorruptionDifference(
-                found[name].difference, found[name].low, found[name].high, ce=ce[name], relative_ce=relative_ce[name]
-            )
+            name: CorruptionDifference(**vars(found[name]), ce=ce[name], relative_ce=relative_ce[name])
             for name in errors
         },
         mean_ce=metrics.mean_corruption_error(ce, partial=True) if MEAN in found else None,
         mean_relative_ce=metrics.mean_corruption_error(relative_ce, partial=True) if MEAN in found else None,
     )
+
+
+def difference(gaps: Tensor) -> Difference:
+    """The mean over images of the score of one model less that of another, (N,), with its interval."""
+    whole = bool((gaps == gaps.round()).all())  # -1, 0 or 1 in every image: a single cell
+    interval = paired(int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps)) if whole else per_image(gaps.tolist())
+    return Difference(float(gaps.mean()), interval.low, interval.high, interval.method)
 
 
 def _columns(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:

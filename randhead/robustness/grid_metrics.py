@@ -1,13 +1,15 @@
 """The metrics of a grid: those of its cells, and their means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from randhead import corruptions
 from randhead.corruptions import SEVERITIES
+from randhead.intervals import Interval, per_image
 from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator, CellMetrics
 from randhead.robustness.settings import CLEAN, Grid
@@ -20,12 +22,14 @@ class GridMetrics:
     Attributes:
         cells: by corruption and severity.
         mean_standard_error: of the mean over the benchmark, over images; None without corruptions of the benchmark.
+        intervals: 95 percent intervals of accuracies, over images: of "mean", over the benchmark, and of each group.
         imagenet: `mce` and `relative_mce`, for the benchmark on ImageNet-1k.
     """
 
     cells: Mapping[str, Mapping[int, CellMetrics]]
     mean_standard_error: float | None
     imagenet: Mapping[str, float] | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def errors(self) -> dict[str, list[float]]:
@@ -76,13 +80,19 @@ class GridMetrics:
             "mean_corruption_accuracy": mean if self.is_complete else None,
             **({} if self.is_complete else {"partial_mean_corruption_accuracy": mean}),
             "mean_corruption_accuracy_standard_error": self.mean_standard_error,
+            "mean_corruption_accuracy_interval": self._interval("mean"),
             "mean_over": self.mean_over,
             "groups": {
-                group: {"accuracy": accuracy, "corruptions": there} for group, (accuracy, there) in self.groups.items()
+                group: {"accuracy": accuracy, "accuracy_interval": self._interval(group), "corruptions": there}
+                for group, (accuracy, there) in self.groups.items()
             },
             "cells": {name: {str(s): asdict(cell) for s, cell in row.items()} for name, row in self.cells.items()},
             **({"imagenet": {"denominators": "AlexNet", **self.imagenet}} if self.imagenet else {}),
         }
+
+    def _interval(self, name: str) -> dict[str, Any] | None:
+        found = self.intervals.get(name)
+        return None if found is None else found.to_json()
 
 
 def grid_metrics(
@@ -101,12 +111,14 @@ def grid_metrics(
         for name, severities in grid.items()
         if name != CLEAN
     }
-    benchmark = metrics.benchmark()
-    members = [score for name, score in image_scores(accumulator, grid).items() if name in benchmark]
-    found = GridMetrics(cells, _standard_error(torch.stack(members)) if members else None)
+    scores = image_scores(accumulator, grid)
+    members = {"mean": metrics.benchmark(), **corruptions.groups()}
+    means = {name: _mean_score([scores[each] for each in group if each in scores]) for name, group in members.items()}
+    over_images = {name: accuracy_interval(score) for name, score in means.items() if score is not None}
+    mean = means["mean"]
+    found = GridMetrics(cells, None if mean is None else _standard_error(mean), intervals=over_images)
     if found.is_complete and metrics.is_imagenet(class_names):
-        imagenet = metrics.imagenet_errors(found.errors, clean_error)
-        return GridMetrics(found.cells, found.mean_standard_error, imagenet)
+        return replace(found, imagenet=metrics.imagenet_errors(found.errors, clean_error))
     return found
 
 
@@ -129,7 +141,17 @@ def image_scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
     }
 
 
+def accuracy_interval(scores: Tensor) -> Interval:
+    """The interval of an accuracy from the score of each image, (N,) in [0, 1], which all cells share."""
+    found = per_image((1 - scores).tolist())
+    return replace(found, low=max(0.0, 1 - found.high), high=min(1.0, 1 - found.low))
+
+
+def _mean_score(scores: list[Tensor]) -> Tensor | None:
+    """The mean over corruptions of the score of each image, (N,); None without corruptions."""
+    return torch.stack(scores).mean(dim=0) if scores else None
+
+
 def _standard_error(scores: Tensor) -> float:
-    """Standard error of a mean over corruptions: scores (C, N).  Cells share their images, so an image counts once."""
-    per_image = scores.mean(dim=0)
-    return (per_image.std(correction=0) / len(per_image) ** 0.5).item()
+    """Standard error of the mean over images of their scores, (N,)."""
+    return (scores.std(correction=0) / len(scores) ** 0.5).item()

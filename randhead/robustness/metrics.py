@@ -1,4 +1,4 @@
-"""Metrics over a grid of corruptions: mean error, errors relative to a baseline, mCE, and paired intervals.
+"""Metrics over a grid of corruptions: mean error, errors relative to a baseline, and mCE.
 
 Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR 2019.
 Errors are shares in [0, 1]: for each corruption a list with one number per severity, in ascending order.  A mean over
@@ -7,11 +7,7 @@ the benchmark is always over its 15 corruptions only; if some are missing, `part
 
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
-
-from randhead import corruptions, rng
-from randhead.ambient import as_tensor, indices
+from randhead import corruptions
 from randhead.errors import UsageError
 from randhead.files import sha256
 
@@ -37,8 +33,6 @@ ALEXNET = {
 ALEXNET_CLEAN = 43.5
 # SHA-256 of the 1,000 WordNet ids of ImageNet-1k, sorted, one per line.
 IMAGENET_CLASSES = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
-DRAWS = 2000
-DRAWN_AT_ONCE = 1 << 22  # indices of the bootstrap in memory at once: 32 MiB
 
 Errors = Mapping[str, Sequence[float]]
 
@@ -141,61 +135,6 @@ def imagenet_errors(errors: Errors, clean: float) -> dict[str, float]:
 def is_imagenet(class_names: Sequence[str]) -> bool:
     """Whether the classes are the 1,000 of ImageNet-1k, by their WordNet ids, in any order."""
     return len(class_names) == 1000 and sha256("\n".join(sorted(class_names)).encode()) == IMAGENET_CLASSES
-
-
-def paired_bootstrap(
-    scores: Tensor, baseline: Tensor, *, seed: int = 0, draws: int = DRAWS, level: float = 0.95
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean differences between two models on the same images, with percentile intervals.
-
-    Whole images are resampled (Efron, "Bootstrap methods", 1979), so that the results of an image in several cells vary
-    together.  `scipy.stats.bootstrap` computes the same intervals from other random numbers.  Here the draws are a
-    function of the seed, so that a report is the same on every machine and version, and each draw becomes counts for
-    a matrix product, which takes 1.8 s for 10,000 images and 17 columns instead of 8.2 s in SciPy.
-
-    Args:
-        scores: (N, C), for example the share of severities of C corruptions at which each of N images is classified
-            correctly.
-        baseline: (N, C), the same for the other model, on the same images.
-        seed: of the resampling.
-        draws: number of resamples.
-        level: confidence level of the intervals.
-
-    Returns:
-        The differences, and the lower and upper ends of their intervals: float64 (C,) each.
-
-    Raises:
-        UsageError: if the shapes differ or are not (N, C).
-    """
-    if scores.shape != baseline.shape or scores.ndim != 2 or not len(scores):
-        got = f"{tuple(scores.shape)} and {tuple(baseline.shape)}"
-        raise UsageError(f"scores and baseline must be of the same images, shape (N, C), got {got}")
-    gaps = (scores.double() - baseline.double()).cpu()
-    n = len(gaps)
-    means = torch.cat(
-        [
-            _counts(seed, start + indices(min(step, draws - start)), n) @ gaps / n
-            for step in [max(1, DRAWN_AT_ONCE // n)]
-            for start in range(0, draws, step)
-        ]
-    )
-    tails = as_tensor([(1 - level) / 2, (1 + level) / 2])
-    low, high = means.quantile(tails, dim=0)
-    return gaps.mean(dim=0), low, high
-
-
-def resampled(seed: int, ids: Tensor, n: int) -> Tensor:
-    """The images of some draws of the bootstrap: indices of draws (R,) -> indices of images (R, n) in 0..n-1."""
-    words = rng.long_words(seed, "robustness/bootstrap", ids, -(-n // 2)).view(torch.int32)[:, :n]
-    return (words.to(torch.int64) & rng.MASK) * n >> 32
-
-
-def _counts(seed: int, ids: Tensor, n: int) -> Tensor:
-    """The number of times that each image is in each draw: (R, n) float64."""
-    drawn = resampled(seed, ids, n)
-    return torch.zeros(drawn.shape, dtype=torch.float64, device=drawn.device).scatter_add_(
-        1, drawn, torch.ones((), dtype=torch.float64, device=drawn.device).expand(drawn.shape)
-    )
 
 
 def _members(values: Mapping[str, object], partial: bool) -> list[str]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from randhead.intervals import Interval, of_accuracy
 from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator
-from randhead.robustness.grid_metrics import image_scores
+from randhead.robustness.grid_metrics import accuracy_interval, image_scores
 from randhead.robustness.settings import CLEAN, Grid
 
 
@@ -21,12 +22,16 @@ class ClassAccuracy:
         accuracy: on clean images.
         mean_corruption_accuracy: mean over the benchmark's corruptions in the grid.
         corruptions: accuracy by corruption, mean over severities.
+        accuracy_interval: 95 percent interval of `accuracy`.
+        mean_corruption_accuracy_interval: 95 percent interval of `mean_corruption_accuracy`, over images.
     """
 
     n: int
     accuracy: float | None
     mean_corruption_accuracy: float | None
     corruptions: Mapping[str, float]
+    accuracy_interval: Interval | None = None
+    mean_corruption_accuracy_interval: Interval | None = None
 
 
 def class_accuracies(
@@ -45,10 +50,14 @@ def class_accuracies(
     columns = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
     zeros = torch.zeros(len(counts), dtype=torch.float64, device=counts.device)
     means = {name: (zeros.index_add(0, labels, column) / counts).tolist() for name, column in columns.items()}
+    in_mean = [column for name, column in columns.items() if name in benchmark]
+    scores = torch.stack(in_mean).mean(dim=0) if in_mean else None  # of each image
     found = {}
     for k, (class_name, n) in enumerate(zip(class_names, counts.tolist(), strict=True)):
         values = {name: column[k] for name, column in means.items()} if n else {}
         members = [value for name, value in values.items() if name in benchmark]
         clean = values.pop(CLEAN, None)
-        found[class_name] = ClassAccuracy(n, clean, sum(members) / len(members) if members else None, values)
+        mean = sum(members) / len(members) if members else None
+        interval = None if mean is None or scores is None else accuracy_interval(scores[labels == k])
+        found[class_name] = ClassAccuracy(n, clean, mean, values, of_accuracy(clean, n), interval)
     return found

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from randhead import corruptions
+from randhead.intervals import Interval
 from randhead.robustness.comparison import Comparison, Difference
 from randhead.robustness.grid_metrics import GridMetrics
 from randhead.robustness.metrics import benchmark
@@ -35,14 +37,18 @@ def errors(report: CorruptionReport) -> Table:
         cells = [_points(row[s].error) if s in row else None for s in severities]
         body.append([display_name(name, report.frost), *cells, _points(_mean(report.grid.errors[name]))])
     images = report.images.replace(", seed ", ", chosen with seed ")  # the document keeps its words
-    largest = max(cell.standard_error for row in report.grid.cells.values() for cell in row.values())
+    reach = max(
+        max(cell.accuracy_high - cell.accuracy, cell.accuracy - cell.accuracy_low)
+        for row in report.grid.cells.values()
+        for cell in row.values()
+    )
     return Table(
         f"{report.run}: {report.split} split of {report.data}",
         ("error in percent, by severity", *map(str, severities), "mean"),
         rows(body),
         (
             f"{images}; severity parameters for {report.parameters} px; corruption seed {report.seed}{frost}",
-            f"standard error of each number (binomial): at most {100 * largest:.2f}",
+            f"95 % intervals of single cells (Wilson) reach up to {100 * reach:.2f} away",
             *([report.saved] if report.saved else []),
         ),
     )
@@ -51,25 +57,23 @@ def errors(report: CorruptionReport) -> Table:
 def means(report: CorruptionReport) -> Table:
     """Accuracy on clean images, by group, and as the mean over the benchmark."""
     grid, clean = report.grid, report.clean
-    body: list[list[Cell]] = [["clean images", percent(clean.accuracy), f"{100 * clean.standard_error:.2f}", ""]]
+    interval = Interval(clean.accuracy_low, clean.accuracy_high)
+    body: list[list[Cell]] = [["clean images", percent(clean.accuracy), interval.percent(), ""]]
     for group, members in display_groups(grid.cells).items():
         means = [_mean(grid.errors[name]) for name in members if name in grid.cells]
         if means:
-            body.append([group, percent(1 - _mean(means)), "", f"{len(means)} of {len(members)}"])
+            own = any(name in grid.cells for name in corruptions.groups().get(group, ()) if name not in members)
+            known = None if own else grid.intervals.get(group)  # with the user's own, it is of another mean
+            accuracy = percent(1 - _mean(means))
+            body.append([group, accuracy, known.percent() if known else "", f"{len(means)} of {len(members)}"])
     label = "mean over corruptions" if grid.is_complete else "partial mean"
-    if grid.mean_accuracy is not None and grid.mean_standard_error is not None:
-        body.append(
-            [
-                label,
-                percent(grid.mean_accuracy),
-                f"{100 * grid.mean_standard_error:.2f}",
-                _covered(grid.mean_over).replace(" corruptions", ""),
-            ]
-        )
+    if grid.mean_accuracy is not None:
+        covered = _covered(grid.mean_over).replace(" corruptions", "")
+        body.append([label, percent(grid.mean_accuracy), grid.intervals["mean"].percent(), covered])
     for key, title in (("mce", "mCE"), ("relative_mce", "relative mCE")):
         if grid.imagenet:
             body.append([title, f"{grid.imagenet[key]:.2f}", "", "percent of AlexNet's errors"])
-    return Table("accuracy", ("", "accuracy", "std. error", "corruptions"), rows(body), tuple(_notes(grid)))
+    return Table("accuracy", ("", "accuracy", "95 % interval", "corruptions"), rows(body), tuple(_notes(grid)))
 
 
 def _notes(grid: GridMetrics) -> Iterator[str]:
@@ -91,7 +95,7 @@ def comparison(found: Comparison, frost: str | None) -> Table:
         f"difference to {found.run}",
         ("accuracy in percentage points", "difference", "95 % interval", "CE", "relative CE"),
         rows(body),
-        (f"interval: {found.interval}, {found.draws} draws",),
+        (f"interval: {found.interval}",),
     ).without_empty_columns()
     meanings = {
         "CE": f"ratio of the errors to those of {found.run}, in percent",
@@ -135,8 +139,9 @@ def hardest_classes(per_class: Mapping[str, ClassAccuracy]) -> Iterator[Table]:
         row = per_class[name]
         worst = min(row.corruptions, key=row.corruptions.__getitem__)
         lowest = f"{worst.replace('_', ' ')} ({percent(row.corruptions[worst])})"
-        body.append([name, percent(row.accuracy), percent(mean), lowest])
-    columns = ("class", "accuracy, clean", "accuracy, corrupted", "hardest corruption")
+        interval = row.mean_corruption_accuracy_interval
+        body.append([name, percent(row.accuracy), percent(mean), interval.percent() if interval else "", lowest])
+    columns = ("class", "accuracy, clean", "accuracy, corrupted", "95 % interval", "hardest corruption")
     if body:
         yield Table("hardest classes", columns, rows(body))
 

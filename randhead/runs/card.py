@@ -5,7 +5,8 @@ from randhead.config import Config, recipes
 from randhead.escapes import markdown
 from randhead.files import atomic_write
 from randhead.runs.folder import Run
-from randhead.runs.summary import TrainingSummary
+from randhead.runs.summary import TrainingSummary, limits
+from randhead.tables import percent
 
 
 def write(run: Run, config: Config, summary: TrainingSummary) -> None:
@@ -18,6 +19,7 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     head, test, val = config.head, summary.test, summary.val
     kind = "learned" if head.trainable else "fixed"
     selected = summary.selected.epoch
+    validated = f"95 % interval {limits(val)}; " if limits(val) else ""
     lines = [
         f"# {markdown(run.name)}",
         "",
@@ -27,10 +29,11 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
         "",
         "| figure | value |",
         "|---|---|",
-        f"| test accuracy | {test['accuracy']:.4f} +- {test['accuracy_standard_error']:.4f} (n = {test['n']}) |",
+        f"| test accuracy | {percent(test['accuracy'])} (95 % interval {limits(test)}, n = {test['n']}) |",
         *([f"| test NLL | {test['nll']:.4f} nats |"] if test["nll"] is not None else []),
         *([f"| test ECE, 15 bins of equal width | {test['ece']:.4f} |"] if test["ece"] is not None else []),
-        f"| validation accuracy | {val['accuracy']:.4f} (selected: epoch {selected} of {summary.epochs}) |",
+        f"| validation accuracy | {percent(val['accuracy'])} ({validated}selected: epoch {selected} of "
+        f"{summary.epochs}) |",
         f"| training | {summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s, {markdown(summary.device)} |",
         "",
         "The weights were selected on the validation split; the test split was read once, at the end.",

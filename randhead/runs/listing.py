@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from randhead.errors import RunError
+from randhead.intervals import Interval, of_accuracy
 from randhead.runs.folder import ROOT, Run, all_runs, last
 from randhead.runs.steps import saved_steps
 from randhead.tables import Result, Table, percent
@@ -14,16 +15,22 @@ from randhead.tables import Result, Table, percent
 
 @dataclass(frozen=True)
 class ListedRun:
-    """One run: its state in words, and its accuracies in [0, 1] if it is finished."""
+    """One run: its state in words, and its accuracies in [0, 1] with their 95 percent intervals if it is finished."""
 
     name: str
     state: str
     test_accuracy: float | None
     val_accuracy: float | None
+    test_interval: Interval | None = None
+    val_interval: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
-        accuracies = {"test": {"accuracy": self.test_accuracy}, "val": {"accuracy": self.val_accuracy}}
+        found = {"test": (self.test_accuracy, self.test_interval), "val": (self.val_accuracy, self.val_interval)}
+        accuracies = {
+            name: {"accuracy": share, "accuracy_interval": interval and interval.to_json()}
+            for name, (share, interval) in found.items()
+        }
         return {"run": self.name, "state": self.state, **accuracies}
 
 
@@ -41,7 +48,13 @@ class RunList(Result):
     def tables(self) -> Iterator[Table]:
         """One row per run; a star marks the latest.  The name of a default run and 100 % fit into 80 columns."""
         if self.runs:
-            yield Table("", ("", "run", "state", "test %", "val %"), tuple(self._row(run) for run in self.runs))
+            columns, rows = ("", "run", "state", "test %", "val %"), tuple(self._row(run) for run in self.runs)
+            yield Table("", columns, rows, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        """How well the test accuracies are known: a column of intervals would not fit into 80 columns."""
+        known = [run.test_interval.reach(run.test_accuracy or 0.0) for run in self.runs if run.test_interval]
+        return (f"95 % intervals of the test accuracies reach up to {100 * max(known):.2f} away",) if known else ()
 
     def _row(self, run: ListedRun) -> tuple[str, ...]:
         shares = [percent(share).removesuffix(" %") for share in (run.test_accuracy, run.val_accuracy)]
@@ -71,5 +84,7 @@ def _listed(run: Run) -> ListedRun:
     """The state and the accuracies of a run.  Raises RunError if its summary cannot be read."""
     summary, saved = run.summary(), saved_steps(run.checkpoints)
     if summary:
-        return ListedRun(run.name, "finished", summary.test["accuracy"], summary.val["accuracy"])
+        accuracies = [found["accuracy"] for found in (summary.test, summary.val)]
+        intervals = [of_accuracy(found["accuracy"], found.get("n")) for found in (summary.test, summary.val)]
+        return ListedRun(run.name, "finished", *accuracies, *intervals)
     return ListedRun(run.name, f"stopped after step {saved[-1]}" if saved else "not begun", None, None)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -18,6 +19,7 @@ from randhead.datasets import Dataset
 from randhead.device import device_name, resolve_device, versions
 from randhead.errors import DivergedError, RunError, StopRequested
 from randhead.head import preflight
+from randhead.intervals import of_accuracy
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint
@@ -147,7 +149,7 @@ class Trainer:
             run=self.run.name,
             epochs=self.config.train.epochs,
             selected=best,
-            val={"accuracy": best.accuracy, "nll": best.nll},
+            val=self._validation(best),
             test=test.to_json(),
             seconds=round(state.seconds, 3),
             images_per_second=round(images / max(state.seconds, 1e-9), 1),
@@ -160,6 +162,13 @@ class Trainer:
         )
         summary.save(self.run)
         return summary
+
+    def _validation(self, best: SelectedEpoch) -> dict[str, Any]:
+        """The metrics of the selected weights on the validation split."""
+        n = len(self.dataset.splits["val"])
+        interval = of_accuracy(best.accuracy, n)
+        found = {"accuracy": best.accuracy, "accuracy_interval": interval and interval.to_json()}
+        return {**found, "nll": best.nll, "n": n}
 
     def save(self) -> None:
         """Write a checkpoint of this step."""
