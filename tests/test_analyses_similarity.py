@@ -11,7 +11,7 @@ from scipy import stats
 from randhead import rng
 from randhead.analyses import dynamics, similarity
 from randhead.analyses import seeds as seed_analysis
-from randhead.errors import DataError, UsageError
+from randhead.errors import DataError, StopRequested, UsageError
 from randhead.vectors import draw
 
 
@@ -19,6 +19,40 @@ def likeness(k, seed, round_to=None):
     matrix = rng.normals(seed, "test/likeness", torch.arange(k), k).double()
     matrix = matrix + matrix.T
     return matrix.round(decimals=round_to) if round_to is not None else matrix
+
+
+def test_permutations_are_counted_and_can_be_stopped():
+    vectors, other = likeness(9, 0), likeness(9, 1)
+    arguments = {"references": {"one": other, "two": -other}, "class_means": vectors, "permutations": 5}
+    seen = []
+    expected = similarity.measure(vectors, **arguments)
+    assert (
+        similarity.measure(vectors, **arguments, progress=lambda *counts: seen.append(counts)).metrics
+        == expected.metrics
+    )
+    assert {total for _, total in seen} == {20}
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1] == (20, 20)
+    with pytest.raises(StopRequested):
+        similarity.measure(vectors, **arguments, should_stop=lambda: len(seen) > 24, progress=lambda *c: seen.append(c))
+    assert 24 < len(seen) < 30
+
+
+@pytest.mark.parametrize("k", [70, 130])
+def test_tiles_of_classes_give_the_sum_of_whole_matrices(k):
+    ranks, other = likeness(k, 0), likeness(k, 1)
+    order = torch.randperm(k, generator=torch.Generator().manual_seed(2))
+    whole = (ranks[order][:, order] * other).sum()
+    assert float(similarity._moved_product(ranks, order, other)) == pytest.approx(float(whole), rel=1e-12)
+
+
+def test_common_ancestry_is_that_of_a_comparison_step_by_step():
+    paths = [list(text) for text in ("abc", "abd", "ab", "x", "xbc", "abc", "")]
+    found = similarity.common_ancestry(paths)
+    for i, first in enumerate(paths):
+        for j, second in enumerate(paths):
+            common = next((d for d, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
+            common = min(len(first), len(second)) if common is None else common
+            assert found[i, j] == 2 * common / max(1, len(first) + len(second))
 
 
 @pytest.mark.parametrize("ties", [None, 0])

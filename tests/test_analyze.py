@@ -24,7 +24,7 @@ from randhead.analyses import (
 )
 from randhead.config import parse
 from randhead.datasets import Split, TensorImages
-from randhead.errors import DataError, UsageError
+from randhead.errors import DataError, StopRequested, UsageError
 from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, measuring, metrics
 from randhead.evaluation.inputs import AnalysisOptions, JointInputs, NewClassInputs, RunInputs
 from randhead.evaluation.session import AnalysisSession
@@ -380,6 +380,16 @@ def test_metrics_are_explained_without_a_run(capsys):
     assert json.loads(out)["compactness"]["cdnv"]["better"] == "lower"
     out = command(capsys, "analyze", "all", "--explain")[1]
     assert "silhouette" in out and "NC1" in out
+
+
+def test_a_long_analysis_says_how_far_it_is_and_stops_within(root):
+    seen = []
+    options = {"root": root, "device": "cpu", "measuring": lambda *counts: seen.append(counts)}
+    evaluation.analyze("similarity", "fixed0", **options)
+    assert seen[-1] == (2 * 19, 2 * 19)
+    with pytest.raises(StopRequested):
+        evaluation.analyze("similarity", "fixed0", **options, should_stop=lambda: len(seen) > 50)
+    assert len(seen) == 51
 
 
 def test_compatibility_tells_runs_that_share_their_vectors_from_others(analyze, root):

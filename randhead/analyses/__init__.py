@@ -2,9 +2,9 @@
 
 An analysis is a module that follows `Analysis`.  Its arguments are read from its `INPUT` by name, with the same meaning
 and in the same order everywhere: features (N, D), labels (N,), num_classes, class_vectors (K, D), bias (K,),
-predictions (N,), and seed as the last.  The analyses of this package take tensors on any device, arrays of NumPy and
-lists, labels of any type of integers; `num_classes` is by default the number of class vectors, or one more than the
-largest label.
+predictions (N,), and seed as the last but for the callbacks should_stop and progress.  The analyses of this package
+take tensors on any device, arrays of NumPy and lists, labels of any type of integers; `num_classes` is by default the
+number of class vectors, or one more than the largest label.
 
 Everything is computed in float64.  Means over classes give every class the same weight; classes without a sample are
 left out, and a note says so.  A metric without a value, such as the spread of a single class, is None; a note says why.

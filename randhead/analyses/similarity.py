@@ -6,16 +6,18 @@ The p-value is that of Mantel's test (1967): the share of random permutations of
 correlate at least as well.  Expect a correlation near zero for fixed random vectors, and more for learned ones.
 """
 
+from collections.abc import Callable
+
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
 from randhead import rng
-from randhead.ambient import Array, total
+from randhead.ambient import Array, as_tensor, total
 from randhead.analyses import Findings, Metric, Metrics
 from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_numbers, centred, unit
 from randhead.arguments import whole
-from randhead.errors import DataError, UsageError
+from randhead.errors import DataError, StopRequested, UsageError
 
 INPUT = "run"
 SIDES = {"vectors": "class vectors", "means": "class means"}
@@ -35,6 +37,7 @@ METRICS = {
     )
 }
 HEADLINES = tuple(METRICS)
+ROWS = 64  # of a tile
 POWER = 8  # classes; with fewer, a random permutation correlates well too often
 
 
@@ -45,6 +48,8 @@ def measure(
     class_means: Array | None = None,
     permutations: int = 999,
     seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Findings:
     """Correlation of class vectors with measures of how similar the classes look.
 
@@ -59,10 +64,13 @@ def measure(
         class_means: of the run's features (K, D').
         permutations: number of random permutations in Mantel's test.
         seed: of the permutations.
+        should_stop: called between permutations.
+        progress: called with (done, total) permutations of all tests.
 
     Raises:
         DataError: for similarities that are not finite or not symmetric.
         UsageError: for shapes that do not fit.
+        StopRequested: if `should_stop` returns True.
 
     Example:
         >>> vectors = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
@@ -79,9 +87,16 @@ def measure(
         _check(name, matrix, num_classes)
     metrics: Metrics = {}
     notes = []
+    tests = [(side, name) for side in sides for name in known]
+
+    def advanced(done: int) -> None:
+        if should_stop():
+            raise StopRequested("stopped between two permutations")
+        progress(len(metrics) // 2 * permutations + done, len(tests) * permutations)
+
     for side, matrix in sides.items():
         for name, reference in known.items():
-            rho, p = mantel(matrix, reference, permutations=permutations, seed=seed)
+            rho, p = mantel(matrix, reference, permutations=permutations, seed=seed, advanced=advanced)
             metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
             if rho is None:
                 notes.append(f"{side} and {name}: all pairs are equally similar in one of them, no correlation")
@@ -91,12 +106,18 @@ def measure(
 
 
 def mantel(
-    a: Tensor, b: Tensor, *, permutations: int = 999, seed: int = 0, purpose: str = "analyses/mantel"
+    a: Tensor,
+    b: Tensor,
+    *,
+    permutations: int = 999,
+    seed: int = 0,
+    purpose: str = "analyses/mantel",
+    advanced: Callable[[int], None] = lambda done: None,
 ) -> tuple[float | None, float | None]:
     """Spearman's correlation over the pairs i < j of two (K, K) matrices, and its one-sided p-value.
 
     Permutation s reorders the classes of `a` by rng.permutation(seed, purpose, K, stream=s).  None, None if a
-    matrix is constant.
+    matrix is constant.  `advanced` is called with the number of permutations that are done.
     """
     ranks, other = _centred_ranks(a), _centred_ranks(b)
     length = (total(ranks.square()) * total(other.square())).sqrt()
@@ -105,10 +126,21 @@ def mantel(
     observed = float(total(ranks * other) / length)
     better = 0
     for stream in range(permutations):
+        advanced(stream)
         order = rng.permutation(seed, purpose, len(a), stream=stream)
-        moved = float(total(ranks[order][:, order] * other) / length)
+        moved = float(_moved_product(ranks, order, other) / length)
         better += moved >= observed - 1e-12  # the identity itself may round to just below
+    advanced(permutations)
     return observed, (1 + better) / (1 + permutations)
+
+
+def _moved_product(ranks: Tensor, order: Tensor, other: Tensor) -> Tensor:
+    """The sum of the products of two (K, K) matrices, one with its classes reordered.
+
+    In tiles of rows that fit into the cache: for 3,000 classes a fifth of the time of whole matrices.
+    """
+    tiles = zip(order.split(ROWS), other.split(ROWS), strict=True)
+    return torch.stack([total(ranks[rows][:, order] * part) for rows, part in tiles]).sum()
 
 
 def cosines(vectors: Tensor) -> Tensor:
@@ -132,13 +164,14 @@ def common_ancestry(paths: list[list[str]]) -> Tensor:
 
     Twice the length of the common beginning over the sum of the two lengths (Wu and Palmer 1994).
     """
-    similarity = torch.empty(len(paths), len(paths), dtype=torch.float64, device="cpu")
-    for i, first in enumerate(paths):
-        for j, second in enumerate(paths):
-            same = [a == b for a, b in zip(first, second, strict=False)]
-            common = same.index(False) if False in same else len(same)
-            similarity[i, j] = 2 * common / max(1, len(first) + len(second))
-    return similarity
+    lengths = torch.tensor([len(path) for path in paths], dtype=torch.float64, device="cpu")
+    common = torch.zeros(len(paths), len(paths), dtype=torch.float64, device="cpu")
+    for depth in range(1, max(map(len, paths), default=0) + 1):
+        beginnings = {path: i for i, path in enumerate({tuple(path[:depth]) for path in paths if len(path) >= depth})}
+        ids = [beginnings.get(tuple(path[:depth]), -1) if len(path) >= depth else -1 for path in paths]
+        found = as_tensor(ids)
+        common += (found[:, None] == found) & (found >= 0)
+    return 2 * common / (lengths[:, None] + lengths).clamp_min(1)
 
 
 def _centred_ranks(matrix: Tensor) -> Tensor:

@@ -134,10 +134,14 @@ class Output:
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Any]:
-        """Show a progress bar on stderr, on terminals only; yields a function of (done, total)."""
+        """Show a progress bar on stderr, on terminals only; yields a function of (done, total), or also of what."""
         with progress_bar(self.log) as bar:
             task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+            def show(done: int, total: int, what: str = what) -> None:
+                bar.update(task, description=what, completed=done, total=total)
+
+            yield show
 
 
 def _parts(table: Table, available: int) -> Iterator[Table]:

@@ -126,6 +126,7 @@ def analyze(
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = warnings.warn,
     progress: Callable[[int, int], None] | None = None,
+    measuring: Callable[[int, int], None] | None = None,
 ) -> Analysis:
     """Analyze what one or more runs learned: separability and compactness of classes, similarity, transfer, and more.
 
@@ -143,9 +144,10 @@ def analyze(
         seed: of random samples, permutations and few-shot episodes.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
-        should_stop: called between batches and between analyses.
+        should_stop: called between batches, between analyses and within those that take long.
         warn: called with each warning.
         progress: called with (done, total) while images are read.
+        measuring: called with (done, total) while an analysis takes long.
 
     Returns:
         An `Analysis`, which a notebook shows as tables.
@@ -165,14 +167,16 @@ def analyze(
     check_type("name", name, str, "the name of one analysis", hint='several: one call each, or `name="all"`')
     seed = whole("seed", seed)
     check_paths(root=root, taxonomy=taxonomy)
-    check_functions(should_stop=should_stop, warn=warn, progress=progress)
+    check_functions(should_stop=should_stop, warn=warn, progress=progress, measuring=measuring)
     name = registry.use("analyses", name)
     wanted = chosen(name)
     one_of("split", split, SPLITS)
     images = None if data is None else str(data)
     tree = None if taxonomy is None else Path(taxonomy)
     options = AnalysisOptions(split, images, images, reference, tree, seed)
-    session = AnalysisSession(root=root, device=device, should_stop=should_stop, warn=warn, progress=progress)
+    session = AnalysisSession(
+        root=root, device=device, should_stop=should_stop, warn=warn, progress=progress, measuring=measuring
+    )
     members = _open(session, runs, options)
     compared_with = _baseline(baseline, members)
     if name == ALL:

@@ -4,6 +4,7 @@ The `INPUT` of an analysis selects the class: "run" is `RunInputs`, "new classes
 `JointInputs`, and "training" is `randhead.evaluation.training_log.TrainingInputs`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -138,6 +139,16 @@ class RunInputs:
         if self.options.taxonomy:
             found["taxonomy"] = class_similarity.read(self.options.taxonomy, self.loaded.class_names)
         return found
+
+    @property
+    def should_stop(self) -> Callable[[], bool]:
+        """Whether the caller asks to stop."""
+        return self.session.should_stop
+
+    @property
+    def progress(self) -> Callable[[int, int], None] | None:
+        """Takes the number of steps that are done and of all, of an analysis that takes long."""
+        return self.session.measuring
 
     def on_train(self) -> "RunInputs":
         """The same run on the training split."""

@@ -22,6 +22,7 @@ class AnalysisSession:
         should_stop: called between batches and between analyses.
         warn: called with each warning.
         progress: called with (done, total) while images are read.
+        measuring: called with (done, total) while an analysis takes long.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class AnalysisSession:
         should_stop: Callable[[], bool] = lambda: False,
         warn: Callable[[str], None] = warnings.warn,
         progress: Callable[[int, int], None] | None = None,
+        measuring: Callable[[int, int], None] | None = None,
     ):
         self.root, self.device = root, device
-        self.should_stop, self.warn, self.progress = should_stop, warn, progress
+        self.should_stop, self.warn, self.progress, self.measuring = should_stop, warn, progress, measuring
         self._datasets: dict[Any, Dataset] = {}
         self._features: dict[Any, Extracted] = {}
 
