@@ -112,6 +112,10 @@ CASES = {
     ),
     "40 forced colours": ("hostile: test_only_a_terminal_gets_a_live_bar",),
     "41 tiny imagenet download layout": ("layouts: test_tiny_imagenet_as_unzipped_is_read_as_what_it_is",),
+    "42 packed worse with fewer classes": (
+        "geometries: test_fewer_classes_are_at_least_as_far_apart",
+        "geometries: test_packed_is_monotone_in_many_dimensions",
+    ),
     "43 save sorted by class": (
         "published: test_the_first_images_of_an_array_have_all_classes",
         "published: test_a_mixed_set_is_read_in_the_order_of_the_split",

@@ -1,5 +1,6 @@
 """Each geometry's own claim, by a second derivation, and what is known of random class vectors."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from randhead import rng, vectors
 from randhead.errors import UsageError
-from randhead.vectors import hadamard, packed
+from randhead.vectors import _spread, hadamard
 from randhead.vectors._rotation import axes
 
 
@@ -201,13 +202,94 @@ def test_packed_separates_1000_classes_in_128_dimensions():
     assert cosines(matrix("packed", 1000, 128)).max() < 0.08
 
 
-def test_packed_follows_the_gradient_of_its_energy():
+@pytest.mark.parametrize("name", ["packed", "equiangular"])
+def test_fewer_classes_are_at_least_as_far_apart(name):
+    """K vectors are at least as far apart as the first K of K + 1."""
+    measure = max if name == "packed" else lambda c: max(abs(c))
+    for classes in ((9, 10), (19, 20)):  # the optimiser alone is worse at 9 and 19
+        found = [measure(cosines(matrix(name, k, 4))) for k in classes]
+        assert all(fewer <= more + 1e-6 for fewer, more in itertools.pairwise(found)), found
+
+
+def test_packed_grows_from_zero_just_above_two_classes_a_dimension():
+    """One vector too many costs 0.8/D at most, as in small dimensions, where the best arrangements are known."""
+    for d in (2, 16):
+        assert 0 < cosines(matrix("packed", 2 * d + 1, d)).max() < 1 / d
+
+
+@pytest.mark.slow
+def test_packed_is_monotone_in_many_dimensions():
+    for d, classes in ((64, (128, 129, 130, 132, 136, 144, 160, 192)), (256, (512, 513, 520))):
+        found = [cosines(matrix("packed", k, d)).max() for k in classes]
+        assert found == sorted(found), (d, found)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_vectors_are_pushed_along_the_gradient_of_their_energy(absolute):
     w = matrix("gaussian", 9, 4).double().requires_grad_()
-    energy = torch.exp(5 * (w @ w.T).fill_diagonal_(-torch.inf)).sum() / 2
+    exponents = 5 * (w @ w.T)[~torch.eye(9, dtype=torch.bool)]
+    energy = (exponents.abs() if absolute else exponents).exp().sum() / 2
     (slope,) = torch.autograd.grad(energy, w)
     tangent = slope - (slope * w).sum(dim=1, keepdim=True) * w
-    push = packed._push(w.detach(), 5.0)
+    push = _spread._push(w.detach(), 5.0, absolute)
     assert torch.allclose(push / push.norm(), tangent / tangent.norm(), atol=1e-9)
+
+
+def test_what_settling_does_not_improve_stays(monkeypatch):
+    """Vectors of older versions change only for better ones."""
+    monkeypatch.setattr(_spread, "settle", lambda apart, absolute: apart[:1].expand(len(apart), -1))
+    start = torch.nn.functional.normalize(rng.normals(0, "vectors/packed", torch.arange(12), 3).double(), dim=1)
+    assert torch.allclose(matrix("packed", 12, 3), _spread.spread(start).float(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "d"),
+    [
+        ("orthogonal", 500, 512),
+        pytest.param("packed", 300, 64, marks=pytest.mark.slow),
+        pytest.param("equiangular", 300, 64, marks=pytest.mark.slow),
+    ],
+)
+def test_the_number_of_threads_moves_no_vector(name, k, d):
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(matrix(name, k, d))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
+# Equiangular
+
+
+@pytest.mark.parametrize(
+    ("k", "d", "best"),
+    [
+        (5, 5, 0),
+        (9, 8, 1 / 8),  # the simplex
+        (6, 3, 1 / math.sqrt(5)),  # the diagonals of the icosahedron
+        (7, 3, 1 / math.sqrt(3)),
+        (10, 5, 1 / 3),  # equiangular, at Welch's bound
+    ],
+)
+def test_equiangular_finds_the_best_known_lines(k, d, best):
+    found = abs(cosines(matrix("equiangular", k, d))).max()
+    assert found == pytest.approx(best, abs=2e-3)
+
+
+@pytest.mark.parametrize(("k", "d"), [(30, 16), pytest.param(100, 32, marks=pytest.mark.slow)])
+def test_equiangular_has_the_smallest_largest_absolute_cosine(k, d):
+    found = {name: abs(cosines(matrix(name, k, d))).max() for name in ("equiangular", "packed", "uniform", "hadamard")}
+    assert vectors.welch_bound(k, d) <= found["equiangular"] < 1.25 * vectors.welch_bound(k, d)
+    assert found["equiangular"] < 0.75 * min(found[name] for name in ("packed", "uniform", "hadamard"))
+
+
+@pytest.mark.slow
+def test_equiangular_is_below_what_its_paper_reaches_for_1000_classes_in_100_dimensions():
+    assert abs(cosines(matrix("equiangular", 1000, 100))).max() < 0.135
 
 
 # Facts of the field: what a random head looks like

@@ -61,6 +61,7 @@ def test_figures_agree_with_naive_formulas(monkeypatch, nonnegative, tile):
     assert check.angle_min == pytest.approx(min(angles), abs=1e-3)
     assert check.angle_mean == pytest.approx(np.mean(angles), abs=1e-3)
     assert check.cosine_max == pytest.approx(math.cos(math.radians(min(angles))), abs=1e-5)
+    assert check.abs_cosine_max == pytest.approx(max(abs(np.cos(np.radians(angles)))), abs=1e-5)
     assert check.reachable_cosine_mean == pytest.approx(np.linalg.norm(np.maximum(u, 0), axis=1).mean(), abs=1e-6)
     assert check.reachable_cosine_min == pytest.approx(np.linalg.norm(np.maximum(u, 0), axis=1).min(), abs=1e-6)
     assert check.max_probability_mean == pytest.approx(np.mean(chances), abs=1e-5)
@@ -359,4 +360,5 @@ def test_the_table_holds_what_the_check_found():
     assert table.title == "uniform: 100 class vectors in 32 dimensions, seed 0"
     assert cells["duplicates"] == "0"
     assert cells["probability at scale 1"].endswith("at most")
-    assert "Welch bound" in cells
+    assert float(cells["largest absolute cosine"]) >= 0.1516  # Welch's bound
+    assert "Welch's lower bound, for K > D: 0.14" in {row[0]: row[2] for row in table.rows}["largest absolute cosine"]

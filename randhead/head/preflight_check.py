@@ -111,6 +111,7 @@ class _Angles(NamedTuple):
     angle_min: float
     angle_mean: float
     cosine_max: float
+    abs_cosine_max: float
 
 
 class _Fit(NamedTuple):
@@ -178,11 +179,12 @@ def _sample(num_classes: int) -> Tensor:
 
 def _pair_angles(unit: Tensor, vectors: Tensor) -> _Angles:
     """Angles between unit vectors (N, D), and how many of all `vectors` (K, D) repeat an earlier one."""
-    largest, angle_sum, repeats = -1.0, 0.0, 0
+    largest, lowest, angle_sum, repeats = -1.0, 1.0, 0.0, 0
     for start, cosines in cosine_tiles(unit):
         earlier = torch.ones_like(cosines, dtype=torch.bool).tril(start - 1)
         repeats += int(((cosines > SAME) & earlier).any(dim=1).sum())
         angle_sum += float(cosines.acos().masked_fill_(~earlier, 0).sum(dtype=torch.float64))
+        lowest = min(lowest, float(cosines.min()))
         largest = max(largest, float(cosines.masked_fill_(~earlier, -1).max()))
     if len(unit) < len(vectors):
         repeats = max(repeats, _exact_repeats(vectors))
@@ -191,6 +193,7 @@ def _pair_angles(unit: Tensor, vectors: Tensor) -> _Angles:
         angle_min=math.degrees(math.acos(largest)),
         angle_mean=math.degrees(angle_sum / (len(unit) * (len(unit) - 1) / 2)),
         cosine_max=largest,
+        abs_cosine_max=max(largest, -lowest),
     )
 
 

@@ -27,6 +27,7 @@ class Preflight(Result):
         angle_min: the smallest angle between two class vectors.
         angle_mean: the mean angle.
         cosine_max: the largest cosine between two class vectors.
+        abs_cosine_max: the largest absolute cosine.
         cosine_bound: lower bound for the largest cosine of any arrangement.
         simplex_cosine: -1/(K - 1), the bound for K <= D + 1.
         welch_bound: lower bound for the largest absolute cosine of any arrangement; for K > D.
@@ -60,6 +61,7 @@ class Preflight(Result):
     angle_min: float
     angle_mean: float
     cosine_max: float
+    abs_cosine_max: float
     cosine_bound: float
     simplex_cosine: float
     welch_bound: float | None
@@ -94,8 +96,8 @@ class Preflight(Result):
             ["largest cosine", f"{self.cosine_max:.4f}", f"lower bound: {self.cosine_bound:.4f}"],
             ["simplex cosine", f"{self.simplex_cosine:.4f}", "-1/(K - 1), for K <= D + 1"],
         ]
-        if self.welch_bound is not None:
-            found.append(["Welch bound", f"{self.welch_bound:.4f}", "largest absolute cosine, K > D"])
+        welch = "" if self.welch_bound is None else f"Welch's lower bound, for K > D: {self.welch_bound:.4f}"
+        found.append(["largest absolute cosine", f"{self.abs_cosine_max:.4f}", welch])
         reachable = f"{self.reachable_cosine_mean:.3f} at most"
         found.append(["cosine without a neck", reachable, f"worst class {self.reachable_cosine_min:.3f}"])
         notes: tuple[str, ...] = ()
