@@ -53,6 +53,7 @@ def main(*words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", COMMANDS)
         patch.setattr(sys, "argv", ["randhead", *map(str, words)])
+        patch.setattr("randhead.cli.signals.leave", sys.exit)  # a command that is interrupted would end this process
         try:
             cli.main()
         except SystemExit as ended:

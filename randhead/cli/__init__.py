@@ -42,12 +42,18 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the console script `randhead`."""
-    from randhead.cli import errors
+    from randhead.cli import errors, signals, streams
 
+    streams.protect()
     # At exit Python searches the million objects of torch for cycles: 1.3 s instead of 0.3 s.
     atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that a console cannot encode are escaped
             stream.reconfigure(errors="backslashreplace")
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
-    errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)
+    code = 0
+    try:
+        errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    signals.leave(errors.with_lost_output(code))

@@ -1,6 +1,5 @@
 """Errors of commands: one line says what is wrong, one says what to do, and the exit code says which kind it is."""
 
-import os
 import shutil
 import signal
 import sys
@@ -8,7 +7,7 @@ import traceback
 from collections.abc import Callable
 
 from randhead import files, user_files
-from randhead.cli import scarcity
+from randhead.cli import scarcity, streams
 from randhead.cli.hints import as_options, with_typed_options
 from randhead.cli.signals import EXIT_CODES, Ended, ending_at_once
 from randhead.errors import RandheadError, RunError, UsageError
@@ -31,10 +30,6 @@ def guard(command: Callable[[], None], *, debug: bool) -> None:
             print(file=sys.stderr)  # after the ^C that the terminal shows
         _say(end.word, None)
         sys.exit(end.exit_code)
-    except BrokenPipeError:
-        # The reader of the output has exited (`| head`): this is no error, and no message can be shown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:  # raised by a user's file, or before the handlers of signals were there
         _say("interrupted", None)
         sys.exit(EXIT_CODES[signal.SIGINT])
@@ -73,6 +68,16 @@ def _broken_package(error: Exception) -> str | None:
         trace = trace.tb_next
     missing = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     return package or (missing if missing != "randhead" else None) or None
+
+
+def with_lost_output(code: int) -> int:
+    """The exit code of a command that had `code`; it is not 0 if a part of its output is missing, as on a full disk."""
+    streams.flush()
+    lost = streams.lost_output()
+    if code or lost is None:
+        return code
+    _say(f"error: the output is not complete: {lost.strerror}", "the work is done: the same command shows it again")
+    return RunError.exit_code
 
 
 def _say(message: str, hint: str | None) -> None:

@@ -20,7 +20,7 @@ from randhead.robustness import CLEAN, Advanced, GridEvent, GridStarted, RowDone
 @contextmanager
 def saving(output: Output) -> Iterator[GracefulStop]:
     """A context in which a signal ends the command after the finished measurements are saved."""
-    with GracefulStop() as should_stop:
+    with GracefulStop(output.note) as should_stop:
         try:
             yield should_stop
         except StopRequested as stopped:

@@ -127,7 +127,7 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
     from randhead.errors import StopRequested
     from randhead.train import events
 
-    stop, display = GracefulStop(), TrainingDisplay(output, config)
+    stop, display = GracefulStop(output.note), TrainingDisplay(output, config)
     with ExitStack() as signals:
 
         def on_event(event: events.Event) -> None:
