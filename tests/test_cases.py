@@ -10,6 +10,19 @@ TESTS = Path(__file__).parent
 
 # "file: name of a test", several per case if its kind has several faces.
 CASES = {
+    "20 hangup and USR1": (
+        "resume: test_a_process_that_is_told_to_end_does_so_with_its_code",
+        "streams: test_every_signal_ends_a_command_with_its_code_and_the_old_handler_comes_back",
+        "streams: test_a_hangup_stays_ignored_if_it_is",
+        "streams: test_ctrl_c_ends_a_loop_of_a_shell_after_saving",
+    ),
+    "24 Ctrl-C with tee": (
+        "streams: test_ctrl_c_with_tee_saves",
+        "streams: test_a_training_whose_reader_is_gone_saves_all_the_same",
+        "streams: test_a_lost_stream_ends_no_training",
+        "streams: test_a_terminal_that_is_closed_saves_and_with_nohup_ends_nothing",
+        "streams: test_a_handler_prints_nothing_and_the_loop_says_once_that_it_is_heard",
+    ),
     "01 training and testing folders": (
         "layouts: test_folders_in_common_use_are_the_splits_that_their_names_say",
         "layouts: test_folders_that_could_be_either_are_refused_with_the_way_out",

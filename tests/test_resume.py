@@ -162,15 +162,18 @@ def wait_for_a_step(process, folder, before):
 
 @pytest.mark.slow
 def test_a_process_that_is_told_to_end_does_so_with_its_code(world):
+    """It dies of SIGINT, as a shell expects, which shows that as 130."""
     folder = world / "runs" / "run" / "checkpoints"
     options = ("--set", "machine.checkpoint_minutes=0", "--epochs", "200")
-    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+    codes = {"SIGTERM": 143, "SIGINT": -signal.SIGINT, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
+    for number, code in ((getattr(signal, name), code) for name, code in codes.items()):
         before = checkpoint.saved_steps(folder)
         process = start(*options)
         wait_for_a_step(process, folder, before)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
+        assert errors.count("saving before the command ends") == 1
         assert "the same command resumes it" in errors
         assert "Traceback" not in errors
 

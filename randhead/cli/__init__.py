@@ -55,5 +55,5 @@ def main() -> None:
     try:
         errors.guard(lambda: app(args=arguments, prog_name="randhead"), debug="--debug" in sys.argv)
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     signals.leave(errors.with_lost_output(code))
