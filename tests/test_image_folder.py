@@ -17,7 +17,6 @@ from PIL import Image, ImageOps
 from randhead import datasets
 from randhead.cli.hints import as_options
 from randhead.datasets import _decode, _hold_out, _opening
-from randhead.datasets import image_folder as image_folder_module
 from randhead.errors import DataError
 
 
@@ -440,7 +439,7 @@ def test_skipped_images_are_listed_and_have_no_influence(name, budget, image_fol
 
 
 def scan(folder):
-    return image_folder_module.scan(folder, workers=2).bad_images
+    return datasets.scan(folder, workers=2).bad_images
 
 
 def test_many_bad_images_are_counted_and_the_first_are_named(image_folder):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from randhead.cli.options import JsonOption
+from randhead.cli.options import IMAGES, JsonOption, option
 from randhead.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 def doctor(
     data: Annotated[
-        Path | None, typer.Option(help="Folder of images to search for unreadable ones.", metavar="FOLDER")
+        str | None, typer.Option(help="Images to describe: a folder or a dataset.  All are read.", metavar=IMAGES)
     ] = None,
+    max_megapixels: Annotated[float | None, option("machine.max_megapixels", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs, which must be writable.", metavar="FOLDER")] = Path(
         "runs"
     ),
     json: JsonOption = False,
 ) -> None:
-    """Check this machine: versions, devices, write access, a self-test; with --data, a folder of images."""
+    """Check this machine: versions, devices, write access, a self-test; with --data, describe and check images."""
     from randhead import checkup
     from randhead.cli.output import Output
 
     output = Output(as_json=json)
     if data is not None:
-        scan(output, data)
+        scan(output, data, max_megapixels)
         return
     found = checkup.check_machine(out)
     output.show(found)
@@ -37,14 +38,17 @@ def doctor(
         raise RunError("the self-test of this machine failed", hint="report it, with the output above")
 
 
-def scan(output: "Output", folder: Path) -> None:
-    """List the unreadable images of a folder; exit with 3 if there are any."""
-    from randhead.datasets import image_folder
+def scan(output: "Output", data: str, max_megapixels: float | None) -> None:
+    """Describe images; exit with 3 if some of them are unreadable."""
+    from randhead import datasets, registry
 
+    name = registry.use("datasets", data) if registry.is_file(data) else data
     with output.progress("reading images") as progress:
-        found = image_folder.scan(folder, progress=progress)
+        found = datasets.scan(name, max_megapixels=max_megapixels, progress=progress)
     if not found.bad_images:
-        output.say(f"every image of {folder} can be read")
+        blank = sum(found.report.one_colour.values())
+        but = f", but {blank:,} of {found.report.images:,} have a single colour, or almost" if blank else ""
+        output.say(f"every image of {data} can be read{but}")
     output.show(found)
     if found.bad_images:
         raise typer.Exit(DataError.exit_code)

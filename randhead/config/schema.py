@@ -268,6 +268,7 @@ class MachineConfig(Section, section="machine"):
         89.5,
         "Megapixels of the largest image file that is read; a small file can decode to very many pixels.",
         bounds=Interval(0, 1000, open_low=True),
+        option=Option("--max-megapixels", DATA, "N", hidden=True),
     )
     checkpoint_minutes: float = setting(
         10.0, "Minutes between checkpoints; the end of every epoch is saved as well.", bounds=NOT_NEGATIVE

@@ -33,6 +33,8 @@ from randhead.datasets._opening import AS_FOUND, Rules
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._ranks import ranks_in_class
 from randhead.datasets._report import Copies, ReadReport
+from randhead.datasets._scan import Scan
+from randhead.datasets._scanning import scan
 
 __all__ = [
     "SPLIT_WORDS",
@@ -43,6 +45,7 @@ __all__ = [
     "Images",
     "Options",
     "ReadReport",
+    "Scan",
     "Split",
     "Subset",
     "TensorImages",
@@ -57,6 +60,7 @@ __all__ = [
     "load",
     "ranks_in_class",
     "read_image",
+    "scan",
 ]
 
 

@@ -56,13 +56,21 @@ def keys(digests: np.ndarray, flat: np.ndarray) -> np.ndarray:
 
 def report_of(splits: Mapping[str, tuple[Images, torch.Tensor]]) -> ReadReport:
     """What there is to say about images in memory, as images and labels per split."""
+    found, labels, rows = comparable(splits)
+    blank = int((found == NO_KEY).sum())
+    return with_copies(ReadReport(len(found), one_colour={"": blank} if blank else {}), found, labels, rows)
+
+
+def comparable(
+    splits: Mapping[str, tuple[Images, torch.Tensor]],
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """The keys and labels (N,) of all images, split after split, and the indices per split."""
     flat = {name: _flat(images) for name, (images, _) in splits.items()}
     found = np.concatenate([keys(digests(images), flat[name]) for name, (images, _) in splits.items()])
     ends = np.cumsum([len(images) for images, _ in splits.values()])
     rows = dict(zip(splits, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
     labels = torch.cat([labels.cpu() for _, labels in splits.values()]).numpy()
-    blank = sum(int(part.sum()) for part in flat.values())
-    return with_copies(ReadReport(len(found), one_colour={"": blank} if blank else {}), found, labels, rows)
+    return found, labels, rows
 
 
 def _copies(keys: np.ndarray, rows: Mapping[str, np.ndarray]) -> Iterator[Copies]:

@@ -19,6 +19,7 @@ from randhead.datasets._images import FileImages, Images, TensorImages
 from randhead.datasets._opening import Rules, dimensions
 from randhead.datasets._options import Options
 from randhead.datasets._reading import Bad, FilesRead, read_files
+from randhead.datasets._report import ReadReport
 from randhead.errors import DataError
 
 LARGEST_NATIVE = 128  # pixels: if all images have the same square size up to this, they keep it
@@ -39,10 +40,14 @@ class Listing:
     left_out: Mapping[str, int] = field(default_factory=dict)  # file ending -> number of files
     notes: tuple[str, ...] = ()  # what else was left out, in sentences
 
+    def label_array(self) -> np.ndarray:
+        """The labels (N,) int64."""
+        return np.array(self.labels, dtype=np.int64)
+
 
 def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, left_out: Sequence[Bad] = ()) -> Dataset:
     """Decode or check every file, and build the Dataset.  Bad files are left out or raise DataError."""
-    size = _size(listing, options)
+    size = chosen_size(listing, options)
     resident = len(listing.paths) * 3 * size * size <= options.memory_budget
     pixels = np.empty((len(listing.paths), 3, size, size), dtype=np.uint8) if resident else None
     rules = Rules(options.bit_depth, options.max_megapixels)
@@ -51,25 +56,35 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
     if bad and not options.skip_bad_images:
         raise _refusal(listing, bad)
     good = _good_rows(listing, bad)
-    if bad and _size(rest := _only(listing, good), options) != size:
+    if bad and chosen_size(rest := _only(listing, good), options) != size:
         return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad file had another size
-    labels, ids = as_tensor(listing.labels), as_tensor(_ids(listing))
-    rows = complete(_rows(listing, good), labels, ids, options, test_share)
+    rows = split_rows(listing, good, options, test_share)
     make = _streamed(listing.paths, size, read, options) if pixels is None else _resident(pixels, read, options)
-    report = read.report(labels.numpy(), {name: found.numpy() for name, found in rows.items()})
-    report = replace(report, left_out=listing.left_out, folder=listing.notes)
+    report = report_on(listing, read, {name: found.numpy() for name, found in rows.items()})
     listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
     return build(
         listing.name,
         listing.class_names,
         make,
-        labels,
+        as_tensor(listing.labels),
         rows,
         options,
         bad_images=listed,
         report=report,
         bit_depth=read.rules.bit_depth,
     )
+
+
+def split_rows(listing: Listing, good: list[int], options: Options, test_share: float) -> dict[str, torch.Tensor]:
+    """The rows of each split, of those in `good`; missing splits are drawn from train."""
+    labels, ids = as_tensor(listing.labels), as_tensor(_ids(listing))
+    return complete(_rows(listing, good), labels, ids, options, test_share)
+
+
+def report_on(listing: Listing, read: FilesRead, rows: Mapping[str, np.ndarray]) -> ReadReport:
+    """The report on the files of a listing, with their rows per split."""
+    report = read.report(listing.label_array(), rows)
+    return replace(report, left_out=listing.left_out, folder=listing.notes)
 
 
 def common_size(paths: list[Path], *, workers: int) -> int | None:
@@ -91,7 +106,7 @@ def _refusal(listing: Listing, bad: list[Bad]) -> DataError:
     return DataError(f"{listing.root}: {counted}: {named}{more}", hint=hint(listing.root))
 
 
-def _size(listing: Listing, options: Options) -> int:
+def chosen_size(listing: Listing, options: Options) -> int:
     return options.image_size or common_size(listing.paths, workers=options.workers) or FALLBACK_SIZE
 
 

@@ -8,26 +8,18 @@ for validation.  If all images have the same square size of at most 128 pixels, 
 64 x 64, unless `image_size` is given.
 """
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from randhead.arguments import composed
-from randhead.config import data_source
 from randhead.datasets import Dataset, Options, tiny_imagenet
 from randhead.datasets._decode import EXTENSIONS
-from randhead.datasets._files import FALLBACK_SIZE, Listing, load_files
+from randhead.datasets._files import Listing, load_files
 from randhead.datasets._folders import Found, find_images
 from randhead.datasets._layout import find_layout
 from randhead.datasets._left_out import count_endings, left_out_notes
-from randhead.datasets._opening import AS_FOUND
-from randhead.datasets._options import Progress
-from randhead.datasets._reading import read_files
 from randhead.datasets._split_folders import listed
 from randhead.errors import DataError, UsageError
-from randhead.tables import Result, Table, count, rows
+from randhead.tables import count
 
 TEST_SHARE = 0.1  # of a folder without train/
 TWICE = 2  # other classes in the folder of a class that show a copy of the set
@@ -55,46 +47,6 @@ def load_unlabelled(options: Options, folder: Path) -> Dataset:
     splits, left_out = ["all"] * number, count_endings(found.others)
     name, notes = folder.resolve().name, left_out_notes(found)
     return load_files(Listing(name, folder, ("images",), found.images, [0] * number, splits, left_out, notes), options)
-
-
-@dataclass(frozen=True)
-class Scan(Result):
-    """The images of a folder that cannot be used.
-
-    Attributes:
-        folder: the folder.
-        bad_images: path and reason for each.
-    """
-
-    folder: Path
-    bad_images: tuple[tuple[Path, str], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The folder and its bad images."""
-        bad = [{"path": str(path), "reason": reason} for path, reason in self.bad_images]
-        return {"folder": str(self.folder), "bad_images": bad}
-
-    def tables(self) -> Iterator[Table]:
-        """One table of unreadable images, or none if all images can be read."""
-        if self.bad_images:
-            lines = rows((str(path), reason) for path, reason in self.bad_images)
-            yield Table("", ("unreadable image", "reason"), lines)
-
-
-def scan(folder: str | Path, *, workers: int | None = None, progress: Progress | None = None) -> Scan:
-    """Read every image of a folder, and find those that cannot be used.
-
-    Args:
-        folder: a folder of images.
-        workers: number of threads that decode; None for one per processor.
-        progress: called with (done, total).
-
-    Raises:
-        DataError: if the folder does not have the layout described above.
-    """
-    paths = listing(data_source.folder(folder)).paths
-    read = read_files(paths, FALLBACK_SIZE, None, AS_FOUND, workers=workers or os.cpu_count() or 1, progress=progress)
-    return Scan(Path(folder), tuple(read.bad))
 
 
 def listing(folder: Path) -> Listing:
