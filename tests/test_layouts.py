@@ -158,12 +158,20 @@ def test_links_to_splits_and_around_sets_are_followed_and_loops_end(tmp_path):
         folders_of_images.listing(tmp_path / "loop")
 
 
-def test_tiny_imagenet_as_unzipped_is_read_as_what_it_is(tmp_path):
-    data = make(tmp_path / "tiny", "train/n01/images/.", "train/n02/images/.", "val/images/.", "test/images/.")
-    (data / "val" / "val_annotations.txt").write_text("0.png\tn02\t0\t0\t1\t1\n1.png\tn01\t0\t0\t1\t1\n")
-    found = folders_of_images.listing(data)
+@pytest.mark.parametrize("inside", ["", "tiny-imagenet-200"])
+def test_tiny_imagenet_as_unzipped_is_read_as_what_it_is(inside, tmp_path):
+    base = make(tmp_path / "tiny" / inside, "train/n01/images/.", "train/n02/images/.", "val/images/.", "test/images/.")
+    (base / "val" / "val_annotations.txt").write_text("0.png\tn02\t0\t0\t1\t1\n1.png\tn01\t0\t0\t1\t1\n")
+    found = folders_of_images.listing(tmp_path / "tiny")
     held_out = [found.class_names[k] for k, split in zip(found.labels, found.splits, strict=True) if split == "test"]
     assert (found.name, found.class_names, held_out) == ("tiny", ("n01", "n02"), ["n02", "n01"])
+    assert found.notes == (f"{base / 'test'}: no labels, left out; val/ is the test split",)
+
+
+def test_tiny_imagenet_with_its_validation_images_sorted_into_classes_is_a_folder_as_any_other(tmp_path):
+    data = make(tmp_path, "train/n01/images/.", "train/n02/images/.", "val/n01/.", "val/n02/images/.", "test/images/.")
+    (data / "val" / "val_annotations.txt").write_text("0.png\tn02\t0\t0\t1\t1\n")
+    assert counts(data) == ({"train": 4, "test": 4}, ("n01", "n02"))
 
 
 # What is left out
@@ -227,8 +235,10 @@ def test_files_that_are_images_by_content_are_told_to_be_renamed_and_others_to_b
 def test_a_class_of_files_with_other_endings_is_named_with_them(tmp_path):
     data = make(tmp_path, "")
     make(data, "emu/.", files=("0.heic", "1.heic"))
-    with pytest.raises(DataError, match=r"emu: a class without images; 2 files with other endings \(.heic\)"):
+    (data / "emu" / "0.heic").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DataError, match=r"emu: a class without images; 2 files with other endings \(.heic\)") as error:
         folders_of_images.listing(data)
+    assert "rename them" in error.value.hint
 
 
 def test_links_to_folders_inside_of_classes_are_named(tmp_path):

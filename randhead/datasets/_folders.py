@@ -48,7 +48,9 @@ def loose_images(folder: Path) -> list[Path]:
 
 
 def has_images(folder: Path) -> bool:
-    """Whether there is an image file under a folder."""
+    """Whether there is an image file under a folder, if there is such a folder."""
+    if not folder.is_dir():
+        return False
     return bool(loose_images(folder)) or any(has_images(path) for path in subfolders(folder) if not path.is_symlink())
 
 

@@ -15,7 +15,22 @@ from randhead.tables import count
 UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
 
 # Folders of sets for detection and segmentation.
-NO_CLASSES = {"annotations", "imagesets", "images", "img", "imgs", "jpegimages", "label", "labels", "mask", "masks"}
+NO_CLASSES = {
+    *(
+        "annotation",
+        "annotations",
+        "imagesets",
+        "images",
+        "img",
+        "imgs",
+        "jpegimages",
+        "label",
+        "labels",
+        "mask",
+        "masks",
+    ),
+    *("segmentationclass", "segmentationobject", "trimaps"),
+}
 
 Classes = dict[str, Path]  # class name -> folder, sorted by name
 

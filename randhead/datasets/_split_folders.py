@@ -162,5 +162,5 @@ def _refuse_equal_contents(base: Path, folders: list[Path]) -> None:
         )
     raise DataError(
         f"{base}: {held}, so they look like splits, not classes",
-        hint=f"rename them to train/, val/ and test/; {AS_CLASSES}",
+        hint=f"rename them to train/, val/ and test/, or give one of them; {AS_CLASSES}",
     )

@@ -8,16 +8,17 @@ for validation.  If all images have the same square size of at most 128 pixels, 
 64 x 64, unless `image_size` is given.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from randhead.arguments import composed
 from randhead.datasets import Dataset, Options, tiny_imagenet
 from randhead.datasets._decode import EXTENSIONS
 from randhead.datasets._files import Listing, load_files
-from randhead.datasets._folders import Found, find_images
+from randhead.datasets._folders import Found, find_images, has_images
 from randhead.datasets._layout import find_layout
 from randhead.datasets._left_out import count_endings, left_out_notes
-from randhead.datasets._split_folders import listed
+from randhead.datasets._split_folders import listed, unwrapped
 from randhead.errors import DataError, UsageError
 from randhead.tables import count
 
@@ -51,8 +52,10 @@ def load_unlabelled(options: Options, folder: Path) -> Dataset:
 
 def listing(folder: Path) -> Listing:
     """The files of a folder with their classes and splits.  Raises DataError for a wrong layout; opens no image."""
-    if (folder / "val" / tiny_imagenet.ANNOTATIONS).is_file():
-        return tiny_imagenet.listing(folder, folder.resolve().name)
+    if tiny_imagenet.is_unpacked(base := unwrapped(folder)):
+        unlabelled = f"{base / 'test'}: no labels, left out; val/ is the test split"
+        notes = (unlabelled,) if has_images(base / "test") else ()
+        return replace(tiny_imagenet.listing(base, folder.resolve().name), notes=notes)
     layout = find_layout(folder)
     class_names = tuple(layout.splits["train"])
     paths, labels, members, files = [], [], [], Found()
@@ -65,9 +68,8 @@ def listing(folder: Path) -> Listing:
             members += [split] * len(found.images)
             files.others += found.others
             files.links += found.links
-    notes = (*layout.notes, *left_out_notes(files))
-    left_out = count_endings(files.others)
-    return Listing(folder.resolve().name, folder, class_names, paths, labels, members, left_out, notes)
+    left_out, remarks = count_endings(files.others), (*layout.notes, *left_out_notes(files))
+    return Listing(folder.resolve().name, folder, class_names, paths, labels, members, left_out, remarks)
 
 
 def _check_class(folder: Path, found: Found, class_names: tuple[str, ...]) -> None:
@@ -78,7 +80,8 @@ def _check_class(folder: Path, found: Found, class_names: tuple[str, ...]) -> No
             there = (
                 f"; {count(len(found.others), 'file')} with other endings ({', '.join(count_endings(found.others))})"
             )
-        raise DataError(f"{folder}: a class without images{there}", hint=f"remove it, or add images: {known}")
+        hint = "; ".join([*left_out_notes(found), f"remove it, or add images: {known}"])
+        raise DataError(f"{folder}: a class without images{there}", hint=hint)
     again = [path for path in found.folders if path.parent == folder and composed(path.name) in class_names]
     if len(again) >= TWICE:
         raise DataError(

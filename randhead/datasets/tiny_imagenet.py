@@ -30,6 +30,11 @@ def load(options: Options) -> Dataset:
     return replace(load_files(listing(folder), options), report=ReadReport())
 
 
+def is_unpacked(folder: Path) -> bool:
+    """Whether a folder is what the archive has in it, and its validation images were not sorted into class folders."""
+    return (folder / "val" / ANNOTATIONS).is_file() and (folder / "val" / "images").is_dir()
+
+
 def listing(folder: Path, name: str = "tiny_imagenet") -> Listing:
     """The files in train/WNID/images/, and in val/images/ with their classes from val/val_annotations.txt.
 
