@@ -99,7 +99,10 @@ def check_functions(*, progress: object = None, **given: object) -> None:
 
 def shown(value: object) -> str:
     """A value in a message: as Python writes it; long text is cut, and other long values are named by their type."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits, or lists in lists without end
+        return f"an object of type {type(value).__name__} that is too large to be shown"
     if len(text) <= LONGEST and "\n" not in text:
         return text
     return f"{text[:LONGEST]}..." if isinstance(value, str) else f"an object of type {type(value).__name__}"

@@ -110,6 +110,10 @@ CASES = {
         "hostile: test_a_name_reaches_no_terminal_raw",
         "escapes: test_no_control_character_is_printable",
     ),
+    "33 numbers beyond all limits": (
+        "settings: test_a_value_beyond_all_limits_is_an_error_that_names_its_key",
+        "settings: test_a_typed_value_beyond_all_limits_is_an_error_that_names_its_key",
+    ),
     "34 backend of a notebook": ("pictures: test_no_environment_prevents_or_changes_a_picture",),
     "35 usetex in a matplotlibrc": ("pictures: test_the_settings_of_the_user_have_no_say",),
     "36 ood folder of one class": (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from randhead.config import (
     BackboneConfig,
@@ -366,3 +367,47 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones(recipe):
     with pytest.raises(UsageError, match="unknown recipe") as caught:
         recipes.settings({"recipe": recipe})
     assert "default, fair, finetune, paper" in caught.value.hint
+
+
+# Values beyond the limits of Python and of torch
+
+ODD_FILES = {
+    "optim.lr": ["1" + "0" * 400, "1e300", "1e400", "nan", "inf", "1e-60", "[1]", "1979-05-27", '"a\\u0000b"'],
+    "head.bias": ["1e300", "-1e300", "nan"],
+    "train.seed": ["1" * 5000, "1" * 4000, "-" + "1" * 400, "0x" + "f" * 5000, "1e30"],
+    "data.name": ['"a\\u0000b"', '"/a\\u0000b"', "3", "[" * 900 + "]" * 900],
+    "train.start_from": ['"a\\u0000b"'],
+    "machine.data_root": ['"~nobodyatall/x"', '"~nobodyatall"', '"a\\u0000b"'],
+    "machine.memory_budget_mb": ["99999999999999999999"],
+    "machine.keep_checkpoints": ["99999999999999999999"],
+    "machine.checkpoint_minutes": ["1e300"],
+    "optim.accumulate": ["99999999999999999999"],
+    "head.vectors": ['"file:a\\u0000b"'],
+    "nonsense": ["[" * 3000 + "]" * 3000, "{a=" * 3000 + "1" + "}" * 3000, "1" * 5000],
+}
+
+
+@pytest.mark.parametrize("key", ODD_FILES)
+def test_a_value_beyond_all_limits_is_an_error_that_names_its_key(tmp_path, key):
+    for value in ODD_FILES[key]:
+        (tmp_path / "a.toml").write_text(f"{key} = {value}\n")
+        with pytest.raises(UsageError) as caught:
+            parse.configure(parse.read_toml(tmp_path / "a.toml"))
+        assert key in caught.value.message, value[:20]
+        assert len(caught.value.message) < 300 and caught.value.hint
+
+
+@pytest.mark.parametrize("key", ["optim.lr", "train.seed", "machine.memory_budget_mb", "head.bias", "data.image_size"])
+@pytest.mark.parametrize("text", ["1" * 5000, "1e400", "nan", "-inf", "9" * 25, "\x00", "1e-400x"])
+def test_a_typed_value_beyond_all_limits_is_an_error_that_names_its_key(key, text):
+    if (key, text) == ("optim.lr", "9" * 25) or (key, text) == ("head.bias", "9" * 25):
+        return
+    with pytest.raises(UsageError, match=key):
+        parse.configure({key: text})
+
+
+def test_the_largest_and_smallest_numbers_that_torch_has_are_values():
+    limits = torch.finfo(torch.float32)
+    for number in (limits.max, limits.tiny):
+        assert parse.build({"head.scale": number}).head.scale == number
+    assert parse.build({"train.seed": torch.iinfo(torch.int64).max}).train.seed == 2**63 - 1

@@ -23,6 +23,8 @@ def find(name: str | Path) -> str | Path:
         DataError: for a path that is not a folder.
     """
     text = str(name)
+    if "\0" in text:
+        raise UsageError(f"unknown dataset {text!r}", hint="a name has no NUL character")
     if registry.is_file(text):
         registry.check("datasets", text)
         return text

@@ -18,6 +18,7 @@ from randhead.config.schema import SECTIONS, Config
 from randhead.config.setting import Setting
 from randhead.errors import UsageError, guess
 
+MOST_SHOWN = 60  # characters of a line
 OF_FILES = {"data.name": "datasets", "head.vectors": "vectors"}  # settings that may be the path of a Python file
 
 
@@ -137,9 +138,18 @@ def read_toml(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="give the path of a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file ({error})", hint="a line looks like: optim.lr = 0.1") from None
+    except (ValueError, RecursionError) as error:  # also of integers that have too many digits for Python
+        reason = error if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError) else _beyond_limits(path)
+        raise UsageError(f"{path}: not a TOML file ({reason})", hint="a line looks like: optim.lr = 0.1") from None
     return unnest(content)
+
+
+def _beyond_limits(path: Path) -> str:
+    """The line of a TOML file that is beyond the limits of Python: its longest."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    number = max(range(len(lines)), key=lambda i: len(lines[i]))
+    key = lines[number].partition("=")[0].strip()[:MOST_SHOWN]
+    return f"line {number + 1}, {key}: a number of too many digits, or too many brackets"
 
 
 def parse_assignment(text: str) -> tuple[str, str]:
@@ -205,5 +215,7 @@ def _described(section: str, name: str) -> str | None:
 def _with_absolute_folder(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """A folder of images is part of a run's identity, so it is kept as an absolute path."""
     data = chosen.get("data.name")
+    if data:
+        check_value("data.name", data)
     found = data_source.find(data) if data and isinstance(data, str) else None
     return {**chosen, "data.name": str(found.resolve())} if isinstance(found, Path) else dict(chosen)

@@ -1,10 +1,17 @@
 """The settings of a run resolved for its images: values for "auto", and the sizes and names of the data."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from randhead.arguments import composed
+from randhead.arguments import MOST_CLASSES, composed, whole
+from randhead.config.parse import check_value
+from randhead.config.setting import require
+
+UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8; not in the name of a class
+LARGEST_SIDE = 1024  # pixels, as for data.image_size
+CHANNELS = 3
 
 ALL_BITS = 16  # of images of 16 bits: earlier versions took all as used, and wrote nothing about it
 
@@ -21,7 +28,11 @@ class EncoderInput:
 
 @dataclass(frozen=True)
 class ResolvedSettings:
-    """Everything that a model and its training need to know about the images, and the settings chosen for them."""
+    """Everything that a model and its training need to know about the images, and the settings chosen for them.
+
+    Raises:
+        UsageError: for a value that no training could have: a file may come from anybody.
+    """
 
     class_names: tuple[str, ...]
     num_classes: int  # number of class vectors: one per class, or one per training image with instance labels
@@ -38,6 +49,25 @@ class ResolvedSettings:
     input_of: str = ""  # the trained encoder whose image size and normalisation are used, if those were "auto"
     bit_depth: int | None = None  # in use by images of 16 bits; None if there are none
 
+    def __post_init__(self) -> None:
+        for name in self.class_names:
+            is_name = isinstance(name, str) and not any(unicodedata.category(c) in UNPRINTABLE for c in name)
+            require(is_name, "the name of a class", "be text without control characters", name)
+        whole("num_classes", self.num_classes, 1, MOST_CLASSES)
+        whole("image_size", self.image_size, 1, LARGEST_SIDE)
+        _check_channels("mean", self.mean, low=0)
+        _check_channels("std", self.std, low=1e-6)
+        for key, value in {"data.augment": self.augment, "data.flip": self.flip, "head.scale": self.scale}.items():
+            check_value(key, value)
+        check_value("data.crop_padding", self.crop_padding)
+        if self.dim is not None:
+            whole("dim", self.dim, 1)
+        if self.bit_depth is not None:
+            whole("bit_depth", self.bit_depth, 1, 16)
+        for split, count in self.images.items():
+            whole(f"images[{split!r}]", count)
+        require(isinstance(self.input_of, str), "input_of", "be text", self.input_of)
+
     def to_json(self) -> dict[str, Any]:
         """The entry `resolved` of config.json and of checkpoints."""
         lists = {"class_names": list(self.class_names), "mean": list(self.mean), "std": list(self.std)}
@@ -50,9 +80,17 @@ class ResolvedSettings:
 
         Raises:
             KeyError: if a value is missing that is needed to build a model.
+            TypeError, AttributeError: if a value has a wrong type.
+            UsageError: for a value that no training could have.
         """
         values = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
         values.setdefault("bit_depth", ALL_BITS)
         lists = {name: tuple(content[name]) for name in ("class_names", "mean", "std")}
         lists["class_names"] = tuple(map(composed, lists["class_names"]))
         return cls(**{**values, **lists, "num_classes": content["num_classes"], "image_size": content["image_size"]})
+
+
+def _check_channels(name: str, values: tuple[Any, ...], *, low: float) -> None:
+    """Raise UsageError unless there is a number from `low` to 1 per channel: pixels are in [0, 1]."""
+    is_right = len(values) == CHANNELS and all(isinstance(value, int | float) and low <= value <= 1 for value in values)
+    require(is_right, name, f"be {CHANNELS} numbers from {low:g} to 1", values)

@@ -5,6 +5,7 @@ is an option of `randhead train` too.  Settings in the section `machine` do not 
 identity of a run.
 """
 
+import os
 from dataclasses import dataclass, field
 
 from randhead import registry
@@ -274,6 +275,12 @@ class MachineConfig(Section, section="machine"):
         10.0, "Minutes between checkpoints; the end of every epoch is saved as well.", bounds=NOT_NEGATIVE
     )
     keep_checkpoints: int = setting(2, "Number of checkpoints that are kept, the newest.", bounds=AT_LEAST_ONE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        user = self.data_root.partition("/")[0]
+        known = len(user) < 2 or user[0] != "~" or os.path.expanduser(user) != user  # noqa: PTH111 (it raises nothing)
+        require(known, "machine.data_root", "be a folder; there is no such user", self.data_root)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from randhead.errors import UsageError
 T = TypeVar("T")
 SETTING = "setting"  # the key of a field's metadata
 UNSET_WORDS = ("none", "auto")  # the words for None in `--set KEY=` and in TOML, which has no null
+LARGEST = {int: 2**63 - 1, float: (2 - 2**-23) * 2.0**127}  # of torch's int64 and float32
+SMALLEST = 2.0**-126  # of float32: less is 0, or loses digits
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -141,9 +143,12 @@ class Setting:
         name = name or self.key
         if self.kind in (bool, str) and not self.choices:
             require(isinstance(value, self.kind), name, f"be {_CONVERTERS[self.kind][1]}", value)
+            require(self.kind is bool or "\0" not in value, name, "be text without NUL characters", value)
         if self.bounds is not None:
             require(self.kind is not int or is_whole(value), name, "be a whole number", value)
             require(not isinstance(value, bool) and value in self.bounds, name, f"be {self.bounds}", value)
+            require(abs(value) <= LARGEST[self.kind], name, f"be at most {LARGEST[self.kind]:.3g}", value)
+            require(not 0 < abs(value) < SMALLEST, name, f"be at least {SMALLEST:.3g}", value)
         if self.choices:
             one_of(name, value, self.choices)
 
@@ -153,13 +158,13 @@ class Setting:
         Raises:
             UsageError: if it cannot be converted.
         """
-        if self.optional and (value is None or value in UNSET_WORDS):
+        if self.optional and (value is None or (isinstance(value, str) and value in UNSET_WORDS)):
             return None
         try:
             return _CONVERTERS[self.kind][0](value)
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             word = _CONVERTERS[self.kind][1]
-            raise UsageError(f"{self.key} must be {word}, got {value!r}", hint=_another(self.key)) from None
+            raise UsageError(f"{self.key} must be {word}, got {shown(value)}", hint=_another(self.key)) from None
 
     def shown(self, value: Any) -> str:
         """A value as the command line and TOML write it."""

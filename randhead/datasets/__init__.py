@@ -10,6 +10,8 @@ Your own dataset is also a Python file with `load`, which may end with `return f
     images = datasets.load("mine")
 """
 
+import contextlib
+import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +37,7 @@ from randhead.datasets._ranks import ranks_in_class
 from randhead.datasets._report import Copies, ReadReport
 from randhead.datasets._scan import Scan
 from randhead.datasets._scanning import scan
+from randhead.errors import UsageError
 
 __all__ = [
     "SPLIT_WORDS",
@@ -116,6 +119,7 @@ def from_config(
     bit_depth: int | None = None,
     held_out: bool = False,
     labelled: bool = True,
+    found_in: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Load the images of a configuration, or other images that are split and read in the same way.
@@ -130,6 +134,8 @@ def from_config(
         held_out: whether to load the classes `data.hold_out_classes` instead of the others; only for the
             configuration's own images.
         labelled: as in `load`.
+        found_in: a folder of downloads that is looked at first, and to which nothing is written: a file that somebody
+            else has made may name any.
         progress: called with (done, total) while images are read.
 
     Returns:
@@ -140,10 +146,10 @@ def from_config(
     """
     options, machine = config.data, config.machine
     name = registry.use("datasets", str(data)) if data and registry.is_file(str(data)) else data or options.name
-    dataset = load(
+    read = functools.partial(
+        load,
         name,
         labelled=labelled,
-        root=Path(machine.data_root),
         image_size=image_size or options.image_size,
         validation=options.validation,
         split_seed=options.split_seed,
@@ -155,6 +161,12 @@ def from_config(
         progress=progress,
         device=device,
     )
+    dataset = None
+    if found_in is not None:
+        with contextlib.suppress(OSError, UsageError):  # not there, or no folder: the user's own is used
+            dataset = read(root=Path(found_in), download=False)
+    if dataset is None:
+        dataset = read(root=Path(machine.data_root))
     if data or not options.hold_out_classes:
         return dataset
     kept, left_out = divide_classes(dataset, options.hold_out_classes, seed=options.split_seed)

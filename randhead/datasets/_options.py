@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from randhead.config import MachineConfig, check_value
-from randhead.errors import UsageError
+from randhead.errors import DataFileError, UsageError
 from randhead.files import expanded
 
 GIBIBYTE = 1 << 30
@@ -27,6 +27,10 @@ Progress = Callable[[int, int], None]  # called with (done, total)
 
 def _default_workers() -> int:
     return min(8, os.cpu_count() or 1)
+
+
+class NotDownloaded(DataFileError):
+    """A dataset that is not in a folder to which nothing is downloaded."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Options:
             those that the brightest of these images uses.
         progress: called with (done, total): bytes while files are downloaded, then images.
         device: the device on which resident images and labels are stored.
+        download: whether a dataset that is not in `root` is downloaded to it; otherwise `NotDownloaded` is raised.
 
     Raises:
         UsageError: if a value is out of bounds.
@@ -63,6 +68,7 @@ class Options:
     bit_depth: int | None = None
     progress: Progress | None = None
     device: str | torch.device = "cpu"
+    download: bool = True
 
     def __post_init__(self) -> None:
         for key, name in CHECKED.items():
@@ -73,3 +79,9 @@ class Options:
     def downloads(self) -> Path:
         """The folder of downloads.  Raises UsageError if it is in a home directory that is unknown."""
         return expanded(self.root, "use `machine.data_root=PATH`, or set the environment variable HOME")
+
+    def check_download(self, name: str) -> None:
+        """Raise NotDownloaded unless a dataset may be downloaded."""
+        if not self.download:
+            hint = "give the images as `data`, or download the dataset with `randhead train`"
+            raise NotDownloaded(f"{name} is not in {self.root}", hint=hint)

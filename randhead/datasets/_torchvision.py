@@ -58,6 +58,7 @@ def _open_both(name: str, open_split: Callable[..., Any], sources: Sequence[Sour
     try:
         return both(download=False)
     except DAMAGED:  # or missing, or not unpacked: torchvision does not distinguish these
+        options.check_download(name)
         fetch(sources, root, options.progress)
     try:
         return both(download=True)  # finds the downloaded files, checks them again, and unpacks them

@@ -24,6 +24,7 @@ def load(options: Options) -> Dataset:
     root = options.downloads()
     folder = root / FOLDER
     if not folder.is_dir():
+        options.check_download("tiny_imagenet")
         fetch([SOURCE], root, options.progress)
         unpack(root / SOURCE.path, folder)
     # A published set, which nobody can change: nothing is reported.

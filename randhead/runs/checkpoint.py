@@ -85,9 +85,15 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, T
     if metadata.get("format") != f"randhead {FORMAT}":
         raise RunError(f"{path}: not a checkpoint of randhead (format {metadata.get('format')!r})", hint=hint)
     text = metadata.get("document", "null")
-    if _digest(tensors, text) != metadata.get("sha256"):
-        raise RunError(f"{path}: damaged, its content does not match its SHA-256", hint=hint)
-    return {name: tensor.to(device) for name, tensor in tensors.items()}, json.loads(text)
+    try:
+        if _digest(tensors, text) != metadata.get("sha256"):
+            raise RunError(f"{path}: damaged, its content does not match its SHA-256", hint=hint)
+        document = json.loads(text)
+    except (ValueError, RuntimeError, RecursionError) as error:
+        raise RunError(f"{path}: not a checkpoint of randhead ({error})", hint=hint) from None
+    if not isinstance(document, dict):
+        raise RunError(f"{path}: not a checkpoint of randhead, its description is no object", hint=hint)
+    return {name: tensor.to(device) for name, tensor in tensors.items()}, document
 
 
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,8 +1,10 @@
 """The run folder: the paths of its files, and finding runs."""
 
+import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,28 +78,21 @@ class Run:
     def document(self) -> dict[str, Any]:
         """The content of config.json.  Raises RunError if it cannot be read, or lacks one of its parts."""
         content = _read_json(self.config_path)
-        try:
+        with received(self.config_path):
             _ = ResolvedSettings.from_json(content["resolved"]), content["config"]
-        except (KeyError, AttributeError, TypeError) as error:
-            raise RunError(f"{self.config_path}: lacks {error}", hint=TRAIN_AGAIN) from None
         return content
 
     def config(self) -> Config:
         """The configuration.  Raises RunError if it cannot be read."""
         content = _read_json(self.config_path)
-        try:
+        with received(self.config_path):
             return parse.build(parse.unnest(content["config"]))
-        except (KeyError, AttributeError, TypeError, RandheadError) as error:
-            reason = error.message if isinstance(error, RandheadError) else "no configuration in it"
-            raise RunError(f"{self.config_path}: {reason}", hint=TRAIN_AGAIN) from None
 
     def resolved(self) -> ResolvedSettings:
         """The settings resolved for the images.  Raises RunError if they cannot be read."""
         content = _read_json(self.config_path)
-        try:
+        with received(self.config_path):
             return ResolvedSettings.from_json(content["resolved"])
-        except (KeyError, AttributeError, TypeError) as error:
-            raise RunError(f"{self.config_path}: no settings of its images ({error})", hint=TRAIN_AGAIN) from None
 
     def summary(self) -> TrainingSummary | None:
         """The result of the training, or None if it is not finished.
@@ -107,10 +102,29 @@ class Run:
         """
         if not self.summary_path.exists():
             return None
-        try:
-            return TrainingSummary.from_json(_read_json(self.summary_path), self.path)
-        except (KeyError, TypeError, AttributeError):
-            raise RunError(f"{self.summary_path}: not a summary of randhead", hint=TRAIN_AGAIN) from None
+        content = _read_json(self.summary_path)
+        with received(self.summary_path):
+            found = TrainingSummary.from_json(content, self.path)
+            list(found.tables())  # which needs every number
+            return found
+
+
+@contextlib.contextmanager
+def received(path: Path) -> Iterator[None]:
+    """A context in which the content of a file is used, which may come from anybody.
+
+    Raises:
+        RunError: for what it lacks, and for values that cannot be used.
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except RandheadError as error:
+        raise RunError(f"{path}: {error.message}", hint=TRAIN_AGAIN) from None
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else error
+        raise RunError(f"{path}: not a file of randhead, or damaged ({reason})", hint=TRAIN_AGAIN) from None
 
 
 def default_name(config: Config) -> str:
@@ -243,9 +257,14 @@ def _is_path(text: str) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read ({error})", hint=TRAIN_AGAIN) from None
     if not isinstance(content, dict):
         raise RunError(f"{path}: not a file of randhead", hint=TRAIN_AGAIN)
     return content
+
+
+def _refuse(constant: str) -> None:
+    """NaN and infinity, which are no JSON, and which no file of a run has."""
+    raise ValueError(f"{constant} is no JSON")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from randhead.errors import DataError, RunError, UsageError
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import checkpoint
-from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, find
+from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, find, received
 from randhead.runs.summary import SelectedEpoch
 
 MOST_NAMED = 5  # classes per side, in the error for other classes
@@ -36,6 +37,7 @@ class LoadedRun:
     weights_sha256: str
     fingerprints: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
     bit_depth: int | None = None  # in use by the training images of 16 bits
+    data_root: str | None = field(repr=False, default=None)  # in which the training found its dataset; read only
 
     def dataset(
         self,
@@ -66,6 +68,7 @@ class LoadedRun:
             bit_depth=self.bit_depth,
             held_out=held_out,
             labelled=labelled,
+            found_in=self.data_root,
             progress=progress,
         )
 
@@ -133,31 +136,46 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
         raise RunError(f"{folder.path} has no trained model yet", hint=hint)
     tensors, document = checkpoint.load(folder.model_path)
     target = resolve_device(device)
+    config, settings, selected, data_root = _described(document, folder.model_path)
     try:
-        config = parse.build(parse.unnest(document["config"]))
+        classifier = _rebuild(config, settings, tensors)
+    except RunError:
+        if list(document["resolved"]["class_names"]) == list(settings.class_names):
+            raise
+        drawn = "its class vectors were drawn for class names that are not in one form of Unicode"
+        raise RunError(f"{folder.path}: {drawn}", hint=TRAIN_AGAIN) from None
+    preprocess = Preprocess.of(settings.mean, settings.std, precision=config.train.precision, device=target)
+    return LoadedRun(
+        run=folder,
+        config=config,
+        model=classifier.to(target).to(memory_format=torch.channels_last).eval(),
+        preprocess=preprocess,
+        class_names=settings.class_names,
+        image_size=settings.image_size,
+        selected=selected,
+        weights_sha256=checkpoint.state_sha256(tensors),
+        fingerprints=settings.fingerprints,
+        bit_depth=settings.bit_depth,
+        data_root=data_root,
+    )
+
+
+def _described(document: Mapping[str, Any], path: Path) -> tuple[Config, ResolvedSettings, SelectedEpoch, str | None]:
+    """The configuration, the resolved settings, the selected epoch and the folder of datasets of a model file.
+
+    Everything is checked as what a user types is: the file may come from anybody.  Its folder of datasets is no part of
+    the configuration, so that nothing is written there.
+
+    Raises:
+        RunError: for a document that lacks a part, or has a value that no training could have.
+    """
+    with received(path):
+        values = parse.unnest(document["config"])
+        data_root = values.pop("machine.data_root", None)
+        config = parse.build(values)
+        is_other = isinstance(data_root, str) and data_root != config.machine.data_root and "\0" not in data_root
         settings = ResolvedSettings.from_json(document["resolved"])
-        try:
-            classifier = _rebuild(config, settings, tensors)
-        except RunError:
-            if list(document["resolved"]["class_names"]) == list(settings.class_names):
-                raise
-            drawn = "its class vectors were drawn for class names that are not in one form of Unicode"
-            raise RunError(f"{folder.path}: {drawn}", hint=TRAIN_AGAIN) from None
-        preprocess = Preprocess.of(settings.mean, settings.std, precision=config.train.precision, device=target)
-        return LoadedRun(
-            run=folder,
-            config=config,
-            model=classifier.to(target).to(memory_format=torch.channels_last).eval(),
-            preprocess=preprocess,
-            class_names=settings.class_names,
-            image_size=settings.image_size,
-            selected=SelectedEpoch.from_json(document["selected"]),
-            weights_sha256=checkpoint.state_sha256(tensors),
-            fingerprints=settings.fingerprints,
-            bit_depth=settings.bit_depth,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder.model_path}: its description lacks {error}", hint=TRAIN_AGAIN) from None
+        return config, settings, SelectedEpoch.from_json(document["selected"]), data_root if is_other else None
 
 
 def _rebuild(config: Config, settings: ResolvedSettings, tensors: Mapping[str, Tensor]) -> Classifier:

@@ -31,7 +31,8 @@ class SelectedEpoch:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "SelectedEpoch":
         """The inverse of `to_json`."""
-        return cls(content["epoch"], content["accuracy"], content.get("nll"))
+        nll = content.get("nll")
+        return cls(int(content["epoch"]), float(content["accuracy"]), None if nll is None else float(nll))
 
 
 @dataclass(frozen=True)

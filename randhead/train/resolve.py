@@ -4,7 +4,8 @@ from randhead import backbones, runs
 from randhead.config import Config
 from randhead.config.resolved import EncoderInput, ResolvedSettings
 from randhead.datasets import Dataset, channel_statistics, fingerprints
-from randhead.errors import UsageError
+from randhead.errors import RunError, UsageError
+from randhead.runs import Run
 from randhead.train import tasks
 
 # Mean and standard deviation of ImageNet's channels, which torchvision's and most of timm's weights expect.
@@ -22,10 +23,18 @@ def encoder_input(config: Config) -> EncoderInput | None:
         Their size and normalisation; None for an encoder that starts from nothing, and if they are not known.
     """
     if config.train.start_from:
-        run = runs.find(config.train.start_from)
+        run = _source(config.train.start_from)
         old = run.resolved()
         return EncoderInput(f"run {run.name}", old.image_size, old.mean, old.std)
     return backbones.weights_input(config.backbone.name) if config.backbone.pretrained else None
+
+
+def _source(start_from: str) -> Run:
+    """The run to start from.  Raises UsageError, as for any setting with a value that cannot be used."""
+    try:
+        return runs.find(start_from)
+    except RunError as error:
+        raise UsageError(f"train.start_from: {error.message}", hint=error.hint) from None
 
 
 def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
