@@ -126,7 +126,7 @@ def analyze(
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = warnings.warn,
     progress: Callable[[int, int], None] | None = None,
-    measuring: Callable[[int, int], None] | None = None,
+    measuring: Callable[[int, int], None] = lambda done, total: None,
 ) -> Analysis:
     """Analyze what one or more runs learned: separability and compactness of classes, similarity, transfer, and more.
 

@@ -23,7 +23,7 @@ DIGITS = 2  # significant digits of a standard deviation, or of half an interval
 def tables(analysis: "Analysis") -> Iterator[Table]:
     """The most important metrics of each analysis, the accuracy first; for several runs by arm."""
     several = len(analysis.members) > 1
-    if analysis.name == "all":
+    if analysis.name == "all" and analysis.members:
         yield analysis.summary.table()
     if several:
         yield runs(analysis)

@@ -146,7 +146,7 @@ class RunInputs:
         return self.session.should_stop
 
     @property
-    def progress(self) -> Callable[[int, int], None] | None:
+    def progress(self) -> Callable[[int, int], None]:
         """Takes the number of steps that are done and of all, of an analysis that takes long."""
         return self.session.measuring
 

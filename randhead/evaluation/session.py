@@ -33,7 +33,7 @@ class AnalysisSession:
         should_stop: Callable[[], bool] = lambda: False,
         warn: Callable[[str], None] = warnings.warn,
         progress: Callable[[int, int], None] | None = None,
-        measuring: Callable[[int, int], None] | None = None,
+        measuring: Callable[[int, int], None] = lambda done, total: None,
     ):
         self.root, self.device = root, device
         self.should_stop, self.warn, self.progress, self.measuring = should_stop, warn, progress, measuring
