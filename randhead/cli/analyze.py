@@ -97,4 +97,8 @@ def analyze(
     first = result.members[0].loaded.run
     output.say(f"{first.name}\n" if len(result.members) == 1 else f"{len(result.members)} runs\n")
     output.show(result)
-    output.keep(lambda: result.save(first), lambda: report.draw(result, first, warn=output.warn))
+    output.keep(
+        lambda: result.save(first),
+        lambda: report.export(result, first),
+        lambda: report.draw(result, first, warn=output.warn),
+    )

@@ -4,10 +4,11 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from randhead.evaluation import Analysis
 from randhead.runs import Run
 from randhead.tables import Result
 
-__all__ = ["draw"]
+__all__ = ["draw", "export"]
 
 
 def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.warn) -> list[Path]:
@@ -30,3 +31,18 @@ def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.war
     from randhead.report import drawing  # imports Matplotlib, which would make importing this package slow
 
     return drawing.draw(result, run, warn=warn)
+
+
+def export(result: Analysis, run: Run) -> list[Path]:
+    """Write an analysis for other programs, into the reports folder of a run: CSV files, and its tables as LaTeX.
+
+    Args:
+        result: of `evaluation.analyze`.
+        run: the run; if several runs were analyzed, the first.
+
+    Returns:
+        The files: values per run (.csv), for several runs by arm (-arms.csv), and tables (.tex, with booktabs).
+    """
+    from randhead.report import exports
+
+    return exports.write(result, run)

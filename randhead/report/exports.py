@@ -1,0 +1,122 @@
+"""Results as files for other programs: values of runs and of arms as CSV, tables as LaTeX (booktabs)."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from randhead.analyses import Metrics
+from randhead.escapes import csv_text, latex
+from randhead.evaluation import accuracy
+from randhead.evaluation.analysis import Analysis
+from randhead.evaluation.comparison import ArmMeans, Comparison, arms
+from randhead.evaluation.estimates import Estimate
+from randhead.evaluation.measuring import metric
+from randhead.files import atomic_write
+from randhead.runs import Run
+from randhead.tables import Metric, Table, shown
+
+RUN_COLUMNS = ("run", "arm", "head_seed", "seed", "split", "analysis", "metric", "name", "better", "value")
+ARM_COLUMNS = (
+    *("split", "analysis", "metric", "name", "better", "arm", "runs", "mean", "std", "low", "high", "method"),
+    *("minus", "pairs", "difference", "difference_std", "difference_low", "difference_high", "difference_method"),
+)
+NUMBER = r"[+-]?\d[\d.]*(?:e[+-]?\d+)?"
+NUMBERS = re.compile(rf"{NUMBER}(?: \({NUMBER}\))?(?: \[{NUMBER}, {NUMBER}\])?(?: to {NUMBER})?(?: %)?")
+SYMBOLS = {"\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$", "\u00b2": "$^2$"}
+
+
+def write(analysis: Analysis, run: Run) -> list[Path]:
+    """Write the values of runs and arms and the tables beside the document of an analysis.  Returns the paths."""
+    path = analysis.path(run)
+    files = {path.with_suffix(".csv"): runs_csv(analysis), path.with_suffix(".tex"): latex_tables(analysis.tables())}
+    if len(analysis.members) > 1:
+        files[path.with_name(f"{path.stem}-arms.csv")] = arms_csv(analysis)
+    for place, text in files.items():
+        atomic_write(place, text)
+    return list(files)
+
+
+def runs_csv(analysis: Analysis) -> str:
+    """One line per run and metric, with exact values; shares are not in percent."""
+    configs = [member.loaded.config for member in analysis.members]
+    labels = {i: arm.label for arm in arms(configs) for i in arm.indices}
+    split = analysis.options.split
+    lines: list[tuple[object, ...]] = [RUN_COLUMNS]
+    for i, (member, found) in enumerate(zip(analysis.members, analysis.each, strict=True)):
+        seeds = configs[i].train
+        head = (member.name, labels[i], seeds.head_seed, seeds.seed, split)
+        each: dict[str, Metrics] = {name: measured.findings.metrics for name, measured in found.items()}
+        if analysis.accuracies:
+            own: Metrics = {accuracy.NAME: analysis.accuracies[i].value}
+            each = {accuracy.NAME: own} | each
+        for name, metrics in each.items():
+            for key, value in metrics.items():
+                about = _about(name, key, split)
+                lines.append((*head, name, key, about.name, about.better, "" if value is None else value))
+    return csv_text(lines)
+
+
+def arms_csv(analysis: Analysis) -> str:
+    """One line per arm and metric: the mean with its interval, and the difference from the baseline with its own."""
+    split = analysis.options.split
+    compared = ({accuracy.NAME: analysis.accuracy} if analysis.accuracy else {}) | analysis.comparisons
+    lines: list[tuple[object, ...]] = [ARM_COLUMNS]
+    for name, found in compared.items():
+        for arm in found.arms:
+            for key, mean in arm.metrics.items():
+                about = _about(name, key, split)
+                head = (split, name, key, about.name, about.better, arm.arm.label, mean.n)
+                lines.append((*head, *_numbers(mean), *_difference(found, arm, key)))
+    return csv_text(lines)
+
+
+def latex_tables(tables: Iterable[Table]) -> str:
+    """Tables as LaTeX, which needs the package booktabs."""
+    return "% \\usepackage{booktabs}\n\n" + "\n".join(_latex(table) for table in tables if table.rows)
+
+
+def _about(name: str, key: str, split: str) -> Metric:
+    return accuracy.metric(split) if name == accuracy.NAME else metric(name, key)
+
+
+def _numbers(found: Estimate) -> Iterator[object]:
+    low, high = found.interval or (None, None)
+    return ("" if value is None else value for value in (found.value, found.std, low, high, found.method))
+
+
+def _difference(found: Comparison, arm: ArmMeans, key: str) -> tuple[object, ...]:
+    """The columns of a difference, empty for the baseline."""
+    for difference in found.differences:
+        if difference.arm == arm.arm and key in difference.metrics:
+            one = difference.metrics[key]
+            return (difference.minus.label, one.n, *_numbers(one))
+    return ("",) * 7
+
+
+def _latex(table: Table) -> str:
+    """One table, with its title as caption and its notes below."""
+    aligned = "".join("r" if table.is_numeric(i) else "l" for i in range(len(table.columns)))
+    body = [" & ".join(map(_cell, row)) + r" \\" for row in ([shown(v) for v in row] for row in table.rows)]
+    notes = [rf"\par\footnotesize {_cell(note)}" for note in table.notes]
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_cell(table.title)}}}" if table.title else "",
+        rf"\begin{{tabular}}{{{aligned}}}",
+        r"\toprule",
+        " & ".join(map(_cell, map(shown, table.columns))) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *notes,
+        r"\end{table}",
+    ]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _cell(text: str) -> str:
+    """A text as LaTeX; numbers in mathematics, so that they have a minus and no hyphen."""
+    if NUMBERS.fullmatch(text):
+        return re.sub(NUMBER, lambda number: f"${number[0]}$", text).replace("%", r"\%")
+    guard = "{}" if text.startswith(("[", "*")) else ""  # after the end of a row these are options of its end
+    return guard + "".join(SYMBOLS.get(character, latex(character)) for character in text)
