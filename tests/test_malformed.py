@@ -407,7 +407,13 @@ case("checkpoints cut short", RUN, none_left, *AGAIN, spoil=checkpoints(lambda c
 case("checkpoints with a flipped bit", RUN, none_left, *AGAIN, spoil=checkpoints(lambda c: flip(len(c) // 2)(c)))
 case("checkpoints that are pickles", RUN, none_left, *AGAIN, spoil=checkpoints(lambda c: pickle.dumps(Trap())))
 case("checkpoints that are empty", RUN, none_left, *AGAIN, spoil=checkpoints(lambda c: b""))
-case("images that have changed", RUN, none_left, *AGAIN, spoil=lambda w: (w / "images" / "cat" / "0.png").unlink())
+case(
+    "images that have changed",
+    RUN,
+    "was trained on other images",
+    *AGAIN,
+    spoil=lambda w: (w / "images" / "cat" / "0.png").unlink(),
+)
 
 
 def foreign_checkpoint(world):

@@ -282,8 +282,13 @@ def test_the_limit_is_not_that_of_pillow_for_the_whole_process(tmp_path):
     assert _opening.dimensions(tmp_path / "panorama.png") == (20_000, 10_000)
     with pytest.raises(DataError, match="20000 x 10000 pixels, more than 150 megapixels"):
         datasets.read_image(tmp_path / "panorama.png", 8, max_megapixels=150)
-    with pytest.raises(UsageError, match="max_megapixels must be"):
-        datasets.Options(max_megapixels=2000)
+    for wrong in ({"max_megapixels": 2000}, {"bit_depth": 0}, {"bit_depth": 17}):
+        with pytest.raises(UsageError, match="must be"):
+            datasets.Options(**wrong)
+        with pytest.raises(UsageError, match="must be"):
+            datasets.read_image(tmp_path / "panorama.png", 8, **wrong)
+    with pytest.raises(UsageError, match="size must be"):
+        datasets.read_image(tmp_path / "panorama.png", 0)
 
 
 def test_what_cannot_be_read_has_a_reason_and_a_way_out(tmp_path):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from randhead.cli.options import IMAGES, JsonOption, option
+from randhead.cli.options import IMAGES, JsonOption, MegapixelsOption
 from randhead.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def doctor(
     data: Annotated[
         str | None, typer.Option(help="Images to describe: a folder or a dataset.  All are read.", metavar=IMAGES)
     ] = None,
-    max_megapixels: Annotated[float | None, option("machine.max_megapixels", show_default=False)] = None,
+    max_megapixels: MegapixelsOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs, which must be writable.", metavar="FOLDER")] = Path(
         "runs"
     ),
@@ -42,9 +42,13 @@ def scan(output: "Output", data: str, max_megapixels: float | None) -> None:
     """Describe images; exit with 3 if some of them are unreadable."""
     from randhead import datasets, registry
 
-    name = registry.use("datasets", data) if registry.is_file(data) else data
+    known: str | Path = Path(data)  # what is no dataset is a folder, which may be missing
+    if registry.is_file(data):
+        known = registry.use("datasets", data)
+    elif data in registry.names("datasets"):
+        known = data
     with output.progress("reading images") as progress:
-        found = datasets.scan(name, max_megapixels=max_megapixels, progress=progress)
+        found = datasets.scan(known, max_megapixels=max_megapixels, progress=progress)
     if not found.bad_images:
         blank = sum(found.report.one_colour.values())
         but = f", but {blank:,} of {found.report.images:,} have a single colour, or almost" if blank else ""

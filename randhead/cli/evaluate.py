@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from randhead.cli.options import FLAG, IMAGES, DeviceOption, JsonOption, RunArgument, RunsOption, SplitOption, check
+from randhead.cli.options import (
+    FLAG,
+    IMAGES,
+    DeviceOption,
+    JsonOption,
+    MegapixelsOption,
+    RunArgument,
+    RunsOption,
+    SplitOption,
+    check,
+)
 
 
 def evaluate(
@@ -22,6 +32,7 @@ def evaluate(
             "--corruptions", help="Add the accuracy under 15 image corruptions at 5 severities.", metavar=FLAG
         ),
     ] = False,
+    max_megapixels: MegapixelsOption = None,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -35,7 +46,7 @@ def evaluate(
     from randhead.runs import load
 
     output = Output(as_json=json)
-    loaded = load(run, root=runs, device=device)
+    loaded = load(run, root=runs, device=device).allowing(max_megapixels)
     if corruptions:
         loaded.require_classes()
     with output.progress("reading images") as progress:

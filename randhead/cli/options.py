@@ -26,6 +26,7 @@ RunArgument = Annotated[
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the runs.", metavar="FOLDER")]
 SplitOption = Annotated[str, typer.Option(help="Images of the run: test, val or train.", metavar="SPLIT")]
 DeviceOption = Annotated[str, option("machine.device")]
+MegapixelsOption = Annotated[float | None, option("machine.max_megapixels", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", metavar=FLAG)]
 
 

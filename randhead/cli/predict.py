@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from randhead.cli.options import FLAG, DeviceOption, JsonOption, RunsOption, check, option
+from randhead.cli.options import FLAG, DeviceOption, JsonOption, MegapixelsOption, RunsOption, check, option
 from randhead.errors import UsageError
 from randhead.escapes import csv_text
 
@@ -37,6 +37,7 @@ def predict(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.", metavar=FLAG)] = False,
     json: JsonOption = False,
     skip_bad_images: Annotated[bool, option("data.skip_bad_images")] = False,
+    max_megapixels: MegapixelsOption = None,
     runs: RunsOption = Path("runs"),
     device: DeviceOption = "auto",
 ) -> None:
@@ -47,16 +48,16 @@ def predict(
 
     from randhead.cli.output import Output
     from randhead.evaluation import prediction
+    from randhead.runs import load
 
     output = Output(as_json=json or as_csv)
+    loaded = load(run, root=runs, device=device).allowing(max_megapixels)
     with output.progress("reading images") as progress:
         found = prediction.predict(
             images,
-            run,
+            loaded,
             k=k,
             skip_bad_images=skip_bad_images,
-            root=runs,
-            device=device,
             warn=output.warn,
             progress=progress,
         )

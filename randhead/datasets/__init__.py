@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from randhead import registry
+from randhead.arguments import whole
 from randhead.config import Config, data_source
 from randhead.datasets import _decode
 from randhead.datasets._build import from_arrays, with_report
@@ -195,11 +196,12 @@ def read_image(
         (3, size, size) uint8.
 
     Raises:
+        UsageError: for a size, bit depth or limit that cannot be used.
         DataError: if it cannot be read.
     """
     _decode.ignore_pillow_warnings()
     rules = Rules(bit_depth, AS_FOUND.max_megapixels if max_megapixels is None else max_megapixels)
-    pixels, facts = _decode.inspect(Path(path), size, rules)
+    pixels, facts = _decode.inspect(Path(path), whole("size", size, 1), rules)
     if facts.lost:
         warn(f"{path} has a single colour, or almost, after conversion ({', '.join(facts.kinds)})")
     return torch.from_numpy(np.array(pixels, order="C"))

@@ -10,7 +10,8 @@ from typing import IO, Any
 
 from PIL import Image
 
-from randhead.config import MachineConfig
+from randhead.arguments import whole
+from randhead.config import MachineConfig, check_value
 from randhead.datasets._metadata import has_pages, without_metadata
 
 # Pillow reads more formats, some by starting another program (EPS): a file with another format is refused.
@@ -27,10 +28,18 @@ class Rules:
     Attributes:
         bit_depth: bits that the values of 16-bit images use; None for those that each image uses.
         max_megapixels: larger images are refused, because small files can decode to very many pixels.
+
+    Raises:
+        UsageError: if a value is out of bounds.
     """
 
     bit_depth: int | None = None
     max_megapixels: float = MachineConfig.max_megapixels
+
+    def __post_init__(self) -> None:
+        if self.bit_depth is not None:
+            whole("bit_depth", self.bit_depth, 1, 16)
+        check_value("machine.max_megapixels", self.max_megapixels, "max_megapixels")
 
 
 AS_FOUND = Rules()

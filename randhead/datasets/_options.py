@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from randhead.arguments import whole
 from randhead.config import MachineConfig, check_value
 from randhead.errors import DataFileError, UsageError
 from randhead.files import expanded
@@ -73,6 +74,8 @@ class Options:
     def __post_init__(self) -> None:
         for key, name in CHECKED.items():
             check_value(key, getattr(self, name), name)
+        if self.bit_depth is not None:
+            whole("bit_depth", self.bit_depth, 1, 16)
         with contextlib.suppress(UsageError):  # without a home directory, an error of datasets that are downloaded
             object.__setattr__(self, "root", self.downloads())
 

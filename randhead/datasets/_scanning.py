@@ -25,7 +25,8 @@ def scan(
     """Read every image of a dataset, and find out what is in it and what is wrong with it.
 
     Args:
-        data: a folder of images, or the name of a dataset, which is downloaded if it is missing.
+        data: a folder of images, or the name of a dataset, which is downloaded if it is missing.  A `Path` is always a
+            folder.
         workers: number of threads that decode; None for one per processor.
         max_megapixels: larger images cannot be used; None for 89.5.
         progress: called with (done, total).
@@ -39,7 +40,7 @@ def scan(
     """
     limit = Rules().max_megapixels if max_megapixels is None else max_megapixels
     options = Options(workers=workers or min(256, os.cpu_count() or 1), max_megapixels=limit, progress=progress)
-    found = data_source.find(data)
+    found = data_source.folder(data) if isinstance(data, Path) else data_source.find(data)
     if isinstance(found, Path):
         from randhead.datasets import image_folder
 

@@ -1,7 +1,7 @@
 """A trained run, ready to use: its classifier, the preprocessing of images, and the images themselves."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,20 @@ class LoadedRun:
         if not different:
             return None
         return f"{dataset.name} has changed since {self.run.name} was trained: {different[0]}"
+
+    def allowing(self, max_megapixels: float | None) -> "LoadedRun":
+        """This run, but reading image files of up to so many megapixels.
+
+        Args:
+            max_megapixels: the limit; None for that of the training.
+
+        Raises:
+            UsageError: if it is out of bounds.
+        """
+        if max_megapixels is None:
+            return self
+        machine = replace(self.config.machine, max_megapixels=max_megapixels)
+        return replace(self, config=replace(self.config, machine=machine))
 
     def require_classes(self) -> "LoadedRun":
         """Check that this run has class vectors for classes, and return the run.
