@@ -171,6 +171,45 @@ def test_a_loss_that_is_not_a_number_has_diverged_at_its_step():
     assert found["verdict"] == "diverged" and found["stopped_at_step"] == 1200
 
 
+def verdict(*loss):
+    steps = torch.arange(len(loss)) * 10
+    found = dynamics.measure(steps, torch.tensor(loss), num_classes=10)
+    assert found.metrics["first_loss"] == pytest.approx(loss[0]) and found.metrics["last_loss"] == pytest.approx(
+        loss[-1]
+    )
+    return found
+
+
+@pytest.mark.parametrize("loss", [(0.937, 0.455), (2.3,), (2.3, 1.0, 0.5, 0.4), (0.5, 2.0)])
+def test_few_epochs_have_their_measured_ends_and_no_verdict(loss):
+    found = verdict(*loss)
+    assert found.metrics["verdict"] is None and found.metrics["stopped_at_step"] is None
+    assert "no verdict" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ((2.3, 1.0, 0.5, 0.3, 0.2, 0.15, 0.12, 0.1, 9.0), "went back up"),  # only the last epoch
+        ((2.3, 1.0, 0.5, 0.3, 0.2, 0.15, 0.1, 8.0, 9.0), "went back up"),
+        ((0.1, 0.5, 1.0, 2.0, 3.0), "went back up"),
+        ((9.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "converged"),  # only the first epoch is high
+        ((2.3, 1.9, 1.5, 1.1, 0.7, 0.3), "still improving"),
+        ((2.3, 0.2, 0.2, 0.2, 9.0, 0.2, 0.2, 0.2, 0.2, 0.2), "converged"),  # one epoch between is no trend
+        ((2.3, 2.3, 2.3, 2.3, 2.3, 2.3), "did not converge"),
+    ],
+)
+def test_a_verdict_sees_both_ends(loss, expected):
+    assert verdict(*loss).metrics["verdict"] == expected
+
+
+def test_a_window_of_the_median_is_never_even():
+    values = torch.tensor([5.0, 1.0, 4.0, 2.0, 3.0, 9.0]).double()
+    expected = [values[0], *(np.median(values[i - 1 : i + 2]) for i in range(1, 5)), values[5]]
+    assert dynamics.running_median(values, 1).tolist() == expected
+    assert dynamics.running_median(values, 2)[2] == np.median(values[:5])
+
+
 def test_no_arrangement_of_unit_vectors_beats_the_reachable_loss_and_the_simplex_meets_it():
     for scale in (1.0, 4.0, 10.0):
         simplex = draw("simplex", list(range(6)), dim=8, num_classes=6).double()
@@ -196,7 +235,7 @@ def test_drift_and_series_are_followed_to_the_end():
     assert found.arrays["drift"].tolist()[:2] == [0, 0]
     assert found.metrics["backbone_gradient_first"] == 3 and found.metrics["backbone_gradient_lowest"] == 0.5
     single = dynamics.measure(torch.tensor([0]), torch.tensor([2.0]), num_classes=3).metrics
-    assert single["verdict"] == "still improving"
+    assert single["verdict"] is None
 
 
 def test_logs_that_cannot_be_of_one_run_are_errors():

@@ -42,7 +42,9 @@ METRICS = {
     "class_vector_drift": Metric("drift of class vectors", "length of their change over their length at the start"),
     "class_vector_turn_deg": Metric("turn of class vectors", "mean angle between start and end", "", "deg"),
 }
+FEW = 5  # points: with fewer, the last fifth of the run has none, and there is no verdict
 WINDOW = 1 / 20  # share of the run: the window of the median that removes the noise of single batches
+NOISE = 4.0  # typical distances to the smoothed curve: an end within this above the lowest has not gone back up
 NEAR = 0.02  # share of the total drop of the loss: a value this close to the lowest counts as reaching it
 PATIENCE = 1 / 5  # share of the run: if its last part of this length brings no progress, it has stopped improving
 REBOUND = 0.1  # share of the total drop: ending this far above the lowest counts as going back up
@@ -61,11 +63,11 @@ def measure(
 ) -> Findings:
     """Whether and when the training of a run converged.
 
-    Metrics: verdict ("converged", "still improving", "did not converge", "went back up", "diverged");
-    stopped_at_step, the step that nearly reached the lowest loss, None if still improving; first_loss, last_loss,
-    lowest_loss and lowest_loss_step of the smoothed loss; chance_loss = log K; reachable_loss, the lower bound for a
-    cosine head; NAME_first, _last, _lowest and _highest of every series; and at the end of training
-    class_vector_drift |W_t - W_0| / |W_0| and class_vector_turn_deg, the mean angle between w_t and w_0.
+    Metrics: verdict ("converged", "still improving", "did not converge", "went back up", "diverged"), None for fewer
+    than five points; stopped_at_step, the step that nearly reached the lowest loss, None if still improving; first_loss
+    and last_loss, as measured; lowest_loss and lowest_loss_step of the smoothed loss; chance_loss = log K;
+    reachable_loss, the lower bound for a cosine head; NAME_first, _last, _lowest and _highest of every series; at the
+    end class_vector_drift |W_t - W_0| / |W_0| and class_vector_turn_deg, the mean angle between w_t and w_0.
     Arrays: steps, loss, smoothed_loss, NAME and NAME_steps, drift and turn_deg with drift_steps.
 
     Args:
@@ -106,22 +108,26 @@ def measure(
         moved, turned = drift(kept)
         metrics |= {"class_vector_drift": number(moved[-1]), "class_vector_turn_deg": number(turned[-1])}
         arrays |= {"drift": moved, "turn_deg": turned, "drift_steps": at}
-    return Findings(metrics, arrays, _notes(reachable, chance))
+    return Findings(metrics, arrays, _notes(metrics, len(loss), reachable, chance))
 
 
 def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[Metrics, Tensor]:
     """The verdict on a loss curve (T,) and its other metrics, and the smoothed curve (T,)."""
-    smoothed = running_median(loss.double(), max(1, round(len(loss) * WINDOW)))
-    metrics: Metrics = {"first_loss": number(smoothed[0]), "last_loss": number(smoothed[-1]), "chance_loss": chance}
+    loss = loss.double()
+    smoothed = running_median(loss, max(1, round(len(loss) * WINDOW)))
+    metrics: Metrics = {"first_loss": number(loss[0]), "last_loss": number(loss[-1]), "chance_loss": chance}
     broken = (~loss.isfinite()).nonzero().flatten()
     if len(broken):
         metrics |= dict.fromkeys(("lowest_loss", "lowest_loss_step"))
         return metrics | {"verdict": "diverged", "stopped_at_step": int(steps[broken[0]])}, smoothed
     lowest, index = smoothed.min(dim=0)
     metrics |= {"lowest_loss": number(lowest), "lowest_loss_step": int(steps[index])}
-    progress = int(steps[last_progress(smoothed)])
+    if len(loss) < FEW:
+        return metrics | dict.fromkeys(("verdict", "stopped_at_step")), smoothed
+    noise = float((loss - smoothed).abs().median())
+    progress = int(steps[last_progress(smoothed, noise)])
     stopped = progress < int(steps[-1]) - PATIENCE * int(steps[-1] - steps[0])
-    rose = smoothed[-1] > lowest + REBOUND * (smoothed[0] - lowest) and len(loss) > 1
+    rose = loss[-1] - lowest > max(REBOUND * float(loss[0] - lowest), NOISE * noise)
     if rose:
         verdict = "went back up"
     elif not stopped:
@@ -132,14 +138,20 @@ def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[Metrics, Te
 
 
 def running_median(values: Tensor, window: int) -> Tensor:
-    """Median of each value and up to `window` values on both sides: (T,) -> (T,)."""
-    return torch.stack([values[max(0, i - window) : i + window + 1].median() for i in range(len(values))])
+    """Median of each value and up to `window` values on both sides, equally many: (T,) -> (T,).
+
+    Towards the ends they become fewer, and the ends are as measured.  So a window has always an odd number of values:
+    of an even one, torch takes the lower of the middle two.
+    """
+    last = len(values) - 1
+    reach = [min(window, i, last - i) for i in range(len(values))]
+    return torch.stack([values[i - r : i + r + 1].median() for i, r in enumerate(reach)])
 
 
-def last_progress(values: Tensor) -> int:
-    """Index of the first value within NEAR of the lowest, relative to the total drop: later steps gained little."""
+def last_progress(values: Tensor, noise: float = 0.0) -> int:
+    """Index of the first value near the lowest: within NEAR, relative to the total drop, and twice the noise."""
     lowest = values.min()
-    return int((values <= lowest + NEAR * (values[0] - lowest)).nonzero()[0])
+    return int((values <= lowest + NEAR * (values[0] - lowest) + 2 * noise).nonzero()[0])
 
 
 def reachable_loss(scale: float, num_classes: int) -> float:
@@ -182,7 +194,11 @@ def _checked(name: str, steps: Any, values: Any) -> tuple[Tensor, Tensor]:
     return steps, values
 
 
-def _notes(reachable: float | None, chance: float) -> tuple[str, ...]:
+def _notes(metrics: Metrics, points: int, reachable: float | None, chance: float) -> tuple[str, ...]:
+    few = (f"no verdict on {points} points: it takes {FEW} or more",) if metrics["verdict"] is None else ()
     if reachable is None or reachable <= SOLVED * chance:
-        return ()
-    return (f"at this scale the loss cannot fall below {reachable:.3f} (guessing: {chance:.3f}): raise the scale",)
+        return few
+    return (
+        *few,
+        f"at this scale the loss cannot fall below {reachable:.3f} (guessing: {chance:.3f}): raise the scale",
+    )

@@ -21,7 +21,8 @@ GROUPS = (
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
     """The loss with its bounds, the other logged series, and the change of learned class vectors."""
-    yield Picture("loss", f"Training loss: {findings.metrics['verdict']}.", _loss(findings))
+    verdict = findings.metrics["verdict"] or "too few epochs for a verdict"
+    yield Picture("loss", f"Training loss: {verdict}.", _loss(findings))
     for name, caption, members, logarithmic in GROUPS:
         known = [member for member in members if member in findings.arrays]
         if known:
