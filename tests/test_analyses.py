@@ -19,6 +19,7 @@ from randhead.analyses import (
     separability,
     similarity,
     transfer,
+    wrong_findings,
 )
 from randhead.errors import DataError, UsageError
 from randhead.testing.analysis import example_arguments
@@ -116,7 +117,9 @@ def test_a_class_with_one_sample_has_no_spread_and_counts():
     labels[labels == 5] = 4
     labels[17] = 5
     for name in ("separability", "compactness", "collapse", "compatibility"):
-        assert all(v is not None for k, v in example(name, features, labels).metrics.items())
+        found = example(name, features, labels)
+        assert all(v is not None for k, v in found.metrics.items())
+        assert name == "compatibility" or "1 of 6 classes have one sample" in " ".join(found.notes)
     statistics = class_statistics(features, labels, num_classes=K)
     assert statistics.scatter[5] == 0
     assert separability.silhouettes(features, labels, statistics)[17] == 0
@@ -128,15 +131,65 @@ def test_constant_features_have_no_direction_to_compare_and_say_so():
     constant[LABELS == 1] *= 1 + 2**-52  # as equal as rounding leaves them
     found = example("separability", constant)
     assert found.metrics["mean_distance"] == pytest.approx(0, abs=1e-12)
-    assert found.metrics["silhouette"] == 0
-    undefined = ("centred_mean_distance", "centred_min_angle_deg", "class_separation_r2")
+    undefined = ("centred_mean_distance", "centred_min_angle_deg", "class_separation_r2", "silhouette")
     assert all(found.metrics[name] is None for name in undefined)
     assert "lies at the mean of all classes" in found.notes[-1]
     found = example("compactness", constant)
     assert found.metrics["trace_ratio"] is None and found.metrics["cdnv"] is None
-    assert found.metrics["within_distance"] == pytest.approx(0, abs=1e-12)
+    assert found.metrics["within_distance"] is None and found.metrics["cosine_to_class_mean"] is None
     found = example("collapse", constant)
-    assert all(found.metrics[name] is None for name in ("nc1", "nc2_equinorm", "nc2_head", "nc3"))
+    assert all(found.metrics[name] is None for name in ("nc1", "nc2_equinorm", "nc2_head", "nc3", "nc4"))
+    for name in ("transfer", "compatibility"):
+        assert set(example(name, constant * 0 + 1).metrics.values()) == {None}
+
+
+WITHIN = ("nc1", "nc4", "gnc1", "trace_ratio", "cdnv", "within_distance", "cosine_to_class_mean")
+WITHIN += ("class_separation_r2", "silhouette")
+
+
+@pytest.mark.parametrize("name", ["separability", "compactness", "collapse"])
+@pytest.mark.parametrize("scoring", ["dot", "cosine"])
+def test_one_sample_per_class_has_no_spread_and_no_metric_of_it(name, scoring):
+    labels = torch.arange(K)
+    arguments = {"scoring": scoring} if name == "collapse" else {}
+    module = registry.load("analyses", name)
+    found = module.measure(FEATURES[:K], labels, class_vectors=VECTORS, **arguments)
+    assert {key: found.metrics[key] for key in WITHIN if key in found.metrics} == dict.fromkeys(
+        key for key in WITHIN if key in found.metrics
+    )
+    assert "classes of one sample have no spread" in " ".join(found.notes)
+    train = class_statistics(FEATURES, LABELS, num_classes=K)
+    if name == "collapse":  # means of other samples: the nearest of them says something
+        with_train = module.measure(FEATURES[:K], labels, class_vectors=VECTORS, train=train, **arguments)
+        assert with_train.metrics["nc4"] is not None and with_train.metrics["nc1"] is None
+
+
+def test_transfer_of_one_sample_per_class_has_neighbours_and_no_retrieval():
+    labels = torch.arange(K)
+    found = registry.load("analyses", "transfer").measure(
+        FEATURES[:K], labels, train_features=FEATURES, train_labels=LABELS, episodes=3
+    )
+    assert found.metrics["knn_1"] is not None and found.metrics["map_at_r"] is None
+    assert "nothing can be retrieved" in " ".join(found.notes)
+
+
+DEGENERATE = {
+    "one sample per class": (FEATURES[:K], torch.arange(K)),
+    "equal features": (torch.ones(N, VECTORS.shape[1]), LABELS),
+    "zero features": (torch.zeros(N, VECTORS.shape[1]), LABELS),
+    "half of the classes dead": (FEATURES * (LABELS < K // 2)[:, None], LABELS),
+    "one dead feature": (FEATURES * (torch.arange(VECTORS.shape[1]) > 0), LABELS),
+}
+
+
+@pytest.mark.parametrize("name", ["separability", "compactness", "collapse", "compatibility", "transfer"])
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_a_metric_without_a_value_has_a_note(name, case):
+    if (name, case) == ("compatibility", "one sample per class"):
+        return  # an error: see below
+    found = example(name, *DEGENERATE[case])
+    assert wrong_findings(found) is None
+    assert found.notes or None not in found.metrics.values()
 
 
 def test_features_of_zero_have_cosine_zero_and_are_counted():
@@ -194,7 +247,7 @@ def test_mistakes_of_the_other_analyses_are_errors_with_their_cause():
     with pytest.raises(DataError, match="at least two classes"):
         transfer.measure(FEATURES, LABELS, train_features=FEATURES, train_labels=torch.zeros_like(LABELS))
     with pytest.raises(DataError, match="no query has another sample"):
-        transfer.measure(FEATURES[:3], LABELS[:3], train_features=FEATURES, train_labels=LABELS)
+        compatibility.measure([FEATURES[:K], FEATURES[:K]], torch.arange(K))
     with pytest.raises(UsageError, match="unknown scoring 'cosin'"):
         collapse.measure(FEATURES, LABELS, class_vectors=VECTORS, scoring="cosin")
     with pytest.raises(UsageError, match="predictions"):

@@ -106,6 +106,10 @@ CASES = {
     ),
     "27 a read-only run": ("hostile: test_a_result_is_shown_before_it_is_written",),
     "28 out of memory": ("hostile: test_what_a_machine_lacks_is_no_bug",),
+    "29 constant features": (
+        "analyses: test_constant_features_have_no_direction_to_compare_and_say_so",
+        "analyses: test_a_metric_without_a_value_has_a_note",
+    ),
     "32 escapes in file names": (
         "hostile: test_a_name_reaches_no_terminal_raw",
         "escapes: test_no_control_character_is_printable",
@@ -119,6 +123,10 @@ CASES = {
     "36 ood folder of one class": (
         "evaluation: test_strange_images_need_no_classes",
         "layouts: test_images_whose_classes_do_not_matter_need_none",
+    ),
+    "37 collapse from one image a class": (
+        "analyses: test_one_sample_per_class_has_no_spread_and_no_metric_of_it",
+        "analyses: test_transfer_of_one_sample_per_class_has_neighbours_and_no_retrieval",
     ),
     "38 published severities reversed": (
         "published_matching: test_severities_in_another_order_are_seen_in_every_corruption",
@@ -137,6 +145,7 @@ CASES = {
         "published: test_the_first_images_of_an_array_have_all_classes",
         "published: test_a_mixed_set_is_read_in_the_order_of_the_split",
     ),
+    "45 confidence one ulp above one": ("metrics: test_a_confidence_is_above_one_from_a_millionth_on",),
 }
 
 

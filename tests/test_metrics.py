@@ -60,6 +60,17 @@ def test_a_confidence_on_an_edge_belongs_to_the_lower_bin_and_one_to_the_last():
     assert metrics.calibration_error(confidences, correct, bins=2) == pytest.approx((0.5 + 0.9) / 3, abs=1e-12)
 
 
+@pytest.mark.parametrize("scheme", ["equal width", "equal mass"])
+def test_a_confidence_is_above_one_from_a_millionth_on(scheme):
+    right = torch.tensor([True, False])
+    for rounded in (torch.tensor([1.0000001, 0.5]), torch.tensor([1 + 9e-7, 0.5 - 0.0], dtype=torch.float64)):
+        assert metrics.calibration_error(rounded, right, scheme=scheme) == 0.25
+    assert metrics.calibration_error(torch.tensor([1.0, -1e-8]), right, scheme=scheme) == 0
+    for wrong in (1 + 1e-6, -1e-6, 1.5, math.nan, math.inf):
+        with pytest.raises(DataError, match="confidences must be probabilities"):
+            metrics.calibration_error(torch.tensor([wrong, 0.5], dtype=torch.float64), right, scheme=scheme)
+
+
 def test_equal_mass_calibration_error_does_not_depend_on_the_order_of_tied_samples():
     confidences = torch.ones(60, dtype=torch.float64)
     correct = torch.arange(60) < 30

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from randhead import ambient
-from randhead.analyses._inputs import check_finite, checked_samples, checked_vectors, left_out, unit
+from randhead.analyses._inputs import NOTHING, check_finite, checked_samples, checked_vectors, left_out, unit
 from randhead.arguments import whole
 from randhead.errors import DataError
 
@@ -47,11 +47,32 @@ class ClassStatistics:
         return present
 
     @property
+    def without_spread(self) -> str | None:
+        """Why nothing can be said about the spread within classes, in words; None if it can."""
+        if int(self.counts.max()) < 2:
+            return "classes of one sample have no spread: what is measured within classes has no value"
+        if self.is_constant:
+            return "all features are equal (a dead encoder, or equal images): what is measured of them has no value"
+        return None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all features are equal, but for rounding."""
+        means = self.means[self.counts > 0]
+        away = (means - means[0]).square().sum(dim=1).max() + self.scatter.max()
+        return bool(away.sqrt() <= NOTHING * self.norms.max())
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the reader: empty classes, features without a direction."""
-        zeros = int((self.norms == 0).sum())
-        note = (f"{zeros} features are zero; their cosines count as 0",) if zeros else ()
-        return left_out(self.counts) + note
+        """Notes for the reader: classes without a sample, or with a single one; features without a direction."""
+        zeros, single = int((self.norms == 0).sum()), int((self.counts == 1).sum())
+        notes = [f"{zeros} features are zero; their cosines count as 0"] if zeros else []
+        if why := self.without_spread:
+            notes.append(why)
+        elif single:
+            of = int((self.counts > 0).sum())
+            notes.append(f"{single} of {of} classes have one sample, which is its own mean: they add no spread")
+        return (*left_out(self.counts), *notes)
 
 
 class Accumulator:

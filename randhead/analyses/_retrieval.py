@@ -34,6 +34,9 @@ METRICS = {
 }
 
 
+NAMES = (*METRICS, *(f"{name}_by_class" for name in METRICS))  # of `Retrieval.metrics`
+
+
 class Gallery:
     """Features (G, D) among which neighbours are searched."""
 

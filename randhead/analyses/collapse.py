@@ -93,8 +93,11 @@ def measure(
     present = statistics.present
     means = _means(statistics, present, cosine)
     metrics: Metrics = {"nc1": variability(features, labels, statistics, normalised=cosine), "nc1_floor": 0.0}
+    notes = statistics.notes
+    if not centred(means).any():
+        notes += ("all class means coincide: no nc1, nc2 and nc3",)
     if class_vectors is None:
-        return Findings(metrics | _simplex_metrics(centred(means)), {"classes": present}, statistics.notes)
+        return Findings(metrics | _simplex_metrics(centred(means)), {"classes": present}, notes)
     vectors = (unit(class_vectors) if cosine else class_vectors.double())[present]
     metrics |= _with_floors(geometry(centred(means), vectors), geometry(centred(vectors), vectors))
     metrics |= vector_geometry(vectors)
@@ -103,8 +106,9 @@ def measure(
     batches = (unit(h) if cosine else h.double() for h in features.split(ROWS))
     perfect = vectors if cosine else centred(vectors)
     metrics["nc4"] = disagreement(batches, scale * vectors, shift, references)
+    if statistics.is_constant or (train is None and statistics.without_spread):
+        metrics["nc4"] = None  # a single sample is its own nearest mean, and equal ones have none
     metrics["nc4_floor"] = disagreement([perfect], vectors, 0.0, perfect)
-    notes = statistics.notes
     if len(present) > features.shape[1]:
         generalised, more = _generalised(features, labels, statistics, vectors, means, seed)
         metrics, notes = metrics | generalised, notes + more
@@ -117,9 +121,12 @@ def variability(
     """NC1 = Tr(S_W S_B^+) / K, as a sum of squares over the directions of S_B, so that it cannot be negative.
 
     S_W = mean over samples of (h - mu_y)(h - mu_y)^T, S_B = mean over classes of (mu_k - mu_G)(mu_k - mu_G)^T.  The
-    directions are those torch.linalg.pinv keeps, at most K - 1.  None if the class means coincide.
+    directions are those torch.linalg.pinv keeps, at most K - 1.  None if the class means coincide, and if no class has
+    two samples.
     """
     present = statistics.present
+    if statistics.without_spread:
+        return None
     all_means = statistics.unit_means if normalised else statistics.means
     moved = centred(all_means[present]) / len(present) ** 0.5
     with one_thread():
@@ -177,7 +184,7 @@ def _generalised(
     metrics: Metrics = {
         "gnc1": variability(features, labels, statistics, normalised=True),
         "gnc1_floor": 0.0,
-        "gnc2": margins[0],
+        "gnc2": margins[0] if moved.any() else None,
         "gnc2_floor": margins[1],
         "gnc2_vectors": margins[2],
         "gnc3": _distance(_cosine(moved, vectors)),

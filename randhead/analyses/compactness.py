@@ -112,8 +112,19 @@ def from_statistics(
     if correct is not None:
         metrics |= _sides(arrays, correct)
         arrays["correct"] = correct
-    note = ("class means coincide: no cdnv",) if metrics["cdnv"] is None else ()
-    return Findings(metrics, arrays, statistics.notes + note)
+    notes = statistics.notes
+    if metrics["cdnv"] is None:
+        notes += ("class means coincide: no cdnv" + ("" if metrics["trace_ratio"] is not None else ", no trace_ratio"),)
+    if statistics.without_spread:
+        metrics |= dict.fromkeys(("cosine_to_class_mean", "within_distance", "trace_ratio", "cdnv"))
+    return Findings(metrics, arrays, notes + _one_sided(correct))
+
+
+def _one_sided(correct: Tensor | None) -> tuple[str, ...]:
+    """The note if all predictions are right, or all are wrong: the other side has no means."""
+    if correct is None or 0 < int(correct.sum()) < len(correct):
+        return ()
+    return (f"all predictions are {'right' if bool(correct.all()) else 'wrong'}: the others have no means",)
 
 
 def cdnv(means: Tensor, variances: Tensor) -> float | None:

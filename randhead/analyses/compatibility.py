@@ -71,8 +71,16 @@ def measure(features: Sequence[Array], labels: Array) -> Findings:
             found = _retrieval.retrieve(each[i], labels, each[j], labels, same_images=True)
             matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
             matrices["map_at_r"][i, j] = mean(found.average_precision_at_r)
-    notes = (f"{found.lone} samples without another one of their class are left out",) if found.lone else ()
-    return Findings({k: v for name, m in matrices.items() for k, v in summary(name, m).items()}, matrices, notes)
+    notes = [f"{found.lone} samples without another one of their class are left out"] if found.lone else []
+    if equal := [i for i, h in enumerate(each) if bool((h == h[0]).all())]:
+        names = {key for name, matrix in matrices.items() for key in summary(name, matrix)}
+        runs = ", ".join(map(str, equal))
+        notes.append(
+            f"all features of run {runs} are equal (a dead encoder, or equal images): nothing can be retrieved"
+        )
+        empty = {name: torch.full_like(matrix, torch.nan) for name, matrix in matrices.items()}
+        return Findings(dict.fromkeys(sorted(names)), empty, tuple(notes))
+    return Findings({k: v for name, m in matrices.items() for k, v in summary(name, m).items()}, matrices, tuple(notes))
 
 
 def summary(name: str, matrix: Tensor) -> dict[str, float]:

@@ -72,6 +72,8 @@ def measure(head_seeds: Array, seeds: Array, *, values: dict[str, Array]) -> Fin
         arrays[name] = table
         found, negative = components(table)
         metrics |= {f"{name}_{key}": number(v) for key, v in found.items()}
+        if found["std"] == 0:
+            notes += (f"{name} is equal in all runs: no shares and no p-values",)
         if negative:
             notes += (f"{name}: the estimate for {' and '.join(negative)} is below 0 and counts as 0",)
     return Findings(metrics, arrays, notes)

@@ -94,7 +94,7 @@ def measure(
     found = from_statistics(statistics, class_vectors=class_vectors)
     chosen = rng.permutation(seed, "analyses/silhouette", len(labels), device=str(labels.device))[:sample]
     values = silhouettes(features[chosen], labels[chosen], statistics)
-    metrics = found.metrics | {"silhouette": number(mean(values))}
+    metrics = found.metrics | {"silhouette": None if statistics.without_spread else number(mean(values))}
     arrays = found.arrays | {"silhouettes": mean_per_class(values, labels[chosen], num_classes)[statistics.present]}
     return Findings(metrics, arrays, found.notes)
 
@@ -114,6 +114,8 @@ def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None
     means = statistics.means[present]
     raw, moved = _pairs.compare(means), _pairs.compare(centred(means))
     metrics = raw.metrics() | moved.metrics("centred_") | _separation(statistics.unit_means[present])
+    if statistics.without_spread:
+        metrics |= dict.fromkeys(("class_separation_r2", "within_distance"))
     if class_vectors is not None:
         class_vectors = checked_vectors(class_vectors, *statistics.means.shape)
         metrics |= class_vector_metrics(class_vectors)
@@ -124,7 +126,7 @@ def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None
         "similar_pairs": present[moved.closest],
         "similar_pair_cosines": moved.closest_cosines,
     }
-    return Findings(metrics, arrays | _heat_maps(means), _notes(statistics, moved))
+    return Findings(metrics, arrays | _heat_maps(means), _notes(statistics, raw, moved))
 
 
 def class_vector_metrics(class_vectors: Tensor) -> Metrics:
@@ -207,7 +209,10 @@ def _largest_absolute(directions: Tensor) -> float:
     return largest
 
 
-def _notes(statistics: ClassStatistics, moved: _pairs.Pairs) -> tuple[str, ...]:
-    if not math.isnan(moved.mean_cosine):
-        return statistics.notes
-    return (*statistics.notes, "a class mean lies at the mean of all classes: it has no centred angle")
+def _notes(statistics: ClassStatistics, raw: _pairs.Pairs, moved: _pairs.Pairs) -> tuple[str, ...]:
+    notes = statistics.notes
+    if math.isnan(raw.mean_cosine):
+        notes += ("a class mean is zero: it has no angle",)
+    if math.isnan(moved.mean_cosine):
+        notes += ("a class mean lies at the mean of all classes: it has no centred angle",)
+    return notes

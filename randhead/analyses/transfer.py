@@ -34,6 +34,7 @@ METRICS = {
 NEIGHBOURS = (1, 20)
 SHOTS = (1, 5)
 STEPS = 1000
+EQUAL = "all features are equal (a dead encoder, or equal images): what is measured of them has no value"
 
 
 def measure(
@@ -73,19 +74,28 @@ def measure(
     features, labels = _checked(features, labels)
     train_features, train_labels = _checked(train_features, train_labels)
     classes, y, train_y = _classes(features, labels, train_features, train_labels)
-    retrieval = _retrieval.retrieve(features, y)
+    if any(len(h) > 1 and bool((h == h[0]).all()) for h in (features, train_features)):
+        few_shot = _few_shot_metrics(None)
+        names = ("knn_1", "knn_20", "linear_probe", *few_shot, *_retrieval.NAMES)
+        return Findings(dict.fromkeys(names), {"classes": classes}, (EQUAL,))
+    retrieval = _retrieval.retrieve(features, y) if len(y.unique()) < len(y) else None
     metrics = neighbours(features, y, train_features, train_y, num_classes=len(classes))
     probe, notes = linear_probe(features, y, train_features, train_y)
     episodes_found = _few_shot.accuracies(features, y, shots=SHOTS, episodes=episodes, seed=seed)
-    metrics |= {"linear_probe": probe} | _few_shot_metrics(episodes_found) | retrieval.metrics()
-    arrays = {"classes": classes, "average_precision_at_r": retrieval.average_precision_at_r}
+    metrics |= {"linear_probe": probe} | _few_shot_metrics(episodes_found)
+    metrics |= retrieval.metrics() if retrieval else dict.fromkeys(_retrieval.NAMES)
+    arrays = {"classes": classes}
     if episodes_found is None:
         needed = max(SHOTS) + _few_shot.QUERIES
         notes += (f"few-shot episodes need two classes with {needed} samples each: not measured",)
     else:
         arrays["few_shot"] = episodes_found
-    if retrieval.lone:
+    if not retrieval:
+        notes += ("no class has two samples: nothing can be retrieved",)
+    elif retrieval.lone:
         notes += (f"retrieval leaves out {retrieval.lone} samples without another one of their class",)
+    if retrieval:
+        arrays["average_precision_at_r"] = retrieval.average_precision_at_r
     return Findings(metrics, arrays, notes + _coverage(y, train_y, len(train_y)))
 
 
@@ -147,6 +157,7 @@ def _few_shot_metrics(found: Tensor | None) -> Metrics:
     if found is None:
         return {f"few_shot_{s}{end}": None for s in SHOTS for end in ("", "_interval")}
     half = 1.96 * found.std(dim=0) / len(found) ** 0.5
+    half = half.where(half > 0, torch.nan)  # equal accuracies of all episodes say nothing about their spread
     means: Metrics = {f"few_shot_{s}": number(value) for s, value in zip(SHOTS, found.mean(dim=0), strict=True)}
     return means | {f"few_shot_{s}_interval": number(value) for s, value in zip(SHOTS, half, strict=True)}
 

@@ -87,7 +87,8 @@ def measure(name: str, inputs: Inputs) -> Findings:
         return found
     other = _measured(name, analysis, arguments(analysis, inputs.on_train(), origin=origin))
     on_train = {f"train_{key}": value for key, value in other.metrics.items() if not key.endswith(SAME_ON_TRAIN)}
-    return Findings(found.metrics | on_train, found.arrays, found.notes)
+    notes = tuple(f"training split: {note}" for note in other.notes if note not in found.notes)
+    return Findings(found.metrics | on_train, found.arrays, found.notes + notes)
 
 
 def arguments(analysis: Callable[..., Findings], inputs: object, *, origin: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from randhead.ambient import indices, mean
 from randhead.errors import DataError, UsageError, unknown
 
 BINS = 15  # of the calibration error
+ROUNDING = 1e-6  # a probability this far outside [0, 1] is a mistake; below, it is the rounding of float32
 
 
 def accuracy(predictions: Tensor, labels: Tensor, *, k: int = 1) -> float:
@@ -58,9 +59,7 @@ def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = BINS,
         0.4
     """
     _check_count(len(confidences), correct)
-    confidences, correct = confidences.double(), correct.double()
-    if not ((confidences >= 0) & (confidences <= 1)).all():
-        raise DataError("confidences must be probabilities in [0, 1]", hint="did the run diverge?")
+    confidences, correct = _probabilities(confidences), correct.double()
     if bins < 1:
         raise UsageError(f"calibration error needs at least 1 bin, got {bins}")
     if scheme == "equal width":
@@ -167,6 +166,17 @@ def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str,
         name: {side: mean(value[mask]).item() if mask.any() else None for side, mask in sides.items()}
         for name, value in values.items()
     }
+
+
+def _probabilities(confidences: Tensor) -> Tensor:
+    """Confidences (N,) as float64 in [0, 1], without the rounding of a softmax.  Raises DataError for others."""
+    found = confidences.double()
+    if not ((found > -ROUNDING) & (found < 1 + ROUNDING)).all():
+        low, high = float(found.min()), float(found.max())
+        raise DataError(
+            f"confidences must be probabilities in [0, 1], got {low:.7g} to {high:.7g}", hint="did the run diverge?"
+        )
+    return found.clamp(0, 1)
 
 
 def _sums(index: Tensor, values: Tensor, bins: int) -> Tensor:
