@@ -1,5 +1,6 @@
 """Folders as strangers have them: which are splits, which are classes, and what is said about the rest."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from randhead.config import configure
 from randhead.datasets import image_folder as folders_of_images
 from randhead.datasets._split_names import split_name
 from randhead.errors import DataError
+from randhead.escapes import printable
 from randhead.evaluation import prediction
 
 C = "bird", "cat"
@@ -316,3 +318,33 @@ def test_images_whose_classes_do_not_matter_need_none(folders, expected, tmp_pat
 def test_a_folder_without_images_is_refused_also_if_classes_do_not_matter(tmp_path):
     with pytest.raises(DataError, match="no class folders"):
         datasets.load(tmp_path, labelled=False)
+
+
+ODD = [
+    *("a\nb.png", "\x1b[31mred.png", "-x.png", "tab\t.png", 'quote".png', "\u202egpj.png"),
+    os.fsdecode(b"caf\xe9.png"),  # not UTF-8
+]
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 30])
+def test_images_of_any_name_are_read_and_known_again(budget, tmp_path):
+    for label, name in enumerate(C):
+        (tmp_path / name).mkdir()
+        for i, file in enumerate(ODD):
+            Image.new("RGB", (8, 8), (99 * label, 9 * i, 0)).save(tmp_path / name / file)
+    loaded = datasets.load(tmp_path, memory_budget=budget)
+    assert sum(map(len, loaded.splits.values())) == 2 * len(ODD)
+    assert datasets.fingerprint(loaded.splits["train"])
+    assert len(prediction._find(tmp_path, pytest.fail)) == 2 * len(ODD)
+
+
+def test_a_bad_image_of_any_name_is_named_in_one_line(tmp_path):
+    make(tmp_path, "", files=())
+    (tmp_path / "bird" / "0.png").touch()
+    for file in ODD:
+        (tmp_path / "cat" / file).write_bytes(b"junk")
+    with pytest.raises(DataError) as error:
+        datasets.load(tmp_path)
+    shown = printable(error.value.message)
+    assert "red.png" in shown
+    assert shown.isprintable() and shown.encode()

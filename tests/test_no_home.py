@@ -1,9 +1,14 @@
 """Containers without a home directory: what needs no folder of its own works, and the rest says which one it needs."""
 
+import os
 import pwd
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import randhead
 from randhead import backbones, datasets, registry
 from randhead.cli.hints import as_options
 from randhead.config import configure, data_source
@@ -77,3 +82,19 @@ def test_a_path_in_a_home_directory_names_it():
         data_source.folder("~nobody_here/photos")
     with pytest.raises(UsageError, match=f"~/mine.py: {UNKNOWN}"):
         registry.use("datasets", "~/mine.py")
+
+
+@pytest.mark.slow
+def test_a_command_without_a_home_directory_trains(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pwd\ndef getpwuid(uid):\n    raise KeyError(uid)\npwd.getpwuid = getpwuid\n"
+    )
+    gone = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    here = {name: value for name, value in os.environ.items() if name not in gone}
+    here["PYTHONPATH"] = f"{Path(randhead.__file__).parents[1]}:{tmp_path}"
+    for words, code in ((["train", "--epochs", "1"], 0), (["train", "--data", "cifar10"], 2)):
+        command = [sys.executable, "-m", "randhead", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert ("machine.data_root=PATH" in done.stderr) == (code == 2)
+    assert not (tmp_path / "~").exists()
