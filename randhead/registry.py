@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from randhead.errors import ContractError, UsageError, unknown
-from randhead.families import FAMILIES
+from randhead.families import FAMILIES, models_named
 from randhead.files import expanded, sha256
 from randhead.user_files import execute, guarded
 
@@ -72,6 +72,9 @@ def check(family: str, name: str) -> None:
         error = unknown(FAMILIES[family].kind, name, names(family))
         if family == "vectors" and name.endswith((".npy", ".safetensors")):
             error = error.with_hint(f'for class vectors in a file, `vectors="file:{name}"`')
+        elif models := models_named(name) if family == "backbones" else []:
+            shown = " or ".join(f'`backbone="{model}"`' for model in models)
+            error = error.with_hint(f"did you mean {shown}? known: {', '.join(names(family))}")
         raise error
 
 

@@ -4,12 +4,15 @@ import runpy
 import socket
 
 import pytest
+import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from randhead import backbones
+from randhead import backbones, families
 from randhead.backbones import small_resnet
+from randhead.config import configure
 from randhead.errors import DataError, UsageError
 
 OWN = ["resnet18", "small_resnet"]
@@ -100,6 +103,31 @@ def test_an_unknown_name_is_refused_with_the_nearest(name, words):
     with pytest.raises(UsageError, match="unknown") as caught:
         backbones.build(name, image_size=32)
     assert words in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("resnet50", '`backbone="torchvision:resnet50"` or `backbone="timm:resnet50"`'),
+        ("ResNet-50", '`backbone="torchvision:resnet50"` or `backbone="timm:resnet50"`'),
+        ("torchvision/resnet50", '`backbone="torchvision:resnet50"`'),
+        ("vit_base_patch16_224", '`backbone="timm:vit_base_patch16_224"`'),
+    ],
+)
+def test_the_name_of_a_model_without_its_library_is_refused_with_it(name, meant):
+    with pytest.raises(UsageError, match="unknown backbone") as caught:
+        configure({"backbone.name": name})
+    assert caught.value.hint.startswith(f"did you mean {meant}? known: resnet18, ")
+
+
+def test_the_names_of_models_are_those_that_their_libraries_list(monkeypatch):
+    monkeypatch.setattr(families, "_bare", lambda name: "")  # every name is like every other
+    found = set(families.models_named(""))
+    torchvisions = torchvision.models.list_models(module=torchvision.models)
+    assert found == {
+        *(f"torchvision:{name}" for name in torchvisions),
+        *(f"timm:{name}" for name in timm.list_models()),
+    }
 
 
 @pytest.mark.parametrize("name", OWN)

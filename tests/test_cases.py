@@ -145,6 +145,9 @@ CASES = {
         "published: test_the_first_images_of_an_array_have_all_classes",
         "published: test_a_mixed_set_is_read_in_the_order_of_the_split",
     ),
+    "44 more epochs than a finished run": (
+        "cli: test_more_epochs_than_a_finished_run_are_refused_with_a_command_that_works",
+    ),
     "45 confidence one ulp above one": ("metrics: test_a_confidence_is_above_one_from_a_millionth_on",),
 }
 

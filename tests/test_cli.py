@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import sys
 
@@ -181,6 +182,57 @@ def test_vectors_warns_where_training_cannot_work(world, call):
     code, _, err = call("vectors", "uniform", "--classes", "100", "--dim", "512", "--scoring", "cosine", "--scale", "1")
     assert code == 0
     assert "warning: at scale 1 with 100 cosine classes" in err
+
+
+@pytest.mark.slow
+def test_more_epochs_than_a_finished_run_are_refused_with_a_command_that_works(world, call):
+    code, _, err = call(*TRAIN, "--name", "good", "--epochs", "3")
+    assert code == 4 and "--epochs: saved 2, requested 3" in err
+    hint = err.splitlines()[-1].removeprefix("  to train on from it: randhead ")
+    assert hint.endswith("--epochs 3 --from good --name good2")
+    code, _, err = call(*shlex.split(hint))
+    assert code == 0, err
+    assert "starts from the encoder of run good, with sgd and a learning rate of 0.1" in err
+    again = call(*TRAIN, "--name=good2", "--epochs", "4")[2]  # it started from another run: that does not count
+    assert again.splitlines()[-1].endswith("--epochs 4 --from good2 --name good3")
+    assert "use another --name" in call(*TRAIN, "--name", "good", "--epochs", "3", "--learned")[2]
+    assert "trainable: saved fixed, requested learned" in call(*TRAIN, "--name", "good", "--set", "head.trainable=1")[2]
+
+
+def test_a_finished_run_says_on_what_it_was_trained_and_that_the_device_changes_nothing(world, call):
+    code, _, err = call(*TRAIN, "--name", "good", "--device", "cuda")
+    assert code == 0
+    assert re.search(r"runs/good is finished: it was trained on CPU .*, so that --device cuda changes nothing", err)
+
+
+def test_list_says_which_runs_diverged_run_now_and_stopped(world, document, call):
+    good, states = world / "runs" / "good", {}
+    for name in ("diverged", "running", "stopped", "begun"):
+        shutil.copytree(good, world / "runs" / name)
+        (world / "runs" / name / "summary.json").unlink()
+    shutil.rmtree(world / "runs" / "begun" / "checkpoints")
+    (world / "runs" / "diverged" / "diverged.json").write_text("{}")
+    with runs.locked(runs.Run(world / "runs" / "running")):
+        states = {line["run"]: line["state"] for line in document("list")["runs"]}
+    step = runs.steps.saved_steps(good / "checkpoints")[-1]
+    assert states == {
+        "good": "finished",
+        "diverged": "diverged",
+        "running": "running",
+        "stopped": f"stopped after step {step}",
+        "begun": "not begun",
+    }
+    with runs.locked(runs.Run(world / "runs" / "running")):  # looking at a lock does not keep it
+        pass
+
+
+@pytest.mark.slow
+def test_a_run_that_diverged_is_listed_as_such_until_it_is_trained_again(world, document, call):
+    words = (*TRAIN, "--name", "high", "--set", "optim.lr=1e30")
+    assert call(*words)[0] == 5
+    assert {line["run"]: line["state"] for line in document("list")["runs"]}["high"] == "diverged"
+    assert call(*TRAIN, "--name", "high", "--fresh")[0] == 0
+    assert not (world / "runs" / "high" / "diverged.json").exists()
 
 
 # predict

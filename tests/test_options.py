@@ -4,18 +4,21 @@ import dataclasses
 import inspect
 import json
 import math
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from randhead import ClassVectorHead, cli
-from randhead.cli import train
+from randhead.cli import near_misses, train
 from randhead.cli.hints import as_options, with_typed_options
 from randhead.cli.output import Output
 from randhead.config import Config, HeadConfig, check_value, configure, parse, recipes, settings
 from randhead.config.schema import PANELS
 from randhead.errors import UsageError
+from randhead.runs import default_name
 
 PARAMETERS = {
     word: item for item in get_command(cli.app).commands["train"].params for word in (*item.opts, *item.secondary_opts)
@@ -106,10 +109,135 @@ def test_the_command_makes_the_configuration_that_the_library_makes(chosen):
     assert chosen("--recipe", "paper", "--scoring", "cosine", "--epochs", "9") == configure(given)
 
 
-def test_the_list_of_settings_has_them_all_in_words_and_in_json(monkeypatch, capsys):
+def test_the_config_of_a_run_repeats_it_under_its_name(chosen, tmp_path):
+    words = ("--recipe", "fair", "--learned", "--epochs", "5", "--set", "optim.lr=0.3", "--device", "cpu")
+    first = chosen(*words)
+    content = json.loads(json.dumps(parse.nest(first)))
+    del content["optim"]["warmup"]  # a run of 0.1.0 has no such setting
+    (tmp_path / "config.json").write_text(json.dumps({"config": content, "resolved": {}, "versions": {}}))
+    again = chosen("--config", "config.json")
+    assert again == first
+    assert default_name(again) == default_name(first)
+    assert chosen("--config", "config.json", "--epochs", "6", "--fixed").optim == first.optim
+    with pytest.raises(AssertionError):  # the recipe would set nothing
+        chosen("--config", "config.json", "--recipe", "paper")
+    (tmp_path / "flat.json").write_text('{"train": {"epochs": 3}, "optim.lr": 0.2}')
+    assert (chosen("--config", "flat.json").train.epochs, chosen("--config", "flat.json").optim.lr) == (3, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", "{", "a.json: not a JSON file"),
+        ("a.json", "[1]", "a.json: not a file of settings"),
+        ("a.json", '{"config": {"optim": {"rate": 1}}}', "unknown setting 'optim.rate'"),
+        ("a.toml", "[", "a.toml: not a TOML file"),
+        ("runs/x/config.json", "{}", "give runs/x/config.json"),
+    ],
+)
+def test_a_file_that_has_no_settings_is_refused(tmp_path, monkeypatch, name, content, words):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    with pytest.raises(UsageError) as caught:
+        parse.read_file(Path(name).parent if "x" in path.parts else Path(name))
+    assert words in f"{caught.value.message} {caught.value.hint}"
+
+
+# What users of timm, torchvision's references, Lightning, Hugging Face and Ultralytics type
+MISSES = {
+    "--lr 0.1": "--set optim.lr=0.1",
+    "--lr=0.1": "--set optim.lr=0.1",
+    "-lr 0.1": "--set optim.lr=0.1",
+    "--learning-rate 1e-3": "--set optim.lr=1e-3",
+    "--optim.lr 0.2": "--set optim.lr=0.2",
+    "lr=0.1": "--set optim.lr=0.1",
+    "--trainer.max_epochs 3": "--epochs 3",
+    "--num_train_epochs 3": "--epochs 3",
+    "-b 32 -j 4": "--batch-size 32 --set machine.workers=4",
+    "--batch 32 --imgsz 64": "--batch-size 32 --set data.image_size=64",
+    "--wd 1e-4 --smoothing 0.1": "--set optim.weight_decay=1e-4 --set optim.label_smoothing=0.1",
+    "--opt adam": "--set optim.name=... (sgd | adamw)",
+    "--opt adamw": "--set optim.name=adamw",
+    "--warmup-epochs 5": "--set optim.warmup=... (a share of the training)",
+    "--arch resnet18": "--backbone resnet18",
+    "--batch_size 8": "--batch-size 8",
+    "--Seed 3": "--seed 3",
+    "--gpu": "--device ... (auto | cpu | cuda)",
+    "--weights": "--pretrained",
+    "--output-dir results": "--out results",
+    "--resume-from other": "--from other",
+    "--exist-ok": "--fresh",
+    "photos": "--data photos",
+    "'my photos'": "--data 'my photos'",
+}
+
+
+@pytest.mark.parametrize("words", MISSES)
+def test_an_option_of_other_software_is_refused_with_ours(words):
+    with pytest.raises(UsageError, match=r"^randhead train takes no (option|argument) ") as caught:
+        near_misses.refuse(shlex.split(words), PARAMETERS.values())
+    assert caught.value.hint == f"use {MISSES[words]}"
+
+
+def test_every_synonym_is_one_of_a_setting_or_an_option_and_of_nothing_that_exists():
+    assert set(near_misses.SYNONYMS) <= {*settings(), *PARAMETERS}
+    assert not {f"--{word}" for word in near_misses.MEANT} & set(PARAMETERS)
+
+
+def test_a_word_that_is_like_nothing_is_refused_with_where_to_look(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["randhead", "train", "--qqq", "--lr", "0.1", "--epochs", "1"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: randhead train takes no option --qqq and no option --lr\n  use --set optim.lr=0.1\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        near_misses.refuse(["--qqq"], PARAMETERS.values())
+    assert "randhead settings" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("environment", "refused"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1"}, False),
+        ({"WORLD_SIZE": "1", "LOCAL_RANK": "0", "RANK": "0"}, False),
+        ({"WORLD_SIZE": "2", "LOCAL_RANK": "0"}, True),
+        ({"WORLD_SIZE": "8"}, True),
+        ({"LOCAL_RANK": "0"}, True),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"WORLD_SIZE": "", "LOCAL_RANK": ""}, False),
+    ],
+)
+def test_one_of_several_processes_of_a_launcher_is_refused(environment, refused):
+    if refused:
+        with pytest.raises(UsageError, match="processes of a launcher such as torchrun"):
+            train.refuse_launcher(environment)
+    else:
+        train.refuse_launcher(environment)
+
+
+def test_settings_can_be_searched_and_fit_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words, some in (((), "optim.warmup"), (("epochs",), "train.epochs"), (("optim",), "optim.lr")):
+        monkeypatch.setattr(sys, "argv", ["randhead", "settings", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out = capsys.readouterr().out
+        assert not ended.value.code and some in out
+        assert max(map(len, out.splitlines())) <= 80
+        assert ("head.scoring" in out) == (not words)
+
+
+@pytest.mark.parametrize("command", [("train", "--settings"), ("settings",)])
+def test_the_list_of_settings_has_them_all_in_words_and_in_json(monkeypatch, capsys, command):
     printed = []
     for words in ((), ("--json",)):
-        monkeypatch.setattr(sys, "argv", ["randhead", "train", "--settings", *words])
+        monkeypatch.setattr(sys, "argv", ["randhead", *command, *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert not ended.value.code

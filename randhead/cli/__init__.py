@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from randhead.cli import analyze, corrupt_test, doctor, evaluate, list, predict, train, vectors
+from randhead.cli import analyze, corrupt_test, doctor, evaluate, list, predict, settings, train, vectors
 
 app = typer.Typer(
     help="Train, evaluate and analyze image classifiers whose class vectors are drawn at random and fixed.",
@@ -20,7 +20,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train", epilog="More options and all settings: randhead train --settings")(train.train)
+app.command(
+    "train",
+    epilog="More options and all settings: randhead settings",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},  # cli/near_misses.py refuses them
+)(train.train)
+app.command("settings")(settings.settings_command)
 app.command("evaluate")(evaluate.evaluate)
 app.command("eval", short_help="The same as evaluate.")(evaluate.evaluate)
 app.command("corrupt-test")(corrupt_test.corrupt_test)

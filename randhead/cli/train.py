@@ -1,17 +1,26 @@
 """randhead train: train a classifier and save it in a run folder."""
 
 import inspect
+import os
+import re
 import shlex
+import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from randhead.cli import near_misses
 from randhead.cli.options import FLAG, option
+from randhead.cli.settings import list_settings
 from randhead.config import Config, Setting, configure, settings
 from randhead.config.schema import PANELS, RUN
-from randhead.config.setting import Option
+from randhead.config.setting import UNSET_WORDS, Option
+from randhead.errors import RunError, UsageError
+
+SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # of torchrun and accelerate, of two kinds of MPI
 
 if TYPE_CHECKING:
     from randhead.cli.output import Output
@@ -19,8 +28,14 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file with settings.", rich_help_panel=RUN, metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="A TOML file with settings, or the config.json of a run, to repeat it.",
+            rich_help_panel=RUN,
+            metavar="FILE",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -62,19 +77,30 @@ def train(
     """
     from randhead import runs
     from randhead.cli.output import Output
-    from randhead.config.parse import parse_assignment, read_toml, use_files
+    from randhead.config.parse import parse_assignment, read_file, use_files
 
+    near_misses.refuse(context.args, context.command.params)
+    refuse_launcher(os.environ)
     output = Output(as_json=json)
     if show_settings:
         list_settings(output)
         return
-    chosen = read_toml(config) if config else {}
+    chosen = read_file(config) if config else {}
     typed = {OPTIONS[key][0].key: value for key, value in options.items() if value is not None}
-    if options.get("train_start_from") is not None:
-        typed["train.start_from"] = str(runs.find(options["train_start_from"], root=out).path.resolve())
-    chosen |= use_files(typed | dict(parse_assignment(text) for text in set_ or []))
+    typed |= dict(parse_assignment(text) for text in set_ or [])
+    if settings().keys() <= chosen.keys() and typed.get("recipe", chosen["recipe"]) != chosen["recipe"]:
+        hint = "change single settings, as in `optim.lr=0.05`, or give the recipe without that file"
+        raise UsageError(f"{config} has every setting, so that the recipe {typed['recipe']} would set none", hint=hint)
+    chosen |= use_files(typed)
+    start = chosen.get("train.start_from")
+    if isinstance(start, str) and start not in UNSET_WORDS and not Path(start).is_absolute():
+        chosen["train.start_from"] = str(runs.find(start, root=out).path.resolve())
     configured = configure(chosen)  # before torch is imported: a typing error is found at once
-    run = runs.open_run(out, runs.default_name(configured) if name is None else name, configured, fresh=fresh)
+    name = runs.default_name(configured) if name is None else name
+    try:
+        run = runs.open_run(out, name, configured, fresh=fresh)
+    except RunError as error:
+        raise error.with_hint(_train_on(configured, runs.Run(out / name)) or error.hint) from None
     run_training(output, configured, run, fresh=fresh)
 
 
@@ -104,18 +130,20 @@ def _signature() -> inspect.Signature:
 train.__signature__ = _signature()  # type: ignore[attr-defined]  # what Typer reads
 
 
-def list_settings(output: "Output") -> None:
-    """Print every setting with its default, its allowed values, its option if it has one, and its help text."""
-    from randhead.cli.output import wrapped
+def refuse_launcher(environment: Mapping[str, str]) -> None:
+    """Raise UsageError in a process that torchrun, accelerate or MPI has started as one of several.
 
-    document = {}
-    for key, about in settings().items():
-        default, values = about.shown(about.default), about.domain()
-        document[key] = {"default": about.default, "values": values, "help": about.help}
-        flags = f"  {about.option.flags}" if about.option else ""
-        output.say(f"{key} = {default}  ({values}){flags}")
-        output.say(wrapped(about.help, output.console.width, indent="    ", hanging="    "))
-    output.result(document)
+    Args:
+        environment: of the process.  A job of Slurm is no such launcher: it may have one task.
+    """
+    size = next((environment[name] for name in SIZES if environment.get(name)), None)
+    if size is None and not environment.get("LOCAL_RANK"):
+        return
+    if size != "1":
+        raise UsageError(
+            f"this is one of {size or 'several'} processes of a launcher such as torchrun, and training uses one",
+            hint="start it without the launcher: randhead train ...",
+        )
 
 
 def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -> None:
@@ -151,10 +179,31 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
             output.note(f"saved in {short_path(run.path)}; the same command resumes it")
             raise typer.Exit(stop.exit_code) from None
     if not display.started:
-        output.note(f"{short_path(run.path)} is finished; --fresh trains it again")
+        asked = config.machine.device
+        unused = f", so that --device {asked} changes nothing" if asked != "auto" else ""
+        output.note(f"{short_path(run.path)} is finished: it was trained on {summary.device}{unused}")
+        output.note("--fresh trains it again")
     output.tables(summary.tables())
     output.say(f"\nrun    {short_path(run.path)}\nnext   {_evaluation_of(run)}")
     output.result({**summary.to_json(), "path": str(run.path)})
+
+
+def _train_on(config: Config, run: "Run") -> str | None:
+    """The command that trains on from a run, if more epochs are asked for than it has; what was typed stays."""
+    from randhead.runs import is_longer
+
+    if not run.config_path.exists() or not is_longer(config, run):
+        return None
+    stem, number = re.fullmatch(r"(.*?)(\d*)", run.name).groups()  # type: ignore[union-attr]  # matches every name
+    later = int(number or 1) + 1
+    while run.path.with_name(f"{stem}{later}").exists():
+        later += 1
+    words = [word for word in sys.argv[1:] if word not in ("--debug", "--resume") and not word.startswith("--name=")]
+    if "--name" in words:
+        at = words.index("--name")
+        words = words[:at] + words[at + 2 :]
+    command = shlex.join(["randhead", *words, "--from", run.name, "--name", f"{stem}{later}"])
+    return f"to train on from it: {command}"
 
 
 def _evaluation_of(run: "Run") -> str:

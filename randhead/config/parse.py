@@ -130,17 +130,30 @@ def unnest(content: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The dotted settings of a TOML file.  Raises UsageError if it cannot be read."""
+def read_file(path: Path) -> dict[str, Any]:
+    """The dotted settings of a TOML file, or of the config.json of a run, which are all settings of that run.
+
+    Raises:
+        UsageError: if it cannot be read.
+    """
     import tomllib  # takes 3 ms, and few commands read a file
 
+    kind, line = ("JSON", '{"optim.lr": 0.1}') if path.suffix == ".json" else ("TOML", "optim.lr = 0.1")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="give the path of a TOML file") from None
+        inside = path / "config.json"
+        hint = f"give {inside}" if inside.is_file() else "give the path of a TOML file, or of the config.json of a run"
+        raise UsageError(f"{path}: {error.strerror}", hint=hint) from None
     except (ValueError, RecursionError) as error:  # also of integers that have too many digits for Python
-        reason = error if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError) else _beyond_limits(path)
-        raise UsageError(f"{path}: not a TOML file ({reason})", hint="a line looks like: optim.lr = 0.1") from None
+        stated = tomllib.TOMLDecodeError | UnicodeDecodeError | json.JSONDecodeError
+        reason = error if isinstance(error, stated) else _beyond_limits(path)
+        raise UsageError(f"{path}: not a {kind} file ({reason})", hint=f"it looks like: {line}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: not a file of settings", hint=f"it looks like: {line}")
+    if isinstance(of_run := content.get("config"), dict):  # settings that came after the run have their defaults
+        return flatten(build(unnest(of_run)))
     return unnest(content)
 
 
@@ -176,7 +189,12 @@ def differences(new: Config, old: Config) -> list[str]:
     """The settings in which two runs differ, one line per setting; settings of the machine do not count."""
     left, right = flatten(new), flatten(old)
     keys = (key for key in left if left[key] != right[key] and not key.startswith("machine."))
-    return [f"{key}: saved {right[key]!r}, requested {left[key]!r}" for key in keys]
+    return [f"{key}: saved {_shown(key, right[key])}, requested {_shown(key, left[key])}" for key in keys]
+
+
+def _shown(key: str, value: Any) -> str:
+    """A value in a message; class vectors are called by the names of the two arms."""
+    return ("learned" if value else "fixed") if key == "head.trainable" else repr(value)
 
 
 def _unknown_key(key: str) -> UsageError:

@@ -43,7 +43,7 @@ class DataConfig(Section, section="data"):
     )
     image_size: int | None = setting(
         AUTO,
-        "Width and height of the images in pixels. auto: that of the pretrained weights, or of the run that `--from` "
+        "Width and height of the images in pixels. auto: that of the pretrained weights, or of the run that --from "
         "continues; otherwise the size of the dataset.",
         bounds=Interval(8, 1024, unit="pixels"),
         unset="auto",
@@ -73,7 +73,7 @@ class DataConfig(Section, section="data"):
     normalise: str | None = setting(
         AUTO,
         "Mean and deviation that pixels are normalised by: those of the dataset, half (0.5 and 0.5) or imagenet. "
-        "auto: those that the pretrained weights or the run that `--from` continues were trained with; otherwise "
+        "auto: those that the pretrained weights or the run that --from continues were trained with; otherwise "
         "dataset.",
         choices=("dataset", "half", "imagenet"),
         unset="auto",

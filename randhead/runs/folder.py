@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ class Run:
     def summary_path(self) -> Path:
         """The result of the training.  A run that has this file is finished."""
         return self.path / "summary.json"
+
+    @property
+    def diverged_path(self) -> Path:
+        """Why the training diverged.  It is there until the run is trained again."""
+        return self.path / "diverged.json"
 
     @property
     def card_path(self) -> Path:
@@ -163,13 +168,25 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
     if run.config_path.exists():
         different = [] if fresh else parse.differences(config, run.config())
         if different:
+            hint = "use another `name`, or `fresh=True` to replace that run"
+            if is_longer(config, run):
+                hint = f'to train on from it, use `start_from="{name}"` and another `name`; `fresh=True` replaces it'
             raise RunError(
                 f"{run.path} holds a run with another configuration: {'; '.join(different)}",
-                hint="use another `name`, or `fresh=True` to replace that run",
+                hint=hint,
             )
     elif run.path.exists() and any(not file.name.startswith(".") for file in run.path.iterdir()):
         raise RunError(f"{run.path} exists and is not a run", hint="use another `name` or `root`")
     return run
+
+
+def is_longer(config: Config, run: Run) -> bool:
+    """Whether a configuration is that of a run that has a model, for more epochs, wherever each started from."""
+    if not run.model_path.exists():
+        return False
+    old = run.config()
+    same = replace(config, train=replace(config.train, epochs=old.train.epochs, start_from=old.train.start_from))
+    return config.train.epochs > old.train.epochs and not parse.differences(same, old)
 
 
 def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> Run:

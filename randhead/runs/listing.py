@@ -9,6 +9,7 @@ from typing import Any
 from randhead.errors import RunError
 from randhead.intervals import Interval, of_accuracy
 from randhead.runs.folder import ROOT, Run, all_runs, last
+from randhead.runs.lock import is_locked
 from randhead.runs.steps import saved_steps
 from randhead.tables import Result, Table, percent
 
@@ -82,9 +83,18 @@ def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings
 
 def _listed(run: Run) -> ListedRun:
     """The state and the accuracies of a run.  Raises RunError if its summary cannot be read."""
-    summary, saved = run.summary(), saved_steps(run.checkpoints)
-    if summary:
+    if summary := run.summary():
         accuracies = [found["accuracy"] for found in (summary.test, summary.val)]
         intervals = [of_accuracy(found["accuracy"], found.get("n")) for found in (summary.test, summary.val)]
         return ListedRun(run.name, "finished", *accuracies, *intervals)
-    return ListedRun(run.name, f"stopped after step {saved[-1]}" if saved else "not begun", None, None)
+    return ListedRun(run.name, _unfinished(run), None, None)
+
+
+def _unfinished(run: Run) -> str:
+    """The state of a run without a result."""
+    if is_locked(run):
+        return "running"
+    if run.diverged_path.exists():
+        return "diverged"
+    saved = saved_steps(run.checkpoints)
+    return f"stopped after step {saved[-1]}" if saved else "not begun"

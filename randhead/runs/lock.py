@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from randhead.errors import RunError
 from randhead.runs.folder import Run
 
+NAME = ".lock"
+PATIENCE_S = 0.2  # `is_locked` holds the lock for a moment
 FRAGMENTS = (".*.tmp", ".tmp*")  # temporary files of randhead and of safetensors, left if the process was killed
 
 
@@ -21,7 +23,7 @@ def locked(run: Run) -> Iterator[None]:
     from filelock import FileLock, Timeout  # slow to import, and not needed to list runs
 
     # Not thread-local: a generator of events may be closed by another thread than the one that started it.
-    lock = FileLock(run.path / ".lock", timeout=0, thread_local=False)
+    lock = FileLock(run.path / NAME, timeout=PATIENCE_S, thread_local=False)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -38,3 +40,19 @@ def locked(run: Run) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(run: Run) -> bool:
+    """Whether a training uses the run folder now.  False if that cannot be told."""
+    path = run.path / NAME
+    if path.is_symlink() or not path.is_file():  # never follow a link that a received folder may have
+        return False
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False

@@ -18,6 +18,7 @@ from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Dataset
 from randhead.device import device_name, resolve_device, versions
 from randhead.errors import DivergedError, RunError, StopRequested
+from randhead.files import write_json
 from randhead.head import preflight
 from randhead.intervals import of_accuracy
 from randhead.model import Classifier
@@ -66,6 +67,7 @@ def fit_events(
     with runs.locked(run):
         if fresh:
             delete_training(run)
+        run.diverged_path.unlink(missing_ok=True)
         yield from trainer.start()
         try:
             yield from trainer.train()
@@ -73,6 +75,9 @@ def fit_events(
             trainer.save()
             yield Stopped(trainer.state.step)
             return
+        except DivergedError as error:
+            write_json(run.diverged_path, {"message": error.message})
+            raise
         try:
             summary = trainer.finish()
             for warning in summary.warnings:

@@ -124,7 +124,7 @@ def delete_training(run: Run) -> None:
     for folder in (run.checkpoints, run.reports, run.features):
         for file in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
             file.rmdir() if file.is_dir() else file.unlink()
-    for file in [run.summary_path, run.model_path, run.metrics_path, run.card_path, run.config_path]:
+    for file in [run.summary_path, run.diverged_path, run.model_path, run.metrics_path, run.card_path, run.config_path]:
         file.unlink(missing_ok=True)
 
 
