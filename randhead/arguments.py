@@ -90,9 +90,10 @@ def check_paths(*, root: object, **given: object) -> None:
         check_type(name, value, (str, os.PathLike, NoneType), "a path")
 
 
-def check_functions(*, progress: object = None, **given: object) -> None:
-    """Raise UsageError unless each argument is a function; `progress` can be None."""
-    for name, value in given.items() if progress is None else {**given, "progress": progress}.items():
+def check_functions(*, progress: object = None, measuring: object = None, **given: object) -> None:
+    """Raise UsageError unless each argument is a function; `progress` and `measuring` can be None."""
+    optional = {"progress": progress, "measuring": measuring}
+    for name, value in {**given, **{name: value for name, value in optional.items() if value is not None}}.items():
         if not callable(value):
             raise UsageError(f"{name} must be a function, got {shown(value)}")
 
