@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from randhead import backbones, rng
+from randhead import ambient, backbones, rng
 from randhead.backbones import Backbone
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
@@ -73,7 +73,7 @@ def build_model(
         torch.Size([2, 10])
     """
     # torch's initialisers use only its global generator, whose state is restored afterwards.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.inference_mode(False):
+    with torch.random.fork_rng(devices=[]), ambient.ordinary(torch.device("cpu")), torch.inference_mode(False):
         torch.default_generator.manual_seed(rng.key(seed, "weights")[0])
         encoder = backbones.build(backbone, image_size=image_size, pretrained=pretrained)
         return Classifier(encoder, ClassVectorHead(num_classes, encoder.dim, seed=head_seed, **head))

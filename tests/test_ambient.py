@@ -3,16 +3,20 @@
 import ast
 import contextlib
 import importlib
+import random
 import types
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from test_layers import NODES, ROOT
+from tiny import config, fit
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from randhead import ambient, datasets, losses, registry, rng, vectors
+from randhead import ambient, datasets, evaluation, losses, registry, rng, robustness, runs, vectors
 from randhead.augment import crop, views
 from randhead.corruptions import corrupt, corrupt_each, frost, names
 from randhead.evaluation import metrics
@@ -75,8 +79,55 @@ def threads():
 
 
 @contextlib.contextmanager
+def coarse_products():
+    """Products of float32 matrices in bfloat16, which is what "medium" is on processors that have it."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextlib.contextmanager
+def flushed():
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@contextlib.contextmanager
+def strict():
+    """Floating-point events of NumPy, and warnings, are errors; torch looks for anomalies in gradients."""
+    with np.errstate(all="raise"), warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
+        warnings.simplefilter("error")
+        yield
+
+
+@contextlib.contextmanager
+def seeded():
+    """Other states of the global generators, which must be what they were afterwards."""
+    states = random.getstate(), np.random.get_state()
+    torch.manual_seed(77)
+    np.random.seed(77)
+    random.seed(77)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    yield
+    after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()
+    assert torch.equal(before[0], after[0]) and (before[1] == after[1]).all() and before[2] == after[2]
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
+@contextlib.contextmanager
 def all_at_once():
-    with default_dtype(torch.bfloat16), deterministic(), threads(), torch.inference_mode(), torch.device("meta"):
+    with contextlib.ExitStack() as stack:
+        for state in (lambda: default_dtype(torch.bfloat16), deterministic, threads, coarse_products, flushed):
+            stack.enter_context(state())
+        for state in (strict, seeded, torch.inference_mode, lambda: torch.device("meta")):
+            stack.enter_context(state())
         yield
 
 
@@ -90,6 +141,10 @@ STATES = {
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "deterministic": deterministic,
     "threads": threads,
+    "coarse products": coarse_products,
+    "denormals": flushed,
+    "strict": strict,
+    "generators": seeded,
 }
 
 
@@ -255,3 +310,65 @@ def test_a_corruption_of_a_user_has_the_ordinary_state():
         found = corrupt(IMAGES, "ramp", 5)
         with default_dtype(torch.float16), torch.device("meta"):
             assert torch.equal(corrupt(IMAGES, "ramp", 5), found)
+
+
+def test_class_vectors_are_drawn_in_float32_under_autocast():
+    for name in ("uniform", "gaussian", "packed"):
+        rows = vectors.draw(name, [0, 3], dim=128, seed=1, num_classes=5)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(vectors.draw(name, [0, 3], dim=128, seed=1, num_classes=5), rows)
+
+
+def state_of_torch():
+    autocast, inference = torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()
+    return torch.get_default_dtype(), torch.get_float32_matmul_precision(), autocast, inference, torch.is_grad_enabled()
+
+
+def test_whole_jobs_have_torch_as_it_starts_and_restore_what_they_found():
+    plain = state_of_torch()
+
+    @ambient.settled_steps
+    def job():
+        for _ in range(2):
+            torch.rand(1)
+            yield state_of_torch()
+
+    with coarse_products(), default_dtype(torch.float64), torch.autocast("cpu"), torch.inference_mode(), seeded():
+        found, state = state_of_torch(), torch.get_rng_state()
+        assert found != plain
+        for seen in job():
+            assert seen == plain and state_of_torch() == found and torch.equal(torch.get_rng_state(), state)
+        with ambient.settled():
+            assert state_of_torch() == plain
+        with pytest.raises(KeyError), ambient.settled():
+            raise KeyError
+        assert state_of_torch() == found
+
+
+JOB_STATES = {
+    "precision": ("float16", "autocast", "coarse products", "denormals", "generators"),
+    "modes": ("float64", "inference mode", "no gradients", "meta device", "deterministic", "strict"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("states", JOB_STATES)
+def test_a_training_and_its_results_do_not_depend_on_the_ambient_state(states, tmp_path):
+    """The number of threads does change the bits of convolutions."""
+
+    def results(name):
+        fit(tmp_path / name, config(train__epochs=1), datasets.load("digits"))
+        loaded = runs.load(tmp_path / name)
+        found = evaluation.evaluate(loaded).to_json()
+        analysis = evaluation.analyze("separability", loaded).to_json()
+        cells = robustness.benchmark(loaded, corruptions="fog,pixelate", severities=[3], limit=30).corruptions
+        return loaded.model.state_dict(), found["nll"], analysis["separability"], cells
+
+    weights, *plain = results("plain")
+    with contextlib.ExitStack() as stack:
+        for state in JOB_STATES[states]:
+            stack.enter_context(STATES[state]())
+        found, *numbers = results("other")
+    assert numbers == plain
+    for key, value in weights.items():
+        assert found[key].dtype == value.dtype and torch.equal(found[key], value), key

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from randhead import registry
+from randhead import ambient, registry
 from randhead.arguments import check_functions, check_paths, check_type, whole
 from randhead.config import SPLITS, one_of
 from randhead.errors import DataError, RandheadError, StopRequested, UsageError, unknown
@@ -98,8 +98,8 @@ class Analysis(Result):
 
     def path(self, run: Run) -> Path:
         """The file of the document in the folder of a run; its name depends on the set of runs if there are several."""
-        o = self.options
-        parts = ["analyze", self.name, *([slug(registry.label(o.data))] if o.data else []), o.split]
+        data, split = self.options.data, self.options.split
+        parts = ["analyze", self.name, *([slug(registry.label(data))] if data else []), split]
         if len(self.members) > 1:
             together = "\n".join(str(member.loaded.run.path.resolve()) for member in self.members)
             parts += [f"{len(self.members)}runs", sha256(together.encode())[:6]]
@@ -111,6 +111,7 @@ class Analysis(Result):
         return self.path(run)
 
 
+@ambient.settled()
 def analyze(
     name: str = ALL,
     runs: RunLike | Sequence[RunLike] | None = None,
@@ -225,10 +226,8 @@ def measure_all(
                 found = [measure_run(name, member) for member in members]
                 for measurements, measured in zip(each, found, strict=True):
                     measurements[name] = measured
-        except StopRequested:
-            raise
         except RandheadError as error:
-            if strict:
+            if strict or isinstance(error, StopRequested):
                 raise
             refused[name] = f"{error.message} ({error.hint})" if error.hint else error.message
     return each, together, refused

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from randhead import registry, runs
+from randhead import ambient, registry, runs
 from randhead.arguments import check_functions
 from randhead.config import SPLITS, one_of
 from randhead.datasets import Dataset
@@ -156,6 +156,7 @@ class Evaluation(Result):
             yield Table(f"{self.run}: hardest classes", columns, tuple(rows), tuple(notes))
 
 
+@ambient.settled()
 def evaluate(
     run: RunLike | None = None,
     *,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import datasets, runs
+from randhead import ambient, datasets, runs
 from randhead.errors import DataError, DataFileError, StopRequested
 from randhead.evaluation import features
 from randhead.files import write_json
@@ -73,6 +73,7 @@ class Predictions(Result):
         return path
 
 
+@ambient.settled()
 def predict(
     images: str | Path | Sequence[str | Path],
     run: RunLike | None = None,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from randhead import losses, registry
+from randhead.ambient import without_autocast
 from randhead.arguments import whole
 from randhead.head.checks import (
     as_geometry,
@@ -21,7 +22,7 @@ from randhead.head.checks import (
 from randhead.head.class_vectors import ClassVectors
 from randhead.head.loss import losses_of
 from randhead.head.neck import NECKS, apply_neck
-from randhead.head.queries import directions, without_autocast
+from randhead.head.queries import directions
 from randhead.head.recognise import is_marked
 from randhead.head.scale import default_scale
 from randhead.head.summary import summary

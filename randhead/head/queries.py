@@ -1,15 +1,7 @@
 """Features as they are scored: their directions, in products that stay in float32."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which products stay in float32.  One of autocast takes 6 us, so there is none without need."""
-    needed = device.type != "meta" and torch.is_autocast_enabled(device.type)
-    return torch.autocast(device.type, enabled=False) if needed else nullcontext()
 
 
 def directions(embedded: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from randhead import registry, runs
+from randhead import ambient, registry, runs
 from randhead.arguments import check_functions, check_paths, several, whole
 from randhead.config import SPLITS, one_of
 from randhead.corruptions import SEVERITIES, load_frost_images
@@ -29,6 +29,7 @@ from randhead.tables import count
 ProgressCallback = Callable[[int, int], None]
 
 
+@ambient.settled()
 def benchmark(
     run: RunLike | None = None,
     *,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import datasets, model, vectors
+from randhead import ambient, datasets, model, vectors
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Dataset
@@ -126,6 +126,7 @@ class LoadedRun:
 RunLike = str | Path | Run | LoadedRun  # a run as an argument of the library's functions; None is the latest
 
 
+@ambient.settled()
 def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "auto") -> LoadedRun:
     """Load the selected classifier of a run.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from randhead import model, runs
+from randhead import ambient, model, runs
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Dataset
@@ -34,6 +34,7 @@ from randhead.train.tasks import ValidationMetrics
 from randhead.train.warm_start import WarmStart, init_from_run
 
 
+@ambient.settled_steps
 def fit_events(
     config: Config,
     dataset: Dataset,

@@ -130,7 +130,7 @@ def draw(
     _check_ids(known, ids, dim, _limit(known, dim) if known.by_row else num_classes)
     _check_out(out, (len(ids), dim), ids.device)
     outside = _geometry.is_outside(known)
-    with ambient.ordinary(ids.device) if outside else NOTHING:
+    with ambient.without_autocast(ids.device), ambient.ordinary(ids.device) if outside else NOTHING:
         if known.by_row:
             space = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
             return _draw_by_row(known, ids, seed, space, outside)
