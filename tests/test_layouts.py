@@ -1,6 +1,7 @@
 """Folders as strangers have them: which are splits, which are classes, and what is said about the rest."""
 
 import os
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from PIL import Image
 from randhead import datasets
 from randhead.cli.output import Output
 from randhead.cli.progress import TrainingDisplay
-from randhead.config import configure
+from randhead.config import configure, data_source
 from randhead.datasets import image_folder as folders_of_images
 from randhead.datasets._split_names import split_name
 from randhead.errors import DataError
@@ -68,6 +69,9 @@ SPLITS = {  # folders with class folders in them, and the splits that they are
     ("train", "test/."): "train",
     ("train", "test", "unlabelled/."): "train test",
     ("train", "test", "set/train", "set/test"): "train test",  # a copy of itself
+    ("images", "meta/."): "train",  # as Food-101, with files that are no images in meta/
+    ("set/images/train", "set/images/test", "set/labels/."): "train test",
+    ("train", "test1/."): "train",  # as Dogs vs. Cats
     ("",): "train",
     ("set",): "train",
     ("set/set", "__MACOSX"): "train",
@@ -76,7 +80,10 @@ SPLITS = {  # folders with class folders in them, and the splits that they are
 
 @pytest.mark.parametrize("folders", SPLITS)
 def test_folders_in_common_use_are_the_splits_that_their_names_say(folders, tmp_path):
-    assert counts(make(tmp_path / "data", *folders)) == (dict.fromkeys(SPLITS[folders].split(), 4), C)
+    data = make(tmp_path / "data", *folders)
+    for path in [*data.rglob("meta/*.png"), *data.rglob("labels/*.png")]:
+        path.rename(path.with_suffix(".json"))
+    assert counts(data) == (dict.fromkeys(SPLITS[folders].split(), 4), C)
 
 
 CLASSES = {  # folders with images, and the classes that they are, though their names may say something else
@@ -130,6 +137,26 @@ def test_folders_that_could_be_either_are_refused_with_the_way_out(folders, tmp_
     with pytest.raises(DataError, match=REFUSED[folders]) as error:
         folders_of_images.listing(make(tmp_path / "data", *folders))
     assert error.value.hint
+
+
+def test_a_class_without_images_does_not_make_the_other_one_the_set(tmp_path):
+    data = make(tmp_path, "cat/siamese/.", "cat/persian/.")
+    make(data, "dog/.", files=("0.heic",))
+    with pytest.raises(DataError, match="dog: a class without images"):
+        folders_of_images.listing(data)
+
+
+def test_classes_that_differ_in_upper_and_lower_case_are_said_to(tmp_path):
+    data = make(make(tmp_path, "train"), "test", classes=("Bird", "Cat"))
+    with pytest.raises(DataError, match="test lacks the class folders bird, cat") as error:
+        folders_of_images.listing(data)
+    assert "upper and lower case" in error.value.hint
+
+
+def test_a_folder_may_be_typed_in_either_form_of_unicode(tmp_path):
+    forms = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    (tmp_path / forms[1]).mkdir()
+    assert [data_source.folder(tmp_path / form) for form in forms] == [tmp_path / forms[1]] * 2
 
 
 def test_the_way_out_of_a_class_named_like_a_split_works(tmp_path):

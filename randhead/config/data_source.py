@@ -5,6 +5,7 @@ from pathlib import Path
 from stat import S_ISDIR
 
 from randhead import registry
+from randhead.arguments import composed
 from randhead.errors import DataFileError, UsageError, guess
 from randhead.files import expanded
 
@@ -46,6 +47,9 @@ def folder(name: str | Path) -> Path:
     except UsageError as error:
         raise DataFileError(error.message, hint=error.hint) from None
     except (FileNotFoundError, NotADirectoryError):
+        for name in _folders(path.parent):
+            if name != path.name and composed(name) == composed(path.name):  # typed in another form of Unicode
+                return path.parent / name
         near = guess(path.name, _folders(path.parent), show=lambda name: str(path.parent / name))
         raise DataFileError(f"{path}: no such folder", hint=near + LAYOUT) from None
     except OSError as error:

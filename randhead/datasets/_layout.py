@@ -8,10 +8,11 @@ from pathlib import Path
 from randhead.arguments import composed
 from randhead.config import data_source
 from randhead.datasets._folders import has_images, loose_images, subfolders
-from randhead.datasets._split_folders import is_split, is_unlabelled, listed, split_folders, unwrapped
+from randhead.datasets._split_folders import class_like, is_split, is_unlabelled, listed, split_folders, unwrapped
 from randhead.errors import DataError
 from randhead.tables import count
 
+IMAGES = {"data", "image", "images", "img", "imgs", "photos", "pictures"}  # names of folders with all of the images
 UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
 
 # Folders of sets for detection and segmentation.
@@ -45,11 +46,21 @@ class Layout:
 
 def find_layout(folder: Path) -> Layout:
     """The classes and splits of a folder.  Raises DataError if they cannot be told, or if classes are missing."""
-    base = unwrapped(folder)
+    base = _around_images(folder)
     found = split_folders(base)
     layout = _without_splits(base) if found is None else _with_splits(base, found)
     _check_classes(folder, layout.splits)
     return layout
+
+
+def _around_images(folder: Path) -> Path:
+    """The folder of the classes or splits, if what is beside it has no images: annotations, lists, metadata."""
+    base = unwrapped(folder)
+    folders = subfolders(base)
+    named = [path for path in folders if path.name.lower() in IMAGES]
+    if len(named) == 1 and class_like(named[0]) and not any(has_images(path) for path in folders if path not in named):
+        return _around_images(named[0])
+    return base
 
 
 def class_folders(folder: Path) -> Classes:
@@ -125,6 +136,7 @@ def _check_classes(folder: Path, splits: dict[str, Classes]) -> None:
         for problem, names in (("lacks", expected - set(folders)), ("also has", set(folders) - expected)):
             if names:
                 shown = ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-                raise DataError(
-                    f"{folder}: {split} {problem} the class folders {shown}", hint="every split needs the same classes"
-                )
+                hint = "every split needs the same classes"
+                if {name.lower() for name in folders} == {name.lower() for name in expected}:
+                    hint = "write the names alike: they differ in upper and lower case"
+                raise DataError(f"{folder}: {split} {problem} the class folders {shown}", hint=hint)

@@ -106,7 +106,7 @@ def _belongs(path: Path, train: Path, names: dict[Path, SplitName]) -> bool:
     if len(classes) < ALIKE or names[path].split == "train":
         return False
     same = len(classes & _names(class_like(path))) >= ALIKE
-    return same or (names[path].rest == names[train].rest and is_unlabelled(path, classes))
+    return same or (names[train].rest in ((), names[path].rest) and is_unlabelled(path, classes))
 
 
 def _is_class(base: Path, train: Path, others: list[Path]) -> bool:
