@@ -32,13 +32,14 @@ FAST = ("--corruptions", "gaussian_noise,pixelate", "--severities", "1,5", "--li
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Runs: two seeds of the digits, one that was trained with another split of them, and one with 9 test images."""
+    """Runs of the digits: two seeds, one with learned vectors, one of another split; and one with 9 test images."""
     root = tmp_path_factory.mktemp("work") / "runs"
     few = config(data__name=str(image_folder(root.parent / "few")), train__epochs=1)
     fit(root / "few", few, datasets.from_config(few))
     for name, changes in {
         "first": {"train__seed": 0},
         "second": {"train__seed": 1},
+        "learned": {"head__trainable": True},
         "foreign": {"data__split_seed": 1},
     }.items():
         configuration = config(**{"train__epochs": 1, "train__batch_size": 32, **changes})
@@ -134,6 +135,35 @@ def test_runs_are_compared_with_the_baseline_and_else_with_the_first(call):
         assert ours["low"] == pytest.approx(-theirs["high"], abs=1e-9)
     errors = [[row["error"] for row in run["cells"]["pixelate"].values()] for run in (both, other)]
     assert other["compared_with"]["corruptions"]["pixelate"]["ce"] == pytest.approx(sum(errors[1]) / sum(errors[0]))
+
+
+def test_several_runs_are_shown_by_arm_with_intervals_over_images_for_one_pair(call):
+    both = call("corrupt-test", "first", "learned", *FAST, "--json").document
+    [difference], each = both["comparison"]["differences"], [both, *both["others"]]
+    compared = each[1]["compared_with"]
+    for name, expected in {"clean": compared["accuracy"], "pixelate": compared["corruptions"]["pixelate"]}.items():
+        found = difference["figures"][name]
+        assert found["difference"] == pytest.approx(expected["difference"])
+        assert found["interval"] == [expected["low"], expected["high"]]
+    means = [arm["figures"]["mean"]["mean"] for arm in both["comparison"]["arms"]]
+    assert means == pytest.approx([run["partial_mean_corruption_accuracy"] for run in each])
+    back = call("corrupt-test", "first", "learned", "--baseline", "learned", *FAST, "--json").document["comparison"]
+    assert back["arms"][0]["arm"] == both["comparison"]["arms"][1]["arm"]
+    assert back["differences"][0]["figures"]["mean"]["difference"] == pytest.approx(
+        -difference["figures"]["mean"]["difference"]
+    )
+    out = call("corrupt-test", "first", "learned", *FAST).out
+    assert (
+        "difference to fixed" in out
+        and "accuracy in percent" in out
+        and "clean images" in out.splitlines()[2]
+        and "by severity" not in out
+    )
+
+
+def test_two_seeds_of_one_arm_have_a_mean_and_the_difference_of_the_two_runs(call):
+    out = call("corrupt-test", "first", "second", *FAST).out
+    assert "fixed, 2 runs" in out and "95 % interval of the mean" in out and "difference to first" in out
 
 
 def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, folder, monkeypatch):
@@ -240,8 +270,10 @@ def test_the_command_and_the_function_give_the_same_document(call, folder):
     assert report.corruptions["pixelate"][5] == printed["corruptions"]["pixelate"]["5"]
     assert report.mean_corruption_accuracy is None
     assert report.partial_mean_corruption_accuracy == printed["partial_mean_corruption_accuracy"]
-    assert json.loads(report.save(name="mine").read_text()) == {k: v for k, v in printed.items() if k != "others"}
-    assert "gaussian noise" in report._repr_html_() and "second: test split of digits" in report._repr_html_()
+    assert json.loads(report.save(name="mine").read_text()) == {
+        key: value for key, value in printed.items() if key not in ("others", "comparison")
+    }
+    assert "gaussian noise" in report._repr_html_() and "second: hardest classes" in report._repr_html_()
 
 
 def test_a_live_table_higher_than_the_screen_leaves_nothing_on_it():

@@ -123,7 +123,7 @@ def differences(parts: list[tuple[Comparison, dict[str, Metric]]]) -> Iterator[T
         over_images = any(
             each.method == "mcnemar" for found, _ in parts for arm in found.differences for each in arm.metrics.values()
         )
-        notes = ("the interval of the accuracy is over images, not over seeds",) if over_images else ()
+        notes = ("intervals of accuracies are over images, not over seeds",) if over_images else ()
         yield Table(title, columns, rows(cells), notes).without_empty_columns()
 
 

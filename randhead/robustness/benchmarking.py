@@ -14,6 +14,7 @@ from randhead.datasets import Dataset
 from randhead.errors import DataError, StopRequested, UsageError
 from randhead.robustness import comparable, custom, export, grid, released
 from randhead.robustness.accumulator import Accumulator, open_accumulator
+from randhead.robustness.by_arm import compare_arms
 from randhead.robustness.comparison import compare
 from randhead.robustness.contact import contact_sheet as make_contact_sheet
 from randhead.robustness.grid import GridEvent, GridStarted
@@ -192,6 +193,11 @@ class _Bench:
                 by_class = class_accuracies(accumulator, self.grid, self.source.labels, each.class_names)
                 report = replace(report, per_class=by_class)
             reports.append(report)
+        if len(tested) > 1:
+            every = _unique([*tested, reference])
+            cells = [filled[_path(each)] for each in every]
+            baseline = [_path(each) for each in every].index(_path(reference))
+            reports[0] = replace(reports[0], by_arm=compare_arms(every, cells, self.grid, baseline=baseline))
         return reports
 
     def report(self, loaded: LoadedRun, accumulator: Accumulator) -> CorruptionReport:

@@ -82,8 +82,8 @@ def compare(accumulator: Accumulator, baseline: Accumulator, grid: Grid, baselin
         grid: the cells to compare.
         baseline_name: name of the baseline.
     """
-    scores, baseline_scores = (_columns(each, grid) for each in (accumulator, baseline))
-    found = {name: difference(score - baseline_scores[name]) for name, score in scores.items()}
+    ours, theirs = (scores(each, grid) for each in (accumulator, baseline))
+    found = {name: difference(score - theirs[name]) for name, score in ours.items()}
     errors, baseline_errors = _errors(accumulator, grid), _errors(baseline, grid)
     clean, baseline_clean = (each.metrics(CLEAN, 0).error for each in (accumulator, baseline))
     ce = metrics.corruption_errors(errors, baseline_errors)
@@ -110,12 +110,12 @@ def difference(gaps: Tensor) -> Difference:
     return Difference(float(gaps.mean()), interval.low, interval.high, interval.method)
 
 
-def _columns(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
+def scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
     """Scores of images: clean, by corruption, and their mean over the benchmark's corruptions, if there are any."""
-    scores = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
+    found = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
     benchmark = metrics.benchmark()
-    members = [score for name, score in scores.items() if name in benchmark]
-    return {**scores, MEAN: torch.stack(members).mean(dim=0)} if members else scores
+    members = [score for name, score in found.items() if name in benchmark]
+    return {**found, MEAN: torch.stack(members).mean(dim=0)} if members else found
 
 
 def _errors(accumulator: Accumulator, grid: Grid) -> dict[str, list[float]]:

@@ -11,6 +11,7 @@ from randhead import corruptions, registry
 from randhead.escapes import csv_text
 from randhead.files import atomic_write, write_json
 from randhead.robustness.accumulator import CellMetrics
+from randhead.robustness.by_arm import ArmComparison
 from randhead.robustness.comparison import Comparison
 from randhead.robustness.grid_metrics import GridMetrics
 from randhead.robustness.per_class import ClassAccuracy
@@ -92,6 +93,7 @@ class CorruptionReport(Result):
         saved: the order in which corrupted images were written, in words, if they were.
         others: the reports of further runs on the same images.
         weights_sha256: hash of the weights that were tested.
+        by_arm: if several runs were tested, their comparison by arm.
     """
 
     run: str
@@ -112,6 +114,7 @@ class CorruptionReport(Result):
     saved: str | None = None
     others: tuple["CorruptionReport", ...] = field(default=(), repr=False)
     weights_sha256: str = ""
+    by_arm: ArmComparison | None = field(default=None, repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -134,8 +137,9 @@ class CorruptionReport(Result):
         return None if self.grid.is_complete else self.grid.mean_accuracy
 
     def to_json(self) -> dict[str, Any]:
-        """The document, with those of further runs under `others`."""
-        return {**self.document(), "others": [report.document() for report in self.others]}
+        """The document, with those of further runs under `others`, and the comparison of all by arm."""
+        compared = {"comparison": self.by_arm.to_json()} if self.by_arm else {}
+        return {**self.document(), "others": [report.document() for report in self.others], **compared}
 
     def document(self) -> dict[str, Any]:
         """The document of this run only, which `save` writes."""
@@ -171,12 +175,10 @@ class CorruptionReport(Result):
         return {key: document[key] for key in ("corruptions", "mean_corruption_accuracy")} | {"robustness": document}
 
     def tables(self) -> Iterator[Table]:
-        """Errors by corruption and severity, mean accuracies, and what was requested in addition, for all runs."""
+        """Errors by corruption and severity, or accuracies by arm, and what was requested in addition."""
         from randhead.robustness import tables
 
-        yield from tables.of_report(self)
-        for report in self.others:
-            yield from report.tables()
+        yield from tables.of_reports(self) if self.by_arm else tables.of_report(self)
 
     def save(self, run: Run | None = None, *, name: str = "corrupt-test") -> Path:
         """Write the document of this run into the reports folder of a run, by default of the tested run.

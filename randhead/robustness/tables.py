@@ -22,6 +22,24 @@ def of_report(report: CorruptionReport) -> Iterator[Table]:
     yield means(report)
     if report.compared_with:
         yield comparison(report.compared_with, report.frost)
+    yield from _requested(report)
+
+
+def of_reports(report: CorruptionReport) -> Iterator[Table]:
+    """The tables of several runs: by arm, and what was requested in addition of each run."""
+    if report.by_arm:
+        labels = {name: display_name(name, report.frost) for name in report.grid.cells}
+        first, *more = report.by_arm.tables(f"{report.split} split of {report.data}", labels)
+        yield replace(first, notes=(*first.notes, _settings(report), *([report.saved] if report.saved else [])))
+        yield from more
+        if len(report.by_arm.found.arms) == 1 and len(report.others) == 1:
+            for each in report.others:
+                yield from [comparison(each.compared_with, report.frost)] if each.compared_with else []
+    for each in (report, *report.others):
+        yield from (replace(table, title=f"{each.run}: {table.title}") for table in _requested(each))
+
+
+def _requested(report: CorruptionReport) -> Iterator[Table]:
     if report.released:
         yield released(report.released, report)
     if report.per_class:
@@ -31,12 +49,10 @@ def of_report(report: CorruptionReport) -> Iterator[Table]:
 def errors(report: CorruptionReport) -> Table:
     """Errors by corruption and severity."""
     severities = report.grid.severities
-    frost = f"; frost: {report.frost} pictures" if report.frost else ""
     body: list[list[Cell]] = [["clean", *[None] * len(severities), _points(report.clean.error)]]
     for name, row in report.grid.cells.items():
         cells = [_points(row[s].error) if s in row else None for s in severities]
         body.append([display_name(name, report.frost), *cells, _points(_mean(report.grid.errors[name]))])
-    images = report.images.replace(", seed ", ", chosen with seed ")  # the document keeps its words
     reach = max(
         max(cell.accuracy_high - cell.accuracy, cell.accuracy - cell.accuracy_low)
         for row in report.grid.cells.values()
@@ -47,11 +63,18 @@ def errors(report: CorruptionReport) -> Table:
         ("error in percent, by severity", *map(str, severities), "mean"),
         rows(body),
         (
-            f"{images}; severity parameters for {report.parameters} px; corruption seed {report.seed}{frost}",
+            _settings(report),
             f"95 % intervals of single cells (Wilson) reach up to {100 * reach:.2f} away",
             *([report.saved] if report.saved else []),
         ),
     )
+
+
+def _settings(report: CorruptionReport) -> str:
+    """What was tested, and how."""
+    images = report.images.replace(", seed ", ", chosen with seed ")  # the document keeps its words
+    frost = f"; frost: {report.frost} pictures" if report.frost else ""
+    return f"{images}; severity parameters for {report.parameters} px; corruption seed {report.seed}{frost}"
 
 
 def means(report: CorruptionReport) -> Table:
