@@ -10,19 +10,6 @@ TESTS = Path(__file__).parent
 
 # "file: name of a test", several per case if its kind has several faces.
 CASES = {
-    "20 hangup and USR1": (
-        "resume: test_a_process_that_is_told_to_end_does_so_with_its_code",
-        "streams: test_every_signal_ends_a_command_with_its_code_and_the_old_handler_comes_back",
-        "streams: test_a_hangup_stays_ignored_if_it_is",
-        "streams: test_ctrl_c_ends_a_loop_of_a_shell_after_saving",
-    ),
-    "24 Ctrl-C with tee": (
-        "streams: test_ctrl_c_with_tee_saves",
-        "streams: test_a_training_whose_reader_is_gone_saves_all_the_same",
-        "streams: test_a_lost_stream_ends_no_training",
-        "streams: test_a_terminal_that_is_closed_saves_and_with_nohup_ends_nothing",
-        "streams: test_a_handler_prints_nothing_and_the_loop_says_once_that_it_is_heard",
-    ),
     "01 training and testing folders": (
         "layouts: test_folders_in_common_use_are_the_splits_that_their_names_say",
         "layouts: test_folders_that_could_be_either_are_refused_with_the_way_out",
@@ -92,6 +79,12 @@ CASES = {
         "layouts: test_folders_in_common_use_are_the_splits_that_their_names_say",
         "layouts: test_what_is_no_class_and_no_split_is_named",
     ),
+    "20 hangup and USR1": (
+        "resume: test_a_process_that_is_told_to_end_does_so_with_its_code",
+        "streams: test_every_signal_ends_a_command_with_its_code_and_the_old_handler_comes_back",
+        "streams: test_a_hangup_stays_ignored_if_it_is",
+        "streams: test_ctrl_c_ends_a_loop_of_a_shell_after_saving",
+    ),
     "21 empty batch and k": (
         "head_inputs: test_an_empty_batch_has_one_answer",
         "head_inputs: test_a_zero_feature_has_no_cosine_and_no_gradient",
@@ -104,11 +97,21 @@ CASES = {
         "escapes: test_a_name_in_csv_is_no_formula",
         "hostile: test_no_name_is_markup_of_the_terminal",
     ),
+    "24 Ctrl-C with tee": (
+        "streams: test_ctrl_c_with_tee_saves",
+        "streams: test_a_training_whose_reader_is_gone_saves_all_the_same",
+        "streams: test_a_lost_stream_ends_no_training",
+        "streams: test_a_terminal_that_is_closed_saves_and_with_nohup_ends_nothing",
+        "streams: test_a_handler_prints_nothing_and_the_loop_says_once_that_it_is_heard",
+    ),
     "27 a read-only run": ("hostile: test_a_result_is_shown_before_it_is_written",),
     "28 out of memory": ("hostile: test_what_a_machine_lacks_is_no_bug",),
     "29 constant features": (
         "analyses: test_constant_features_have_no_direction_to_compare_and_say_so",
         "analyses: test_a_metric_without_a_value_has_a_note",
+        "pictures: test_features_without_variance_have_pictures_and_tables",
+        "pictures: test_features_without_variance_are_projected",
+        "pictures: test_a_class_without_an_angle_has_no_neighbour",
     ),
     "32 escapes in file names": (
         "hostile: test_a_name_reaches_no_terminal_raw",

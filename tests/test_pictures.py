@@ -9,11 +9,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from matplotlib.text import Text
 from PIL import Image
 
 import randhead
-from randhead.report import angles, canvas, confusion, fonts
+from randhead.analyses import collapse, compactness, separability, similarity, transfer
+from randhead.report import angles, canvas, confusion, fonts, projections, sections
 
 ROOT = Path(randhead.__file__).parent
 FORMULAS = ("$5_$10", r"$\frac{1}", "a_b^c", r"\alpha", "$$", "_x", "a\nb\x1b")
@@ -133,3 +135,59 @@ def test_no_environment_prevents_or_changes_a_picture(tmp_path, environment):
         assert (done.returncode, done.stderr) == (0, "")
         pictures.append((tmp_path / "a.png").read_bytes())
     assert pictures[0] == pictures[1]
+
+
+# Features without variance
+
+
+def degenerate():
+    """Features (24, 6) of a dead encoder, of equal images, of nearly equal ones, and of one class without variance."""
+    noise = torch.randn(24, 6, generator=torch.Generator().manual_seed(0))
+    return {
+        "dead": torch.zeros(24, 6),
+        "equal": torch.full((24, 6), 3.7),
+        "nearly equal": 1 + noise * 1e-7,
+        "huge": noise * 1e30,
+        "one dead class": torch.where(torch.arange(24)[:, None] % 3 == 0, 0.0, noise),
+    }
+
+
+LABELS = torch.arange(24) % 3
+MEASURED = {
+    "separability": lambda x, v: separability.measure(x, LABELS, class_vectors=v),
+    "compactness": lambda x, v: compactness.measure(x, LABELS, class_vectors=v, predictions=LABELS * 0),
+    "collapse": lambda x, v: collapse.measure(x, LABELS, class_vectors=v),
+    "transfer": lambda x, v: transfer.measure(x, LABELS, train_features=x, train_labels=LABELS, episodes=5),
+    "similarity": lambda x, v: similarity.measure(
+        v, references={"pixels": torch.eye(3)}, class_means=torch.stack([x[k == LABELS].mean(0) for k in range(3)])
+    ),
+}
+
+
+SEVERAL = [
+    pytest.param(name, features, marks=() if (name, features) == ("separability", "equal") else pytest.mark.slow)
+    for name in MEASURED
+    for features in degenerate()
+]
+
+
+@pytest.mark.parametrize(("name", "features"), SEVERAL)
+def test_features_without_variance_have_pictures_and_tables(name, features):
+    findings = MEASURED[name](degenerate()[features], torch.eye(3, 6))
+    for picture in sections.pictures(name, findings, "abc"):
+        assert "<svg" in canvas.svg(picture.figure, picture.name)
+    for table in sections.tables(name, findings, "abc"):
+        assert "nan" not in table.to_html()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("features", degenerate())
+def test_features_without_variance_are_projected(features):
+    found = projections.pictures(degenerate()[features], LABELS, torch.eye(3, 6), "abc")
+    assert [picture.name for picture in found] == ["t-sne", "pca"]
+
+
+def test_a_class_without_an_angle_has_no_neighbour():
+    findings = separability.measure(torch.full((24, 6), 3.7), LABELS)
+    every = [table for table in sections.tables("separability", findings, "abc") if table.title == "Every class"]
+    assert [row[1] for row in every[0].rows] == [None] * 3

@@ -152,6 +152,17 @@ def name_run(figure: Figure, run: str) -> None:
         figure.suptitle(label(run), x=0.01, ha="left", fontsize=7, color=GREY)
 
 
+def finite(values: np.ndarray) -> np.ndarray:
+    """The values (n,) that a histogram can count: finite ones, as float64, so that bins of nearly equal ones differ."""
+    return values[np.isfinite(values)].astype(np.float64)
+
+
+def mark_without_values(axes: Axes) -> None:
+    """Say in axes that there is nothing to draw."""
+    axes.text(0.5, 0.5, "no values", ha="center", va="center", transform=axes.transAxes, color=GREY)
+    axes.set(xticks=[], yticks=[])
+
+
 def mark_zero(axes: Axes) -> None:
     """Draw a thin horizontal line at 0."""
     axes.axhline(0, color=GREY, linewidth=0.7, alpha=0.6)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from randhead.analyses import Findings
-from randhead.report.canvas import BLUE, ORANGE, panels
+from randhead.report.canvas import BLUE, ORANGE, finite, mark_without_values, panels
 from randhead.report.plotting import Figure
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows
@@ -37,13 +37,19 @@ def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
 
 def _histogram(values: np.ndarray, right: np.ndarray | None, label: str) -> Figure:
     figure, (axes,) = panels(height=2.8)
-    edges = np.histogram_bin_edges(values, bins=min(BINS, 4 + len(values) // 10))
+    known = finite(values)
+    if not len(known):
+        mark_without_values(axes)
+        axes.set(xlabel=label, ylabel="share")
+        return figure
+    edges = np.histogram_bin_edges(known, bins=min(BINS, 4 + len(known) // 10))
     sides = (
         {"all": (values, BLUE)}
         if right is None
         else {"right": (values[right], BLUE), "wrong": (values[~right], ORANGE)}
     )
-    for name, (part, colour) in sides.items():
+    for name, (side, colour) in sides.items():
+        part = finite(side)
         text = f"{name} (n = {len(part)})"
         if len(part) >= FEW:
             shares = np.histogram(part, edges)[0] / len(part)

@@ -1,12 +1,13 @@
 """Separability: the class means that lie close to each other, as a heat map and by name."""
 
 from collections.abc import Iterator
+from math import isfinite
 
 from randhead.analyses import Findings
-from randhead.report.canvas import BLUE, heat_map, panels
+from randhead.report.canvas import BLUE, finite, heat_map, mark_without_values, panels
 from randhead.report.plotting import MaxNLocator
 from randhead.report.sections import Picture
-from randhead.tables import Table, rows
+from randhead.tables import Cell, Table, count, rows
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
@@ -23,19 +24,25 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
             heat_map(matrix, ordered, label="cosine", colours="RdBu_r", limits=(-1, 1)),
         )
     figure, (axes,) = panels(height=2.8)
-    axes.hist(arrays["nearest_angle_deg"].numpy(), bins=min(30, max(5, len(classes))), color=BLUE)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    angles = finite(arrays["nearest_angle_deg"].numpy())
+    if len(angles):
+        axes.hist(angles, bins=min(30, max(5, len(classes))), color=BLUE)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    else:
+        mark_without_values(axes)
     axes.set(xlabel="angle to the nearest other class mean, centred (degrees)", ylabel="classes")
-    yield Picture("nearest-angles", "Angle of each class to its nearest neighbour.", figure)
+    without = len(classes) - len(angles)
+    left_out = f" {count(without, 'class')} without an angle left out." if without else ""
+    yield Picture("nearest-angles", f"Angle of each class to its nearest neighbour.{left_out}", figure)
 
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """The most similar pairs, and every class with its neighbour."""
     arrays = findings.arrays
     pairs = zip(arrays["similar_pairs"].tolist(), arrays["similar_pair_cosines"].tolist(), strict=True)
-    cells = [[names[i], names[j], cosine] for (i, j), cosine in pairs]
+    cells: list[list[Cell]] = [[names[i], names[j], cosine] for (i, j), cosine in pairs if isfinite(cosine)]
     yield Table("Most similar pairs of classes", ("class", "and", "cosine of centred means"), rows(cells))
     columns = (arrays["classes"], arrays["nearest"], arrays["nearest_angle_deg"], arrays["silhouettes"])
     values = zip(*[column.tolist() for column in columns], strict=True)
-    cells = [[names[k], names[n], angle, silhouette] for k, n, angle, silhouette in values]
+    cells = [[names[k], names[n] if isfinite(angle) else None, angle, value] for k, n, angle, value in values]
     yield Table("Every class", ("class", "nearest other class", "centred angle, degrees", "silhouette"), rows(cells))
