@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from randhead import datasets
+from randhead import datasets, runs, train
+from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import _decode, _opening
 from randhead.errors import DataError, UsageError
 
@@ -136,6 +137,25 @@ def test_a_run_reads_16_bit_images_as_its_training_images_were_read(scans):
     assert datasets.read_image(dark, SIDE).max() == GREY.max()
     assert abs(int(datasets.read_image(dark, SIDE, bit_depth=12).max()) - GREY.max() / 4) <= 1
     assert datasets.load(scans, bit_depth=16).splits["train"].images.pixels.max() == GREY.max() >> 4
+
+
+@pytest.mark.slow
+def test_a_run_knows_the_bits_of_its_training_images(scans, tmp_path):
+    settings = {"data.name": str(scans), "train.epochs": 1, "machine.device": "cpu"}
+    train.fit(settings, root=tmp_path / "runs", name="scans", warn=lambda text: None)
+    for dark in (scans / "a").iterdir():  # what is left uses 10 bits
+        dark.unlink()
+        Image.fromarray(GREY.astype(np.uint16) * 4).save(dark)
+    loaded = runs.load("scans", root=tmp_path / "runs", device="cpu")
+    assert loaded.dataset().splits["train"].images.pixels.max() <= GREY.max() / 4 + 1
+    assert datasets.load(scans).splits["train"].images.pixels.max() == GREY.max()
+
+
+def test_runs_of_earlier_versions_took_all_bits_as_used():
+    old = {"class_names": ["a", "b"], "num_classes": 2, "image_size": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert ResolvedSettings.from_json(old).bit_depth == 16
+    new = ResolvedSettings.from_json({**old, "bit_depth": None})
+    assert ResolvedSettings.from_json(new.to_json()).bit_depth is None
 
 
 # Transparency

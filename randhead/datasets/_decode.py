@@ -104,11 +104,19 @@ def decode(path: Path, size: int, rules: Rules = AS_FOUND) -> np.ndarray:
 def inspect(path: Path, size: int, rules: Rules = AS_FOUND) -> tuple[np.ndarray, Facts]:
     """Decode an image as `decode` does, and find out what kind of file it is."""
     image, facts = _decode(path, size, rules)
-    if all(high - low < FLAT for low, high in image.getextrema()):  # type: ignore[misc]
+    if _is_flat(image):
         facts = facts._replace(flat=True)
     elif facts.lost:
         facts = facts._replace(lost=False)
     return np.asarray(image).transpose(2, 0, 1), _shared(facts)
+
+
+def _is_flat(image: Image.Image) -> bool:
+    """Whether no channel spans `FLAT` grey levels.  Two pixels tell it of most pictures, in a tenth of the time."""
+    corner, centre = image.getpixel((0, 0)), image.getpixel((image.width // 2, image.height // 2))
+    if any(abs(a - b) >= FLAT for a, b in zip(corner, centre, strict=True)):  # type: ignore[arg-type]
+        return False
+    return all(high - low < FLAT for low, high in image.getextrema())  # type: ignore[misc]
 
 
 @functools.cache
