@@ -448,8 +448,9 @@ def test_the_default_name_of_a_run_fits_a_line_of_the_list(world, narrow):
     (world / "runs" / "good").rename(world / "runs" / name)
     (world / "runs" / "last").write_text(name)
     summary = world / "runs" / name / "summary.json"
-    figures = {key: {"accuracy": 1.0} for key in ("test", "val")}
-    summary.write_text(json.dumps({**json.loads(summary.read_text()), **figures}))
+    content = json.loads(summary.read_text())
+    figures = {key: {**content[key], "accuracy": 1.0} for key in ("test", "val")}
+    summary.write_text(json.dumps({**content, **figures}))
     (line,) = [line for line in narrow("list") if name in line]
     assert line.split() == ["*", name, "finished", "100.00", "100.00"]
     assert len(line) <= 80
@@ -463,6 +464,15 @@ def test_a_path_in_a_table_stays_in_one_piece(world, narrow):
     path = f"{'a' * 60}/{'b' * 60}/picture.png"
     (line,) = [line for line in narrow("predict", "good", "a" * 60) if "picture" in line]
     assert line.split()[:2] == [path, "1"]
+
+
+def test_paths_and_commands_to_be_copied_are_never_folded(world, narrow):
+    folder = "runs " * 20 + "here"
+    shutil.copytree(world / "runs", world / folder)
+    lines = narrow(*TRAIN, "--out", folder, "--name", "good")
+    assert lines[-2:] == [f"run    {folder}/good", f"next   randhead eval '{folder}/good'"]
+    *_, hint = narrow(*TRAIN, "--out", folder, "--name", "good", "--epochs", "3")
+    assert hint.endswith(f"--out '{folder}' --epochs 3 --from good --name good2")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])

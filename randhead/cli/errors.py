@@ -81,11 +81,14 @@ def with_lost_output(code: int) -> int:
 
 
 def _say(message: str, hint: str | None) -> None:
-    """Print message and hint on stderr; on a terminal lines break only between words, elsewhere each is one line."""
+    """Print message and hint on stderr; on a terminal lines break only between words, elsewhere each is one line.
+
+    A line with a command stays whole, to be copied.
+    """
     from randhead.cli.output import wrapped  # importing rich takes time, and most commands have no error
 
     for text, indent in ((printable(message), ""), (printable(hint or ""), "  ")):
-        if text and sys.stderr.isatty():
+        if text and sys.stderr.isatty() and not (indent and "randhead " in text):
             print(wrapped(text, shutil.get_terminal_size().columns, indent=indent, hanging="  "), file=sys.stderr)
         elif text:
             print(indent + text, file=sys.stderr)

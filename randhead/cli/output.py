@@ -43,6 +43,10 @@ class Output:
         """Print a line of the result."""
         self._print(self.console, text, style)
 
+    def whole(self, text: str) -> None:
+        """Print a line of the result that is never broken, since it is to be copied: a path, a command."""
+        self.console.print(printable(text), markup=False)
+
     def note(self, text: str, style: str | None = None) -> None:
         """Print a line about the progress of the command on stderr."""
         self._print(self.log, text, style)

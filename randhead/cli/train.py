@@ -184,7 +184,9 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
         output.note(f"{short_path(run.path)} is finished: it was trained on {summary.device}{unused}")
         output.note("--fresh trains it again")
     output.tables(summary.tables())
-    output.say(f"\nrun    {short_path(run.path)}\nnext   {_evaluation_of(run)}")
+    output.say()
+    output.whole(f"run    {short_path(run.path)}")
+    output.whole(f"next   {_evaluation_of(run)}")
     output.result({**summary.to_json(), "path": str(run.path)})
 
 
