@@ -13,7 +13,7 @@ from randhead.backbones._strided import avoid_broken_kernel
 from randhead.config.resolved import EncoderInput
 from randhead.errors import RandheadError, UsageError
 
-__all__ = ["Backbone", "BackboneBuilder", "build", "weights_input"]
+__all__ = ["Backbone", "BackboneBuilder", "EncoderInput", "build", "weights_input"]
 
 
 class Backbone(nn.Module):
@@ -29,7 +29,12 @@ class Backbone(nn.Module):
 
 
 class BackboneBuilder(Protocol):
-    """The interface of a backbone: a module with this function."""
+    """The interface of a backbone: a module with this function.
+
+    A module with published weights also says what they were trained with, for `randhead.train`:
+
+        def weights_input(*, name: str) -> EncoderInput: ...
+    """
 
     @staticmethod
     def build(*, name: str, image_size: int, pretrained: bool) -> nn.Module:
