@@ -4,8 +4,11 @@ import contextlib
 import errno
 import json
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,17 @@ from randhead.errors import UsageError
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 FORBIDDEN = (errno.EACCES, errno.EPERM)
+# What file systems answer that do not have an operation (NFS, Lustre, CIFS, FUSE, ...): it is done without.
+UNSUPPORTED = tuple(
+    getattr(errno, name)
+    for name in ("ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EINVAL", "ENOLCK", "ENOTTY")
+    if hasattr(errno, name)
+)
+RUN_FOLDERS = ("checkpoints", "reports", "features")
+# .NAME.HOST-PID.RANDOM.tmp, so that what a killed process left is known from what another one is writing.
+FRAGMENT = re.compile(r"\.(?P<name>.+)\.(?P<host>\w+)-(?P<pid>\d+)\.\w+\.tmp")
+OLD_FRAGMENT = re.compile(r"\.(?P<name>.+)\.\w{8}\.tmp")  # of older versions, which do not say whose they are
+ABANDONED_S = 3600  # nothing is written to a fragment for so long if its process is alive
 
 
 def expanded(path: str | Path, hint: str) -> Path:
@@ -41,34 +55,85 @@ def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> N
         OSError: if writing fails, for example on a full disk.  It names `path`, which keeps its old content; the
             temporary file is deleted.
     """
+    path = Path(path)
     try:
-        _write(Path(path), content)
+        _write(path, content)
     except OSError as error:
-        if error.filename and Path(error.filename).name.startswith(f".{Path(path).name}."):
+        if error.filename and str(error.filename).startswith(str(path.parent / f".{path.name}.")):
             error.filename, error.filename2 = str(path), None
         raise
 
 
 def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+    _refuse_links(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    fragment = Path(name)
+    # A folder, because some writers make temporary files of their own beside what they write.
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{_host()}-{os.getpid()}.", suffix=".tmp"))
+    fragment = folder / path.name
     try:
         if callable(content):
             content(fragment)
         else:
             # Bytes of file names that are not UTF-8 are written as escapes: the file is UTF-8 in any case.
             fragment.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-        with fragment.open("rb+") as file:
+        with fragment.open("rb+") as file, unsupported_is_fine():
             os.fsync(file.fileno())
-        fragment.chmod(0o666 & ~_umask())
+        with unsupported_is_fine(errno.EPERM):
+            fragment.chmod(0o666 & ~_umask())
         fragment.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            fragment.unlink()
-        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def unsupported_is_fine(*more: int) -> Iterator[None]:
+    """A context in which an operation that the file system does not have is left out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*UNSUPPORTED, *more):
+            raise
+
+
+def sweep(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    """Delete what killed processes left of files that they were writing, never what another process writes now.
+
+    Args:
+        folder: the folder of the files.
+        is_ours: whether a file of a name is one of randhead; others are kept.
+    """
+    with contextlib.suppress(OSError):  # no such folder, or one that cannot be written to
+        for path in list(folder.iterdir()):
+            found = FRAGMENT.fullmatch(path.name) or OLD_FRAGMENT.fullmatch(path.name)
+            if found and is_ours(found["name"]) and _is_abandoned(path, found.groupdict()):
+                delete(path)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, a link or a folder, but nothing that a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)  # does not follow links
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_abandoned(fragment: Path, owner: Mapping[str, str]) -> bool:
+    if owner.get("host") == _host() and os.name == "posix":
+        try:
+            os.kill(int(owner["pid"]), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
+    inside = fragment.iterdir() if fragment.is_dir() and not fragment.is_symlink() else ()
+    return time.time() - max(path.lstat().st_mtime for path in (fragment, *inside)) > ABANDONED_S
+
+
+def _host() -> str:
+    name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    return re.sub(r"[^A-Za-z0-9]", "_", name)[:24] or "host"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -119,12 +184,21 @@ def _umask() -> int:
     return mask
 
 
+def _refuse_links(folder: Path) -> None:
+    """Raise OSError for checkpoints/, reports/ or features/ of a run if it is a link that leaves the run folder."""
+    of_a_run = folder.name in RUN_FOLDERS and (folder.parent / "config.json").exists()
+    if of_a_run and folder.is_symlink() and not folder.resolve().is_relative_to(folder.parent.resolve()):
+        reason = "a link that leaves the run folder, through which nothing is written"
+        raise OSError(errno.ELOOP, reason, str(folder))
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable.  Windows cannot open a folder, and does not need this."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with unsupported_is_fine(errno.EBADF):
+            os.fsync(handle)
     finally:
         os.close(handle)

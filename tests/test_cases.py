@@ -90,6 +90,11 @@ CASES = {
         "head_inputs: test_a_zero_feature_has_no_cosine_and_no_gradient",
         "head_inputs: test_no_class_is_no_prediction",
     ),
+    "22 starting over, killed": (
+        "replacement: test_a_kill_at_any_moment_of_starting_over_leaves_a_run_that_is_old_or_new",
+        "replacement: test_until_its_first_checkpoint_a_new_training_changes_nothing_of_the_old_one",
+        "replacement: test_what_older_versions_left_when_they_were_killed_can_be_started_again",
+    ),
     "23 dollar in a class name": (
         "pictures: test_no_name_is_a_formula",
         "escapes: test_a_name_in_markdown_is_one_line_without_markup",
@@ -104,6 +109,12 @@ CASES = {
         "streams: test_a_terminal_that_is_closed_saves_and_with_nohup_ends_nothing",
         "streams: test_a_handler_prints_nothing_and_the_loop_says_once_that_it_is_heard",
     ),
+    "25 starting over through a link": (
+        "replacement: test_nothing_beyond_a_link_that_leaves_the_run_folder_is_touched",
+        "replacement: test_files_of_a_run_that_are_links_are_replaced_and_not_followed",
+        "replacement: test_a_run_folder_and_a_root_that_are_links_are_used_like_any_other",
+    ),
+    "26 a lock that is a link": ("replacement: test_a_lock_that_is_no_file_is_refused_and_never_emptied",),
     "27 a read-only run": ("hostile: test_a_result_is_shown_before_it_is_written",),
     "28 out of memory": ("hostile: test_what_a_machine_lacks_is_no_bug",),
     "29 constant features": (
@@ -112,6 +123,14 @@ CASES = {
         "pictures: test_features_without_variance_have_pictures_and_tables",
         "pictures: test_features_without_variance_are_projected",
         "pictures: test_a_class_without_an_angle_has_no_neighbour",
+    ),
+    "30 a file system without locks": (
+        "runs: test_a_file_system_without_locks_is_a_warning",
+        "replacement: test_a_file_system_that_cannot_sync_a_folder_or_change_modes_is_written_to",
+    ),
+    "31 fragments": (
+        "replacement: test_fragments_are_swept_wherever_they_are_but_not_those_that_are_being_written",
+        "replacement: test_a_fragment_says_whose_it_is_and_holds_what_its_writer_leaves",
     ),
     "32 escapes in file names": (
         "hostile: test_a_name_reaches_no_terminal_raw",

@@ -131,9 +131,10 @@ def test_a_finished_run_shows_its_result_again_and_fresh_trains_it_again(world, 
     assert capsys.readouterr().out == first
     assert tiny.tree(folder) == before
     (folder / "reports").mkdir()
-    (folder / "reports" / "old.json").touch()
+    (folder / "reports" / "evaluate-test.json").touch()
+    (folder / "reports" / "mynotes.md").write_text("mine")
     assert train(monkeypatch, "run", "--fresh", "--set", "optim.lr=0.01") == 0
-    assert not (folder / "reports" / "old.json").exists()
+    assert [path.name for path in (folder / "reports").iterdir()] == ["mynotes.md"]
     assert json.loads((folder / "config.json").read_text())["config"]["optim"]["lr"] == 0.01
     assert len(tiny.log(folder)) == 2
 

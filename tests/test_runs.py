@@ -21,9 +21,11 @@ from randhead.datasets import _dataset
 from randhead.errors import DataError, RunError, UsageError
 from randhead.head import checks
 from randhead.runs import Run, SelectedEpoch, checkpoint, folder
+from randhead.runs.own_files import delete_training
 from randhead.train import log
+from randhead.train.events import Warned
 from randhead.train.log import StepMetrics
-from randhead.train.state import TrainState, delete_training
+from randhead.train.state import TrainState
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +111,8 @@ def test_an_empty_folder_and_what_a_killed_start_leaves_are_no_obstacle(tmp_path
 
 def test_starting_over_leaves_nothing_of_the_old_training(trained):
     run = Run(trained / "run")
-    (run.reports / "deep").mkdir(parents=True)
-    (run.reports / "deep" / "evaluate.json").touch()
+    run.reports.mkdir()
+    (run.reports / "evaluate-test.json").touch()
     (run.path / "README.md").touch()
     delete_training(run)
     assert list(tree(trained)) == ["last", "run/.lock"]
@@ -383,13 +385,17 @@ def test_a_lock_that_cannot_be_made_is_no_bug(tmp_path, monkeypatch):
         pass
 
 
-def test_a_file_system_without_locks_is_no_bug(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, number):
     def no_locks(*arguments):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", no_locks)
-    with pytest.raises(RunError, match=r"cannot be locked \(No locks available\)"), runs.locked(Run(tmp_path)):
-        pass
+    with runs.locked(Run(tmp_path / "run")) as [warning]:
+        assert "has no locks (No locks available)" in warning
+    found = fit(tmp_path / "run", config(train__epochs=1), digits())
+    assert warning in [event.message for event in found if isinstance(event, Warned)]
+    assert Run(tmp_path / "run").summary()
 
 
 def test_the_lock_is_given_back_after_an_error_and_by_another_thread(tmp_path):

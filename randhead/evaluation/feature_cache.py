@@ -18,6 +18,7 @@ from randhead.datasets import Dataset, Split, fingerprint
 from randhead.errors import RunError
 from randhead.evaluation.features import embeddings, extract
 from randhead.runs import LoadedRun, checkpoint, slug
+from randhead.runs.own_files import leads_elsewhere
 
 HEX = 12  # digits of the weights' hash in a file name
 
@@ -108,6 +109,8 @@ def _read(path: Path, identity: dict[str, Any], warn: Callable[[str], None]) -> 
 
 def _sweep(path: Path) -> None:
     """Delete the features of the same split from other weights."""
+    if leads_elsewhere(path.parent):
+        return
     stem = re.escape(path.name[: -len(".safetensors") - HEX])
     older = re.compile(rf"{stem}[0-9a-f]{{{HEX}}}\.safetensors")
     for file in path.parent.glob("*") if path.parent.is_dir() else ():

@@ -74,6 +74,8 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> tuple[dict[str, T
         RunError: if the file is missing, damaged, or not a checkpoint of randhead.
     """
     hint = "use another checkpoint, or train again with `fresh=True`"
+    if path.exists() and not path.is_file():  # reading a FIFO would wait for ever
+        raise RunError(f"{path}: not a regular file", hint=hint)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

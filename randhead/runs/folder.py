@@ -162,9 +162,13 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
         RunError: if the folder is not a run, or, unless `fresh`, if it has another configuration; the message has the
             differences.
     """
+    from randhead.runs.lock import repair
+    from randhead.runs.replacement import is_remainder
+
     if not ALLOWED.fullmatch(name) or name == LAST:
         raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
     run = Run(root / name)
+    repair(run)
     if run.config_path.exists():
         different = [] if fresh else parse.differences(config, run.config())
         if different:
@@ -175,7 +179,7 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
                 f"{run.path} holds a run with another configuration: {'; '.join(different)}",
                 hint=hint,
             )
-    elif run.path.exists() and any(not file.name.startswith(".") for file in run.path.iterdir()):
+    elif run.path.exists() and not is_remainder(run.path):
         raise RunError(f"{run.path} exists and is not a run", hint="use another `name` or `root`")
     return run
 
@@ -202,6 +206,8 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
     Raises:
         RunError: if there is no such run; the hint lists those that exist.
     """
+    from randhead.runs.lock import repair
+
     check_paths(root=root)
     if isinstance(run, Run):
         return run
@@ -212,6 +218,7 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
             raise RunError(f"there is no run in {root}", hint=TRAIN_FIRST)
     candidates = [root / name, Path(name)] if not _is_path(name) else [Path(name)]
     for path in candidates:
+        repair(Run(path))
         if (path / "config.json").is_file():
             return Run(path)
     known = [found.name for found in all_runs(root)]
@@ -227,6 +234,8 @@ def all_runs(root: Path = ROOT) -> list[Run]:
 
 def last(root: Path = ROOT) -> str | None:
     """The name of the latest run, if it is still there."""
+    if not (root / LAST).is_file():
+        return None
     try:
         name = (root / LAST).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -235,7 +244,9 @@ def last(root: Path = ROOT) -> str | None:
 
 
 def set_last(run: Run) -> None:
-    """Make a run the latest."""
+    """Make a run the latest, unless it is in a hidden folder, which is that of a training that has just begun."""
+    if run.name.startswith("."):
+        return
     atomic_write(run.path.parent / LAST, run.name + "\n")
 
 
@@ -273,6 +284,8 @@ def _is_path(text: str) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():  # reading a FIFO would wait for ever
+        raise RunError(f"{path}: not a regular file", hint=TRAIN_AGAIN)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:

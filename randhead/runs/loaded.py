@@ -18,6 +18,7 @@ from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import checkpoint
 from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, find, received
+from randhead.runs.own_files import sweep_fragments
 from randhead.runs.summary import SelectedEpoch
 
 MOST_NAMED = 5  # classes per side, in the error for other classes
@@ -146,6 +147,7 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
     if isinstance(run, LoadedRun):
         return run
     folder = find(run, root=root)
+    sweep_fragments(folder)
     if not folder.model_path.exists():
         hint = "let it finish: the same `randhead train` resumes it"
         raise RunError(f"{folder.path} has no trained model yet", hint=hint)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from randhead.files import atomic_write
+from randhead.files import atomic_write, unsupported_is_fine
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,13 @@ class EpochMetrics:
 
 def append(path: Path, metrics: EpochMetrics) -> None:
     """Append the line of an epoch, and wait until it is on disk."""
-    with path.open("a", encoding="utf-8") as file:
+    # No link is followed: the run folder may come from somebody else.
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    with os.fdopen(handle, "a", encoding="utf-8") as file:
         file.write(json.dumps(metrics.to_json()) + "\n")
         file.flush()
-        os.fsync(file.fileno())  # the line must be on disk before the checkpoint that follows
+        with unsupported_is_fine():
+            os.fsync(file.fileno())  # the line must be on disk before the checkpoint that follows
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -63,7 +66,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def truncate(path: Path, epochs: int) -> None:
     """Keep the lines of the finished epochs: a killed process can leave a later line, or a part of one."""
-    if not path.exists():
+    if not path.is_file():  # nothing, or a link to nothing, or a FIFO
+        path.unlink(missing_ok=True)
         return
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

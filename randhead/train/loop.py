@@ -23,12 +23,12 @@ from randhead.head import preflight
 from randhead.intervals import of_accuracy
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
-from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint
+from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, replacement
 from randhead.train import batch_norm, batches, chance, log, notes, resume, tasks
 from randhead.train.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.train.log import EpochMetrics
 from randhead.train.resolve import encoder_input, resolve_settings
-from randhead.train.state import TrainState, delete_training, restore_state, save_state
+from randhead.train.state import TrainState, restore_state, save_state
 from randhead.train.step import Batch, Stepper
 from randhead.train.tasks import ValidationMetrics
 from randhead.train.warm_start import WarmStart, init_from_run
@@ -65,19 +65,19 @@ def fit_events(
         yield Finished(summary)
         return
     trainer = Trainer(config, dataset, run, should_stop)  # may raise an error, so before the folder is created
-    with runs.locked(run):
-        if fresh:
-            delete_training(run)
-        run.diverged_path.unlink(missing_ok=True)
+    with runs.locked(run) as warnings:
+        yield from map(Warned, warnings)
+        trainer.run = replacement.begin(run, fresh=fresh)
         yield from trainer.start()
         try:
             yield from trainer.train()
         except StopRequested:
-            trainer.save()
+            if trainer.state.step or trainer.run == run:  # else the old training is worth more
+                trainer.save()
             yield Stopped(trainer.state.step)
             return
         except DivergedError as error:
-            write_json(run.diverged_path, {"message": error.message})
+            write_json(trainer.run.diverged_path, {"message": error.message})
             raise
         try:
             summary = trainer.finish()
@@ -123,7 +123,7 @@ class Trainer:
         check = preflight(self.model.head, nonnegative=nonnegative)
         count = sum(p.numel() for p in self.model.parameters())
         yield Started(
-            run=self.run,
+            run=replacement.final(self.run),
             step=self.state.step,
             total_steps=self.total_steps,
             parameters=count,
@@ -182,6 +182,7 @@ class Trainer:
         path = checkpoint.step_path(self.run.checkpoints, self.state.step)
         save_state(path, self.state, self.model, self.stepper.optimizer, self.config, self.settings)
         checkpoint.prune(self.run.checkpoints, self.config.machine.keep_checkpoints, step=self.state.step)
+        self.run = replacement.commit(self.run)
         self.saved_at = time.monotonic()
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -269,9 +270,7 @@ class Trainer:
     def _resume(self) -> Iterator[Warned]:
         """Restore the newest checkpoint that can be read; warn about those that cannot."""
         steps = checkpoint.saved_steps(self.run.checkpoints)
-        if steps and self.run.config_path.exists():
-            for warning in resume.check(self.run, self.config, self.settings):
-                yield Warned(warning)
+        yield from map(Warned, resume.check(self.run, self.config, self.settings) if steps else ())
         for step in reversed(steps):
             path = checkpoint.step_path(self.run.checkpoints, step)
             try:

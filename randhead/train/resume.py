@@ -27,6 +27,8 @@ def check(run: Run, config: Config, settings: ResolvedSettings) -> Iterator[str]
     Raises:
         RunError: if the images or their labels are others.
     """
+    if not run.config_path.exists():
+        return
     document = run.document()
     saved = ResolvedSettings.from_json(document["resolved"])
     different = changed_images(saved, settings)

@@ -12,7 +12,7 @@ from randhead import runs
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
 from randhead.errors import DivergedError, RunError
-from randhead.runs import Run, SelectedEpoch, checkpoint
+from randhead.runs import SelectedEpoch, checkpoint
 from randhead.runs.folder import TRAIN_AGAIN
 from randhead.train import resume
 from randhead.train.log import StepMetrics
@@ -114,18 +114,6 @@ def restore_state(
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(f"{path}: does not fit this run ({' '.join(str(error).split())})") from None
     return state
-
-
-def delete_training(run: Run) -> None:
-    """Delete the files of a training in a run folder (`fresh=True`), with the reports and features of its weights.
-
-    The configuration is deleted last, so that the folder is still recognised as a run if this is interrupted.
-    """
-    for folder in (run.checkpoints, run.reports, run.features):
-        for file in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else ():
-            file.rmdir() if file.is_dir() else file.unlink()
-    for file in [run.summary_path, run.diverged_path, run.model_path, run.metrics_path, run.card_path, run.config_path]:
-        file.unlink(missing_ok=True)
 
 
 def _differences(document: Mapping[str, Any], config: Config, settings: ResolvedSettings) -> list[str]:

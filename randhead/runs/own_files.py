@@ -1,0 +1,91 @@
+"""Which files of a run folder are randhead's: only these are ever deleted, and only in the run folder itself.
+
+The folder may have notes of the user, or links: it may come from somebody else.  A run folder that is a link itself, or
+that is below one, is no such case: people keep their runs on another disk.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from randhead.errors import RunError
+from randhead.files import delete, sweep
+from randhead.runs.folder import Run
+from randhead.runs.steps import NAME as CHECKPOINT
+
+FOLDERS = {  # with the names of their files
+    "checkpoints": CHECKPOINT,
+    "reports": re.compile(
+        r"(evaluate|analyze|corrupt-test|corruptions|corruption-cells|predictions|report)(-.+)?"
+        r"\.(json|csv|png|html|tex|safetensors)"
+    ),
+    "features": re.compile(r".+-(train|val|test)-[0-9a-f]{12}\.safetensors"),
+}
+# The configuration is last: as long as it is there, the folder is known as a run.
+FILES = ("summary.json", "diverged.json", "model.safetensors", "metrics.jsonl", "README.md", "config.json")
+SAFETENSORS_FRAGMENT = re.compile(r"\.tmp\w{6}")  # that older versions could leave
+
+
+def leads_elsewhere(folder: Path) -> bool:
+    """Whether a folder of a run is a link that leaves the run folder."""
+    return folder.is_symlink() and not folder.resolve().is_relative_to(folder.parent.resolve())
+
+
+def check_folders(run: Run) -> None:
+    """Raise RunError if checkpoints or other files would be written through a link that leaves the run folder."""
+    for name in FOLDERS:
+        if leads_elsewhere(folder := run.path / name):
+            raise RunError(
+                f"{folder} is a link that leaves the run folder, and nothing is written through it",
+                hint="remove the link, or link the whole run folder, or use another `root`",
+            )
+
+
+def own_files(run: Run) -> Iterator[Path]:
+    """The files of a run that randhead wrote, the configuration last."""
+    for name, pattern in FOLDERS.items():
+        folder = run.path / name
+        if folder.is_dir() and not leads_elsewhere(folder):
+            yield from sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and _is_file(path))
+    yield from (path for name in FILES if _is_file(path := run.path / name))
+
+
+def delete_training(run: Run) -> None:
+    """Delete the files of a training with the reports and features of its weights; links are deleted, not followed."""
+    for path in own_files(run):
+        path.unlink(missing_ok=True)
+    for name in FOLDERS:
+        folder = run.path / name
+        if folder.is_symlink():
+            if leads_elsewhere(folder):
+                folder.unlink()
+        elif folder.is_dir():
+            with contextlib.suppress(OSError):  # it has files of the user
+                folder.rmdir()
+
+
+def sweep_fragments(run: Run) -> None:
+    """Delete what killed processes left of files that they were writing in a run folder."""
+    sweep(run.path, FILES.__contains__)
+    sweep(run.path.parent, lambda name: name == "last")
+    for name, pattern in FOLDERS.items():
+        folder = run.path / name
+        if not leads_elsewhere(folder):
+            sweep(folder, lambda name, pattern=pattern: bool(pattern.fullmatch(name)))  # type: ignore[misc]
+
+
+def delete_fragments_of_trainings(run: Run) -> None:
+    """Delete all fragments of files that only a training writes; the caller has the lock, so none is being written."""
+    for folder, names in ((run.path, FILES), (run.checkpoints, None)):
+        if leads_elsewhere(folder) and folder != run.path:
+            continue
+        for path in folder.glob(".*"):
+            name = path.name[1:]
+            ours = any(name.startswith(f"{each}.") for each in names) if names else name.startswith("step-")
+            if (ours and name.endswith(".tmp")) or SAFETENSORS_FRAGMENT.fullmatch(path.name):
+                delete(path)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and not path.is_dir())
