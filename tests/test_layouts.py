@@ -305,7 +305,7 @@ def test_what_is_left_out_is_in_the_report_of_the_dataset(image_folder):
 
 def test_the_first_line_of_a_training_names_the_classes(capsys):
     config = configure({})
-    for count, words in ((3, "3 classes (0, 1, 2)\n"), (7, "7 classes (0, 1, 2, 3, 4, ...)\n")):
+    for count, words in ((3, "3 classes (0, 1, 2)"), (7, "7 classes (0, 1, 2, 3, 4, ...)")):
         names = tuple(map(str, range(count)))
         settings = SimpleNamespace(
             images=dict.fromkeys(("train", "val", "test"), 9), image_size=8, num_classes=count, class_names=names,
@@ -314,8 +314,21 @@ def test_the_first_line_of_a_training_names_the_classes(capsys):
         started = SimpleNamespace(
             settings=settings, parameters=9, device="CPU", precision="fp32", step=0, notes=(), total_steps=1
         )
-        TrainingDisplay(Output(as_json=True), config)._start(started)
-        assert words in capsys.readouterr().err
+        display = TrainingDisplay(Output(as_json=True), config)
+        display.warn("early")
+        display._start(started)
+        display.warn("late")
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].endswith(words)
+        assert lines.index("warning: early") == 1
+        assert lines[-1] == "warning: late"
+
+
+def test_a_training_that_does_not_start_shows_its_warnings_too(capsys):
+    with pytest.raises(DataError), TrainingDisplay(Output(as_json=True), configure({})) as display:
+        display.warn("early")
+        raise DataError("late")
+    assert "warning: early" in capsys.readouterr().err
 
 
 def test_predicting_a_folder_says_what_is_left_out(tmp_path):

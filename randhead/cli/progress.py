@@ -21,6 +21,7 @@ class TrainingDisplay:
         self.started = False
         self.bar = progress_bar(output.log)
         self.task: TaskID | None = None
+        self.warnings: list[str] = []  # about the images, which the first line describes
 
     def __enter__(self) -> "TrainingDisplay":
         self.bar.start()
@@ -28,6 +29,13 @@ class TrainingDisplay:
 
     def __exit__(self, *exc: object) -> None:
         self.bar.stop()
+        self._warn()
+
+    def warn(self, text: str) -> None:
+        """Show a warning, after the first line."""
+        self.warnings.append(text)
+        if self.started:
+            self._warn()
 
     def reading(self, done: int, total: int) -> None:
         """Show how many images have been read."""
@@ -44,7 +52,7 @@ class TrainingDisplay:
                 self.bar.update(self.task, completed=step, description=f"loss {loss:.3f}")
             case events.EpochDone():
                 self._epoch(event)
-            case _:  # warnings and the result are shown by the command
+            case _:  # warnings have their own callback, and the result is shown by the command
                 pass
 
     def _start(self, event: events.Started) -> None:
@@ -61,6 +69,7 @@ class TrainingDisplay:
             f"and {images['test']} test images of {settings.image_size} px, {settings.num_classes} "
             f"classes{instances or f' ({names})'}{views}"
         )
+        self._warn()
         kind = "learned" if head.trainable else "fixed"
         self.output.note(
             f"{self.config.backbone.name}: {event.parameters:,} parameters, {settings.dim} features\n"
@@ -74,6 +83,11 @@ class TrainingDisplay:
         if self.task is not None:
             self.bar.remove_task(self.task)
         self.task = self.bar.add_task("", total=event.total_steps, completed=event.step)
+
+    def _warn(self) -> None:
+        """Show the warnings that have waited."""
+        while self.warnings:
+            self.output.warn(self.warnings.pop(0))
 
     def _epoch(self, event: events.EpochDone) -> None:
         """Show one line; a star marks the best epoch so far."""

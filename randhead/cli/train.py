@@ -172,7 +172,7 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
                     fresh=fresh,
                     on_event=on_event,
                     should_stop=stop,
-                    warn=output.warn,
+                    warn=display.warn,
                     progress=display.reading,
                 )
         except StopRequested:
