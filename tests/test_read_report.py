@@ -23,9 +23,9 @@ NOTES = (
     "70 files are no images by their ending and are left out: 30 .heic, 30 .jpg_large, 10 without",
     "converted: 3 of 16 bits, 2 with transparency (put on white)",
     "4 of 118 images have a single colour, or almost, after conversion (3 of 16 bits)",
-    "12 of 12 test images are copies of training or validation images",
-    "1 of 4 validation images is a copy of training images",
-    "2 images occur under two or more classes, 5 times in all",
+    "12 of 12 test images are duplicates of training or validation images",
+    "1 of 4 validation images is a duplicate of training images",
+    "2 images have duplicates under other classes, 5 images in all",
 )
 
 
@@ -55,7 +55,7 @@ def test_copies_of_training_images_in_other_splits_are_counted_whatever_their_fi
     Image.open(train_cats / "02.png").rotate(90).save(test_cats / "turned.png")  # is another image
     report = datasets.load(image_folder, memory_budget=budget).report
     assert report.copies == (Copies("test", "train or val", 2, 15),)
-    assert report.notes() == ("2 of 15 test images are copies of training or validation images",)
+    assert report.notes() == ("2 of 15 test images are duplicates of training or validation images",)
 
 
 def test_images_under_two_classes_are_counted_and_blank_ones_are_no_copies(image_folder):
@@ -66,7 +66,7 @@ def test_images_under_two_classes_are_counted_and_blank_ones_are_no_copies(image
         Image.new("RGB", (16, 16), "white").save(image_folder / "test" / name / "blank.png")
     report = datasets.load(image_folder).report
     assert (report.two_classes, report.two_classes_files) == (1, 3)
-    assert "1 image occurs under two or more classes, 3 times in all" in report.notes()
+    assert "1 image has duplicates under other classes, 3 images in all" in report.notes()
     assert report.one_colour == {"": 4}
     assert all(found.split == "val" for found in report.copies)  # of the three, one may be in val
 

@@ -39,6 +39,7 @@ def test_a_scan_finds_one_fault_of_each_kind(animals):
     assert found.one_colour == ("train/dog/blank.png",)
     assert ("test/cat/copy.png", "train/cat/00.png") in found.copies
     assert found.two_classes == (("train/cat/01.png", "train/dog/also.png"),)
+    assert found.duplicates == 2
     assert [path.name for path, _ in found.bad_images] == ["bad.png"]
     assert found.report.left_out == {".heic": 1}
     document = json.loads(json.dumps(found.to_json()))

@@ -29,7 +29,7 @@ class Copies:
     def note(self) -> str:
         """A sentence about them."""
         which = f"{self.images:,} of {count(self.total, f'{NAMES.get(self.split, self.split)} image')}"
-        verb = "is a copy" if self.images == 1 else "are copies"
+        verb = "is a duplicate" if self.images == 1 else "are duplicates"
         return f"{which} {verb} of {NAMES.get(self.of, self.of)} images"
 
 
@@ -96,9 +96,9 @@ class ReadReport:
     def _two_classes(self) -> str:
         if not self.two_classes:
             return ""
-        verb = "occurs" if self.two_classes == 1 else "occur"
-        files = count(self.two_classes_files, "time")
-        return f"{count(self.two_classes, 'image')} {verb} under two or more classes, {files} in all"
+        verb = "has" if self.two_classes == 1 else "have"
+        which = count(self.two_classes, "image")
+        return f"{which} {verb} duplicates under other classes, {count(self.two_classes_files, 'image')} in all"
 
 
 MAPPINGS = ("left_out", "converted", "one_colour")

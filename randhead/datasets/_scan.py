@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from randhead.datasets._copies import OF, in_two_classes
+from randhead.datasets._copies import NO_KEY, OF, in_two_classes
 from randhead.datasets._fingerprint import SPLIT_WORDS
 from randhead.datasets._reading import Bad
 from randhead.datasets._report import ReadReport
@@ -39,6 +39,7 @@ class Scan(Result):
         one_colour: the images that have a single colour, or almost.
         copies: images with the image of another split that they are copies of.
         two_classes: groups of equal images under two or more classes.
+        duplicates: number of images that are equal to an earlier one, in any split and class.
     """
 
     folder: str
@@ -50,6 +51,7 @@ class Scan(Result):
     one_colour: tuple[str, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
     two_classes: tuple[tuple[str, ...], ...] = ()
+    duplicates: int = 0
 
     @property
     def imbalance(self) -> float | None:
@@ -70,6 +72,7 @@ class Scan(Result):
             "one_colour": list(self.one_colour),
             "copies": [{"image": image, "of": of} for image, of in self.copies],
             "two_classes": [list(group) for group in self.two_classes],
+            "duplicates": self.duplicates,
             "report": self.report.to_json(),
         }
 
@@ -79,9 +82,9 @@ class Scan(Result):
             yield Table("", ("", "found"), rows(self._summary()), self.report.notes())
             yield self._class_table()
         yield from _list("images of a single colour, or almost", ("image",), [(image,) for image in self.one_colour])
-        yield from _list("copies between splits", ("image", "is a copy of"), self.copies)
+        yield from _list("duplicates in two splits", ("image", "is equal to"), self.copies)
         groups = [(group[0], ", ".join(group[1:])) for group in self.two_classes]
-        yield from _list("equal images of two or more classes", ("image", "also is"), groups)
+        yield from _list("duplicates in two classes", ("image", "is equal to"), groups)
         if self.bad_images:
             lines = rows((str(path), reason) for path, reason in self.bad_images)
             yield Table("", ("unreadable image", "reason"), lines)
@@ -103,8 +106,9 @@ class Scan(Result):
             yield "pixels", ", ".join(f"{number:,} {KINDS.get(mode, mode)}" for mode, number in ranked)
         blank, found = sum(self.report.one_colour.values()), self.report
         yield "single colour", f"{blank:,}" if blank else "none"
-        yield "copies between splits", f"{sum(part.images for part in found.copies):,}" if found.copies else "none"
-        yield "in two classes", f"{count(found.two_classes, 'image')}" if found.two_classes else "none"
+        across = sum(part.images for part in found.copies)
+        parts = ((self.duplicates, ""), (across, " in two splits"), (found.two_classes_files, " in two classes"))
+        yield "duplicates", ", ".join(f"{number:,}{where}" for number, where in parts if number) or "none"
         yield "unreadable", f"{len(self.bad_images):,}" if self.bad_images else "none"
 
     def _class_table(self) -> Table:
@@ -137,6 +141,12 @@ def pairs(keys: np.ndarray, names: list[str], split_rows: Mapping[str, np.ndarra
             for row in split_rows[split]:
                 if keys[row] in there:
                     yield names[row], there[keys[row]]
+
+
+def count_duplicates(keys: np.ndarray) -> int:
+    """The number of images that are equal to an earlier one."""
+    compared = keys[keys != NO_KEY]
+    return len(compared) - len(np.unique(compared))
 
 
 def groups(keys: np.ndarray, names: list[str], labels: np.ndarray) -> Iterator[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from randhead.datasets._files import Listing, chosen_size, report_on, split_rows
 from randhead.datasets._opening import Rules
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._reading import read_files
-from randhead.datasets._scan import Scan, count_classes, groups, pairs
+from randhead.datasets._scan import Scan, count_classes, count_duplicates, groups, pairs
 
 
 def scan(
@@ -68,6 +68,7 @@ def _scan_files(folder: str, listing: Listing, options: Options, test_share: flo
         one_colour=tuple(names[row] for row, found in enumerate(read.facts) if found and found.flat),
         copies=tuple(pairs(keys, names, members)),
         two_classes=tuple(groups(keys, names, labels)),
+        duplicates=count_duplicates(keys),
     )
 
 
@@ -85,4 +86,5 @@ def _scan_dataset(dataset: Dataset) -> Scan:
         one_colour=tuple(blank),
         copies=tuple(pairs(keys, names, members)),
         two_classes=tuple(groups(keys, names, labels)),
+        duplicates=count_duplicates(keys),
     )
