@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from randhead import ambient, backbones, rng
+from randhead.arguments import check_type, whole
 from randhead.backbones import Backbone
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
@@ -72,6 +73,9 @@ def build_model(
         >>> model(torch.zeros(2, 3, 8, 8)).shape
         torch.Size([2, 10])
     """
+    check_type("backbone", backbone, str, "the name of a backbone")
+    check_type("pretrained", pretrained, bool, "True or False")
+    image_size, seed = whole("image_size", image_size, 1), whole("seed", seed)
     # torch's initialisers use only its global generator, whose state is restored afterwards.
     with torch.random.fork_rng(devices=[]), ambient.ordinary(torch.device("cpu")), torch.inference_mode(False):
         torch.default_generator.manual_seed(rng.key(seed, "weights")[0])

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 
 from randhead import ambient, registry
-from randhead.arguments import several, whole
+from randhead.arguments import whole
 from randhead.corruptions._arguments import (
     PARAMETER_SETS,
     check_frost_images,
     check_images,
     check_parameters,
-    check_severity,
     checked_ids,
+    checked_severities,
+    shorter_side,
 )
 from randhead.corruptions.frost import FrostImages, load_frost_images
 from randhead.errors import UsageError, unknown
@@ -38,6 +39,8 @@ __all__ = [
     "Corrupt",
     "Corruption",
     "FrostImages",
+    "check_frost_images",
+    "check_images",
     "check_parameters",
     "checked_output",
     "corrupt",
@@ -210,9 +213,7 @@ def corrupt_each(
     ids, seed = checked_ids(ids, images), whole("seed", seed)
     check_parameters(parameters)
     parameter_set = parameters_for((images.shape[2], images.shape[3])) if parameters is None else parameters
-    severities = several("severities", severities, "numbers from 0 to 5")
-    for given in severities:
-        check_severity(given)
+    severities = checked_severities(severities)
     check_frost_images(frost_images)
     coloured = images.as_subclass(Tensor).expand(-1, 3, -1, -1)
     out = [torch.empty(coloured.shape, dtype=torch.uint8, device=images.device) for _ in severities]
@@ -258,7 +259,7 @@ def parameters_for(size: tuple[int, int]) -> str:
         >>> parameters_for((32, 32)), parameters_for((240, 320))
         ('32', '224')
     """
-    side = min(size)
+    side = shorter_side(size)
     return next(name for name, largest in PARAMETER_SETS.items() if largest is None or side <= largest)
 
 

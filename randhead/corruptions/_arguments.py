@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import as_tensor
-from randhead.arguments import check_type, is_whole, shown
+from randhead.arguments import check_type, is_whole, several, shown, whole
 from randhead.corruptions.frost import FrostImages
 from randhead.errors import UsageError, unknown
 
@@ -24,6 +24,8 @@ def check_images(images: object) -> None:
         more = "`torch.from_numpy(images).permute(0, 3, 1, 2)`" if array else "`randhead.corruptions.Corrupt`"
         what = "makes one of (B, H, W, 3)" if array else "takes images of PIL and NumPy, in lists of transforms too"
         raise UsageError(f"images must be a tensor, got {type(images).__name__}", hint=f"{more} {what}")
+    if images.layout != torch.strided:
+        raise UsageError(f"images must be dense, got {images.layout}", hint="`images.to_dense()`")
     check_bytes("images", images.dtype, "(images * 255).round().to(torch.uint8)")
     if images.ndim != 4:
         hint = TAKEN
@@ -38,6 +40,14 @@ def check_images(images: object) -> None:
     if min(images.shape[2:]) < SMALLEST_SIDE:
         height, width = images.shape[2:]
         raise UsageError(f"images of {height}x{width} are too small", hint=f"sides start at {SMALLEST_SIDE} pixels")
+
+
+def shorter_side(size: Any) -> int:
+    """The smaller number of an image size (H, W).  Raises UsageError for anything else."""
+    sides = several("size", size, "the height and width of an image")
+    if len(sides) != 2:
+        raise UsageError(f"size must be the height and width of an image, got {shown(size)}")
+    return min(whole("size", side, 1) for side in sides)
 
 
 def check_bytes(name: str, dtype: object, conversion: str) -> None:
@@ -78,6 +88,14 @@ def check_severity(severity: Any) -> None:
     """Raise UsageError unless a severity is 0 to 5."""
     if not is_whole(severity) or severity not in range(6):
         raise UsageError(f"severity must be 0 to 5, got {shown(severity)}", hint="0: no corruption, 5: the strongest")
+
+
+def checked_severities(severities: Any) -> tuple[int, ...]:
+    """Severities, each from 0 to 5."""
+    given = several("severities", severities, "numbers from 0 to 5")
+    for severity in given:
+        check_severity(severity)
+    return given
 
 
 def check_parameters(parameters: str | None) -> None:

@@ -5,6 +5,7 @@ them, or any others, from a folder; by default they are procedural pictures.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from randhead import ambient, rng
+from randhead.arguments import check_type
 from randhead.corruptions._bytes import clipped
 from randhead.corruptions._frost_images import procedural
 from randhead.errors import DataError
@@ -89,6 +91,7 @@ def load_frost_images(folder: str | Path | None) -> FrostImages:
     """
     if folder is None:
         return procedural_frost_images()
+    check_type("folder", folder, (str, os.PathLike), "a path")
     folder = Path(folder)
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not files:

@@ -1,12 +1,13 @@
 """Building a Dataset from images and labels; missing splits are drawn from the training images, per class by seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from randhead.ambient import indices
+from randhead.ambient import Array, indices
+from randhead.datasets._arrays import check_build, checked_arrays
 from randhead.datasets._copies import report_of
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._images import Images, ResizedImages, TensorImages, resized
@@ -90,10 +91,10 @@ def build_arrays(
 
 def from_arrays(
     name: str,
-    class_names: tuple[str, ...],
-    pixels: Tensor,
-    labels: Tensor,
-    rows: dict[str, Tensor],
+    class_names: Sequence[str],
+    pixels: Array,
+    labels: Array,
+    rows: Mapping[str, Array],
     options: Options,
     *,
     test_share: float = 0.0,
@@ -104,8 +105,8 @@ def from_arrays(
         name: the name in reports.
         class_names: names of the K classes.
         pixels: (N, 3, H, H) uint8.
-        labels: (N,) int64, each from 0 to K - 1.
-        rows: the indices of the images per split; "train" is required, missing splits are drawn from it.
+        labels: (N,) whole numbers, each from 0 to K - 1.
+        rows: the indices of the images per split, each in one split; missing splits are drawn from "train".
         options: image size, share of the validation split and seed.
         test_share: share of the images that becomes the test split if `rows` has none.
 
@@ -113,9 +114,12 @@ def from_arrays(
         The dataset.  Its report has images that occur twice, and those of a single colour.
 
     Raises:
-        DataError: if a split has no images.
+        UsageError: for arguments of other types.
+        DataError: if a split has no images, for arrays that do not fit, and for labels and rows out of range.
     """
-    return with_report(build_arrays(name, class_names, pixels, labels, rows, options, test_share=test_share))
+    check_build(name, options, test_share)
+    arrays = checked_arrays(class_names, pixels, labels, rows)
+    return with_report(build_arrays(name, *arrays, options, test_share=test_share))
 
 
 def with_report(dataset: Dataset) -> Dataset:

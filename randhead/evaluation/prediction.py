@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from randhead import ambient, datasets, runs
+from randhead.arguments import check_functions, check_paths, several, whole
 from randhead.errors import DataError, DataFileError, StopRequested
 from randhead.evaluation import features
 from randhead.files import write_json
@@ -113,8 +114,11 @@ def predict(
         >>> predict("photos/test", "first", k=2).images[0].classes[0].name  # doctest: +SKIP
         'cat'
     """
+    k = whole("k", k, 1)
+    check_paths(root=root)
+    check_functions(should_stop=should_stop, warn=warn, progress=progress)
+    given = [images] if isinstance(images, str | Path) else several("images", images, "paths", kinds=(str, Path))
     loaded = runs.load(run, root=root, device=device).require_classes()
-    given = [images] if isinstance(images, str | Path) else images
     files = [file for path in given for file in _find(Path(path), warn)]
     size = features.batch_size(loaded.image_size)
     found: list[ImagePrediction] = []

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from randhead import corruptions
 from randhead.ambient import as_tensor
+from randhead.arguments import check_type, whole
 from randhead.robustness.results import ContactSheet
 from randhead.robustness.settings import CorruptionSettings
 
@@ -29,7 +30,10 @@ def contact_sheet(
         torch.Size([19, 5, 3, 32, 32])
     """
     settings = settings or CorruptionSettings()
-    batch, ids = image[None], as_tensor([image_id])
+    check_type("settings", settings, CorruptionSettings, "`CorruptionSettings`")
+    check_type("image", image, Tensor, "a tensor (3, H, W)")
+    corruptions.check_images(batch := image[None])
+    ids = as_tensor([whole("image_id", image_id)])
     names = (*corruptions.names(), *settings.custom)
     rows = [settings.apply(batch, each, corruptions.SEVERITIES, ids) for each in names]
     tiles = torch.stack([torch.cat([out for _, out in row]) for row in rows]).cpu()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from randhead import ambient, corruptions
+from randhead.arguments import check_functions, check_type, whole
 from randhead.corruptions import SEVERITIES, FrostImages
 from randhead.errors import UsageError, unknown
 
@@ -38,7 +39,11 @@ class CorruptionSettings:
     custom_sha256: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", whole("seed", self.seed))
         corruptions.check_parameters(self.parameters)
+        corruptions.check_frost_images(self.frost_images)
+        check_type("custom", self.custom, Mapping, "a dictionary of functions")
+        check_functions(**{f"custom corruption {name}": function for name, function in self.custom.items()})
 
     @property
     def frost(self) -> str:

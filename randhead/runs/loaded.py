@@ -1,14 +1,17 @@
 """A trained run, ready to use: its classifier, the preprocessing of images, and the images themselves."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from randhead import ambient, datasets, model, vectors
+from randhead.arguments import check_paths, check_type
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Dataset
@@ -144,6 +147,9 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
             exactly.
         UsageError: if `device` is not one of these, or is "cuda" and there is no CUDA device.
     """
+    check_type("run", run, (str, os.PathLike, Run, LoadedRun, NoneType), "a run: a name, a folder or a loaded run")
+    check_paths(root=root)
+    target = resolve_device(device)
     if isinstance(run, LoadedRun):
         return run
     folder = find(run, root=root)
@@ -152,7 +158,6 @@ def load(run: RunLike | None = None, *, root: str | Path = ROOT, device: str = "
         hint = "let it finish: the same `randhead train` resumes it"
         raise RunError(f"{folder.path} has no trained model yet", hint=hint)
     tensors, document = checkpoint.load(folder.model_path)
-    target = resolve_device(device)
     config, settings, selected, data_root = _described(document, folder.model_path)
     try:
         classifier = _rebuild(config, settings, tensors)

@@ -234,7 +234,8 @@ def _as_ids(ids: Tensor | list[int]) -> Tensor:
         given = ids if isinstance(ids, Tensor) else torch.as_tensor(ids, dtype=None, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UsageError(f"ids must be integers below 2^63, got {shown(ids)}", hint=hint) from error
-    if given.ndim != 1 or (given.numel() and (given.is_floating_point() or given.is_complex())):
+    fractions = given.is_floating_point() or given.is_complex() or given.dtype == torch.bool
+    if given.ndim != 1 or (given.numel() and fractions):
         got = f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}"
         raise UsageError(f"ids must be integers of shape (N,), got {got}", hint=hint)
     if given.is_meta:

@@ -7,6 +7,8 @@ import math
 
 import torch
 
+from randhead.arguments import whole
+
 
 def simplex_cosine(num_classes: int) -> float:
     """The cosine between any two of K vertices of a regular simplex, -1/(K - 1).
@@ -21,7 +23,7 @@ def simplex_cosine(num_classes: int) -> float:
         >>> simplex_cosine(5)
         -0.25
     """
-    return -1 / (num_classes - 1)
+    return -1 / (whole("num_classes", num_classes, 2) - 1)
 
 
 def welch_bound(num_classes: int, dim: int) -> float | None:
@@ -38,6 +40,7 @@ def welch_bound(num_classes: int, dim: int) -> float | None:
         >>> welch_bound(9, 3)
         0.5
     """
+    num_classes, dim = whole("num_classes", num_classes, 1), whole("dim", dim, 1)
     if num_classes <= dim:
         return None
     return math.sqrt((num_classes - dim) / (dim * (num_classes - 1)))
@@ -61,8 +64,8 @@ def cosine_bound(num_classes: int, dim: int) -> float:
         >>> cosine_bound(8, 4)
         0.0
     """
-    k: float = num_classes
-    d = dim
+    k: float = whole("num_classes", num_classes, 2)
+    d = whole("dim", dim, 1)
     if k <= d + 1:
         return simplex_cosine(num_classes)
     if k <= 2 * d:
@@ -91,6 +94,7 @@ def random_angle(num_classes: int, dim: int) -> float:
         >>> round(random_angle(100, 64))
         64
     """
+    num_classes, dim = whole("num_classes", num_classes, 2), whole("dim", dim, 1)
     if dim == 1:
         return 0.0
     angles = torch.linspace(0, math.pi, (1 << 18) + 1, dtype=torch.float64, device="cpu")

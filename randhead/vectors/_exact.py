@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from randhead.arguments import whole
+
 PART = 1 << 17  # entries that a CPU processes at once: they fit in the cache of a core
 
 
@@ -23,7 +25,7 @@ def sign_entry(dim: int) -> float:
         >>> sign_entry(16)
         0.25
     """
-    return float(np.float32(1 / math.sqrt(dim)))
+    return float(np.float32(1 / math.sqrt(whole("dim", dim, 1))))
 
 
 def parts(out: Tensor, drawn: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
