@@ -270,6 +270,17 @@ def test_a_class_of_files_with_other_endings_is_named_with_them(tmp_path):
     assert "rename them" in error.value.hint
 
 
+def test_what_the_system_refuses_is_an_error_of_data(tmp_path, monkeypatch):
+    data = make(tmp_path, "train", "val")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)  # in val/, which may be listed but not entered
+    with pytest.raises(DataError, match=r"val_annotations.txt: Permission denied"):
+        folders_of_images.listing(data)
+
+
 def test_links_to_folders_inside_of_classes_are_named(tmp_path):
     data = make(tmp_path / "data", "")
     make(tmp_path / "away", "/.")

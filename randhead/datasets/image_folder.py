@@ -19,7 +19,7 @@ from randhead.datasets._folders import Found, find_images, has_images
 from randhead.datasets._layout import find_layout
 from randhead.datasets._left_out import count_endings, left_out_notes
 from randhead.datasets._split_folders import listed, unwrapped
-from randhead.errors import DataError, UsageError
+from randhead.errors import DataError, DataFileError, UsageError
 from randhead.tables import count
 
 TEST_SHARE = 0.1  # of a folder without train/
@@ -52,6 +52,18 @@ def load_unlabelled(options: Options, folder: Path) -> Dataset:
 
 def listing(folder: Path) -> Listing:
     """The files of a folder with their classes and splits.  Raises DataError for a wrong layout; opens no image."""
+    try:
+        return _listing(folder)
+    except DataError:
+        raise
+    except OSError as error:
+        where = error.filename or folder
+        raise DataFileError(
+            f"{where}: {error.strerror or error}", hint="check the folder and its permissions"
+        ) from error
+
+
+def _listing(folder: Path) -> Listing:
     if tiny_imagenet.is_unpacked(base := unwrapped(folder)):
         unlabelled = f"{base / 'test'}: no labels, left out; val/ is the test split"
         notes = (unlabelled,) if has_images(base / "test") else ()
