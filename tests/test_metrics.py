@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -130,6 +131,38 @@ def test_auroc_and_fpr_equal_scikit_learn(tied):
     for recall in (0.5, 0.9, 0.95, 1.0):
         expected = fpr[np.argmax(tpr >= recall - 1e-12)]
         assert metrics.fpr_at(inside, outside, recall=recall) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_average_precision_equals_scikit_learn_in_both_conventions(tied):
+    inside = rng.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
+    outside = rng.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
+    if tied:
+        inside, outside = inside.round(), outside.round()
+    truth, scores = np.r_[np.ones(333), np.zeros(200)], torch.cat((inside, outside)).numpy()
+    for found, expected in (
+        (metrics.average_precision(inside, outside), sklearn_metrics.average_precision_score(truth, scores)),
+        (metrics.average_precision(-outside, -inside), sklearn_metrics.average_precision_score(1 - truth, -scores)),
+    ):
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_area_under_the_risk_coverage_curve_is_the_mean_risk_of_all_coverages():
+    confidences = rng.uniforms(0, "test/confidence", torch.arange(300), 1).squeeze(1).double()
+    correct = rng.uniforms(0, "test/correct", torch.arange(300), 1).squeeze(1) < confidences
+    wrong = 1 - correct.double().numpy()[np.argsort(-confidences.numpy())]
+    expected = np.mean([wrong[:n].mean() for n in range(1, 301)])
+    assert metrics.risk_coverage_area(confidences, correct) == pytest.approx(expected, abs=1e-12)
+    assert metrics.risk_coverage_area(confidences, torch.ones(300, dtype=torch.bool)) == 0
+
+
+def test_tied_confidences_have_the_mean_area_of_all_their_orders():
+    confidences, correct = torch.tensor([0.9, 0.5, 0.5, 0.5]), torch.tensor([True, False, True, False])
+    areas = []
+    for order in permutations((1, 2, 3)):
+        wrong = 1 - correct[[0, *order]].double()
+        areas.append(np.mean([wrong[:n].mean() for n in range(1, 5)]))
+    assert metrics.risk_coverage_area(confidences, correct) == pytest.approx(np.mean(areas), abs=1e-12)
 
 
 @pytest.mark.parametrize("n", [20, 40, 60, 100, 140, 200])

@@ -26,6 +26,7 @@ NEIGHBOURS = 20  # training images that vote on the class of an image
 class ClassificationMetrics:
     """Metrics of the predictions of a model on a split; None for a metric that does not apply.
 
+    `brier` is the Brier score, 0 to 2; `aurc` the area under the risk-coverage curve, of the largest probability.
     `confusion` has one row per true class and one column per predicted class; with more than CONFUSION_CLASSES
     classes, `confused_pairs` has all wrong predictions instead, as [true class, predicted class, number of images], the
     most frequent first.  `diagnostics` are the two means that the paper's official code prints.
@@ -38,6 +39,8 @@ class ClassificationMetrics:
     top5_accuracy: float | None  # None for 5 classes or fewer
     top5_accuracy_interval: Interval | None
     nll: float  # nats
+    brier: float
+    aurc: float
     ece: float
     ece_equal_mass: float
     per_class_accuracy: list[float | None] = field(repr=False)
@@ -111,6 +114,8 @@ def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes
         top5_accuracy=top5,
         top5_accuracy_interval=of_accuracy(top5, len(labels)),
         nll=mean(scores.losses).item(),
+        brier=mean(scores.brier_scores).item(),
+        aurc=metrics.risk_coverage_area(confidences, right),
         ece=metrics.calibration_error(confidences, right),
         ece_equal_mass=metrics.calibration_error(confidences, right, scheme="equal mass"),
         per_class_accuracy=[none_if_nan(value) for value in per_class.tolist()],
@@ -175,7 +180,8 @@ def out_of_distribution(
     """Out-of-distribution detection: how well four scores separate images of the model's classes from other images.
 
     Returns:
-        For each of OOD_SCORES, "auroc" and "fpr_at_95_recall".
+        For each of OOD_SCORES, "auroc", "fpr_at_95_recall", and the area under the precision-recall curve in both
+        conventions: "aupr_in", images of the model's classes are to be found, and "aupr_out", the others are.
 
     Raises:
         StopRequested: if `should_stop` returns True.
@@ -185,6 +191,8 @@ def out_of_distribution(
         name: {
             "auroc": metrics.auroc(scores[0][name], scores[1][name]),
             "fpr_at_95_recall": metrics.fpr_at(scores[0][name], scores[1][name]),
+            "aupr_in": metrics.average_precision(scores[0][name], scores[1][name]),
+            "aupr_out": metrics.average_precision(-scores[1][name], -scores[0][name]),
         }
         for name in OOD_SCORES
     }

@@ -13,12 +13,16 @@ from randhead.config import SPLITS, one_of
 from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
+from randhead.evaluation.features import extract
+from randhead.evaluation.metrics import BINS
+from randhead.evaluation.temperature import Calibration, calibrate
 from randhead.files import write_json
 from randhead.intervals import Interval, of_accuracy
 from randhead.runs import ROOT, LoadedRun, Run, RunLike, slug
 from randhead.tables import Cell, Result, Table, count, nats, percent, words
 
 WORST = 5  # classes in the table; the document has them all
+PER_BIN = 10  # images per bin of the calibration error, with fewer its noise is a good part of it
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Evaluation(Result):
         metrics: of the split.  Runs that were trained with one class per training image have `NeighbourMetrics`.
         ood: the out-of-distribution detection, if images of other classes were given.
         corruptions: the report of `robustness.benchmark`, if there is one; see `with_corruptions`.
+        calibration: the metrics after temperature scaling, or why there are none, in words.
         given: the images that were evaluated instead of the run's own; part of the name of the report.
     """
 
@@ -70,6 +75,7 @@ class Evaluation(Result):
     ood: OutOfDistribution | None = None
     corruptions: CorruptionPart | None = field(default=None, repr=False)
     given: str | None = None
+    calibration: Calibration | str | None = None
 
     @property
     def accuracy(self) -> float:
@@ -89,6 +95,10 @@ class Evaluation(Result):
             "class_names": list(self.class_names),
             **self.metrics.to_json(),
         }
+        if isinstance(self.calibration, Calibration):
+            document["calibrated"] = self.calibration.to_json()
+        elif isinstance(self.metrics, ClassificationMetrics):
+            document["calibrated"] = None
         if self.ood:
             document["ood"] = self.ood.to_json()
         if self.corruptions:
@@ -102,9 +112,11 @@ class Evaluation(Result):
             yield self._diagnostics(self.metrics)
             yield from self._hardest_classes(self.metrics)
         if self.ood:
-            rows = [(words(name), s["auroc"], percent(s["fpr_at_95_recall"])) for name, s in self.ood.scores.items()]
+            keys = ("auroc", "fpr_at_95_recall", "aupr_in", "aupr_out")
+            rows = [(words(name), *map(s.get, keys)) for name, s in self.ood.scores.items()]
+            notes = ("AUPR in, out: precision and recall of the run's own images, of the others",)
             title = f"{self.run}: out-of-distribution detection: {self.ood.data}, n = {self.ood.n}"
-            yield Table(title, ("score", "AUROC", "FPR at 95 % recall"), tuple(rows))
+            yield Table(title, ("score", "AUROC", "FPR at 95 % recall", "AUPR in", "AUPR out"), tuple(rows), notes)
         if self.corruptions:
             yield from self.corruptions.tables()
 
@@ -125,13 +137,21 @@ class Evaluation(Result):
             rows += [
                 ("top-5 accuracy", percent(m.top5_accuracy), _limits(m.top5_accuracy_interval)),
                 ("NLL", nats(m.nll), ""),
+                ("Brier score, 0 to 2", f"{m.brier:.4f}", ""),
+                ("area under risk-coverage curve", percent(m.aurc), ""),
                 ("ECE, 15 bins of equal width", percent(m.ece), ""),
                 ("ECE, 15 bins of equal mass", percent(m.ece_equal_mass), ""),
             ]
         else:
             rows.append(("1-NN accuracy", percent(m.knn_1), _limits(of_accuracy(m.knn_1, m.n))))
+        notes = [few] if isinstance(m, ClassificationMetrics) and (few := _few(m.n)) else []
+        if isinstance(self.calibration, Calibration):
+            rows += _calibrated(self.calibration)
+            notes.append(f"logits divided by T, which is fitted on {self.calibration.fitted_n} validation images")
+        elif self.calibration:
+            notes.append(self.calibration)
         title = f"{self.run}: {self.split} split of {self.data}, n = {m.n}"
-        return Table(title, ("metric", "value", "95 % interval"), tuple(row for row in rows if row[1]))
+        return Table(title, ("metric", "value", "95 % interval"), tuple(row for row in rows if row[1]), tuple(notes))
 
     def _diagnostics(self, m: ClassificationMetrics) -> Table:
         rows = tuple((words(name), sides["right"], sides["wrong"]) for name, sides in m.diagnostics.items())
@@ -213,7 +233,7 @@ def evaluate(
         for note in dataset.report.notes():
             warn(note)
     detection = None
-    metrics = _metrics(loaded, dataset, split, should_stop)
+    metrics, calibration = _metrics(loaded, dataset, split, should_stop)
     if ood:
         other = loaded.dataset(ood, labelled=False, progress=progress)
         side = "test" if "test" in other.splits else "all"
@@ -225,7 +245,22 @@ def evaluate(
         )
         detection = OutOfDistribution(other.name, side, len(outside), scores)
     given = None if isinstance(data, Dataset) else data
-    return Evaluation(loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection, given=given)
+    return Evaluation(
+        loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection,
+        given=given, calibration=calibration,
+    )  # fmt: skip
+
+
+def _calibrated(found: Calibration) -> list[tuple[str, str, str]]:
+    """The rows of the metrics after temperature scaling."""
+    scaled = f"at T = {found.temperature:.3g}"
+    return [(f"NLL {scaled}", nats(found.nll), ""), (f"ECE {scaled}", percent(found.ece), "")]
+
+
+def _few(n: int) -> str | None:
+    """The note on the calibration error of few images."""
+    least = PER_BIN * BINS
+    return f"ECE of fewer than {least} images is too high: their noise in {BINS} bins adds to it" if n < least else None
 
 
 def _limits(interval: Interval | None) -> str:
@@ -234,9 +269,18 @@ def _limits(interval: Interval | None) -> str:
 
 def _metrics(
     loaded: LoadedRun, dataset: Dataset, split: str, should_stop: Callable[[], bool]
-) -> ClassificationMetrics | NeighbourMetrics:
+) -> tuple[ClassificationMetrics | NeighbourMetrics, Calibration | str | None]:
     """The metrics that fit a run: k-NN accuracy if it was trained with one class per training image."""
     model, preprocess = loaded.model, loaded.preprocess
-    if loaded.config.data.labels == "class":
-        return classification.full_metrics(model, dataset.splits[split], preprocess, should_stop=should_stop)
-    return classification.neighbour_metrics(model, dataset, split, preprocess, should_stop=should_stop)
+    if loaded.config.data.labels != "class":
+        return classification.neighbour_metrics(model, dataset, split, preprocess, should_stop=should_stop), None
+    part = dataset.splits[split]
+    labels = part.labels.cpu()
+    features, scores = extract(model, part, preprocess, should_stop=should_stop)
+    found = classification.metrics_of(features, scores, labels, model.head.num_classes)
+    if split == "val":
+        return found, "no temperature: it would be fitted on the images that are evaluated"
+    if "val" not in dataset.splits or not loaded.owns(dataset, "val"):
+        return found, "no temperature: it is fitted on the validation split of the run's own images"
+    validation = dataset.splits["val"]
+    return found, calibrate(model, validation, features, labels, preprocess, should_stop=should_stop)

@@ -48,16 +48,29 @@ def extract(
 
 
 def embeddings(
-    model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
+    model: Classifier,
+    split: Split,
+    preprocess: Preprocess,
+    *,
+    ids: Tensor | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Features after the neck: (N, D) float32 on the CPU.  The model is put into evaluation mode.
+
+    Args:
+        model: a classifier.
+        split: images.
+        preprocess: turns the images into the input of the model.
+        ids: the images to embed, by index in the split, (N,) int64; by default all.
+        should_stop: called between batches.
 
     Raises:
         StopRequested: if `should_stop` returns True.
     """
     model.eval()
     parts = []
-    for images in split.images.batches(indices(len(split)), batch_size(split.images.shape[-1])):
+    ids = indices(len(split)) if ids is None else ids
+    for images in split.images.batches(ids, batch_size(split.images.shape[-1])):
         _check(should_stop)
         parts.append(embed(model, images, preprocess).cpu())
     return torch.cat(parts)

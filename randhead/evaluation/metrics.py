@@ -118,6 +118,54 @@ def binomial_error(accuracy: float, n: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / n)
 
 
+def risk_coverage_area(confidences: Tensor, correct: Tensor) -> float:
+    """Area under the risk-coverage curve (AURC): the mean error among the n most confident samples, over n = 1..N.
+
+    Geifman, Uziel and El-Yaniv 2019 (arXiv 1805.08206); lower is better.  Samples of equal confidence share their mean
+    error, so that their order does not matter.
+
+    Args:
+        confidences: (N,), of any range.
+        correct: (N,) bool.
+
+    Example:
+        >>> risk_coverage_area(torch.tensor([0.9, 0.5]), torch.tensor([True, False]))
+        0.25
+    """
+    _check_count(len(confidences), correct)
+    if confidences.isnan().any():
+        raise DataError("confidences contain NaN", hint="did the run diverge?")
+    _, accuracies = _sorted_by_confidence(confidences.double(), correct.double())
+    counts = indices(len(correct), correct.device).double() + 1
+    return ((1 - accuracies.flip(0)).cumsum(0) / counts).mean().item()
+
+
+def average_precision(positive: Tensor, negative: Tensor) -> float:
+    """Area under the precision-recall curve (AUPR) as average precision: sum of (R_n - R_n-1) P_n over thresholds.
+
+    As `sklearn.metrics.average_precision_score`: samples with equal scores have one threshold.  A random score reaches
+    the share of positive samples, so values of sets of other sizes cannot be compared.
+
+    Args:
+        positive: (N,) scores of the samples that should score high.
+        negative: (M,) scores of the others.
+
+    Example:
+        >>> round(average_precision(torch.tensor([3.0, 1.0]), torch.tensor([2.0])), 4)
+        0.8333
+    """
+    _check_scores(positive, negative)
+    scores = torch.cat((positive, negative)).double()
+    truth = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
+    truth[: len(positive)] = 1
+    scores, order = scores.sort(descending=True, stable=True)
+    _, counts = scores.unique_consecutive(return_counts=True)
+    ends = counts.cumsum(0) - 1  # the last sample of each threshold
+    found = truth[order].cumsum(0)[ends]
+    gained = torch.diff(found, prepend=torch.zeros_like(found[:1]))
+    return (gained * found / (ends + 1)).sum().item() / len(positive)
+
+
 def auroc(in_scores: Tensor, out_scores: Tensor) -> float:
     """Probability that an in-distribution sample scores above an out-of-distribution one, ties counted half.
 

@@ -30,6 +30,7 @@ class HeadOutput(NamedTuple):
         lowest: the smallest logit (B,).
         target_cosine: cosine to the class vector of the label (B,).
         non_target_cosine: the largest cosine to any other class vector (B,).
+        non_target_squares: sum of exp(2 (logit - non_target)) over all classes but the label (B,).
     """
 
     classes: Tensor
@@ -40,6 +41,7 @@ class HeadOutput(NamedTuple):
     lowest: Tensor
     target_cosine: Tensor
     non_target_cosine: Tensor
+    non_target_squares: Tensor
 
     @property
     def losses(self) -> Tensor:
@@ -57,6 +59,15 @@ class HeadOutput(NamedTuple):
     def confidences(self) -> Tensor:
         """The largest softmax probability: (B,)."""
         return 1 / self._total
+
+    @property
+    def brier_scores(self) -> Tensor:
+        """Sum over classes of the squared difference of probability and truth, 0 to 2 (Brier 1950): (B,)."""
+        best, total = self.logits[:, 0], self._total
+        others = self.non_target_squares * (2 * (self.non_target - best)).exp() / total.square()
+        # 1 - p of the label, without cancellation: the others' share.
+        missed = self.non_target_sum * (self.non_target - best).exp() / total
+        return missed.square() + others
 
     @property
     def probabilities(self) -> Tensor:
@@ -123,6 +134,7 @@ def _of_tile(logits: Tensor, cosines: Tensor, columns: Tensor) -> dict[str, Tens
         "target": target.double(),
         "non_target": non_target,
         "non_target_sum": wide.sub_(non_target[:, None]).exp_().sum(dim=1),
+        "non_target_squares": torch.einsum("bt,bt->b", wide, wide),
         "lowest": lowest.double(),
         "target_cosine": target_cosine.double(),
         "non_target_cosine": cosines.amax(dim=1).double(),
@@ -133,7 +145,9 @@ def _joined(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, Tensor]:
     """Merge the fields of two sets of classes."""
     largest = ("target", "non_target", "target_cosine", "non_target_cosine")
     joined = {name: torch.maximum(a[name], b[name]) for name in largest}
-    sums = [part["non_target_sum"] * (part["non_target"] - joined["non_target"]).exp() for part in (a, b)]
-    joined["non_target_sum"] = sums[0] + sums[1]
+    shares = [(part["non_target"] - joined["non_target"]).exp() for part in (a, b)]
+    joined["non_target_sum"] = a["non_target_sum"] * shares[0] + b["non_target_sum"] * shares[1]
+    squares = [part["non_target_squares"] * share.square() for part, share in zip((a, b), shares, strict=True)]
+    joined["non_target_squares"] = squares[0] + squares[1]
     joined["lowest"] = torch.minimum(a["lowest"], b["lowest"])
     return joined

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead import ambient, datasets, model, vectors
+from randhead import ambient, datasets, model, registry, vectors
 from randhead.arguments import check_paths, check_type
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
@@ -75,6 +75,13 @@ class LoadedRun:
             found_in=self.data_root,
             progress=progress,
         )
+
+    def owns(self, dataset: Dataset, split: str) -> bool:
+        """Whether a split of a dataset is that of the training, by pixels and labels; for runs of 0.1.0, by name."""
+        kept = {name: value for name, value in self.fingerprints.items() if name == split}
+        if not kept:
+            return dataset.name == registry.label(self.config.data.name)
+        return kept == datasets.fingerprints(dataset, [split])
 
     def image_changes(self, dataset: Dataset, split: str) -> str | None:
         """A warning if a split of the run's own dataset is not what it was during the training, else None."""
