@@ -18,6 +18,7 @@ CASES = {
     "02 images changed before resuming": (
         "fingerprint: test_a_training_is_not_resumed_on_other_images",
         "fingerprint: test_a_finished_run_warns_when_its_images_have_changed",
+        "fingerprint: test_a_finished_run_that_is_asked_for_again_warns_of_other_images",
         "fingerprint: test_the_feature_cache_knows_images_and_labels",
         "fingerprint: test_runs_of_one_folder_that_changed_between_them_are_not_compared",
     ),

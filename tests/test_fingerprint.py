@@ -1,8 +1,10 @@
 """What a run knows of its images: training is not resumed on others, and no stored result is taken for theirs."""
 
+import dataclasses
 import json
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from randhead.errors import RunError
 from randhead.evaluation import evaluate, feature_cache
 from randhead.robustness import benchmark
 from randhead.runs import Run, checkpoint
-from randhead.train import events, fit_events
+from randhead.train import events, fit, fit_events
 
 
 def folder_of(path):
@@ -160,6 +162,40 @@ def test_a_finished_run_warns_when_its_images_have_changed(world, no_pictures, c
     assert said == ["images has changed since finished was trained: other test images"] * 2
     assert tiny.main("eval", "finished", "--json") == 0
     assert f"warning: {said[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["nothing", "copied", "replaced", "moved", "gone"])
+def test_a_finished_run_that_is_asked_for_again_warns_of_other_images(world, monkeypatch, change):
+    folder, said, read = world / "images", [], []
+    load = datasets.from_config
+    monkeypatch.setattr(datasets, "from_config", lambda *given, **options: read.append(1) or load(*given, **options))
+    again = lambda **options: fit(settings("./images"), root="runs", name="finished", warn=said.append, **options)  # noqa: E731
+    began = time.time() + (60 if change == "nothing" else 0)
+    os.utime("runs/finished/config.json", (began, began))
+    if change == "copied":
+        shutil.move(folder, "old")
+        shutil.copytree("old", folder)
+    elif change == "replaced":
+        noise(folder / "test" / "cat" / "0.png")
+    elif change == "moved":
+        (folder / "test" / "cat" / "0.png").rename(folder / "test" / "dog" / "00.png")
+    elif change == "gone":
+        shutil.rmtree(folder)
+    assert again() == again()
+    words = {"replaced": "other test images", "moved": "the same test images with other labels"}.get(change)
+    assert len(said) == 2 * (words is not None) and all(words in text for text in said)
+    assert (len(read) == 0) == (change in ("nothing", "gone"))
+
+
+def test_a_finished_run_is_compared_with_images_that_are_given(world):
+    said, config = [], settings("./images")
+    dataset = datasets.from_config(config)
+    fit(config, root="runs", name="finished", dataset=dataset, warn=said.append)
+    assert said == []
+    test = dataset.splits["test"]
+    other = dataclasses.replace(dataset, splits={**dataset.splits, "test": Split(test.images, test.labels.flip(0))})
+    fit(config, root="runs", name="finished", dataset=other, warn=said.append)
+    assert ["the same test images with other labels" in text for text in said] == [True]
 
 
 def test_the_feature_cache_knows_images_and_labels(world):

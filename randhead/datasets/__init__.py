@@ -28,7 +28,7 @@ from randhead.datasets import _decode
 from randhead.datasets._build import from_arrays, with_report
 from randhead.datasets._contract import wrong_dataset
 from randhead.datasets._dataset import Dataset, Split
-from randhead.datasets._fingerprint import SPLIT_WORDS, changes, fingerprint, fingerprints
+from randhead.datasets._fingerprint import SPLIT_WORDS, changed_since, changes, fingerprint, fingerprints
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
 from randhead.datasets._left_out import image_files
@@ -53,6 +53,7 @@ __all__ = [
     "Split",
     "Subset",
     "TensorImages",
+    "changed_since",
     "changes",
     "channel_statistics",
     "divide_classes",

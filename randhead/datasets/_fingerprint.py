@@ -6,17 +6,21 @@ machine has the same one.  Resuming, the feature cache and the stored cells of a
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from randhead import registry
 from randhead.ambient import indices
+from randhead.config import data_source
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._hold_out import Subset
 from randhead.datasets._images import DIGEST, FileImages, Images, TensorImages, digest
 
 BATCH = 1024
 HEX = 32  # digits of a stored hash
+CLOCK_S = 1  # by which the times of a file system may lag behind the clock
 SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}  # splits in messages
 
 Fingerprints = Mapping[str, Mapping[str, str]]  # of each split: the hash of its images, and that of their labels
@@ -85,6 +89,25 @@ def changes(saved: Fingerprints, found: Fingerprints) -> list[str]:
         else:
             different.append(f"the same {name} images with other labels or in another order")
     return different
+
+
+def changed_since(name: str, time_s: float) -> bool:
+    """Whether anything in a folder of images was written, renamed or copied since a time; False for other datasets.
+
+    Args:
+        name: name of a dataset, or a folder of images.
+        time_s: seconds since 1970.
+
+    Raises:
+        DataError: if it is not a folder of images any more.
+    """
+    found = None if registry.is_file(name) else data_source.find(name)
+    if not isinstance(found, Path):
+        return False
+    from randhead.datasets import image_folder  # which imports this package
+
+    paths = image_folder.listing(found).paths
+    return any(path.stat().st_ctime > time_s - CLOCK_S for path in (found, *{path.parent for path in paths}, *paths))
 
 
 def _hash(shape: tuple[int, ...], *parts: np.ndarray) -> str:

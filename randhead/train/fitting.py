@@ -14,6 +14,7 @@ from randhead.device import resolve_device
 from randhead.errors import StopRequested
 from randhead.files import described
 from randhead.runs import ROOT, Run, TrainingSummary, card
+from randhead.train import resume
 from randhead.train.events import Event, Finished, Stopped, Warned
 from randhead.train.loop import fit_events
 from randhead.train.resolve import encoder_input
@@ -78,8 +79,9 @@ def fit(
         summary = _last(events, on_event or _ignore, warn)
     else:
         summary = finished
-        for warning in summary.warnings:
-            warn(warning)
+        for warning in (*summary.warnings, resume.finished_on_other_images(run, config, dataset, progress=progress)):
+            if warning:
+                warn(warning)
     _write_rest(run, config, summary, warn, is_new=finished is None)
     return summary
 

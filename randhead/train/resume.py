@@ -1,12 +1,17 @@
 """Whether a training can be resumed: it must have the same images, and should have the same device and libraries."""
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from randhead import datasets, runs
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
-from randhead.errors import RunError
+from randhead.datasets import Dataset
+from randhead.errors import DataError, RunError
 from randhead.runs import Run
 from randhead.tables import count
 
@@ -45,6 +50,40 @@ def check(run: Run, config: Config, settings: ResolvedSettings) -> Iterator[str]
     found = list(_other_environment(document, runs.describe(config, settings)))
     if found:
         yield f"resuming with {', '.join(found)}: the last bits of the result can differ"
+
+
+def finished_on_other_images(
+    run: Run, config: Config, dataset: Dataset | None, *, progress: Callable[[int, int], None] | None = None
+) -> str | None:
+    """A warning if the images of a finished run have changed since it was trained, else None.
+
+    A folder is read again only if something in it was written since the training began, or was copied.
+
+    Args:
+        run: the finished run.
+        config: its configuration.
+        dataset: the images, if they have been loaded.
+        progress: called with (done, total) while images are read.
+    """
+    saved, now = ResolvedSettings.from_json(run.document()["resolved"]), time.time()
+    if not saved.fingerprints:
+        return None
+    try:
+        if dataset is None:
+            if not datasets.changed_since(config.data.name, run.config_path.stat().st_mtime):
+                return None
+            dataset = datasets.from_config(config, image_size=saved.image_size, progress=progress)
+        images = {name: len(split) for name, split in dataset.splits.items()}
+        hashes = datasets.fingerprints(dataset)
+    except (DataError, OSError):
+        return None  # they cannot be read, and are not needed
+    found = replace(saved, class_names=dataset.class_names, images=images, fingerprints=hashes)
+    different = changed_images(saved, found)
+    if different:
+        return f"{run.path} was trained on other images: {'; '.join(different)}; `fresh=True` trains it on these"
+    with contextlib.suppress(OSError):
+        os.utime(run.config_path, (now, now))  # so that they need not be read again
+    return None
 
 
 def changed_images(saved: ResolvedSettings, settings: ResolvedSettings) -> list[str]:
