@@ -3,10 +3,11 @@
 import json
 
 import pytest
+import torch
 from trained import quick, study
 
 from randhead import evaluation, runs
-from randhead.evaluation import stored_robustness
+from randhead.evaluation import feature_cache, stored_robustness
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.summary import NO, QUESTIONS, UNDECIDED, YES
 from randhead.report import page
@@ -95,3 +96,17 @@ def test_robustness_is_read_from_what_corrupt_test_has_left_of_these_weights(roo
     corrupted(root, "fixed0", 0.6, mean_over="2 of 15 corruptions, severity 3")  # another grid than that of learned0
     assert stored_robustness.command(members, "data", "test") == "`randhead corrupt-test learned0 fixed0`"
     assert stored_robustness.documents(members, "data", "test") is None
+
+
+def test_runs_whose_features_are_all_equal_have_no_value_and_no_bug(root, monkeypatch):
+    monkeypatch.setattr(feature_cache, "features", lambda loaded, dataset, split, **options: constant(dataset, split))
+    found = evaluation.analyze("all", ["learned0", "fixed0"], root=root, device="cpu")
+    json.dumps(found.to_json(), allow_nan=False)
+    assert list(found.tables())
+    assert found.summary.missing["classes tighter?"].startswith("unknown")
+
+
+def constant(dataset, split):
+    """Features of a dead encoder."""
+    labels = dataset.splits[split].labels
+    return feature_cache.Extracted(torch.ones(len(labels), 32), labels, torch.zeros_like(labels))

@@ -163,7 +163,7 @@ def signed(value: float, width: float | None) -> str:
 
 def _values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...]) -> Table:
     cells = [[about.title, about.shown(value)] for about, value in known.items()]
-    return Table(title, ("metric", "value"), rows(cells), (*_arrows(cells), *notes))
+    return Table(title, ("metric", "value") if cells else (), rows(cells), (*_arrows(cells), *notes))
 
 
 def _arrows(cells: Iterable[Sequence[Cell]]) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ def measure_together(name: str, members: list[RunInputs]) -> Measurement:
     for key, matrix in matrices.items():
         for kind, pairs in inputs.pairs.items():
             chosen = matrix[below & pairs]
-            means[f"{key}_across_{kind}"] = float(chosen.mean()) if len(chosen) else None
+            known = len(chosen) > 0 and bool(chosen.isfinite().all())
+            means[f"{key}_across_{kind}"] = float(chosen.mean()) if known else None
     return Measurement(Findings({**found.metrics, **means}, found.arrays, found.notes), inputs.seen)
 
 

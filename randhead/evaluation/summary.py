@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from randhead.evaluation import accuracy, stored_robustness
 from randhead.evaluation.analysis_tables import difference_shown, interval_shown
-from randhead.evaluation.comparison import Comparison, compare
+from randhead.evaluation.comparison import Comparison, arms, compare
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.measuring import metric
 from randhead.tables import Cell, Metric, Table, count, rows, shown
@@ -128,7 +128,9 @@ class Summary:
             [each.question, each.arm if self.several else None, each.answer, each.shown, each.n]
             for each in self.answers
         ]
-        missing = tuple(f"{question} {why}" for question, why in self.missing.items())
+        missing = tuple(
+            f"{question}{'' if question.endswith('?') else ':'} {why}" for question, why in self.missing.items()
+        )
         measures = dict.fromkeys(f"{each.question.rstrip('?')}: {each.metric.title}" for each in self.answers)
         notes = (*missing, "; ".join(measures), *self.notes)
         return Table(self.title, columns, rows(cells), notes).without_empty_columns()
@@ -138,10 +140,11 @@ def summary(analysis: "Analysis") -> Summary:
     """The four questions about the runs of an analysis."""
     answers: list[Answer] = []
     missing, minus = {}, None
+    configs = [member.loaded.config for member in analysis.members]
     for question in QUESTIONS:
         measured = _measured(analysis, question)
         if isinstance(measured, str):
-            missing[question.text] = f"not measured: {measured}"
+            missing[question.text if len(arms(configs)) > 1 else question.noun] = f"not measured: {measured}"
             continue
         about, found, images = measured
         before = len(answers)
@@ -155,7 +158,8 @@ def summary(analysis: "Analysis") -> Summary:
             n = count(only.n, "run") if only.n > 1 else f"{images:,} images"
             answers.append(Answer(question.noun, about, None, None, only, n))
         if len(answers) == before:
-            missing[question.text] = "unknown: it is undefined, or no two runs share their seeds"
+            asked = question.text if found.differences else question.noun
+            missing[asked] = "unknown: it is undefined, or no two runs share their seeds"
     return Summary(tuple(answers), minus, missing)
 
 
