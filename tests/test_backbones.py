@@ -108,10 +108,9 @@ def test_an_unknown_name_is_refused_with_the_nearest(name, words):
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("resnet50", '`backbone="torchvision:resnet50"` or `backbone="timm:resnet50"`'),
         ("ResNet-50", '`backbone="torchvision:resnet50"` or `backbone="timm:resnet50"`'),
         ("torchvision/resnet50", '`backbone="torchvision:resnet50"`'),
-        ("vit_base_patch16_224", '`backbone="timm:vit_base_patch16_224"`'),
+        pytest.param("vit_base_patch16_224", '`backbone="timm:vit_base_patch16_224"`', marks=pytest.mark.slow),
     ],
 )
 def test_the_name_of_a_model_without_its_library_is_refused_with_it(name, meant):

@@ -7,7 +7,7 @@ import tiny
 import torch
 from torch import nn
 
-from randhead import registry
+from randhead import backbones, registry
 from randhead.datasets import Dataset, Split
 from randhead.preprocess import Preprocess
 from randhead.runs import Run
@@ -140,3 +140,11 @@ def test_a_network_of_slow_batch_normalisation_trains_and_without_the_correction
     events = tiny.fit(tmp_path / "without", config, images)
     (warned,) = [event.message for event in events if isinstance(event, Warned) and "chance" in event.message]
     assert "the running statistics of batch normalisation are not those of the trained network" in warned
+
+
+@pytest.mark.slow
+def test_torchvisions_mobilenet_is_such_a_network_and_the_networks_of_randhead_are_not():
+    mobilenet = backbones.build("torchvision:mobilenet_v3_small", image_size=32)
+    assert "momentum 0.01 of the network raised to 0.1" in batch_norm.keep_up(mobilenet, 20)
+    for name in ("small_resnet", "resnet18", "torchvision:resnet18"):
+        assert batch_norm.keep_up(backbones.build(name, image_size=32), 1) == ""

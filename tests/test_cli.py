@@ -357,9 +357,12 @@ def test_a_file_of_settings_gives_way_to_options_and_those_to_set(world, call):
 
 
 @pytest.mark.slow
-def test_the_default_training_reaches_97_percent_on_the_digits(tmp_path, monkeypatch, document):
+def test_the_default_training_reaches_97_percent_on_the_digits_without_a_warning(tmp_path, monkeypatch, call, document):
     monkeypatch.chdir(tmp_path)
-    trained = document("train")
+    code, out, err = call("train", "--json")
+    assert code == 0 and "warning" not in err, err  # nothing is wrong with the defaults
+    trained = json.loads(out)
+    assert trained["warnings"] == trained["notes"] == []
     assert trained["test"]["n"] == 359
     assert trained["test"]["accuracy"] >= 0.97
     assert document("eval")["accuracy"] == trained["test"]["accuracy"]

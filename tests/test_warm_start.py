@@ -106,6 +106,7 @@ def started(folder, config, images):
     return next(event for event in tiny.fit(folder, config, images) if isinstance(event, Started))
 
 
+@pytest.mark.slow
 def test_known_new_and_dropped_classes_are_counted_and_learned_ones_keep_vector_and_bias(tmp_path):
     arm = {"head__trainable": True, "head__bias": 0.5, "train__epochs": 1}
     tiny.fit(tmp_path / "a", tiny.config(**arm), named("abcdefghij"))
