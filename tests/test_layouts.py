@@ -94,13 +94,18 @@ CLASSES = {  # folders with images, and the classes that they are, though their 
     ("test/.", "exam/.", "quiz/."): ("exam", "quiz", "test"),
     ("cat/siamese/.", "cat/persian/.", "dog/poodle/.", "dog/beagle/."): ("cat", "dog"),
     ("cat/images/.", "dog/images/."): ("cat", "dog"),
+    ("cat/images/.", "cat/labels", "dog/images/.", "dog/labels"): ("cat", "dog"),
+    ("cat/a/.", "cat/b/.", "dog/a/.", "dog/c/.", "emu/b/.", "emu/d/."): ("cat", "dog", "emu"),
     ("train/bus/.", "train/train/.", "val/bus/.", "val/train/."): ("bus", "train"),
 }
 
 
 @pytest.mark.parametrize("folders", CLASSES)
 def test_folders_that_only_resemble_splits_are_classes(folders, tmp_path):
-    assert counts(make(tmp_path / "data", *folders))[1] == CLASSES[folders]
+    data = make(tmp_path / "data", *folders)
+    for path in data.rglob("labels/*/*.png"):
+        path.rename(path.with_suffix(".xml"))
+    assert counts(data)[1] == CLASSES[folders]
 
 
 def test_in_a_folder_that_is_itself_a_split_all_folders_are_classes(tmp_path):
@@ -115,6 +120,13 @@ REFUSED = {
     ("lernen", "pruefen"): r"lernen/, pruefen/: all hold the same sub-folders bird/, cat/, .*look like splits",
     ("art", "clipart", "product", "real"): "all hold the same sub-folders",  # as OfficeHome
     ("train_a", "train_b", "other"): "all hold the same sub-folders",
+    ("lernen", "pruefen", "more/x/.", "more/y/."): r"lernen/, pruefen/: all hold the same",
+    (
+        "cat/images/.",
+        "cat/masks/.",
+        "dog/images/.",
+        "dog/masks/.",
+    ): r"sub-folders images/, masks/\nhint: leave only images/",
     ("lernen/lernen", "pruefen/pruefen"): "all hold the same sub-folders",
     ("cat/train/.", "cat/test/.", "dog/train/.", "dog/test/."): "splits inside of classes",
     ("bus/.", "car/.", "train/."): r"train/ is taken for a split because of its name, .* beside it there is bus/, car/",
@@ -265,7 +277,7 @@ def test_a_class_of_files_with_other_endings_is_named_with_them(tmp_path):
     data = make(tmp_path, "")
     make(data, "emu/.", files=("0.heic", "1.heic"))
     (data / "emu" / "0.heic").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(DataError, match=r"emu: a class without images; 2 files with other endings \(.heic\)") as error:
+    with pytest.raises(DataError, match=r"emu: a class without images; 2 files are no .*: 2 \.heic") as error:
         folders_of_images.listing(data)
     assert "rename them" in error.value.hint
 

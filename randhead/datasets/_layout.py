@@ -9,29 +9,11 @@ from randhead.arguments import composed
 from randhead.config import data_source
 from randhead.datasets._folders import has_images, loose_images, subfolders
 from randhead.datasets._split_folders import class_like, is_split, is_unlabelled, listed, split_folders, unwrapped
+from randhead.datasets._split_names import IMAGES, NO_CLASSES
 from randhead.errors import DataError
 from randhead.tables import count
 
-IMAGES = {"data", "image", "images", "img", "imgs", "photos", "pictures"}  # names of folders with all of the images
 UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
-
-# Folders of sets for detection and segmentation.
-NO_CLASSES = {
-    *(
-        "annotation",
-        "annotations",
-        "imagesets",
-        "images",
-        "img",
-        "imgs",
-        "jpegimages",
-        "label",
-        "labels",
-        "mask",
-        "masks",
-    ),
-    *("segmentationclass", "segmentationobject", "trimaps"),
-}
 
 Classes = dict[str, Path]  # class name -> folder, sorted by name
 

@@ -1,12 +1,13 @@
 """Which folders are splits: by their names, or refused because all of them hold the same class folders."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from randhead.arguments import composed
 from randhead.config import data_source
 from randhead.datasets._folders import has_images, subfolders
-from randhead.datasets._split_names import SplitName, split_name
+from randhead.datasets._split_names import IMAGES, NO_CLASSES, SplitName, split_name
 from randhead.errors import DataError
 
 ALIKE = 2  # class folders that splits must share if their names say something else too
@@ -148,19 +149,25 @@ def _refuse_equal_contents(base: Path, folders: list[Path]) -> None:
     if is_split(base):
         return
     contents = {path: _names(class_like(path)) for path in folders[:FIRST]}
-    holding = {path: inside for path, inside in contents.items() if len(inside) >= ALIKE}
-    if len(holding) < 2 or 2 * len(holding) < len(contents):
+    alike = [
+        path for path, inside in contents.items() if any(_alike(inside, contents[p]) for p in contents if p != path)
+    ]
+    if not alike or 2 * len(alike) < len(contents):
         return
-    common = set.intersection(*holding.values())
-    if len(common) < ALIKE or 2 * len(common) < max(map(len, holding.values())):
-        return
-    held = f"{listed(holding)}: all hold the same sub-folders {listed(sorted(common))}"
+    counts = Counter(name for path in alike for name in contents[path])
+    common = sorted(name for name, number in counts.items() if 2 * number > len(alike))
+    held = f"{base}: {listed(alike)}: all hold the same sub-folders {listed(common)}"
     if all(is_split(Path(name)) for name in common):
-        raise DataError(
-            f"{base}: {held}, so there are splits inside of classes",
-            hint=f"put the classes into the splits: {data_source.LAYOUT}",
-        )
-    raise DataError(
-        f"{base}: {held}, so they look like splits, not classes",
-        hint=f"rename them to train/, val/ and test/, or give one of them; {AS_CLASSES}",
-    )
+        hint = f"put the classes into the splits: {data_source.LAYOUT}"
+        raise DataError(f"{held}, so there are splits inside of classes", hint=hint)
+    if {name.lower() for name in common} <= NO_CLASSES:
+        if any(has_images(alike[0] / name) for name in common if name.lower() not in IMAGES):
+            raise DataError(f"{held}", hint="leave only images/ in each class: masks would be read as images of it")
+        return
+    hint = f"rename them to train/, val/ and test/, or give one of them; {AS_CLASSES}"
+    raise DataError(f"{held}, so they look like splits, not classes", hint=hint)
+
+
+def _alike(one: set[str], other: set[str]) -> bool:
+    """Whether two folders hold the same sub-folders, though some may be missing."""
+    return len(one & other) >= max(ALIKE, len(one) / 2, len(other) / 2)

@@ -27,6 +27,12 @@ NOISE = {
 }
 GLUED = re.compile(rf"({'|'.join(sorted(WORDS, key=len, reverse=True))})(?:set|data|images?|imgs?|)")
 
+IMAGES = {"data", "image", "images", "img", "imgs", "photos", "pictures"}  # names of folders with all of the images
+NO_CLASSES = IMAGES | {  # folders of sets for detection and segmentation
+    *("annotation", "annotations", "imagesets", "jpegimages", "label", "labels", "mask", "masks"),
+    *("segmentationclass", "segmentationobject", "trimaps"),
+}
+
 
 @dataclass(frozen=True)
 class SplitName:

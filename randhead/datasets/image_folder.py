@@ -18,9 +18,9 @@ from randhead.datasets._files import Listing, load_files
 from randhead.datasets._folders import Found, find_images, has_images
 from randhead.datasets._layout import find_layout
 from randhead.datasets._left_out import count_endings, left_out_notes
+from randhead.datasets._report import ReadReport
 from randhead.datasets._split_folders import listed, unwrapped
 from randhead.errors import DataError, DataFileError, UsageError
-from randhead.tables import count
 
 TEST_SHARE = 0.1  # of a folder without train/
 TWICE = 2  # other classes in the folder of a class that show a copy of the set
@@ -87,13 +87,10 @@ def _listing(folder: Path) -> Listing:
 def _check_class(folder: Path, found: Found, class_names: tuple[str, ...]) -> None:
     """Raise DataError for a class without images, and for one that holds the other classes again."""
     if not found.images:
-        known, there = " ".join(sorted(EXTENSIONS)), ""
-        if found.others:
-            there = (
-                f"; {count(len(found.others), 'file')} with other endings ({', '.join(count_endings(found.others))})"
-            )
+        (others,) = ReadReport(left_out=count_endings(found.others)).notes() or ("",)
+        known = " ".join(sorted(EXTENSIONS))
         hint = "; ".join([*left_out_notes(found), f"remove it, or add images: {known}"])
-        raise DataError(f"{folder}: a class without images{there}", hint=hint)
+        raise DataError(f"{folder}: a class without images{others and f'; {others}'}", hint=hint)
     again = [path for path in found.folders if path.parent == folder and composed(path.name) in class_names]
     if len(again) >= TWICE:
         raise DataError(
