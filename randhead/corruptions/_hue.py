@@ -19,30 +19,16 @@ def with_value_raised(images: Tensor, amount: float) -> Tensor:
 
 
 def with_saturation(images: Tensor, factor: float, offset: float) -> Tensor:
-    """S' = clip(S factor + offset, 0, 1).  A grey pixel has the hue of red.  (B, 3, H, W) uint8 -> the same."""
-    value, low = images.amax(dim=1, keepdim=True), images.amin(dim=1, keepdim=True)
-    if offset == 0 and (2 * factor).is_integer():
-        return _with_saturation_multiplied(images, value, low, factor)
-    depth = value - low
-    bright = value.to(torch.float32)
-    inverse = bright / depth.clamp_min(1)
-    ratio = torch.minimum(inverse * offset + factor, inverse)  # S' / S
-    out = truncated(bright - (value - images) * ratio)
-    if offset:
-        fallen = value - truncated(bright * (1 - offset))
-        out[:, 1:] -= fallen * (depth == 0)
-    return out
+    """S' = clip(S factor + offset, 0, 1).  A grey pixel has the hue of red.  (B, 3, H, W) uint8 -> the same.
 
-
-def _with_saturation_multiplied(images: Tensor, value: Tensor, low: Tensor, factor: float) -> Tensor:
-    """S' = min(S factor, 1) for factors with integer results, which rounding in the reference may push up or down.
-
-    So its float64 formulas are followed: the largest channel stays, the others are V (1 - S') and V (1 - S' k).
+    The reference truncates results that rounding in float64 has pushed below an integer, in about 1 value of 100.  So
+    its formulas are followed: the largest channel stays, the others are V (1 - S') and V (1 - S' k).
     """
+    value, low = images.amax(dim=1, keepdim=True), images.amin(dim=1, keepdim=True)
     red, green, blue = divided(images.to(torch.float64), 255).unbind(1)
     top = torch.maximum(torch.maximum(red, green), blue)
     depth = top - torch.minimum(torch.minimum(red, green), blue)
-    saturation = (depth / top * factor).clamp_max_(1).nan_to_num_(0)
+    saturation = (depth / top).nan_to_num_(0).mul_(factor).add_(offset).clamp_(0, 1)
     by_red, by_green, by_blue = green - blue, blue - red, red - green
     hue = torch.where(top == blue, by_blue, torch.where(top == green, by_green, by_red)).div_(depth)
     hue.add_(torch.where(top == blue, 4, (top == green).to(torch.int32) * 2))
@@ -55,7 +41,10 @@ def _with_saturation_multiplied(images: Tensor, value: Tensor, low: Tensor, fact
     middle = truncated((top * (1 - share * saturation)).nan_to_num_(0).mul_(255))[:, None]
     # Sums of products with 0 or 1: torch.where takes three times as long on bytes.
     is_top, is_low = images == value, images == low
-    return middle + is_top * (value - middle) + (is_low & ~is_top) * (lowest - middle)  # modulo 256
+    out = middle + is_top * (value - middle) + (is_low & ~is_top) * (lowest - middle)  # modulo 256
+    if offset:
+        out[:, 1:] -= (value - lowest) * (value == low)
+    return out
 
 
 @ambient.kept(maxsize=16)
