@@ -202,14 +202,31 @@ def test_ids_of_a_batch_are_whole_numbers_one_per_image(id):
         (CHW.permute(0, 2, 3, 1), "`images.permute(0, 3, 1, 2)` puts channels first"),
         (CHW / 255, "`(images * 255).round().to(torch.uint8)`"),
         (RGBA[None], "`images[:, :3]` leaves out the alpha channel"),
-        (CHW.permute(0, 2, 3, 1).numpy(), "`torch.from_numpy(images).permute(0, 3, 1, 2)`"),
-        (Image.fromarray(hwc(RGB)), "`randhead.corruptions.Corrupt` takes images of PIL"),
+        (CHW.numpy(), "`np.moveaxis(image, -3, -1)` puts channels last"),
+        (Image.fromarray(hwc(RGB)).convert("CMYK"), '`image.convert("RGB")`'),
+        ([hwc(RGB)], "`corrupt` takes images of PIL and NumPy"),
     ],
 )
 def test_corrupt_says_how_to_make_a_batch(images, hint):
     with pytest.raises(UsageError) as caught:
         corrupt(images, "fog", 3)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["fog", "pixelate", "gaussian_noise"])
+def test_corrupt_takes_one_image_of_numpy_or_pil_and_returns_the_same_kind(name):
+    expected = corrupt(RGB[None], name, 3, seed=2, ids=[7])[0]
+    found = corrupt(hwc(RGB), name, severity=3, seed=2, ids=[7])
+    assert isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.flags["C_CONTIGUOUS"]
+    assert np.array_equal(found, hwc(expected))
+    assert np.array_equal(corrupt(hwc(RGB)[::-1, ::-1][::-1, ::-1], name, 3, 2, [7]), found)  # negative strides
+    picture = corrupt(Image.fromarray(hwc(RGB)), name, 3, 2, [7])
+    assert isinstance(picture, Image.Image) and picture.mode == "RGB" and np.array_equal(np.asarray(picture), found)
+    grey = corrupt(hwc(GREY)[..., 0], name, 3, 2, [7])
+    assert np.array_equal(grey, corrupt(GREY[None], name, 3, 2, [7])[0, 0].numpy())
+    batch = corrupt(CHW.permute(0, 2, 3, 1).numpy(), name, 3, seed=2)
+    assert np.array_equal(batch, corrupt(CHW, name, 3, seed=2).permute(0, 2, 3, 1).numpy())
+    assert corrupt(np.zeros((0, 32, 32, 3), np.uint8), name, 3).shape == (0, 32, 32, 3)
 
 
 @pytest.mark.parametrize("kept", [False, True])

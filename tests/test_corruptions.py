@@ -138,7 +138,8 @@ def test_long_words_are_numpys_philox_and_the_same_bits_in_tensor_operations():
         (torch.zeros(1, 32, 32, 3, dtype=torch.uint8), "1 or 3 channels, got 32"),
         (torch.zeros(1, 3, 1, 1, dtype=torch.uint8), "1x1 are too small"),
         (torch.zeros(1, 3, 7, 32, dtype=torch.uint8), "7x32 are too small"),
-        (np.zeros((1, 3, 32, 32), dtype=np.uint8), "must be a tensor"),
+        (np.zeros((1, 3, 32, 32), dtype=np.uint8), "NumPy must be"),
+        ([[0]], "must be a tensor"),
     ],
 )
 def test_images_of_another_kind_are_refused_with_a_hint(images, words):

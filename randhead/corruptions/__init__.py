@@ -8,10 +8,9 @@ order, chunk and thread count.
 
 import contextlib
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -27,6 +26,8 @@ from randhead.corruptions._arguments import (
     checked_severities,
     shorter_side,
 )
+from randhead.corruptions._arrays import is_array, opened
+from randhead.corruptions._batches import chunks, like
 from randhead.corruptions.frost import FrostImages, load_frost_images
 from randhead.errors import UsageError, unknown
 
@@ -52,9 +53,9 @@ __all__ = [
     "parameters_for",
 ]
 
+Images = TypeVar("Images")  # a tensor, an array of NumPy or an image of PIL
 EXTRA = "extra"  # the group of everything that is not part of the benchmark
 SEVERITIES = (1, 2, 3, 4, 5)
-CHUNK_VALUES = 1 << 18  # values per chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
 
 
 class Corruption(Protocol):
@@ -151,7 +152,7 @@ def group_of(name: str) -> str:
 
 
 def corrupt(
-    images: Tensor,
+    images: Images,
     name: str,
     severity: int,
     seed: int = 0,
@@ -159,7 +160,7 @@ def corrupt(
     *,
     parameters: str | None = None,
     frost_images: FrostImages | None = None,
-) -> Tensor:
+) -> Images:
     """Corrupt images.
 
     The result for an image depends only on the seed, the name, the severity, its id and the image.
@@ -167,6 +168,7 @@ def corrupt(
     Args:
         images: uint8 (B, 3, H, W), after resizing and before normalisation.  A single channel, (B, 1, H, W), is
             repeated three times, and the first channel of the result is returned: a mean would weaken the noise.
+            Also an image of NumPy, (H, W, 3) or (H, W), or of PIL (RGB or L), or a batch (B, H, W, 3) of NumPy.
         name: one of `names()`.
         severity: 1 (weakest) to 5 (strongest); 0 returns the images unchanged.
         seed: of the random numbers.
@@ -176,7 +178,8 @@ def corrupt(
         frost_images: the pictures that frost overlays; by default procedural ones.
 
     Returns:
-        uint8 of the shape of `images`, contiguous, on the same device; `tv_tensors.Image` if `images` are.
+        uint8 of the shape of `images`, contiguous, on the same device, and of their type: tensor, `tv_tensors.Image`,
+        array or image of PIL.
 
     Raises:
         UsageError: for unknown names, severities and parameter sets, and for images and ids that do not fit.
@@ -188,7 +191,13 @@ def corrupt(
         >>> out.shape, bool((out[0] == out[1]).all())
         (torch.Size([2, 3, 32, 32]), False)
     """
-    return next(corrupt_each(images, name, (severity,), seed, ids, parameters=parameters, frost_images=frost_images))[1]
+    how: dict[str, Any] = {"parameters": parameters, "frost_images": frost_images}
+    if not is_array(images):
+        return cast(Images, next(corrupt_each(cast(Tensor, images), name, (severity,), seed, ids, **how))[1])
+    given, back = opened(images)
+    batch = given[None] if given.ndim == 3 else given.flatten(0, -4)
+    out = next(corrupt_each(batch, name, (severity,), seed, ids, **how))[1]
+    return cast(Images, back(out.view(given.shape)))
 
 
 def corrupt_each(
@@ -220,7 +229,7 @@ def corrupt_each(
     origin = "" if registry.is_builtin("corruptions", name) else f"{registry.origin('corruptions', name)}: "
     options = {"frost_images": frost_images} if frost_images is not None and name == "frost" else {}
     with ambient.ordinary(images.device) if origin else contextlib.nullcontext():
-        for rows in _chunks(coloured):
+        for rows in chunks(coloured):
             chunk = coloured[rows].contiguous()
             size = (images.shape[2], images.shape[3])
             noise = module.sample(ids[rows], size, seed=seed, parameter_set=parameter_set, **options)
@@ -230,7 +239,7 @@ def corrupt_each(
                     continue
                 found = module.apply(chunk, noise, module.SEVERITY_PARAMETERS[parameter_set][severity - 1])
                 target[rows] = checked_output(found, chunk, name, origin)
-    return ((s, _like(images, o[:, : images.shape[1]].contiguous())) for s, o in zip(severities, out, strict=True))
+    return ((s, like(images, o[:, : images.shape[1]].contiguous())) for s, o in zip(severities, out, strict=True))
 
 
 def wrong_value(member: ModuleType) -> str | None:
@@ -274,22 +283,6 @@ def checked_output(out: object, images: Tensor, name: str, origin: str = "") -> 
         hint = "return a uint8 tensor of the shape of the images"
         raise UsageError(f"{origin}corruption {name} made {got} of torch.uint8 {tuple(images.shape)}", hint=hint)
     return out.to(images.device)
-
-
-def _chunks(images: Tensor) -> Iterator[slice]:
-    """Slices of a batch: of limited size on a CPU, the whole batch on other devices."""
-    step = (
-        len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel() if len(images) else 1)
-    )
-    return (slice(start, start + step) for start in range(0, len(images), max(step, 1)))
-
-
-def _like(images: Tensor, out: Tensor) -> Tensor:
-    """The result as a `tv_tensors.Image` or the like, if the images are; torchvision is then imported already."""
-    tv_tensors = sys.modules.get("torchvision.tv_tensors")
-    if tv_tensors is None or not isinstance(images, tv_tensors.TVTensor):
-        return out
-    return tv_tensors.wrap(out, like=images)
 
 
 def __getattr__(name: str) -> Any:

@@ -20,10 +20,8 @@ TAKEN = "corruptions take uint8 images (B, 3, H, W) in 0..255, after resizing an
 def check_images(images: object) -> None:
     """Raise UsageError unless images are uint8 (B, 1 or 3, H, W), of at least SMALLEST_SIDE pixels per side."""
     if not isinstance(images, Tensor):
-        array = type(images).__module__ == "numpy"
-        more = "`torch.from_numpy(images).permute(0, 3, 1, 2)`" if array else "`randhead.corruptions.Corrupt`"
-        what = "makes one of (B, H, W, 3)" if array else "takes images of PIL and NumPy, in lists of transforms too"
-        raise UsageError(f"images must be a tensor, got {type(images).__name__}", hint=f"{more} {what}")
+        hint = "`corrupt` takes images of PIL and NumPy, `randhead.corruptions.Corrupt` also in lists of transforms"
+        raise UsageError(f"images must be a tensor, got {type(images).__name__}", hint=hint)
     if images.layout != torch.strided:
         raise UsageError(f"images must be dense, got {images.layout}", hint="`images.to_dense()`")
     check_bytes("images", images.dtype, "(images * 255).round().to(torch.uint8)")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -15,10 +14,9 @@ from randhead import registry, rng
 from randhead.arguments import whole
 from randhead.corruptions import corrupt
 from randhead.corruptions._arguments import check_bytes, check_frost_images, check_parameters, check_severity
+from randhead.corruptions._arrays import is_array, opened
 from randhead.corruptions.frost import FrostImages
 from randhead.errors import UsageError
-
-MODES = ("RGB", "L")  # of PIL
 
 
 class Corrupt(v2.Transform):
@@ -127,31 +125,14 @@ def _is_array(value: object) -> bool:
 
 def _opened(image: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
     """An image as uint8 (..., C, H, W), and the function that gives a result of this shape its type and layout."""
-    if isinstance(image, Image.Image):
-        if image.mode not in MODES:
-            raise UsageError(f"image has the mode {image.mode} of PIL", hint='`image.convert("RGB")` makes it RGB')
-        channels_first, back = _opened(np.asarray(image))
-        return channels_first, lambda out: Image.fromarray(back(out))
-    if isinstance(image, np.ndarray):
-        return _opened_array(image)
+    if is_array(image):
+        return opened(image)
     check_bytes("image", image.dtype, "(image * 255).round().to(torch.uint8)")
     if image.ndim < 3 or image.shape[-3] not in (1, 3):
         raise UsageError(f"image must be (3, H, W), got {tuple(image.shape)}", hint=_hint_for_tensor(image))
     if isinstance(image, tv_tensors.TVTensor):
         return image.as_subclass(Tensor), lambda out: tv_tensors.wrap(out, like=image)
     return image, lambda out: out
-
-
-def _opened_array(image: np.ndarray) -> tuple[Tensor, Callable[[Tensor], np.ndarray]]:
-    check_bytes("image", image.dtype, "(image * 255).round().astype(np.uint8)")
-    if image.ndim == 2:
-        return torch.from_numpy(image[None].copy()), lambda out: out[0].numpy()
-    if image.shape[-1] not in (1, 3):
-        hint = "`image[..., :3]` leaves out the alpha channel" if image.shape[-1] == 4 else "an image is (H, W, 3)"
-        hint = "`np.moveaxis(image, -3, -1)` puts channels last" if image.shape[-3] in (1, 3) else hint
-        raise UsageError(f"an image of NumPy must be (H, W, 3) or (H, W), got {image.shape}", hint=hint)
-    channels_first = torch.from_numpy(np.moveaxis(image, -1, -3).copy())
-    return channels_first, lambda out: np.ascontiguousarray(np.moveaxis(out.numpy(), -3, -1))
 
 
 def _hint_for_tensor(image: Tensor) -> str:
