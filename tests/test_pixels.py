@@ -103,6 +103,16 @@ def test_16_bit_files_that_use_only_low_bits_look_like_the_picture_of_8_bits(nam
     assert (facts.bits, facts.kinds, facts.flat) == (bits, (_decode.WIDE,), False)
 
 
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("colour_type", [0, 2])
+def test_images_of_16_bits_are_turned_too(bits, colour_type, tmp_path):
+    values, want = (COLOURS, COLOURS) if colour_type else (GREY[..., None], np.stack([GREY] * 3, axis=-1))
+    content = png16(wide(values, bits), colour_type)
+    (tmp_path / "turned.png").write_bytes(content[:33] + chunk(b"eXIf", exif(TURNED)) + content[33:])
+    found = datasets.read_image(tmp_path / "turned.png", SIDE).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - np.rot90(want, -1)).max() <= 1
+
+
 def test_a_mask_of_0_and_1_is_black_and_white_and_a_stated_range_is_kept(tmp_path):
     Image.fromarray((GREY > 200).astype(np.uint16)).save(tmp_path / "mask.png")
     assert datasets.read_image(tmp_path / "mask.png", SIDE).unique().tolist() == [0, 255]

@@ -171,10 +171,10 @@ def _rgb(file: IO[bytes], path: Path, size: int, rules: Rules) -> tuple[Image.Im
     image.draft(None, (DRAFT_MARGIN * size, DRAFT_MARGIN * size))
     declared = _wide.has_declared_range(image)
     image.load()
+    turn = _turn(image)
     if _wide.has_wide_colours(stored):
         image, bits = _wide.colours(image, stored, lambda: open_image(file, path), rules.bit_depth)
         facts = facts._replace(bits=bits, kinds=(WIDE, *facts.kinds))
-    turn = _turn(image)
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range; convert it to 8 or 16 bits")
     if mode.startswith("I"):
