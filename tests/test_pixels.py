@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from randhead import datasets, runs, train
+from randhead import datasets, evaluation, runs, train
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import _decode, _opening
 from randhead.errors import DataError, UsageError
@@ -159,6 +159,11 @@ def test_a_run_knows_the_bits_of_its_training_images(scans, tmp_path):
     loaded = runs.load("scans", root=tmp_path / "runs", device="cpu")
     assert loaded.dataset().splits["train"].images.pixels.max() <= GREY.max() / 4 + 1
     assert datasets.load(scans).splits["train"].images.pixels.max() == GREY.max()
+    with pytest.raises(DataError, match=r"24 x 24 pixels, more than 0\.0001 megapixels"):
+        loaded.allowing(0.0001).dataset()
+    with pytest.raises(DataError, match=r"24 x 24 pixels, more than 0\.0001 megapixels"):
+        evaluation.predict(scans / "a", loaded.allowing(0.0001))
+    assert loaded.allowing(None) is loaded
 
 
 def test_runs_of_earlier_versions_took_all_bits_as_used():
