@@ -1,8 +1,9 @@
 """Metrics of a classifier's predictions: accuracy, calibration, confusion, out-of-distribution detection.
 
 Pure functions of a few numbers per sample, which `losses.HeadOutput` has for any number of classes.  They compute in
-float64 on the device of their arguments.  Out-of-distribution scores are high for in-distribution samples.  If there is
-nothing to average, the result is NaN or None, as each function says, or a DataError, never zero.
+float64 on the device of their arguments, which are tensors, arrays of NumPy or lists.  Out-of-distribution scores are
+high for in-distribution samples.  If there is nothing to average, the result is NaN or None, as each function says, or
+a DataError, never zero.
 """
 
 import math
@@ -10,14 +11,17 @@ import math
 import torch
 from torch import Tensor
 
-from randhead.ambient import indices, mean
+from randhead.ambient import Array, indices, mean
+from randhead.arguments import check_type, whole
 from randhead.errors import DataError, UsageError, unknown
+from randhead.evaluation.metric_arguments import classes, flags, numbers, same_length
 
+MOST_BINS = 1_000_000
 BINS = 15  # of the calibration error
 ROUNDING = 1e-6  # a probability this far outside [0, 1] is a mistake; below, it is the rounding of float32
 
 
-def accuracy(predictions: Tensor, labels: Tensor, *, k: int = 1) -> float:
+def accuracy(predictions: Array, labels: Array, *, k: int = 1) -> float:
     """Top-k accuracy: share of samples whose label is among the first k predictions.
 
     Args:
@@ -29,18 +33,17 @@ def accuracy(predictions: Tensor, labels: Tensor, *, k: int = 1) -> float:
         >>> accuracy(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 1, 2, 2]))
         0.75
     """
-    if k < 1:
-        raise UsageError(f"accuracy needs k of at least 1, got {k}")
-    if predictions.is_floating_point():
-        raise UsageError(f"predictions must be class indices, best first, got {predictions.dtype}")
+    k = whole("k", k, low=1)
+    labels, predictions = classes("labels", labels), classes("predictions", predictions, ndims=(1, 2))
     predictions = predictions[:, None] if predictions.ndim == 1 else predictions
-    _check_count(len(predictions), labels)
+    same_length("labels", len(predictions), labels)
     if predictions.shape[1] < k:
-        raise UsageError(f"top-{k} accuracy needs {k} predictions per sample, got {predictions.shape[1]}")
+        message = f"top-{k} accuracy needs {k} predictions per sample, got {predictions.shape[1]}"
+        raise UsageError(message, hint="give the best classes of each sample, (N, k), best first")
     return (predictions[:, :k] == labels[:, None]).any(dim=1).double().mean().item()
 
 
-def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = BINS, scheme: str = "equal width") -> float:
+def calibration_error(confidences: Array, correct: Array, *, bins: int = BINS, scheme: str = "equal width") -> float:
     """Expected calibration error: mean of |accuracy - confidence| over bins, weighted by their counts.
 
     Args:
@@ -58,10 +61,8 @@ def calibration_error(confidences: Tensor, correct: Tensor, *, bins: int = BINS,
         >>> round(calibration_error(torch.tensor([0.9, 0.9]), torch.tensor([True, False])), 4)
         0.4
     """
-    _check_count(len(confidences), correct)
-    confidences, correct = _probabilities(confidences), correct.double()
-    if bins < 1:
-        raise UsageError(f"calibration error needs at least 1 bin, got {bins}")
+    confidences, bins = _probabilities(confidences), whole("bins", bins, low=1, high=MOST_BINS)
+    correct = flags("correct", correct, len(confidences)).double()
     if scheme == "equal width":
         gaps = calibration_gaps(confidences, correct, bins=bins)
     elif scheme == "equal mass":
@@ -83,42 +84,48 @@ def calibration_gaps(confidences: Tensor, correct: Tensor, *, bins: int = BINS) 
     return _sums(torch.bucketize(confidences.double(), edges[1:-1]), correct.double() - confidences, bins)
 
 
-def confusion(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
+def confusion(labels: Array, predictions: Array, num_classes: int) -> Tensor:
     """Counts of (label, prediction): two (N,) tensors of class indices -> (K, K) int64, one row per true class."""
-    _check_classes(labels, num_classes, "labels")
-    _check_classes(predictions, num_classes, "predictions")
-    _check_count(len(predictions), labels)
-    cells = labels.long() * num_classes + predictions.long()
+    num_classes = whole("num_classes", num_classes, low=1)
+    labels, predictions = classes("labels", labels, num_classes), classes("predictions", predictions, num_classes)
+    same_length("labels", len(predictions), labels)
+    cells = labels * num_classes + predictions
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def confused_pairs(labels: Tensor, predictions: Tensor) -> Tensor:
+def confused_pairs(labels: Array, predictions: Array) -> Tensor:
     """The wrong predictions in `confusion` without its zeros: (P, 3) int64 of (label, prediction, count).
 
     The most frequent come first, equally frequent ones by label and prediction.
     """
+    labels, predictions = classes("labels", labels), classes("predictions", predictions)
+    if labels.shape != predictions.shape:
+        same_length("labels", len(predictions), labels)
     wrong = labels != predictions
     pairs, counts = torch.stack((labels[wrong], predictions[wrong]), dim=1).unique(dim=0, return_counts=True)
     order = counts.argsort(descending=True, stable=True)
     return torch.cat((pairs, counts[:, None]), dim=1)[order]
 
 
-def per_class_accuracy(labels: Tensor, predictions: Tensor, num_classes: int) -> Tensor:
+def per_class_accuracy(labels: Array, predictions: Array, num_classes: int) -> Tensor:
     """Accuracy per class: two (N,) tensors -> (K,) float64, NaN for a class without samples."""
-    _check_classes(labels, num_classes, "labels")
-    _check_count(len(predictions), labels)
+    num_classes = whole("num_classes", num_classes, low=1)
+    labels, predictions = classes("labels", labels, num_classes), classes("predictions", predictions)
+    same_length("labels", len(predictions), labels)
     right = torch.bincount(labels[labels == predictions], minlength=num_classes)
     return right.double() / torch.bincount(labels, minlength=num_classes).double()
 
 
 def binomial_error(accuracy: float, n: int) -> float:
     """Standard error of an accuracy in [0, 1] measured on n samples."""
-    if n < 1 or not 0 <= accuracy <= 1:
-        raise UsageError(f"a binomial error needs an accuracy in [0, 1] and n >= 1, got {accuracy} and {n}")
+    check_type("accuracy", accuracy, (int, float), "a number in [0, 1]", hint="a share, not percent")
+    n = whole("n", n, low=1)
+    if isinstance(accuracy, bool) or not 0 <= accuracy <= 1:
+        raise UsageError(f"accuracy must be a number in [0, 1], got {accuracy}", hint="a share, not percent")
     return math.sqrt(accuracy * (1 - accuracy) / n)
 
 
-def risk_coverage_area(confidences: Tensor, correct: Tensor) -> float:
+def risk_coverage_area(confidences: Array, correct: Array) -> float:
     """Area under the risk-coverage curve (AURC): the mean error among the n most confident samples, over n = 1..N.
 
     Geifman, Uziel and El-Yaniv 2019 (arXiv 1805.08206); lower is better.  Samples of equal confidence share their mean
@@ -132,15 +139,14 @@ def risk_coverage_area(confidences: Tensor, correct: Tensor) -> float:
         >>> risk_coverage_area(torch.tensor([0.9, 0.5]), torch.tensor([True, False]))
         0.25
     """
-    _check_count(len(confidences), correct)
-    if confidences.isnan().any():
-        raise DataError("confidences contain NaN", hint="did the run diverge?")
-    _, accuracies = _sorted_by_confidence(confidences.double(), correct.double())
+    confidences = numbers("confidences", confidences)
+    correct = flags("correct", correct, len(confidences)).double()
+    _, accuracies = _sorted_by_confidence(confidences, correct)
     counts = indices(len(correct), correct.device).double() + 1
     return ((1 - accuracies.flip(0)).cumsum(0) / counts).mean().item()
 
 
-def average_precision(positive: Tensor, negative: Tensor) -> float:
+def average_precision(positive: Array, negative: Array) -> float:
     """Area under the precision-recall curve (AUPR) as average precision: sum of (R_n - R_n-1) P_n over thresholds.
 
     As `sklearn.metrics.average_precision_score`: samples with equal scores have one threshold.  A random score reaches
@@ -154,8 +160,8 @@ def average_precision(positive: Tensor, negative: Tensor) -> float:
         >>> round(average_precision(torch.tensor([3.0, 1.0]), torch.tensor([2.0])), 4)
         0.8333
     """
-    _check_scores(positive, negative)
-    scores = torch.cat((positive, negative)).double()
+    positive, negative = _check_scores(positive, negative, ("positive", "negative"))
+    scores = torch.cat((positive, negative))
     truth = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
     truth[: len(positive)] = 1
     scores, order = scores.sort(descending=True, stable=True)
@@ -166,7 +172,7 @@ def average_precision(positive: Tensor, negative: Tensor) -> float:
     return (gained * found / (ends + 1)).sum().item() / len(positive)
 
 
-def auroc(in_scores: Tensor, out_scores: Tensor) -> float:
+def auroc(in_scores: Array, out_scores: Array) -> float:
     """Probability that an in-distribution sample scores above an out-of-distribution one, ties counted half.
 
     Args:
@@ -177,27 +183,28 @@ def auroc(in_scores: Tensor, out_scores: Tensor) -> float:
         >>> auroc(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))
         0.875
     """
-    _check_scores(in_scores, out_scores)
+    in_scores, out_scores = _check_scores(in_scores, out_scores, ("in_scores", "out_scores"))
     ordered = out_scores.sort().values
     below = torch.searchsorted(ordered, in_scores.contiguous())
     not_above = torch.searchsorted(ordered, in_scores.contiguous(), right=True)
     return int((below + not_above).sum()) / (2 * len(in_scores) * len(out_scores))
 
 
-def fpr_at(in_scores: Tensor, out_scores: Tensor, *, recall: float = 0.95) -> float:
+def fpr_at(in_scores: Array, out_scores: Array, *, recall: float = 0.95) -> float:
     """False positive rate: share of out-of-distribution samples (M,) above the threshold of a given recall.
 
     The threshold is the highest that accepts `recall` of the in-distribution samples (N,).
     """
-    _check_scores(in_scores, out_scores)
-    if not 0 < recall <= 1:
-        raise UsageError(f"recall must be in (0, 1], got {recall}")
+    in_scores, out_scores = _check_scores(in_scores, out_scores, ("in_scores", "out_scores"))
+    check_type("recall", recall, (int, float), "a number in (0, 1]", hint="for example `recall=0.95`")
+    if isinstance(recall, bool) or not 0 < recall <= 1:
+        raise UsageError(f"recall must be a number in (0, 1], got {recall}", hint="for example `recall=0.95`")
     accepted = math.ceil(recall * len(in_scores) - 1e-9)  # 0.95 * 20 is 19 samples, not 20, in spite of rounding
     threshold = in_scores.sort(descending=True).values[accepted - 1]
     return (out_scores >= threshold).double().mean().item()
 
 
-def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str, dict[str, float | None]]:
+def diagnostics(features: Array, cosines: Array, correct: Array) -> dict[str, dict[str, float | None]]:
     """Mean feature norm and mean largest cosine to a class vector, for right and for wrong predictions.
 
     These are the two numbers that the paper's official code prints; None if there is no right or no wrong prediction.
@@ -207,18 +214,20 @@ def diagnostics(features: Tensor, cosines: Tensor, correct: Tensor) -> dict[str,
         cosines: the largest cosine of each sample (N,).
         correct: whether each prediction is right (N,) bool.
     """
-    _check_count(len(features), correct)
-    values = {"feature_norm": features.double().norm(dim=1), "largest_cosine": cosines.double()}
-    sides = {"right": correct.bool(), "wrong": ~correct.bool()}
+    features, cosines = numbers("features", features, ndim=2), numbers("cosines", cosines)
+    correct = flags("correct", correct, len(features))
+    same_length("cosines", len(features), cosines)
+    values = {"feature_norm": features.norm(dim=1), "largest_cosine": cosines}
+    sides = {"right": correct, "wrong": ~correct}
     return {
         name: {side: mean(value[mask]).item() if mask.any() else None for side, mask in sides.items()}
         for name, value in values.items()
     }
 
 
-def _probabilities(confidences: Tensor) -> Tensor:
+def _probabilities(confidences: Array) -> Tensor:
     """Confidences (N,) as float64 in [0, 1], without the rounding of a softmax.  Raises DataError for others."""
-    found = confidences.double()
+    found = numbers("confidences", confidences)
     if not ((found > -ROUNDING) & (found < 1 + ROUNDING)).all():
         low, high = float(found.min()), float(found.max())
         raise DataError(
@@ -239,26 +248,11 @@ def _sorted_by_confidence(confidences: Tensor, correct: Tensor) -> tuple[Tensor,
     return confidences, (shared / counts)[group]
 
 
-def _check_count(n: int, others: Tensor) -> None:
-    if others.ndim != 1 or len(others) != n:
-        raise UsageError(f"expected one value per sample, shape ({n},), got {tuple(others.shape)}")
-    if n == 0:
-        raise DataError("there are no samples to measure")
-
-
-def _check_classes(classes: Tensor, num_classes: int, what: str) -> None:
-    if classes.is_floating_point() or classes.ndim != 1:
-        raise UsageError(f"{what} must be class indices of shape (N,), got {classes.dtype} {tuple(classes.shape)}")
-    if len(classes) and (int(classes.min()) < 0 or int(classes.max()) >= num_classes):
-        raise DataError(
-            f"{what} must be in 0..{num_classes - 1}, got {int(classes.min())}..{int(classes.max())}",
-            hint="is this a dataset with other classes than the run was trained on?",
-        )
-
-
-def _check_scores(in_scores: Tensor, out_scores: Tensor) -> None:
-    for name, scores in (("in-distribution", in_scores), ("out-of-distribution", out_scores)):
-        if scores.ndim != 1 or not len(scores):
-            raise DataError(f"scores of {name} samples must be (N,) with N >= 1, got {tuple(scores.shape)}")
-        if scores.isnan().any():
-            raise DataError(f"scores of {name} samples contain NaN", hint="did the run diverge?")
+def _check_scores(positive: Array, negative: Array, names: tuple[str, str]) -> tuple[Tensor, Tensor]:
+    """Scores of two kinds of samples, (N,) and (M,) float64 on one device.  Raises an error for others."""
+    given = dict(zip(names, (positive, negative), strict=True))
+    found = [numbers(name, scores) for name, scores in given.items()]
+    for name, scores in zip(names, found, strict=True):
+        if not len(scores):
+            raise DataError(f"{name} must be (N,) with N >= 1, got no sample", hint="give samples of both kinds")
+    return found[0], found[1].to(found[0].device)
