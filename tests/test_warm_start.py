@@ -8,8 +8,8 @@ import tiny
 import torch
 from torch import nn
 
-from randhead import backbones, registry, runs, train
-from randhead.config import configure
+from randhead import backbones, datasets, registry, runs, train
+from randhead.config import configure, parse
 from randhead.datasets import Dataset
 from randhead.errors import RunError, UsageError
 from randhead.runs import Run
@@ -112,6 +112,7 @@ def test_known_new_and_dropped_classes_are_counted_and_learned_ones_keep_vector_
     tiny.fit(tmp_path / "a", tiny.config(**arm), named("abcdefghij"))
     config = tiny.config(**arm, train__start_from=str(tmp_path / "a"), optim__lr=1e-12)
     event = started(tmp_path / "b", config, named("jklmnopqrs"))
+    assert " scoring " not in event.notes[-2]
     assert event.notes[-1] == "classes: 1 known (j), 9 new (k, l, m, ...), 9 dropped (a, b, c, ...)"
     old, new = (runs.load(str(tmp_path / name)).model.head for name in "ab")
     assert torch.allclose(new.vectors[0], old.vectors[9], atol=1e-6)
@@ -129,6 +130,23 @@ def test_class_vectors_of_images_are_not_those_of_classes(tmp_path):
     assert event.notes[-1].startswith("no class vector is taken")
     head = runs.load(str(tmp_path / "b")).model.head
     assert torch.allclose(head.vectors, head.draw(), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_other_scores_than_those_of_the_run_are_said(tmp_path):
+    tiny.fit(tmp_path / "a", tiny.config(train__epochs=1, head__scoring="cosine"), tiny.digits())
+    config = tiny.config(train__epochs=1, train__start_from=str(tmp_path / "a"))
+    event = started(tmp_path / "b", config, tiny.digits())
+    assert event.notes[1].endswith("; dot scoring with scale 1, not cosine scoring with scale 16 as there")
+
+
+def test_another_encoder_is_refused_before_images_are_read(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    content = {"config": parse.nest(tiny.config(backbone__name="resnet18")), "resolved": {}}
+    (tmp_path / "a" / "config.json").write_text(json.dumps(content))
+    monkeypatch.setattr(datasets, "from_config", lambda *words, **more: pytest.fail("images are read"))
+    with pytest.raises(RunError, match="backbone resnet18 there, small_resnet here"):
+        train.fit(tiny.config(train__start_from=str(tmp_path / "a")), root=tmp_path, name="b")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from randhead.train import resume
 from randhead.train.events import Event, Finished, Stopped, Warned
 from randhead.train.loop import fit_events
 from randhead.train.resolve import encoder_input
+from randhead.train.warm_start import check_settings
 
 
 def fit(
@@ -72,6 +73,9 @@ def fit(
     if finished is None:
         if dataset is None:
             device = resolve_device(config.machine.device)
+            if config.train.start_from:
+                source = runs.find(config.train.start_from)
+                check_settings(config, source.config(), source.name)  # before images are read
             encoder = encoder_input(config)
             size = encoder.image_size if encoder and not config.data.image_size else None
             dataset = datasets.from_config(config, device=device, image_size=size, progress=progress)

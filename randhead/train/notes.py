@@ -58,6 +58,8 @@ def _warm_start(config: Config, warm: WarmStart | None) -> list[str]:
     if config.recipe == "default" and optim.lr == parse.settings()["optim.lr"].default and optim.name == "sgd":
         hint = ', the rate of a start from nothing (`recipe="finetune"` takes small steps)'
     start = f"starts from the encoder of run {warm.run}, with {optim.name} and a learning rate of {optim.lr:g}{hint}"
+    if warm.scores[0] != warm.scores[1]:
+        start += f"; {warm.scores[1]}, not {warm.scores[0]} as there"
     if warm.known is None:
         return [start, "no class vector is taken from it: those of instance labels belong to images"]
     kinds = {"known": warm.known, "new": warm.new, "dropped": warm.dropped}

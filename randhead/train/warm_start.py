@@ -27,6 +27,7 @@ class WarmStart:
     known: tuple[str, ...] | None
     new: tuple[str, ...]
     dropped: tuple[str, ...]
+    scores: tuple[str, str]  # of the run and of this training, in words
 
 
 @torch.no_grad()
@@ -51,11 +52,12 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
     """
     kept = {name: tensor for name, tensor in source.model.state_dict().items() if name not in OF_CLASSES}
     initial = model.state_dict()
-    _check_encoder(model, source, config)
+    check_settings(config, source.config, source.run.name)
+    _check_width(model, source)
     if odd := [name for name, tensor in kept.items() if name not in initial or initial[name].shape != tensor.shape]:
         message = f"the encoder of {source.run.name} is not the one to train ({odd[0]} differs)"
         raise RunError(message, hint=f"use `image_size={source.image_size}` and the other settings of that run")
-    taken = _classes(class_names, source, config)
+    taken = _taken(model, class_names, source, config)
     known = {name: k for k, name in enumerate(source.class_names)}
     shared = [k for k, name in enumerate(class_names) if name in known] if taken.known is not None else []
     ids = torch.tensor(shared, dtype=torch.int64, device="cpu")
@@ -70,8 +72,8 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
     return taken
 
 
-def _classes(class_names: Sequence[str], source: LoadedRun, config: Config) -> WarmStart:
-    """The classes that both have, and those that only one has."""
+def _taken(model: Classifier, class_names: Sequence[str], source: LoadedRun, config: Config) -> WarmStart:
+    """The classes that both have, those that only one has, and in what the scores differ."""
     old, now = set(source.class_names), set(class_names)
     of_classes = config.data.labels == source.config.data.labels == "class"
     return WarmStart(
@@ -79,26 +81,39 @@ def _classes(class_names: Sequence[str], source: LoadedRun, config: Config) -> W
         tuple(name for name in class_names if name in old) if of_classes else None,
         tuple(name for name in class_names if name not in old),
         tuple(name for name in source.class_names if name not in now),
+        (_scores(source.config.head.scoring, source.model.head.scale), _scores(config.head.scoring, model.head.scale)),
     )
 
 
-def _check_encoder(model: Classifier, source: LoadedRun, config: Config) -> None:
-    """Raise RunError, which names the settings to use, if the encoder has another network, neck, scale or width."""
-    ours, theirs = config, source.config
+def check_settings(ours: Config, theirs: Config, name: str) -> None:
+    """Raise RunError, which says what to use, if the run `name` has another network, neck or kind of scale.
+
+    It needs no weights, so that it can be called before images are read.
+    """
     found = {
         "backbone": (ours.backbone.name, theirs.backbone.name, f'`backbone="{theirs.backbone.name}"`'),
         "neck": (ours.head.neck, theirs.head.neck, f'`neck="{theirs.head.neck}"`'),
     }
     if theirs.head.learn_scale and not ours.head.learn_scale:
         found["scale"] = "fixed", "learned", "`head.learn_scale=true`"
-    different = {name: entry for name, entry in found.items() if entry[0] != entry[1]}
-    width = model.head.dim, source.model.head.dim
-    if not different and width[0] != width[1]:  # the width of some networks depends on the image size
-        different["number of features"] = str(width[0]), str(width[1]), f"`image_size={source.image_size}`"
+    different = {part: entry for part, entry in found.items() if entry[0] != entry[1]}
     if different:
-        said = "; ".join(f"{name} {old} there, {new} here" for name, (new, old, _) in different.items())
+        said = "; ".join(f"{part} {old} there, {new} here" for part, (new, old, _) in different.items())
         use = " ".join(option for _, _, option in different.values())
-        raise RunError(f"the encoder of {source.run.name} is not the one to train ({said})", hint=f"use {use}")
+        raise RunError(f"the encoder of {name} is not the one to train ({said})", hint=f"use {use}")
+
+
+def _check_width(model: Classifier, source: LoadedRun) -> None:
+    """Raise RunError for another number of features, which depends on the image size in some networks."""
+    new, old = model.head.dim, source.model.head.dim
+    if new != old:
+        said = f"{old} features there, {new} here"
+        hint = f"use `image_size={source.image_size}`"
+        raise RunError(f"the encoder of {source.run.name} is not the one to train ({said})", hint=hint)
+
+
+def _scores(scoring: str, scale: float) -> str:
+    return f"{scoring} scoring with scale {scale:g}"
 
 
 def _changed(model: Classifier, ids: Tensor, source: LoadedRun, source_ids: Tensor) -> list[int]:
