@@ -282,6 +282,16 @@ def test_a_class_of_files_with_other_endings_is_named_with_them(tmp_path):
     assert "rename them" in error.value.hint
 
 
+def test_hidden_images_are_left_out_with_a_word_and_what_macos_notes_without(tmp_path):
+    data = make(tmp_path, "")
+    for name in ("._0.png", ".DS_Store", ".keep"):
+        (data / "cat" / name).touch()
+    make(data / "cat", ".cache/.")
+    assert notes(data) == ""
+    (data / "cat" / ".0.png").touch()
+    assert notes(data) == f"1 hidden image left out, as {data / 'cat' / '.0.png'}"
+
+
 def test_what_the_system_refuses_is_an_error_of_data(tmp_path, monkeypatch):
     data = make(tmp_path, "train", "val")
 

@@ -23,12 +23,14 @@ class Found:
         others: files with other endings, except hidden files and JUNK_FILES.
         links: links to folders, which are not followed.
         folders: the folders that were searched.
+        hidden: files with the ending of an image whose names begin with a dot.
     """
 
     images: list[Path] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    hidden: list[Path] = field(default_factory=list)
 
 
 def find_images(folder: Path) -> Found:
@@ -56,20 +58,24 @@ def has_images(folder: Path) -> bool:
     return bool(loose_images(folder)) or any(has_images(path) for path in subfolders(folder) if not path.is_symlink())
 
 
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of a folder, sorted by name, without hidden ones.  Raises DataError if it cannot be read."""
+def entries(folder: Path, *, hidden: bool = False) -> list[os.DirEntry[str]]:
+    """The entries of a folder, sorted by name, hidden ones only if asked.  Raises DataError if it cannot be read."""
     try:
         with os.scandir(folder) as found:
-            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            kept = (entry for entry in found if hidden or not entry.name.startswith("."))
+            return sorted(kept, key=lambda entry: entry.name)
     except OSError as error:
         hint = "give a folder of images; unpack archives first"
         raise DataFileError(f"{folder}: {error.strerror}", hint=hint) from error
 
 
 def _collect(folder: Path, found: Found) -> None:
-    for entry in entries(folder):
+    for entry in entries(folder, hidden=True):
         path, name = Path(entry.path), entry.name.lower()
-        if entry.is_dir(follow_symlinks=False):
+        if name.startswith("."):  # ._0.png is what macOS notes about 0.png
+            if path.suffix.lower() in EXTENSIONS and not name.startswith("._") and path.is_file():
+                found.hidden.append(path)
+        elif entry.is_dir(follow_symlinks=False):
             if name not in JUNK_FOLDERS:
                 found.folders.append(path)
                 _collect(path, found)

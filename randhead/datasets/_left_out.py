@@ -67,6 +67,8 @@ def left_out_notes(found: Found) -> tuple[str, ...]:
     if found.links:
         which = count(len(found.links), "link")
         notes.append(f"{which} to folders inside of classes not followed, as {found.links[0]}")
+    if found.hidden:
+        notes.append(f"{count(len(found.hidden), 'hidden image')} left out, as {found.hidden[0]}")
     return tuple(notes)
 
 

@@ -80,6 +80,7 @@ def _listing(folder: Path) -> Listing:
             members += [split] * len(found.images)
             files.others += found.others
             files.links += found.links
+            files.hidden += found.hidden
     left_out, remarks = count_endings(files.others), (*layout.notes, *left_out_notes(files))
     return Listing(folder.resolve().name, folder, class_names, paths, labels, members, left_out, remarks)
 
