@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import re
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,10 +69,8 @@ def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> N
 def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     _refuse_links(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder, because some writers make temporary files of their own beside what they write.
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.{_host()}-{os.getpid()}.", suffix=".tmp"))
-    fragment = folder / path.name
-    try:
+    with scratch_folder(path.parent, path.name) as folder:  # some writers make temporary files beside what they write
+        fragment = folder / path.name
         if callable(content):
             content(fragment)
         else:
@@ -81,9 +81,17 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
         with unsupported_is_fine(errno.EPERM):
             fragment.chmod(0o666 & ~_umask())
         fragment.replace(path)
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A context with a hidden folder for what will be `name`; `sweep` deletes it if this process is killed."""
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}.{_host()}-{os.getpid()}.", suffix=".tmp"))
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -131,9 +139,13 @@ def _is_abandoned(fragment: Path, owner: Mapping[str, str]) -> bool:
     return time.time() - max(path.lstat().st_mtime for path in (fragment, *inside)) > ABANDONED_S
 
 
+@functools.cache
 def _host() -> str:
+    """What identifies the machine, or the container, within which the numbers of processes are unique."""
     name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    return re.sub(r"[^A-Za-z0-9]", "_", name)[:24] or "host"
+    with contextlib.suppress(OSError):
+        name += str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(name.encode(errors='replace')):08x}"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import tiny
 from tiny import config, digits, tree
 
 from randhead import files, runs
+from randhead.datasets import _download
 from randhead.errors import RunError
+from randhead.robustness import export
 from randhead.runs import Run, checkpoint, own_files, replacement
 from randhead.train import events, fit_events, log
 
@@ -265,6 +268,17 @@ def test_fragments_are_swept_wherever_they_are_but_not_those_that_are_being_writ
     runs.load(str(run.path), device="cpu")
     assert [path for path in abandoned if path.exists()] == []
     assert [path for path in kept if not path.exists()] == []
+
+
+def test_fragments_of_written_images_and_of_downloads_are_swept_too(tmp_path):
+    dead = 2**22 + 1
+    left = fragment_of(dead, tmp_path / "written", export.MARKER), fragment_of(dead, tmp_path / "data", "set")
+    export._claim(tmp_path / "written", {"seed": 0})
+    with zipfile.ZipFile(tmp_path / "data" / "set.zip", "w") as archive:
+        archive.writestr("set/a.txt", "a")
+    _download.unpack(tmp_path / "data" / "set.zip", tmp_path / "data" / "set")
+    assert [path for path in left if path.exists()] == []
+    assert sorted(tree(tmp_path)) == ["data/set.zip", "data/set/a.txt", "written/corruptions.json"]
 
 
 def test_a_fragment_says_whose_it_is_and_holds_what_its_writer_leaves(tmp_path):

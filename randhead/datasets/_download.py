@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import http.client
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from randhead.datasets._options import Progress
 from randhead.errors import DataFileError
-from randhead.files import atomic_write, way_out
+from randhead.files import atomic_write, scratch_folder, sweep, way_out
 
 TIMEOUT_S = 30
 CHUNK = 1 << 20  # bytes
@@ -52,6 +51,7 @@ def fetch(sources: Sequence[Source], root: Path, progress: Progress | None = Non
 
 
 def _fetch_one(source: Source, target: Path, progress: Progress | None) -> None:
+    sweep(target.parent, lambda name: name == target.name)
     reasons = [f"{target} is incomplete or another file"] if target.is_file() else []
     for url in source.urls:
         try:
@@ -64,10 +64,11 @@ def _fetch_one(source: Source, target: Path, progress: Progress | None) -> None:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a ZIP file that contains one folder to `folder`, completely or not at all.  Raises DataError."""
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as scratch:
+        sweep(folder.parent, lambda name: name == folder.name)
+        with scratch_folder(folder.parent, folder.name) as scratch:
             with zipfile.ZipFile(archive) as content:
                 content.extractall(scratch)
-            (Path(scratch) / folder.name).rename(folder)
+            (scratch / folder.name).rename(folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
 

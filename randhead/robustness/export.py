@@ -21,7 +21,7 @@ from torch import Tensor
 from randhead import corruptions
 from randhead.ambient import indices
 from randhead.errors import UsageError
-from randhead.files import atomic_write, write_json
+from randhead.files import atomic_write, sweep, write_json
 from randhead.robustness.images import CorruptedImages, mixed_order
 from randhead.robustness.layouts import MARKER, ORDER
 from randhead.robustness.settings import CLEAN, Grid
@@ -83,6 +83,7 @@ def _claim(folder: Path, content: dict[str, object]) -> None:
     marker = folder / MARKER
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="give a new folder")
+    sweep(folder, lambda name: name == MARKER or name.endswith(".npy"))
     if folder.is_dir() and any(folder.iterdir()):
         try:
             same = json.loads(marker.read_text(encoding="utf-8")) == content
@@ -131,7 +132,9 @@ def _write_folders(
     for name, severities in grid.items():
         for severity in severities:
             for class_name in class_names:
-                (folder / name / str(severity) / class_name).mkdir(parents=True, exist_ok=True)
+                class_folder = folder / name / str(severity) / class_name
+                class_folder.mkdir(parents=True, exist_ok=True)
+                sweep(class_folder, lambda name: name.endswith(".png"))
     done = 0
     with ThreadPoolExecutor(WORKERS) as pool:
         for block in blocks:
