@@ -81,6 +81,7 @@ def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call
     assert "severity parameters for 32 px; corruption seed 0; frost: procedural pictures" in shown
     assert "frost (procedural)" in shown and "saturate (extra)" in shown
     assert "2 of 15, severity 3" in " ".join(shown.split())
+    assert "the parameters were made for 32 px, and these images have 8: errors need" in " ".join(shown.split())
     assert "partial mean" in shown and "mean over corruptions" not in shown
 
 

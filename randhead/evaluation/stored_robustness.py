@@ -39,7 +39,9 @@ def command(members: Sequence[LoadedRun], data: str, split: str) -> str:
 def metric(document: dict[str, Any]) -> Metric:
     """How the mean accuracy of a document is shown."""
     over = document["mean_over"]
-    return Metric(f"accuracy under {over}", f"mean over {over} of the benchmark", "higher", "%")
+    note = document.get("parameters_note")
+    meaning = f"mean over {over} of the benchmark{f'; {note}' if note else ''}"
+    return Metric(f"accuracy under {over}", meaning, "higher", "%")
 
 
 def value(document: dict[str, Any]) -> float:

@@ -172,4 +172,9 @@ def _label(name: str, report: CorruptionReport) -> str:
 
 
 def _title(report: CorruptionReport) -> str:
-    return f"{label(report.run)}\n{report.split} split, n = {report.n}, severity parameters for {report.parameters} px"
+    return f"{label(report.run)}\n{report.split} split, n = {report.n}, {_parameters(report)}"
+
+
+def _parameters(report: CorruptionReport) -> str:
+    smaller = f", images of {report.side} px" if report.parameters_note else ""
+    return f"severity parameters for {report.parameters} px{smaller}"

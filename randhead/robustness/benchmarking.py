@@ -217,6 +217,7 @@ class _Bench:
             grid=grid_metrics(accumulator, self.grid, loaded.class_names, clean_error=clean.error),
             folder=loaded.run,
             weights_sha256=loaded.weights_sha256,
+            side=min(self.source.size),
         )
 
     def with_released(

@@ -20,6 +20,7 @@ from randhead.runs import Run
 from randhead.tables import Result, Table
 
 MARGIN = "cosine to the own class vector minus the largest cosine to another"
+SMALLEST_SET = min(map(int, corruptions.PARAMETER_SETS))  # pixels
 OWN = "own"  # the group of the user's own corruptions
 
 
@@ -90,6 +91,7 @@ class CorruptionReport(Result):
         per_class: accuracies by class, if requested.
         released: metrics on a released set, if one was given.
         contact_sheet: the first image under all corruptions, if requested.
+        side: shorter side of the images in pixels.
         saved: the order in which corrupted images were written, in words, if they were.
         others: the reports of further runs on the same images.
         weights_sha256: hash of the weights that were tested.
@@ -111,6 +113,7 @@ class CorruptionReport(Result):
     per_class: Mapping[str, ClassAccuracy] | None = field(default=None, repr=False)
     released: ReleasedMetrics | None = field(default=None, repr=False)
     contact_sheet: ContactSheet | None = field(default=None, repr=False)
+    side: int | None = None
     saved: str | None = None
     others: tuple["CorruptionReport", ...] = field(default=(), repr=False)
     weights_sha256: str = ""
@@ -135,6 +138,14 @@ class CorruptionReport(Result):
     def partial_mean_corruption_accuracy(self) -> float | None:
         """Mean accuracy over those of the benchmark that were measured; None if all were, or none."""
         return None if self.grid.is_complete else self.grid.mean_accuracy
+
+    @property
+    def parameters_note(self) -> str | None:
+        """A sentence on images that are smaller than those for which any parameters were made; None for others."""
+        if self.side is None or self.side >= SMALLEST_SET:
+            return None
+        made = f"the parameters were made for {SMALLEST_SET} px, and these images have {self.side}"
+        return f"{made}: errors need not rise with severity, nor can they be compared with those of published sets"
 
     def to_json(self) -> dict[str, Any]:
         """The document, with those of further runs under `others`, and the comparison of all by arm."""
@@ -164,6 +175,8 @@ class CorruptionReport(Result):
             document["per_class"] = {name: asdict(row) for name, row in self.per_class.items()}
         if self.released:
             document["published"] = self.released.to_json()
+        if self.parameters_note:
+            document["parameters_note"] = self.parameters_note
         if self.saved:
             document["saved"] = self.saved
         return document

@@ -30,7 +30,7 @@ def of_reports(report: CorruptionReport) -> Iterator[Table]:
     if report.by_arm:
         labels = {name: display_name(name, report.frost) for name in report.grid.cells}
         first, *more = report.by_arm.tables(f"{report.split} split of {report.data}", labels)
-        yield replace(first, notes=(*first.notes, _settings(report), *([report.saved] if report.saved else [])))
+        yield replace(first, notes=(*first.notes, *_settings(report)))
         yield from more
         if len(report.by_arm.found.arms) == 1 and len(report.others) == 1:
             for each in report.others:
@@ -63,18 +63,18 @@ def errors(report: CorruptionReport) -> Table:
         ("error in percent, by severity", *map(str, severities), "mean"),
         rows(body),
         (
-            _settings(report),
             f"95 % intervals of single cells (Wilson) reach up to {100 * reach:.2f} away",
-            *([report.saved] if report.saved else []),
+            *_settings(report),
         ),
     )
 
 
-def _settings(report: CorruptionReport) -> str:
-    """What was tested, and how."""
+def _settings(report: CorruptionReport) -> Iterator[str]:
+    """What was tested, and how, in sentences."""
     images = report.images.replace(", seed ", ", chosen with seed ")  # the document keeps its words
     frost = f"; frost: {report.frost} pictures" if report.frost else ""
-    return f"{images}; severity parameters for {report.parameters} px; corruption seed {report.seed}{frost}"
+    yield f"{images}; severity parameters for {report.parameters} px; corruption seed {report.seed}{frost}"
+    yield from (note for note in (report.parameters_note, report.saved) if note)
 
 
 def means(report: CorruptionReport) -> Table:
