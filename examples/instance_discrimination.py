@@ -191,7 +191,8 @@ def show(found):
         cells = []
         for figure in ("knn_1", "knn_20"):
             spread = found[figure][arm]["deviation"]
-            cells.append(f"{found[figure][arm]['mean']:.2f}" + ("" if spread is None else f" +- {spread:.2f}"))
+            of_seeds = "" if spread is None else f" (standard deviation over seeds {spread:.2f})"
+            cells.append(f"{found[figure][arm]['mean']:.2f}{of_seeds}")
         less = found["knn_20"][arm]["less_dense"]
         cells.append("{:+.2f} [{:+.2f}, {:+.2f}]".format(less["mean"], *less["interval"]) if less else "")
         print(f"| {arm} | {' | '.join(cells)} |")

@@ -95,7 +95,7 @@ def check_functions(*, progress: object = None, measuring: object = None, **give
     optional = {"progress": progress, "measuring": measuring}
     for name, value in {**given, **{name: value for name, value in optional.items() if value is not None}}.items():
         if not callable(value):
-            raise UsageError(f"{name} must be a function, got {shown(value)}")
+            raise UsageError(f"{name} must be a function, got {shown(value)}", hint="give a function, or leave it out")
 
 
 def shown(value: object) -> str:

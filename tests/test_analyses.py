@@ -309,7 +309,8 @@ def test_arguments_have_the_same_order_in_every_analysis(name):
     parameters = inspect.signature(module.measure).parameters
     order = ["steps", "loss", "features", "labels", "num_classes", "class_vectors", "bias", "predictions"]
     assert [p for p in parameters if p in order] == sorted((p for p in parameters if p in order), key=order.index)
-    assert "seed" not in parameters or list(parameters)[-1] == "seed"
+    values = [p for p in parameters if p not in ("should_stop", "progress")]  # which stop and follow it
+    assert "seed" not in parameters or values[-1] == "seed"
     if "labels" in parameters:
         assert list(parameters)[:2] == ["features", "labels"]
     if "num_classes" in parameters and module.INPUT == "run":
@@ -354,6 +355,10 @@ WRONG = [
     *(("dynamics", {key: value}) for key, value in (("num_classes", 0), ("loss", "x"), ("steps", STEPS))),
     *(("seeds", {"values": value}) for value in ([1], {"x": [1, 2]}, {"x": "y"})),
     *(("seeds", {"seeds": value}) for value in ([1, 2], [0.5] * 12)),
+    ("collapse", {"scoring": np.array(["dot", "cosine"])}),
+    *(("dynamics", {"series": value}) for value in (0, STEPS, np.array(["a", "b"]))),
+    *(("similarity", {"class_vectors": value}) for value in (VECTORS[:0], VECTORS[:1], [])),
+    *(("similarity", {key: value}) for key in ("should_stop", "progress") for value in (3, "x")),
 ]
 
 
@@ -394,4 +399,61 @@ def test_the_number_of_threads_changes_no_bit_of_large_inputs():
 def test_tensors_without_dense_numbers_are_refused(change):
     with pytest.raises(UsageError, match="features are") as found:
         separability.measure(change(torch.eye(4)), torch.arange(4))
+    assert found.value.hint
+
+
+STATISTICS = class_statistics(FEATURES, LABELS, num_classes=K)
+SQUARE = torch.eye(K, dtype=torch.float64)
+NO_SQUARE = (
+    "x",
+    None,
+    3,
+    [],
+    [1, 2],
+    SQUARE[:2],
+    SQUARE[0],
+    SQUARE[:1, :1],
+    SQUARE > 0,
+    [[1], [2, 3]],
+    SQUARE.to("meta"),
+)
+HELPERS = [
+    *((lambda v=value: similarity.cosines(v)) for value in ("x", None, 3, [], [1.0, 2.0], VECTORS[:0], VECTORS[:1])),
+    *((lambda v=value: similarity.symmetrised(v)) for value in NO_SQUARE),
+    *((lambda v=value: similarity.mantel(v, SQUARE)) for value in (*NO_SQUARE, SQUARE[:3, :3])),
+    *((lambda v=value: similarity.mantel(SQUARE, SQUARE, permutations=v)) for value in (0, -1, 2.5, True, "9", None)),
+    *((lambda v=value: similarity.common_ancestry(v)) for value in ("x", None, 3, [], [1, 2], ["a", "b"], [[1], [2]])),
+    *((lambda v=value: separability.from_statistics(v)) for value in ("x", None, FEATURES, [])),
+    *((lambda v=value: compactness.from_statistics(v)) for value in ("x", None, FEATURES, [])),
+    *(
+        (lambda v=value: compactness.from_statistics(STATISTICS, correct=v))
+        for value in ("x", 3, LABELS[:3] > 0, [], (LABELS > 0)[:, None])
+    ),
+]
+
+
+@pytest.mark.parametrize("call", HELPERS)
+def test_a_wrong_argument_of_what_analyses_are_made_of_is_a_usage_error_with_a_hint(call):
+    with pytest.raises(UsageError) as found:
+        call()
+    assert found.value.hint
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: collapse.measure(FEATURES, LABELS, class_vectors=VECTORS, bias=torch.full((K,), math.nan)),
+        lambda: collapse.measure(FEATURES, LABELS, class_vectors=VECTORS, bias=math.inf),
+        lambda: compactness.measure(FEATURES, LABELS, predictions=LABELS - 1),
+        lambda: compactness.measure(FEATURES, LABELS, predictions=LABELS + 1),
+        lambda: similarity.symmetrised(SQUARE * math.nan),
+        lambda: similarity.symmetrised(-SQUARE),
+        lambda: similarity.mantel(SQUARE, SQUARE / 0),
+        lambda: registry.load("analyses", "dynamics").measure(STEPS - 1, STEPS.double(), num_classes=3),
+        lambda: registry.load("analyses", "dynamics").measure(STEPS / 0, STEPS.double(), num_classes=3),
+    ],
+)
+def test_values_that_no_run_has_are_data_errors_with_a_hint(call):
+    with pytest.raises(DataError) as found:
+        call()
     assert found.value.hint

@@ -14,6 +14,7 @@ from randhead.errors import DataError, UsageError
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
 ARRAYS = "give a tensor, an array of NumPy or a list of numbers"
+OF_FEATURES = "`class_statistics(features, labels, num_classes=K)`"
 NAMES = "`np.unique(names, return_inverse=True)[1]`"
 SMALLEST, LARGEST = 1e-60, 1e60  # of the largest entry of a row, whose fourth power is a number of float64
 NOTHING = 1e-12  # relative to the other norms: a vector below this is only rounding error and has no direction
@@ -46,6 +47,29 @@ def as_classes(name: str, values: Any, *, device: torch.device | None = None) ->
         hint = f"`{name}.to(torch.int64)` if they are whole numbers"
         raise UsageError(f"{name} must be class indices, got {_dtype(found)}", hint=hint)
     return found.to(torch.int64)
+
+
+def as_flags(name: str, values: Any, count: int) -> Tensor:
+    """Truth values (N,), or 0 and 1, as bool.  Raises UsageError for anything else."""
+    try:
+        found = as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise UsageError(f"{name} must be truth values, got {shown(values)}", hint=ARRAYS) from None
+    if tuple(found.shape) != (count,) or found.is_meta or found.layout != torch.strided or found.is_complex():
+        message = f"{name} must be one truth value per sample, shape ({count},), got {tuple(found.shape)}"
+        raise UsageError(message, hint="`predictions == labels`")
+    return found.bool()
+
+
+def as_similarity(name: str, values: Any) -> Tensor:
+    """A square matrix of finite numbers, (K, K) with K >= 2.  Raises UsageError or DataError for anything else."""
+    found = as_numbers(name, values)
+    if found.ndim != 2 or found.shape[0] != found.shape[1] or len(found) < 2:
+        hint = "one row and one column per class, of two classes or more"
+        raise UsageError(f"{name} must be (K, K), got {tuple(found.shape)}", hint=hint)
+    if not found.isfinite().all():
+        raise DataError(f"{name} contains NaN or infinity", hint="leave out classes without samples")
+    return found
 
 
 def as_mapping(name: str, values: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class
 from randhead.analyses._collapse_metrics import METRICS as METRICS
 from randhead.analyses._inputs import OTHER_CLASSES, as_numbers, centred, checked_classes, finite, number, unit
 from randhead.arguments import check_type, whole
-from randhead.errors import UsageError, unknown
+from randhead.errors import DataError, UsageError, unknown
 from randhead.vectors import cosine_tiles
 
 INPUT = "run"
@@ -86,7 +86,7 @@ def measure(
     """
     features, labels, num_classes, class_vectors = checked_classes(features, labels, num_classes, class_vectors)
     scale, seed = finite("scale", scale, low=0), whole("seed", seed)
-    if scoring not in ("dot", "cosine"):
+    if not isinstance(scoring, str) or scoring not in ("dot", "cosine"):
         raise unknown("scoring", scoring, ["dot", "cosine"])
     cosine = scoring == "cosine"
     statistics = class_statistics(features, labels, num_classes=num_classes)
@@ -200,6 +200,8 @@ def _checked_bias(bias: Any, num_classes: int, device: torch.device) -> Tensor:
     found = as_numbers("bias", bias, device=device).double()
     if found.shape not in ((), (1,), (num_classes,)):
         raise UsageError(f"bias must be ({num_classes},) or a number, got {tuple(found.shape)}", hint=OTHER_CLASSES)
+    if not found.isfinite().all():
+        raise DataError("bias contains NaN or infinity", hint="did the run diverge?")
     return found.reshape(-1).expand(num_classes)
 
 

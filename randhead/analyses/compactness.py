@@ -11,8 +11,20 @@ from torch import Tensor
 
 from randhead.ambient import Array, mean, total
 from randhead.analyses import ClassStatistics, Findings, Metric, Metrics, class_statistics
-from randhead.analyses._inputs import NOTHING, as_classes, checked_classes, checked_vectors, degrees, number, unit
-from randhead.errors import UsageError
+from randhead.analyses._inputs import (
+    NOTHING,
+    OF_FEATURES,
+    OTHER_CLASSES,
+    as_classes,
+    as_flags,
+    checked_classes,
+    checked_vectors,
+    degrees,
+    number,
+    unit,
+)
+from randhead.arguments import check_type
+from randhead.errors import DataError, UsageError
 
 INPUT = "run"
 HEADLINES = (
@@ -72,6 +84,9 @@ def measure(
         if predictions.shape != labels.shape:
             shapes = f"{tuple(predictions.shape)} and labels {tuple(labels.shape)}"
             raise UsageError(f"predictions {shapes} must be (N,)", hint="one predicted class per sample")
+        if int(predictions.min()) < 0 or int(predictions.max()) >= num_classes:
+            bounds = f"{int(predictions.min())}..{int(predictions.max())}"
+            raise DataError(f"predictions must be in 0..{num_classes - 1}, got {bounds}", hint=OTHER_CLASSES)
     statistics = class_statistics(features, labels, num_classes=num_classes, class_vectors=class_vectors)
     correct = None if predictions is None else predictions == labels
     return from_statistics(statistics, class_vectors=class_vectors, correct=correct)
@@ -92,6 +107,8 @@ def from_statistics(
         class_vectors: (K, D).
         correct: whether each prediction is right (N,) bool, in the order of the samples.
     """
+    check_type("statistics", statistics, ClassStatistics, "the result of `class_statistics`", hint=OF_FEATURES)
+    correct = None if correct is None else as_flags("correct", correct, len(statistics.norms))
     present = statistics.present
     units, means = statistics.unit_means[present], statistics.means[present]
     to_mean = (units * unit(means)).sum(dim=1)
@@ -155,8 +172,6 @@ def _trace_ratio(statistics: ClassStatistics, means: Tensor) -> float | None:
 
 def _sides(arrays: dict[str, Tensor], correct: Tensor) -> Metrics:
     """Mean norm and angle of right and of wrong predictions; None if there are none."""
-    if correct.shape != arrays["norms"].shape:
-        raise UsageError(f"correct must have the shape {tuple(arrays['norms'].shape)}, got {tuple(correct.shape)}")
     kinds = {"feature_norm": arrays["norms"]}
     if "angles_deg" in arrays:
         kinds["angle_deg"] = arrays["angles_deg"]

@@ -95,7 +95,7 @@ def measure(
         None if cosine_scale is None else reachable_loss(finite("cosine_scale", cosine_scale, low=0), num_classes)
     )
     metrics["reachable_loss"] = reachable
-    for name, pair in as_mapping("series", series or {}).items():
+    for name, pair in as_mapping("series", {} if series is None else series).items():
         at, values = _checked(name, *_pair(name, pair))
         metrics |= _ends(name, values.double())
         arrays |= {name: values.double(), f"{name}_steps": at}
@@ -189,6 +189,8 @@ def _checked(name: str, steps: Any, values: Any) -> tuple[Tensor, Tensor]:
         )
     if not len(steps):
         raise DataError(f"{name} has no values: nothing was logged")
+    if not steps.isfinite().all() or float(steps.min()) < 0:
+        raise DataError(f"the steps of {name} must be numbers from 0 on", hint="is this the log of a run?")
     if (steps.diff() <= 0).any():
         raise DataError(f"the steps of {name} do not increase", hint="is this the log of one run?")
     return steps, values

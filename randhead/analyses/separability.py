@@ -18,8 +18,8 @@ from randhead import rng
 from randhead.ambient import Array, mean
 from randhead.analyses import ClassStatistics, Findings, Metric, Metrics, _pairs, class_statistics
 from randhead.analyses._class_statistics import mean_per_class
-from randhead.analyses._inputs import NOTHING, centred, checked_classes, checked_vectors, number, unit
-from randhead.arguments import whole
+from randhead.analyses._inputs import NOTHING, OF_FEATURES, centred, checked_classes, checked_vectors, number, unit
+from randhead.arguments import check_type, whole
 from randhead.vectors import cosine_tiles, simplex_cosine, welch_bound
 
 INPUT = "run"
@@ -110,6 +110,7 @@ def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None
         statistics: of the classes.
         class_vectors: (K, D).
     """
+    check_type("statistics", statistics, ClassStatistics, "the result of `class_statistics`", hint=OF_FEATURES)
     present = statistics.present
     means = statistics.means[present]
     raw, moved = _pairs.compare(means), _pairs.compare(centred(means))

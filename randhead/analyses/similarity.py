@@ -15,8 +15,8 @@ from torch import Tensor
 from randhead import rng
 from randhead.ambient import Array, as_tensor, total
 from randhead.analyses import Findings, Metric, Metrics
-from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_numbers, centred, unit
-from randhead.arguments import whole
+from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_numbers, as_similarity, centred, unit
+from randhead.arguments import check_functions, several, whole
 from randhead.errors import DataError, StopRequested, UsageError
 
 INPUT = "run"
@@ -38,6 +38,7 @@ METRICS = {
 }
 HEADLINES = tuple(METRICS)
 ROWS = 64  # of a tile
+PATHS = "a list with the path from the root to each class, a list of names"
 POWER = 8  # classes; with fewer, a random permutation correlates well too often
 
 
@@ -49,7 +50,7 @@ def measure(
     permutations: int = 999,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
     """Correlation of class vectors with measures of how similar the classes look.
 
@@ -78,6 +79,7 @@ def measure(
         1.0
     """
     permutations, seed = whole("permutations", permutations, low=1), whole("seed", seed)
+    check_functions(should_stop=should_stop, progress=progress)
     sides = {"vectors": cosines(_rows("class_vectors", class_vectors))}
     if class_means is not None:
         sides["means"] = cosines(_rows("class_means", class_means))
@@ -92,7 +94,8 @@ def measure(
     def advanced(done: int) -> None:
         if should_stop():
             raise StopRequested("stopped between two permutations")
-        progress(len(metrics) // 2 * permutations + done, len(tests) * permutations)
+        if progress is not None:
+            progress(len(metrics) // 2 * permutations + done, len(tests) * permutations)
 
     for side, matrix in sides.items():
         for name, reference in known.items():
@@ -119,6 +122,10 @@ def mantel(
     Permutation s reorders the classes of `a` by rng.permutation(seed, purpose, K, stream=s).  None, None if a
     matrix is constant.  `advanced` is called with the number of permutations that are done.
     """
+    permutations, seed = whole("permutations", permutations, low=1), whole("seed", seed)
+    a, b = as_similarity("a", a), as_similarity("b", b)
+    if len(a) != len(b):
+        raise UsageError(f"a and b must have the same classes, got {len(a)} and {len(b)}", hint=OTHER_CLASSES)
     ranks, other = _centred_ranks(a), _centred_ranks(b)
     length = (total(ranks.square()) * total(other.square())).sqrt()
     if length == 0:
@@ -145,7 +152,11 @@ def _moved_product(ranks: Tensor, order: Tensor, other: Tensor) -> Tensor:
 
 def cosines(vectors: Tensor) -> Tensor:
     """Cosines of centred vectors: (K, D) -> (K, K) float64, diagonal 1.  Class means, class vectors, mean images."""
-    directions = unit(centred(as_numbers("vectors", vectors).flatten(1)))
+    found = as_numbers("vectors", vectors)
+    if found.ndim < 2 or len(found) < 2 or not found.numel():
+        message = f"vectors must be (K, D) with K of at least 2, got {tuple(found.shape)}"
+        raise UsageError(message, hint="one row per class")
+    directions = unit(centred(found.flatten(1)))
     return (directions @ directions.T).clamp(-1, 1)
 
 
@@ -154,7 +165,9 @@ def symmetrised(confusion: Tensor) -> Tensor:
 
     NaN for a class without samples, which `measure` refuses.
     """
-    counts = as_numbers("confusion", confusion).double()
+    counts = as_similarity("confusion", confusion).double()
+    if (counts < 0).any():
+        raise DataError("confusion contains negative counts", hint="numbers of images, one row per true class")
     rates = counts / counts.sum(dim=1, keepdim=True)
     return (rates + rates.T) / 2
 
@@ -164,6 +177,9 @@ def common_ancestry(paths: list[list[str]]) -> Tensor:
 
     Twice the length of the common beginning over the sum of the two lengths (Wu and Palmer 1994).
     """
+    paths = [list(several("paths", path, PATHS, kinds=str)) for path in several("paths", paths, PATHS)]
+    if not paths:
+        raise UsageError(f"paths must be {PATHS}, got none", hint='`[["animal", "cat"], ["animal", "dog"]]`')
     lengths = torch.tensor([len(path) for path in paths], dtype=torch.float64, device="cpu")
     common = torch.zeros(len(paths), len(paths), dtype=torch.float64, device="cpu")
     for depth in range(1, max(map(len, paths), default=0) + 1):
@@ -188,8 +204,9 @@ def _centred_ranks(matrix: Tensor) -> Tensor:
 def _rows(name: str, values: Array) -> Tensor:
     """One row per class, (K, D)."""
     found = as_numbers(name, values)
-    if found.ndim != 2:
-        raise UsageError(f"{name} must be (K, D), got {tuple(found.shape)}", hint="one row per class")
+    if found.ndim != 2 or len(found) < 2:
+        message = f"{name} must be (K, D) with K of at least 2, got {tuple(found.shape)}"
+        raise UsageError(message, hint="one row per class")
     return found
 
 
