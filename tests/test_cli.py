@@ -494,6 +494,17 @@ def test_no_number_of_a_wide_table_is_cut(capsys, monkeypatch, columns, runs):
     assert len(shown) == len([line for line in lines if line.startswith("x")])
 
 
+def test_a_console_without_arrows_shows_others(monkeypatch):
+    written = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", written)
+    Output(as_json=False).tables(
+        [Table("t", ("metric", "v"), (("R\u00b2 \u2191", 1), ("x \u2193", 2)), ("\u2191 is better",))]
+    )
+    written.flush()
+    lines = written.buffer.getvalue().decode("latin-1").split("\n")
+    assert [line.split() for line in lines[2:5]] == [["R\u00b2", "^", "1"], ["x", "v", "2"], ["^", "is", "better"]]
+
+
 @pytest.mark.parametrize("command", [("eval",), ("analyze", "collapse"), ("corrupt-test",)])
 def test_last_is_the_latest_run_for_every_command(world, call, command):
     assert call(*command, "last", *(("--severities", "1") if command[0] == "corrupt-test" else ()))[0] == 0
