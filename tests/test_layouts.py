@@ -90,6 +90,8 @@ CLASSES = {  # folders with images, and the classes that they are, though their 
     ("valid/.", "invalid/."): ("invalid", "valid"),
     ("bullet_train/.", "test_tube/.", "flask/."): ("bullet_train", "flask", "test_tube"),
     ("bullet_train/images/.", "test_tube/images/."): ("bullet_train", "test_tube"),
+    ("bullet_train/x/.", "bullet_train/y/.", "test_tube/."): ("bullet_train", "test_tube"),
+    (*(f"cat/{n}/." for n in "abcde"), *(f"dog/{n}/." for n in "abfgh")): ("cat", "dog"),
     ("training_real/.", "training_fake/."): ("training_fake", "training_real"),
     ("test/.", "exam/.", "quiz/."): ("exam", "quiz", "test"),
     ("cat/siamese/.", "cat/persian/.", "dog/poodle/.", "dog/beagle/."): ("cat", "dog"),
