@@ -1,5 +1,11 @@
-"""`python -m randhead` is the command `randhead`."""
+"""The command `randhead`, also as `python -m randhead`."""
 
-from randhead.cli import main
+import signal
 
-main()
+# The imports take a moment, in which there is nothing to save: Ctrl-C ends them without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from randhead.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()

@@ -205,6 +205,23 @@ def test_a_result_that_was_not_written_is_an_error(world):
     assert Run(Path("runs/run")).summary() is not None
 
 
+INTERRUPTED = """
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+runpy.run_module("randhead", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], env=ENVIRONMENT, capture_output=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
 @pytest.mark.slow
 def test_ctrl_c_with_tee_saves(world):
     line = f'{TRAIN} 4000 --name run 2>&1 | tee log; echo "${{PIPESTATUS[0]}}" > code'
