@@ -96,7 +96,7 @@ def match(found: ReleasedSet, source: CorruptedImages, cells: Grid) -> Match:
             notes.append(f"{each.name}: other images, or in another order")
     if not all(known):
         return Match(False, OTHER, () if not any(known) else tuple(notes))
-    wrong = int((found.labels != source.labels).sum())
+    wrong = int((found.labels.cpu() != source.labels.cpu()).sum())
     if wrong:
         return Match(False, LABELS.format(wrong, n) if known else OTHER)
     if not known:
