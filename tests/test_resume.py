@@ -139,6 +139,18 @@ def test_a_finished_run_shows_its_result_again_and_fresh_trains_it_again(world, 
     assert len(tiny.log(folder)) == 2
 
 
+def test_a_training_that_starts_over_and_is_stopped_says_how_it_is_resumed(world, monkeypatch, capsys):
+    assert train(monkeypatch, "run") == 0
+    before = weights(world / "runs" / "run")
+    assert train(monkeypatch, "run", "--fresh", signals=[(1, signal.SIGTERM)]) == 143
+    assert "runs/run is what it was" in capsys.readouterr().err
+    assert weights(world / "runs" / "run") == before
+    assert train(monkeypatch, "run", "--fresh", signals=[(3, signal.SIGTERM)]) == 143
+    assert "the same command without --fresh resumes it" in capsys.readouterr().err
+    assert train(monkeypatch, "run") == 0
+    assert weights(world / "runs" / "run") == before
+
+
 def test_a_card_that_a_kill_prevented_is_written_by_the_next_start(world, monkeypatch):
     assert train(monkeypatch, "run") == 0
     card = world / "runs" / "run" / "README.md"

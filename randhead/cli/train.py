@@ -176,7 +176,7 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
                     progress=display.reading,
                 )
         except StopRequested:
-            output.note(f"saved in {short_path(run.path)}; the same command resumes it")
+            output.note(_way_on(run, fresh=fresh))
             raise typer.Exit(stop.exit_code) from None
     if not display.started:
         asked = config.machine.device
@@ -206,6 +206,15 @@ def _train_on(config: Config, run: "Run") -> str | None:
         words = words[:at] + words[at + 2 :]
     command = shlex.join(["randhead", *words, "--from", run.name, "--name", f"{stem}{later}"])
     return f"to train on from it: {command}"
+
+
+def _way_on(run: "Run", *, fresh: bool) -> str:
+    """What a training that was stopped left, and how it is resumed."""
+    from randhead.cli.output import short_path
+
+    if fresh and run.summary() is not None:
+        return f"stopped before its first step: {short_path(run.path)} is what it was"
+    return f"saved in {short_path(run.path)}; the same command {'without --fresh ' if fresh else ''}resumes it"
 
 
 def _evaluation_of(run: "Run") -> str:

@@ -42,7 +42,7 @@ def fit(
         name: name of the run folder; by default made from the configuration, so that the same configuration resumes
             its run.
         dataset: the images; by default those of the configuration.
-        fresh: delete an earlier training in that folder, and start over.
+        fresh: start over; an earlier training in that folder is replaced when the new one has its first checkpoint.
         on_event: called with each event of the training (see `randhead.train.events`).
         should_stop: called between batches; if it returns True, the training is saved and ends.
         warn: called with each warning.

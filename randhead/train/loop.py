@@ -49,7 +49,7 @@ def fit_events(
         config: the configuration.
         dataset: the images.
         run: the run folder, which need not exist.
-        fresh: delete an earlier training in the folder, after checking that the new one is possible.
+        fresh: start over; an earlier training in the folder is replaced when the new one has its first checkpoint.
         should_stop: called between batches; if it returns True, everything is saved and `Stopped` is the last event.
 
     Yields:
