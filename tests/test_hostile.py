@@ -164,6 +164,7 @@ def test_the_card_is_a_table_whatever_the_names_are(trained):
         ),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), "not enough memory", "--batch-size"),
         (RuntimeError("can't start new thread"), "threads", "machine.workers"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory", "--batch-size"),
         (OSError(errno.EMFILE, "Too many open files"), "open files", "ulimit -n"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory", "--batch-size"),
         (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "threads", "ulimit -u"),

@@ -8,7 +8,7 @@ import re
 
 MEMORY = re.compile(
     r"out of memory|not enough memory|cannot allocate memory|can't allocate memory|unable to allocate|bad_?alloc"
-    r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|DefaultCPUAllocator",
+    r"|failed to map segment|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|DefaultCPUAllocator",
     re.IGNORECASE,
 )
 SHARED_MEMORY = re.compile(r"shared memory|/dev/shm|/torch_\d+|shm_open", re.IGNORECASE)
@@ -51,7 +51,7 @@ def _lacking(error: Exception) -> str | None:
         return NUMBERS.get(error.errno or 0)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch
         return "not enough memory"
-    if isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError | ImportError):  # the latter if a library finds no memory for its code
         kinds = {"no more threads can be started": THREADS, "not enough shared memory": SHARED_MEMORY}
         kinds["not enough memory"] = MEMORY
         return next((kind for kind, words in kinds.items() if words.search(str(error))), None)
