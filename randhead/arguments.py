@@ -1,5 +1,6 @@
 """Checks of the arguments of public functions: an error names the argument, what it must be, and what was given."""
 
+import contextlib
 import numbers
 import os
 import unicodedata
@@ -68,10 +69,15 @@ def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] 
 def composed(name: str) -> str:
     """A name in the composed form of Unicode (NFC), in which names are compared: macOS unpacks archives decomposed.
 
+    The name of a file whose bytes are UTF-8 is that text, also where the locale (LC_ALL=C) has another encoding.
+
     Example:
         >>> len("e" + chr(0x301)), len(composed("e" + chr(0x301)))
         (2, 1)
     """
+    if not name.isprintable():  # Python decodes what the locale does not have as surrogates
+        with contextlib.suppress(UnicodeError):
+            name = os.fsencode(name).decode("utf-8")
     return unicodedata.normalize("NFC", name)
 
 

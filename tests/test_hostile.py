@@ -4,12 +4,14 @@ import errno
 import io
 import json
 import sys
+import unicodedata
 
 import pytest
 import tiny
 from rich.console import Console
 
 from randhead import cli, files, runs
+from randhead.arguments import composed
 from randhead.cli import scarcity
 from randhead.cli.output import progress_bar
 from randhead.report import drawing
@@ -109,6 +111,13 @@ def test_a_log_with_colours_has_no_carriage_return(call, monkeypatch):
     _, out, err = call(*TRAIN, "--name", "colours")
     assert "\r" not in out + err
     assert "\x1b[1A" not in out + err
+
+
+def test_a_name_is_the_same_text_in_every_locale():
+    """In that of C, with the UTF-8 mode of Python off, file names are decoded as ASCII."""
+    assert composed("猫".encode().decode("ascii", "surrogateescape")) == "猫"
+    for name in ("a\udcff", "a\x1b", "\ud800", "e\u0301"):  # not UTF-8, or text as it is
+        assert composed(name) == unicodedata.normalize("NFC", name)
 
 
 # Files
