@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import unicodedata
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -155,7 +156,9 @@ def test_a_file_is_utf_8_also_with_bytes_of_a_name_that_are_not(tmp_path):
 def test_the_card_is_a_table_whatever_the_names_are(trained):
     run = runs.Run(trained / "runs" / "r")
     summary = run.summary()
+    summary = replace(summary, notes=("class a|b\n# *c* is new",), warnings=("<i>",), bad_images=("x`\n.png",))
     text = card.text(runs.Run(trained / "a|b<script>\n$x_"), run.config(), summary)
+    assert {r"Class a&#124;b\\n\# \*c\* is new.", "**Warning**: &lt;i&gt;.", r"- x\`\\n.png"} <= {*text.splitlines()}
     assert text.splitlines()[0] == r"# a&#124;b&lt;script&gt;\\n\$x\_"
 
 

@@ -25,7 +25,7 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
         "",
         f"A {markdown(config.backbone.name)} trained on {markdown(registry.label(config.data.name))} with {kind} "
         f"{markdown(registry.label(head.vectors))} class vectors "
-        f"({head.scoring} scoring), by randhead {summary.versions['randhead']}.",
+        f"({head.scoring} scoring), by randhead {markdown(str(summary.versions['randhead']))}.",
         "",
         "| figure | value |",
         "|---|---|",
@@ -41,9 +41,9 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     if config.data.labels == "instance":
         lines += ["", "Every training image was its own class; accuracy is that of the 20 nearest training images."]
     for warning in summary.warnings:
-        lines += ["", f"**Warning**: {warning}."]
+        lines += ["", f"**Warning**: {markdown(warning)}."]
     for note in summary.notes:
-        lines += ["", f"{note[0].upper()}{note[1:]}."]
+        lines += ["", markdown(f"{note[:1].upper()}{note[1:]}.")]
     if config.recipe in recipes.NOTES:
         lines += ["", f"Recipe `{config.recipe}`. {recipes.NOTES[config.recipe]}"]
     if summary.bad_images:
