@@ -354,3 +354,10 @@ def test_a_folder_of_the_users_is_not_written_into(tmp_path):
 def test_cifars_layout_needs_all_severities(tmp_path):
     with pytest.raises(UsageError, match="all five severities"):
         export.write(tmp_path / "set", source(32), choose_grid(["fog"], (1, 3)), CLASSES)
+
+
+@pytest.mark.parametrize("name", ["../../out", "/tmp/out", "..", ""])
+def test_no_class_is_written_outside_the_folder(tmp_path, name):
+    with pytest.raises(UsageError, match="cannot be a folder"):
+        list(export.write(tmp_path / "set", source(16), {"fog": (1,)}, ("cat", name)))
+    assert not list(tmp_path.rglob("*"))

@@ -9,6 +9,7 @@ in a mixed order.  It is in corruptions.json, by which `released` restores the o
 
 import functools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,8 +53,17 @@ def write(folder: Path, source: CorruptedImages, grid: Grid, class_names: Sequen
     cells = {name: list(severities) for name, severities in grid.items()}
     order = order_of_arrays(source)
     how = {} if order is None else {ORDER: order.tolist()}
+    if not arrays:
+        _check_folder_names(class_names)
     _claim(Path(folder), {"cells": cells, "classes": list(class_names), **source.identity(), **how})
     return (_write_arrays if arrays else _write_folders)(Path(folder), source, grid, class_names)
+
+
+def _check_folder_names(class_names: Sequence[str]) -> None:
+    """Raise UsageError for a class whose name is a path: the file of a run may come from anybody."""
+    for name in class_names:
+        if name in ("", ".", "..") or "/" in name or os.sep in name:
+            raise UsageError(f"class {name!r} cannot be a folder", hint="images of this run cannot be saved")
 
 
 def order_of_arrays(source: CorruptedImages) -> Tensor | None:
