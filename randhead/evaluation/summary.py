@@ -38,8 +38,8 @@ class Question:
     margin: float = 0.0
 
     def answer(self, about: Metric, found: Estimate) -> str:
-        """Yes or no if all values in the interval of a difference say so."""
-        if found.interval is None:
+        """Yes or no if all values in the interval of a difference say so; a few equal values decide nothing."""
+        if found.interval is None or found.interval[0] == found.interval[1]:
             return UNDECIDED
         low, high = found.interval if about.better == "higher" else (-found.interval[1], -found.interval[0])
         if low >= -self.margin and (self.margin or low > 0):
