@@ -14,7 +14,7 @@ from typing import Any
 from randhead.escapes import printable
 
 Cell = str | int | float | None
-NUMBER = re.compile(r"([+-]?[\d,]+(\.\d+)?( %)?)?")  # or nothing
+NUMBER = re.compile(r"([+-]?[\d,]+(\.\d+)?( %)?|-)?")  # or nothing, or undefined
 STYLE = (  # of tables in a notebook
     ".randhead table {margin-top: 1em} .randhead caption {white-space: nowrap; text-align: left} "
     ".randhead th, .randhead td {padding: .2em .8em; text-align: left}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from randhead.evaluation.analysis import Analysis
 
 NOT_APPLICABLE = "what does not apply"  # title, in tables and on the page
+UNDEFINED = "-"  # in place of a metric without a value; a note says why
 ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "dynamics", "compatibility", "seeds")
 DIGITS = 2  # significant digits of a standard deviation, or of half an interval
 
@@ -135,8 +136,9 @@ def headlines(name: str, findings: Findings) -> dict[str, float | int | str | No
 
 
 def metrics_of(name: str, findings: Findings) -> dict[Metric, Cell]:
-    """The most important metrics of an analysis that have a value, each with how it is shown."""
-    return {metric(name, key): value for key, value in headlines(name, findings).items() if value is not None}
+    """The most important metrics of an analysis, each with how it is shown; nothing if none of them has a value."""
+    found = headlines(name, findings)
+    return {metric(name, key): found[key] for key in found} if set(found.values()) != {None} else {}
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -162,7 +164,7 @@ def signed(value: float, width: float | None) -> str:
 
 
 def _values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...]) -> Table:
-    cells = [[about.title, about.shown(value)] for about, value in known.items()]
+    cells = [[about.title, UNDEFINED if value is None else about.shown(value)] for about, value in known.items()]
     return Table(title, ("metric", "value") if cells else (), rows(cells), (*_arrows(cells), *notes))
 
 

@@ -218,7 +218,7 @@ def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefi
         prefix,
         lead=_lead(name),
         seen=_seen(measured.seen),
-        tiles=[(about, shown(about.shown(value))) for about, value in chosen.items()],
+        tiles=[(about, shown(about.shown(value)) or analysis_tables.UNDEFINED) for about, value in chosen.items()],
         pictures=_drawings(sections.pictures(name, findings, names), f"{prefix}{name}"),
         notes=findings.notes,
         folded=[
