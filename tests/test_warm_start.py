@@ -11,7 +11,7 @@ from torch import nn
 from randhead import backbones, datasets, registry, runs, train
 from randhead.config import configure, parse
 from randhead.datasets import Dataset
-from randhead.errors import RunError, UsageError
+from randhead.errors import RunError, StopRequested, UsageError
 from randhead.runs import Run
 from randhead.train.events import Started
 
@@ -94,6 +94,21 @@ def test_a_run_that_continues_another_has_its_images(tmp_path):
     own, notes, _ = fit(tmp_path, "c", train__start_from=str(tmp_path / "a"), data__image_size=9)
     assert own["image_size"] == 9 and own["mean"] == first["mean"]
     assert notes[0].endswith("not so here, as set: 9 px")
+
+
+@pytest.mark.slow
+def test_a_training_that_is_resumed_keeps_the_images_that_it_began_with(tmp_path):
+    """Also if the run that it started from has been trained again on others, and if it is a run of 0.1.0."""
+    fit(tmp_path, "a", data__image_size=10, data__normalise="half")
+    chosen = {"train.epochs": 1, "train.batch_size": 512, "train.start_from": str(tmp_path / "a")}
+    with pytest.raises(StopRequested):
+        train.fit(chosen, root=tmp_path, name="b", should_stop=lambda: True)
+    train.fit({"train.epochs": 1, "train.batch_size": 512}, root=tmp_path, name="a", fresh=True)
+    train.fit(chosen, root=tmp_path, name="b")
+    resolved = Run(tmp_path / "b").resolved()
+    assert (resolved.image_size, resolved.mean) == (10, (0.5,) * 3)
+    train.fit(chosen, root=tmp_path, name="b", fresh=True)
+    assert Run(tmp_path / "b").resolved().image_size == 8
 
 
 def named(names):

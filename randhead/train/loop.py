@@ -27,7 +27,7 @@ from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, repla
 from randhead.train import batch_norm, batches, chance, log, notes, resume, tasks
 from randhead.train.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.train.log import EpochMetrics
-from randhead.train.resolve import encoder_input, resolve_settings
+from randhead.train.resolve import begun_settings, encoder_input, resolve_settings
 from randhead.train.state import TrainState, restore_state, save_state
 from randhead.train.step import Batch, Stepper
 from randhead.train.tasks import ValidationMetrics
@@ -64,7 +64,9 @@ def fit_events(
     if summary is not None:
         yield Finished(summary)
         return
-    trainer = Trainer(config, dataset, run, should_stop)  # may raise an error, so before the folder is created
+    trainer = Trainer(
+        config, dataset, run, should_stop, fresh=fresh
+    )  # may raise an error, so before the folder is created
     with runs.locked(run) as warnings:
         yield from map(Warned, warnings)
         trainer.run = replacement.begin(run, fresh=fresh)
@@ -81,8 +83,7 @@ def fit_events(
             raise
         try:
             summary = trainer.finish()
-            for warning in summary.warnings:
-                yield Warned(warning)
+            yield from map(Warned, summary.warnings)
             yield Finished(summary)
         except StopRequested:
             yield Stopped(trainer.state.step)
@@ -91,7 +92,9 @@ def fit_events(
 class Trainer:
     """One training: its parts, and the order of its steps."""
 
-    def __init__(self, config: Config, dataset: Dataset, run: Run, should_stop: Callable[[], bool]):
+    def __init__(
+        self, config: Config, dataset: Dataset, run: Run, should_stop: Callable[[], bool], *, fresh: bool = False
+    ):
         self.config, self.dataset, self.run, self.should_stop = config, dataset, run, should_stop
         self.device = resolve_device(config.machine.device)
         self.task = tasks.of(config, dataset)
@@ -99,13 +102,12 @@ class Trainer:
         self.batches_per_epoch = batches.count(len(self.train_split), config.train.batch_size)
         self.steps_per_epoch = -(-self.batches_per_epoch // config.optim.accumulate)
         self.total_steps = self.steps_per_epoch * config.train.epochs
-        settings = resolve_settings(config, dataset)
+        settings = resolve_settings(config, dataset, begun_settings(run, fresh=fresh))
         model, warm = _initial_model(config, settings)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.settings = replace(settings, dim=self.model.head.dim, scale=float(self.model.head.scale))
-        self.preprocess = Preprocess.of(
-            settings.mean, settings.std, precision=config.train.precision, device=self.device
-        )
+        precision = config.train.precision
+        self.preprocess = Preprocess.of(settings.mean, settings.std, precision=precision, device=self.device)
         self.notes = notes.of_training(config, self.settings, encoder_input(config), warm)
         self.notes += tuple(filter(None, [batch_norm.keep_up(self.model, self.batches_per_epoch)]))
         self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
@@ -114,8 +116,7 @@ class Trainer:
 
     def start(self) -> Iterator[Event]:
         """Restore the newest readable checkpoint, write the configuration, and check the class vectors."""
-        for note in self.dataset.report.notes():
-            yield Warned(note)
+        yield from map(Warned, self.dataset.report.notes())
         yield from self._resume()
         runs.write_config(self.run, self.config, self.settings)
         runs.set_last(self.run)
@@ -133,8 +134,7 @@ class Trainer:
             settings=self.settings,
             notes=self.notes,
         )
-        for warning in check.warnings:
-            yield Warned(warning)
+        yield from map(Warned, check.warnings)
 
     def train(self) -> Iterator[Event]:
         """Run the remaining epochs."""

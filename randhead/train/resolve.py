@@ -6,6 +6,7 @@ from randhead.config.resolved import EncoderInput, ResolvedSettings
 from randhead.datasets import Dataset, channel_statistics, fingerprints
 from randhead.errors import RunError, UsageError
 from randhead.runs import Run
+from randhead.runs.steps import saved_steps
 from randhead.train import tasks
 
 # Mean and standard deviation of ImageNet's channels, which torchvision's and most of timm's weights expect.
@@ -37,12 +38,19 @@ def _source(start_from: str) -> Run:
         raise UsageError(f"train.start_from: {error.message}", hint=error.hint) from None
 
 
-def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
+def begun_settings(run: Run, *, fresh: bool) -> ResolvedSettings | None:
+    """The settings of a training that is resumed from a checkpoint; None for one that begins."""
+    return run.resolved() if saved_steps(run.checkpoints) and not fresh else None
+
+
+def resolve_settings(config: Config, dataset: Dataset, begun: ResolvedSettings | None = None) -> ResolvedSettings:
     """Choose the values for settings that are "auto", from the images.
 
     Args:
         config: the configuration.
         dataset: the images.
+        begun: the settings of the training that is resumed.  A trained encoder keeps the normalisation that it began
+            with, whatever has become of the run that it came from.
 
     Raises:
         UsageError: if the dataset has fewer than two classes.
@@ -51,7 +59,7 @@ def resolve_settings(config: Config, dataset: Dataset) -> ResolvedSettings:
         raise UsageError(f"{dataset.name} has {len(dataset.class_names)} class; a classifier needs two")
     data = config.data
     encoder = encoder_input(config)
-    mean, std = _normalisation(config, dataset, encoder)
+    mean, std = (begun.mean, begun.std) if begun and encoder else _normalisation(config, dataset, encoder)
     return ResolvedSettings(
         class_names=tuple(dataset.class_names),
         num_classes=tasks.of(config, dataset).num_classes,
