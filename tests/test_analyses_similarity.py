@@ -313,6 +313,6 @@ def test_shares_of_a_small_grid_are_said_to_be_mostly_chance_and_shown_with_thei
 
 
 def test_one_in_five_small_grids_without_an_effect_of_the_head_give_it_most_of_the_variance():
-    tables = [layout(2, 2, 0, 0, 1, draw_seed=d)[0] for d in range(400)]
+    tables = [layout(2, 2, 0, 0, 1, draw_seed=d)[0] for d in range(150)]
     large = np.mean([seed_analysis.components(table)[0]["head_share"] > 0.5 for table in tables])
-    assert 0.15 < large < 0.26
+    assert 0.1 < large < 0.3
