@@ -229,3 +229,20 @@ def test_an_interrupt_of_others_is_an_interrupt(call, monkeypatch):
 
     monkeypatch.setattr(cli.errors, "ending_at_once", interrupted)
     assert call("list")[::2] == (130, "interrupted\n")
+
+
+def test_the_result_of_a_training_is_shown_if_the_disk_is_full_at_its_end(call, monkeypatch):
+    write = files._write
+
+    def full(path, content):
+        if path.name in ("summary.json", "README.md"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_write", full)
+        code, out, err = call(*TRAIN, "--name", "full")
+    assert code == 0 and "test accuracy" in out
+    assert "summary.json: No space left on device: not written" in err
+    code, again, _ = call(*TRAIN, "--name", "full")
+    assert code == 0 and "test accuracy" in again

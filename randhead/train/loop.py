@@ -24,7 +24,7 @@ from randhead.intervals import of_accuracy
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, replacement
-from randhead.train import batch_norm, batches, chance, log, notes, resume, tasks
+from randhead.train import batch_norm, batches, chance, log, notes, result, resume, tasks
 from randhead.train.events import EpochDone, Event, Finished, Started, StepDone, Stopped, Warned
 from randhead.train.log import EpochMetrics
 from randhead.train.resolve import begun_settings, encoder_input, resolve_settings
@@ -83,6 +83,7 @@ def fit_events(
             raise
         try:
             summary = trainer.finish()
+            yield from result.write(run, summary)
             yield from map(Warned, summary.warnings)
             yield Finished(summary)
         except StopRequested:
@@ -150,7 +151,7 @@ class Trainer:
         test = self.task.evaluate(self.model, "test", self.preprocess, should_stop=self.should_stop)
         self._write_model(best)
         images = len(self.train_split) * self.config.train.epochs
-        summary = TrainingSummary(
+        return TrainingSummary(
             path=self.run.path,
             run=self.run.name,
             epochs=self.config.train.epochs,
@@ -166,8 +167,6 @@ class Trainer:
             notes=self.notes,
             warnings=(doubt,) if doubt else (),
         )
-        summary.save(self.run)
-        return summary
 
     def _validation(self, best: SelectedEpoch) -> dict[str, Any]:
         """The metrics of the selected weights on the validation split."""
