@@ -83,7 +83,7 @@ def fit_events(
             raise
         try:
             summary = trainer.finish()
-            yield from result.write(run, summary)
+            yield from result.write(trainer.run, summary)
             yield from map(Warned, summary.warnings)
             yield Finished(summary)
         except StopRequested:
