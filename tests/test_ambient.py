@@ -16,10 +16,9 @@ from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from randhead import ambient, datasets, evaluation, losses, registry, rng, robustness, runs, vectors
+from randhead import ambient, datasets, evaluation, losses, metrics, registry, rng, robustness, runs, vectors
 from randhead.augment import crop, views
 from randhead.corruptions import corrupt, corrupt_each, frost, names
-from randhead.evaluation import metrics
 from randhead.losses import dense, expected, streaming
 from randhead.preprocess import Preprocess
 from randhead.robustness.comparison import difference

@@ -11,7 +11,7 @@ from scipy import stats
 from tiny import config, image_folder
 from trained import NAMES, command, quick, study, train
 
-from randhead import datasets, evaluation, intervals, registry, runs
+from randhead import datasets, evaluation, intervals, metrics, registry, runs
 from randhead.analyses import (
     Findings,
     class_statistics,
@@ -25,7 +25,7 @@ from randhead.analyses import (
 from randhead.config import parse
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, StopRequested, UsageError
-from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, measuring, metrics
+from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, measuring
 from randhead.evaluation.inputs import AnalysisOptions, JointInputs, NewClassInputs, RunInputs
 from randhead.evaluation.session import AnalysisSession
 from randhead.runs import checkpoint

@@ -30,7 +30,7 @@ LAYERS = [
         "tables",
     },
     {"config", "preprocess"},
-    {"vectors", "losses", "augment", "corruptions", "analyses"},
+    {"vectors", "losses", "augment", "corruptions", "analyses", "metrics"},
     {"datasets", "backbones", "head", "model", "checkup"},
     {"runs"},
     {"evaluation"},

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from randhead import metrics
 from randhead.errors import DataError, UsageError
-from randhead.evaluation import metrics
 
 LABELS = torch.tensor([0, 1, 2, 1])
 RIGHT = torch.tensor([True, False, True, True])

@@ -15,9 +15,8 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
-from randhead import rng
+from randhead import metrics, rng
 from randhead.errors import DataError, UsageError
-from randhead.evaluation import metrics
 
 
 def random_logits(n=400, k=12, seed=0):

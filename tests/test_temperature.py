@@ -10,9 +10,9 @@ from scipy import optimize
 from sklearn.metrics import brier_score_loss
 from torch.nn import functional as F
 
-from randhead import rng
+from randhead import metrics, rng
 from randhead.datasets import Split, TensorImages
-from randhead.evaluation import classification, metrics, temperature
+from randhead.evaluation import classification, temperature
 from randhead.evaluation.evaluation import Evaluation
 from randhead.head import ClassVectorHead
 from randhead.model import Classifier

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from randhead import metrics
 from randhead.ambient import indices
 from randhead.analyses import class_statistics, similarity
 from randhead.arguments import composed
 from randhead.datasets import Split
 from randhead.errors import DataError, UsageError
-from randhead.evaluation import metrics
 
 BATCH = 1024
 LAYOUT = "give a K x K matrix as .npy or .csv, or a text file with one line per class: cat: animal/mammal"

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from randhead import metrics
 from randhead.ambient import mean
 from randhead.analyses import transfer
 from randhead.datasets import Dataset, Split
-from randhead.evaluation import metrics
 from randhead.evaluation.features import embeddings, extract
 from randhead.intervals import Interval, of_accuracy, wilson
 from randhead.losses import HeadOutput

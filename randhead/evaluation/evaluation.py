@@ -14,10 +14,10 @@ from randhead.datasets import Dataset
 from randhead.evaluation import classification
 from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
 from randhead.evaluation.features import extract
-from randhead.evaluation.metrics import BINS
 from randhead.evaluation.temperature import Calibration, calibrate
 from randhead.files import write_json
 from randhead.intervals import Interval, of_accuracy
+from randhead.metrics import BINS
 from randhead.runs import ROOT, LoadedRun, Run, RunLike, slug
 from randhead.tables import Cell, Result, Table, count, nats, percent, words
 

@@ -14,10 +14,9 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from randhead import losses
+from randhead import losses, metrics
 from randhead.ambient import indices, mean
 from randhead.datasets import Split
-from randhead.evaluation import metrics
 from randhead.evaluation.features import SCORED_AT_ONCE, embeddings
 from randhead.head import ClassVectorHead
 from randhead.losses import HeadOutput

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 import randhead
+from randhead import metrics
 from randhead.errors import RunError
-from randhead.evaluation import metrics
-from randhead.evaluation.metrics import BINS
 from randhead.files import sha256
 from randhead.intervals import wilson
 from randhead.losses import HeadOutput
+from randhead.metrics import BINS
 from randhead.runs import checkpoint
 
 MEANS = ("nll", "feature_norm", "cosine", "margin")

@@ -14,7 +14,23 @@ from torch import Tensor
 from randhead.ambient import Array, indices, mean
 from randhead.arguments import check_type, whole
 from randhead.errors import DataError, UsageError, unknown
-from randhead.evaluation.metric_arguments import classes, flags, numbers, same_length
+from randhead.metrics._arguments import classes, flags, numbers, same_length
+
+__all__ = [
+    "BINS",
+    "accuracy",
+    "auroc",
+    "average_precision",
+    "binomial_error",
+    "calibration_error",
+    "calibration_gaps",
+    "confused_pairs",
+    "confusion",
+    "diagnostics",
+    "fpr_at",
+    "per_class_accuracy",
+    "risk_coverage_area",
+]
 
 MOST_BINS = 1_000_000
 BINS = 15  # of the calibration error
