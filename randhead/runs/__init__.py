@@ -5,20 +5,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from randhead.runs.folder import (
-    ROOT,
-    Run,
-    all_runs,
-    default_name,
-    describe,
-    find,
-    is_longer,
-    last,
-    open_run,
-    set_last,
-    slug,
-    write_config,
-)
+from randhead.runs.finding import all_runs, default_name, find, is_longer, open_run, slug
+from randhead.runs.folder import ROOT, Run, describe, last, set_last, write_config
 from randhead.runs.listing import ListedRun, RunList, list_runs
 from randhead.runs.lock import locked
 from randhead.runs.summary import SelectedEpoch, TrainingSummary

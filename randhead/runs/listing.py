@@ -8,7 +8,8 @@ from typing import Any
 
 from randhead.errors import RunError
 from randhead.intervals import Interval, of_accuracy
-from randhead.runs.folder import ROOT, Run, all_runs, last
+from randhead.runs.finding import all_runs
+from randhead.runs.folder import ROOT, Run, last
 from randhead.runs.lock import is_locked
 from randhead.runs.steps import saved_steps
 from randhead.tables import Result, Table, percent

@@ -20,7 +20,8 @@ from randhead.errors import DataError, RunError, UsageError
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import checkpoint
-from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, find, received
+from randhead.runs.finding import find
+from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, received
 from randhead.runs.own_files import sweep_fragments
 from randhead.runs.summary import SelectedEpoch
 

@@ -1,0 +1,121 @@
+"""Finding runs: by name, by path, by configuration."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from randhead import registry
+from randhead.arguments import check_paths
+from randhead.config import Config, parse
+from randhead.errors import RunError, UsageError, guess
+from randhead.runs.folder import ALLOWED, LAST, ROOT, Run, last
+from randhead.runs.lock import repair
+from randhead.runs.replacement import is_remainder
+
+TRAIN_FIRST = "train one first: `randhead train`"
+
+
+def default_name(config: Config) -> str:
+    """The default name of a run: equal configurations have equal names, different ones have different names.
+
+    It is <dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest of all settings>.
+    """
+    head = config.head
+    data = config.data.name
+    data = Path(data).name if "/" in data and not registry.is_file(data) else registry.label(data)
+    kind = "learned" if head.trainable else "fixed"
+    parts = [data, config.backbone.name, head.scoring, kind, registry.split(registry.label(head.vectors))[0]]
+    return "-".join([*map(slug, parts), f"seed{config.train.seed}", parse.digest(config)])
+
+
+def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> Run:
+    """Open the folder of a run that is to be trained; it need not exist yet.
+
+    Args:
+        root: folder of the runs.
+        name: name of the run.
+        config: its configuration.
+        fresh: whether a run with another configuration may be replaced.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UsageError: if the name is not a plain folder name.
+        RunError: if the folder is not a run, or, unless `fresh`, if it has another configuration; the message has the
+            differences.
+    """
+    if not ALLOWED.fullmatch(name) or name == LAST:
+        raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
+    run = Run(root / name)
+    repair(run)
+    if run.config_path.exists():
+        different = [] if fresh else parse.differences(config, run.config())
+        if different:
+            hint = "use another `name`, or `fresh=True` to replace that run"
+            if is_longer(config, run):
+                hint = f'to train on from it, use `start_from="{name}"` and another `name`; `fresh=True` replaces it'
+            raise RunError(
+                f"{run.path} holds a run with another configuration: {'; '.join(different)}",
+                hint=hint,
+            )
+    elif run.path.exists() and not is_remainder(run.path):
+        raise RunError(f"{run.path} exists and is not a run", hint="use another `name` or `root`")
+    return run
+
+
+def is_longer(config: Config, run: Run) -> bool:
+    """Whether a configuration is that of a run that has a model, for more epochs, wherever each started from."""
+    if not run.model_path.exists():
+        return False
+    old = run.config()
+    same = replace(config, train=replace(config.train, epochs=old.train.epochs, start_from=old.train.start_from))
+    return config.train.epochs > old.train.epochs and not parse.differences(same, old)
+
+
+def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> Run:
+    """Find a run folder.
+
+    Args:
+        run: name of a run in `root`, or the path of a run folder; None and "last" are the latest.
+        root: folder of the runs.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        RunError: if there is no such run; the hint lists those that exist.
+    """
+    check_paths(root=root)
+    if isinstance(run, Run):
+        return run
+    root, name = Path(root), None if run is None else str(run)
+    if name in (None, LAST):
+        name = last(root)
+        if name is None:
+            raise RunError(f"there is no run in {root}", hint=TRAIN_FIRST)
+    candidates = [root / name, Path(name)] if not _is_path(name) else [Path(name)]
+    for path in candidates:
+        repair(Run(path))
+        if (path / "config.json").is_file():
+            return Run(path)
+    known = [found.name for found in all_runs(root)]
+    hint = f"{guess(name, known)}runs there: {', '.join(known)}" if known else TRAIN_FIRST
+    message = f"{name} is not a run" if _is_path(name) else f"there is no run {name} in {root}"
+    raise RunError(message, hint=hint)
+
+
+def all_runs(root: Path = ROOT) -> list[Run]:
+    """The runs of a folder, sorted by name."""
+    return [Run(file.parent) for file in sorted(root.glob("*/config.json"))]
+
+
+def slug(text: str) -> str:
+    """A text as part of a file name, of at most 60 characters."""
+    return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._")[:60] or "data"
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text names a folder by its path, not by its name in the folder of the runs."""
+    return "/" in text or os.sep in text
