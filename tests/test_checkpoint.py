@@ -187,22 +187,25 @@ def test_a_limit_on_the_size_of_files_does_the_same(saved):
 
 
 def test_the_content_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
-    """fsync of the file, rename, fsync of the folder, in this order."""
+    """fsync of the temporary file, rename of that file, fsync of the folder, in this order."""
     happened = []
     fsync, replace = os.fsync, files.Path.replace
+    path = tmp_path / "step-00000002.safetensors"
 
     def synced(handle):
-        happened.append("fsync " + Path(f"/proc/self/fd/{handle}").readlink().name.partition(".step")[0])
+        happened.append(("fsync", Path(f"/proc/self/fd/{handle}").readlink()))
         fsync(handle)
 
     def renamed(self, target):
-        happened.append("rename")
+        happened.append(("rename", self, target))
         return replace(self, target)
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(files.Path, "replace", renamed)
-    checkpoint.save(tmp_path / "step-00000002.safetensors", tensors(), {})
-    assert happened == ["fsync ", "rename", f"fsync {tmp_path.name}"]
+    checkpoint.save(path, tensors(), {})
+    temporary = happened[0][1]
+    assert temporary != path and files.FRAGMENT.fullmatch(temporary.parent.name)["name"] == path.name
+    assert happened == [("fsync", temporary), ("rename", temporary, path), ("fsync", tmp_path)]
 
 
 def test_only_whole_checkpoints_count(tmp_path):
