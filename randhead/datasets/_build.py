@@ -8,8 +8,8 @@ from torch import Tensor
 
 from randhead.ambient import Array, indices
 from randhead.datasets._arrays import check_build, checked_arrays
-from randhead.datasets._copies import report_of
 from randhead.datasets._dataset import Dataset, Split
+from randhead.datasets._duplicates import compare, report_of
 from randhead.datasets._images import Images, ResizedImages, TensorImages, resized
 from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
@@ -124,9 +124,8 @@ def from_arrays(
 
 def with_report(dataset: Dataset) -> Dataset:
     """The dataset with a report on its images, if they are in memory."""
-    splits = {name: (split.images, split.labels) for name, split in dataset.splits.items()}
-    if all(isinstance(images, TensorImages) for images, _ in splits.values()):
-        return replace(dataset, report=report_of(splits))
+    if all(isinstance(split.images, TensorImages) for split in dataset.splits.values()):
+        return replace(dataset, report=report_of(compare(dataset.splits)))
     return dataset
 
 

@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from randhead.datasets import _wide
+from randhead.datasets import _sixteen_bit
 from randhead.datasets._metadata import without_metadata
 from randhead.datasets._opening import (
     AS_FOUND,
@@ -166,19 +166,19 @@ def _rgb(file: IO[bytes], path: Path, size: int, rules: Rules) -> tuple[Image.Im
     """The whole image as RGB, upright."""
     image = open_image(file, path)
     check_size(image, rules)
-    mode, stored, frames = image.mode, _wide.rawmode(image), has_frames(image, file)
+    mode, stored, frames = image.mode, _sixteen_bit.rawmode(image), has_frames(image, file)
     facts = Facts(mode, image.size, (FRAMES,) if frames else ())
     image.draft(None, (DRAFT_MARGIN * size, DRAFT_MARGIN * size))
-    declared = _wide.has_declared_range(image)
+    declared = _sixteen_bit.has_declared_range(image)
     image.load()
     turn = _turn(image)
-    if _wide.has_wide_colours(stored):
-        image, bits = _wide.colours(image, stored, lambda: open_image(file, path), rules.bit_depth)
+    if _sixteen_bit.has_wide_colours(stored):
+        image, bits = _sixteen_bit.colours(image, stored, lambda: open_image(file, path), rules.bit_depth)
         facts = facts._replace(bits=bits, kinds=(WIDE, *facts.kinds))
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range; convert it to 8 or 16 bits")
     if mode.startswith("I"):
-        image, bits = _wide.grey(image, _wide.ALL_BITS if declared else rules.bit_depth)
+        image, bits = _sixteen_bit.grey(image, _sixteen_bit.ALL_BITS if declared else rules.bit_depth)
         facts = facts._replace(bits=None if declared else bits, kinds=(WIDE, *facts.kinds))
     elif image.mode in ALPHA_MODES or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -210,9 +210,8 @@ def _plain_jpeg(content: bytes, size: int) -> Image.Image | None:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """The rotation or reflection that EXIF demands; None for none, and for EXIF that cannot be read."""
     try:
-        found = image.getexif().get(
-            ORIENTATION
-        )  # a number, by the standard; also seen as text, bytes and several numbers
+        # A number, by the standard; also seen as text, bytes and several numbers.
+        found = image.getexif().get(ORIENTATION)
         first = found[0] if isinstance(found, bytes | tuple) else found
         return TURNS.get(int(first)) if first else None
     except Exception:

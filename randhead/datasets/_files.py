@@ -16,7 +16,7 @@ from randhead.datasets._build import build, complete
 from randhead.datasets._dataset import Dataset
 from randhead.datasets._decode import hint
 from randhead.datasets._images import FileImages, Images, TensorImages
-from randhead.datasets._opening import Rules, dimensions
+from randhead.datasets._opening import dimensions
 from randhead.datasets._options import Options
 from randhead.datasets._reading import Bad, FilesRead, read_files
 from randhead.datasets._report import ReadReport
@@ -50,8 +50,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
     size = chosen_size(listing, options)
     resident = len(listing.paths) * 3 * size * size <= options.memory_budget
     pixels = np.empty((len(listing.paths), 3, size, size), dtype=np.uint8) if resident else None
-    rules = Rules(options.bit_depth, options.max_megapixels)
-    read = read_files(listing.paths, size, pixels, rules, workers=options.workers, progress=options.progress)
+    read = read_files(listing.paths, size, pixels, options.rules, workers=options.workers, progress=options.progress)
     bad = read.bad
     if bad and not options.skip_bad_images:
         raise _refusal(listing, bad)

@@ -12,11 +12,10 @@ from PIL import Image
 
 from randhead.arguments import whole
 from randhead.config import MachineConfig, check_value
-from randhead.datasets._metadata import has_pages, without_metadata
+from randhead.datasets._metadata import JPEG_START, has_pages, without_metadata
 
 # Pillow reads more formats, some by starting another program (EPS): a file with another format is refused.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "AVIF")
-JPEG_START = b"\xff\xd8"
 JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive: size and components follow the marker
 JPEG_HEADER = 4096  # bytes, in which most files have their size; asking Pillow takes three times as long
 

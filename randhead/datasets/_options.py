@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from randhead.arguments import whole
 from randhead.config import MachineConfig, check_value
+from randhead.datasets._opening import Rules
 from randhead.errors import DataFileError, UsageError
 from randhead.files import expanded
 
@@ -20,7 +20,6 @@ CHECKED = {  # settings of the configuration with the bounds of these options
     "data.split_seed": "split_seed",
     "machine.memory_budget_mb": "memory_budget",
     "machine.workers": "workers",
-    "machine.max_megapixels": "max_megapixels",
 }
 
 Progress = Callable[[int, int], None]  # called with (done, total)
@@ -74,10 +73,14 @@ class Options:
     def __post_init__(self) -> None:
         for key, name in CHECKED.items():
             check_value(key, getattr(self, name), name)
-        if self.bit_depth is not None:
-            whole("bit_depth", self.bit_depth, 1, 16)
+        _ = self.rules  # which checks the others
         with contextlib.suppress(UsageError):  # without a home directory, an error of datasets that are downloaded
             object.__setattr__(self, "root", self.downloads())
+
+    @property
+    def rules(self) -> Rules:
+        """How image files are read."""
+        return Rules(self.bit_depth, self.max_megapixels)
 
     def downloads(self) -> Path:
         """The folder of downloads.  Raises UsageError if it is in a home directory that is unknown."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from randhead.datasets import _parallel
-from randhead.datasets._copies import keys, with_copies
 from randhead.datasets._decode import TRANSPARENT, WIDE, BadImage, Facts, ignore_pillow_warnings, inspect
+from randhead.datasets._duplicates import Compared, keys
 from randhead.datasets._images import DIGEST, digest
 from randhead.datasets._opening import Rules
 from randhead.datasets._options import Progress
@@ -45,11 +45,12 @@ class FilesRead:
         converted = Counter(self._in_words(kind) for facts in read for kind in facts.kinds)
         flat = Counter(_cause(facts) for facts in read if facts.flat)
         report = ReadReport(len(read), converted=dict(converted), one_colour=dict(flat))
-        return with_copies(report, self.keys(), labels, rows)
+        return self.compared(labels, rows).add_to(report)
 
-    def keys(self) -> np.ndarray:
-        """What images are compared by: (N,) uint64."""
-        return keys(self.digests, np.array([facts is None or facts.flat for facts in self.facts], dtype=bool))
+    def compared(self, labels: np.ndarray, rows: Mapping[str, np.ndarray]) -> Compared:
+        """The images, compared with each other; the arguments are those of `report`."""
+        flat = np.array([facts is None or facts.flat for facts in self.facts], dtype=bool)
+        return Compared(keys(self.digests, flat), labels, rows)
 
     def _in_words(self, kind: str) -> str:
         bits = self.rules.bit_depth

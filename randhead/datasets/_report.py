@@ -7,7 +7,8 @@ from typing import Any
 from randhead.tables import count
 
 LISTED = 6  # file endings that a sentence names
-NAMES = {"val": "validation", "train": "training", "train or val": "training or validation"}  # in sentences
+SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}  # splits in messages
+NAMES = {**SPLIT_WORDS, "train or val": "training or validation"}
 
 
 @dataclass(frozen=True)

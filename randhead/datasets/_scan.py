@@ -1,16 +1,22 @@
 """Everything that a person wants to know about a dataset before training on it: `randhead doctor --data`."""
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from randhead.datasets._copies import NO_KEY, OF, in_two_classes
-from randhead.datasets._fingerprint import SPLIT_WORDS
-from randhead.datasets._reading import Bad
-from randhead.datasets._report import ReadReport
+from randhead.config import data_source
+from randhead.datasets._dataset import Dataset
+from randhead.datasets._duplicates import NO_KEY, Compared, compare, report_of
+from randhead.datasets._files import Listing, chosen_size, report_on, split_rows
+from randhead.datasets._opening import AS_FOUND
+from randhead.datasets._options import Options, Progress
+from randhead.datasets._reading import Bad, read_files
+from randhead.datasets._report import SPLIT_WORDS, ReadReport
 from randhead.tables import Cell, Result, Table, count, rows
 
 MOST_CLASSES = 24  # rows of a table of classes; of more, only the largest and the smallest are shown
@@ -127,34 +133,83 @@ class Scan(Result):
         return Table("", columns, rows(shown), (f"the largest and the smallest; {left} between them: see `json=True`",))
 
 
-def count_classes(class_names: tuple[str, ...], labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
-    """Class -> split -> number of images, from the labels of each split."""
-    counts = {split: np.bincount(found, minlength=len(class_names)).tolist() for split, found in labels.items()}
-    return {name: {split: counts[split][k] for split in counts} for k, name in enumerate(class_names)}
+def scan(
+    data: str | Path,
+    *,
+    workers: int | None = None,
+    max_megapixels: float | None = None,
+    progress: Progress | None = None,
+) -> Scan:
+    """Read every image of a dataset, and find out what is in it and what is wrong with it.
+
+    Args:
+        data: a folder of images, or the name of a dataset, which is downloaded if it is missing.  A `Path` is always a
+            folder.
+        workers: number of threads that decode; None for one per processor.
+        max_megapixels: larger images cannot be used; None for 89.5.
+        progress: called with (done, total).
+
+    Returns:
+        The `Scan`, which a notebook shows as tables.
+
+    Raises:
+        UsageError: for a name that is unknown.
+        DataError: if the folder does not have a known layout.
+    """
+    limit = AS_FOUND.max_megapixels if max_megapixels is None else max_megapixels
+    options = Options(workers=workers or min(256, os.cpu_count() or 1), max_megapixels=limit, progress=progress)
+    found = data_source.folder(data) if isinstance(data, Path) else data_source.find(data)
+    if isinstance(found, Path):
+        from randhead.datasets import image_folder
+
+        return _scan_files(str(data), image_folder.listing(found), options, image_folder.TEST_SHARE)
+    from randhead.datasets import load
+
+    return _scan_dataset(load(found, **vars(options)))
 
 
-def pairs(keys: np.ndarray, names: list[str], split_rows: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    """Images of val and test, each with an equal one of a split that must not have it."""
-    for split, others in OF.items():
-        if split in split_rows:
-            there = {keys[row]: names[row] for other in others for row in split_rows[other][::-1] if keys[row]}
-            for row in split_rows[split]:
-                if keys[row] in there:
-                    yield names[row], there[keys[row]]
+def _scan_files(folder: str, listing: Listing, options: Options, test_share: float) -> Scan:
+    size = chosen_size(listing, options)
+    read = read_files(listing.paths, size, None, options.rules, workers=options.workers, progress=options.progress)
+    good = {row: facts for row, facts in enumerate(read.facts) if facts is not None}
+    members = {split: found.numpy() for split, found in split_rows(listing, [*good], options, test_share).items()}
+    names = [path.relative_to(listing.root).as_posix() for path in listing.paths]
+    return replace(
+        _compared(folder, listing.class_names, read.compared(listing.label_array(), members), names),
+        bad_images=tuple(read.bad),
+        report=report_on(listing, read, members),
+        sizes=dict(Counter(facts.size for facts in good.values()).most_common()),
+        modes=dict(Counter(facts.mode for facts in good.values()).most_common()),
+        one_colour=tuple(names[row] for row, facts in good.items() if facts.flat),
+    )
 
 
-def count_duplicates(keys: np.ndarray) -> int:
-    """The number of images that are equal to an earlier one."""
-    compared = keys[keys != NO_KEY]
-    return len(compared) - len(np.unique(compared))
+def _scan_dataset(dataset: Dataset) -> Scan:
+    """The result for images in memory, which are named by their split and their index in it."""
+    compared = compare(dataset.splits)
+    names = [f"{split} {i}" for split, members in compared.rows.items() for i in range(len(members))]
+    found = report_of(compared)
+    return replace(
+        _compared(dataset.name, dataset.class_names, compared, names),
+        report=replace(found, left_out=dataset.report.left_out, folder=dataset.report.folder),
+        sizes={(dataset.image_size, dataset.image_size): len(names)},
+        one_colour=tuple(names[row] for row in (compared.keys == NO_KEY).nonzero()[0]),
+    )
 
 
-def groups(keys: np.ndarray, names: list[str], labels: np.ndarray) -> Iterator[tuple[str, ...]]:
-    """Equal images of different classes."""
-    found: dict[int, list[str]] = {}
-    for row in in_two_classes(keys, labels):
-        found.setdefault(int(keys[row]), []).append(names[row])
-    yield from sorted(tuple(group) for group in found.values())
+def _compared(folder: str, class_names: Sequence[str], compared: Compared, names: Sequence[str]) -> Scan:
+    """The classes of images, and what occurs more than once."""
+    splits, classes = compared.rows, range(len(class_names))
+    counts = {
+        split: np.bincount(compared.labels[rows], minlength=len(classes)).tolist() for split, rows in splits.items()
+    }
+    return Scan(
+        folder=folder,
+        classes={class_names[k]: {split: counts[split][k] for split in splits} for k in classes},
+        copies=tuple(compared.pairs(names)),
+        two_classes=tuple(compared.groups(names)),
+        duplicates=compared.duplicates(),
+    )
 
 
 def _per_class(classes: Mapping[str, Mapping[str, int]]) -> list[int]:
