@@ -223,6 +223,13 @@ def test_frost_folders_without_readable_pictures_are_refused(tmp_path):
         frost.load_frost_images(tmp_path)
 
 
+def test_a_picture_of_frost_of_16_bits_is_refused_instead_of_becoming_white(tmp_path):
+    Image.fromarray(np.full((20, 30), 3000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match=r"deep\.png: grey pictures of more than 8 bits") as refused:
+        frost.load_frost_images(tmp_path)
+    assert "convert it to 8 bits" in refused.value.hint
+
+
 aten = torch.ops.aten
 
 

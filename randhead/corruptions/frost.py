@@ -87,7 +87,7 @@ def load_frost_images(folder: str | Path | None) -> FrostImages:
         The pictures and their source.
 
     Raises:
-        DataError: for a folder without pictures, and for a picture that cannot be read.
+        DataError: for a folder without pictures, and for a picture that cannot be read or has more than 8 bits.
     """
     if folder is None:
         return procedural_frost_images()
@@ -111,8 +111,13 @@ def procedural_frost_images() -> FrostImages:
 def _read(file: Path) -> Tensor:
     try:
         with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow makes almost all of their values white
+                hint = "convert it to 8 bits, or remove it from the folder"
+                raise DataError(f"{file}: grey pictures of more than 8 bits cannot be used", hint=hint)
             return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
-    except OSError as error:
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise many kinds of errors for damaged bytes
         raise DataError(f"{file}: not a readable picture ({error})", hint="remove it from the folder") from error
 
 

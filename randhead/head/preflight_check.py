@@ -26,8 +26,10 @@ from randhead.head.preflight_result import Preflight
 from randhead.head.scale import default_scale, needed_scale
 from randhead.vectors import cosine_bound, cosine_tiles, random_angle, simplex_cosine, welch_bound
 
-CHECKED = 65_536  # class vectors of a head that are drawn and checked
-SAMPLE = 4096  # classes whose pairs are compared: 17 million cosines, a second
+CHECKED = 65_536  # class vectors of a head that are drawn and checked, ...
+ENTRIES = CHECKED * 2048  # ... and their entries: fewer vectors if D is larger
+SAMPLE = 4096  # classes whose pairs are compared: 17 million cosines, a second at D = 512; ...
+PRODUCTS = SAMPLE**2 * 2048  # ... and the multiplications: fewer classes if D is larger
 TILE = 1024  # rows of scores in memory at once
 SAME = 1 - 1e-6  # class vectors with a larger cosine count as equal
 
@@ -45,7 +47,8 @@ def preflight(
     compared among at most 4,096 random classes.
 
     Args:
-        vectors: a head, of which at most 65,536 class vectors are checked, or a matrix of class vectors (K, D), K >= 2.
+        vectors: a head, of which at most 65,536 class vectors are checked (fewer above 2,048 features), or a matrix of
+            class vectors (K, D), K >= 2.
         scoring: "dot" or "cosine"; by default that of the head, or "dot".
         scale: factor on the scores; by default that of the head, or `default_scale`.
         nonnegative: whether features have no negative entries, as after a ReLU and pooling; by default True unless the
@@ -95,7 +98,7 @@ def angle_histogram(vectors: Tensor | ClassVectorHead, bins: int = 90) -> tuple[
         Edges (bins + 1,) from 0 to 180 degrees, and counts (bins,) int64.
     """
     matrix = _matrix(vectors)
-    unit = torch.nn.functional.normalize(matrix[_sample(len(matrix))], dim=1)
+    unit = torch.nn.functional.normalize(matrix[_sample(matrix)], dim=1)
     counts = torch.zeros(bins, dtype=torch.int64, device=unit.device)
     for start, cosines in cosine_tiles(unit):
         earlier = torch.ones_like(cosines, dtype=torch.bool).tril(start - 1)
@@ -129,7 +132,8 @@ def _matrix(vectors: Tensor | ClassVectorHead) -> Tensor:
     """The class vectors to check: (K, D) float32, on the CPU."""
     check_type("vectors", vectors, (Tensor, ClassVectorHead), "a `ClassVectorHead` or a tensor (K, D)")
     if isinstance(vectors, ClassVectorHead):
-        vectors = vectors.raw_rows().tile(0, min(vectors.num_classes, CHECKED), torch.float32)
+        checked = min(CHECKED, max(ENTRIES // vectors.dim, 2))
+        vectors = vectors.raw_rows().tile(0, min(vectors.num_classes, checked), torch.float32)
     matrix = vectors.detach().to("cpu", torch.float32)
     if matrix.ndim != 2 or len(matrix) < 2:
         raise UsageError(f"class vectors must be (K, D) with K >= 2, got a shape of {tuple(matrix.shape)}")
@@ -142,7 +146,7 @@ def _measured(matrix: Tensor, scoring: str, scale: float, nonnegative: bool) -> 
     unit = matrix / norms.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
     positive = unit.clamp_min(0)
     reachable = positive.norm(dim=1)
-    picked = _sample(len(matrix))
+    picked = _sample(matrix)
     targets = positive[picked] / reachable[picked, None].clamp_min(1e-12) if nonnegative else unit[picked]
     angles = _pair_angles(unit[picked], matrix)
     fit = _fit(targets, (unit if scoring == "cosine" else matrix)[picked], len(matrix), scoring, scale)
@@ -170,11 +174,13 @@ def _measured(matrix: Tensor, scoring: str, scale: float, nonnegative: bool) -> 
     )
 
 
-def _sample(num_classes: int) -> Tensor:
-    """The classes whose pairs are compared, in order."""
-    if num_classes <= SAMPLE:
+def _sample(vectors: Tensor) -> Tensor:
+    """The classes whose pairs are compared, in order: indices of `vectors` (K, D)."""
+    num_classes, dim = vectors.shape
+    most = min(SAMPLE, max(math.isqrt(PRODUCTS // dim), 2))
+    if num_classes <= most:
         return indices(num_classes)
-    return rng.permutation(0, "preflight/sample", num_classes)[:SAMPLE].sort().values
+    return rng.permutation(0, "preflight/sample", num_classes)[:most].sort().values
 
 
 def _pair_angles(unit: Tensor, vectors: Tensor) -> _Angles:

@@ -19,7 +19,7 @@ class Preflight(Result):
         scoring: "dot" or "cosine".
         scale: factor on the scores.
         nonnegative: whether features have no negative entries.
-        sampled: number of classes whose pairs were compared: all, or 4,096 at random.
+        sampled: number of classes whose pairs were compared: all, or 4,096 at random (fewer above 2,048 features).
         norm_min: the smallest norm of a class vector.
         norm_max: the largest.
         zero_rows: number of class vectors that are zero.
