@@ -25,7 +25,7 @@ from randhead.analyses import (
 from randhead.config import parse
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, StopRequested, UsageError
-from randhead.evaluation import analysis, class_similarity, comparison, feature_cache, measuring
+from randhead.evaluation import class_similarity, comparison, feature_cache, measuring
 from randhead.evaluation.inputs import AnalysisOptions, JointInputs, NewClassInputs, RunInputs
 from randhead.evaluation.session import AnalysisSession
 from randhead.runs import checkpoint
@@ -563,7 +563,7 @@ def test_every_analysis_names_an_input_that_supplies_what_it_requires(root):
     run = one_run(root, "fixed0")
     for name in registry.names("analyses"):
         assert registry.load("analyses", name).INPUT in (*measuring.INPUTS, "runs")
-    _, _, refused = analysis.measure_all(registry.names("analyses"), [run], strict=False)
+    _, _, refused = measuring.measure_all(registry.names("analyses"), [run], strict=False)
     assert refused.keys() == {
         "transfer",
         "compatibility",

@@ -17,7 +17,7 @@ from trained import command, train
 from randhead import evaluation, robustness, runs
 from randhead.datasets import Split, TensorImages
 from randhead.errors import DataError, StopRequested, UsageError
-from randhead.evaluation import classification, features
+from randhead.evaluation import classification, features, out_of_distribution
 from randhead.head import ClassVectorHead
 from randhead.losses import _topk
 from randhead.model import Classifier
@@ -114,7 +114,7 @@ def test_diagnostics_are_the_official_codes(model, preprocess):
 def test_every_image_counts_once_for_any_size_of_batch(model, preprocess, monkeypatch, size):
     whole = classification.full_metrics(model, split(), preprocess).to_json()
     quick = classification.quick_metrics(model, split(), preprocess)
-    scores = classification.ood_scores(model, split(), preprocess)
+    scores = out_of_distribution.scores(model, split(), preprocess)
     monkeypatch.setattr(features, "batch_size", lambda image_size: size)
     found = classification.full_metrics(model, split(), preprocess).to_json()
     assert found["confusion"] == whole["confusion"]
@@ -122,7 +122,7 @@ def test_every_image_counts_once_for_any_size_of_batch(model, preprocess, monkey
     for key in ("n", "accuracy", "top5_accuracy", "nll", "ece", "ece_equal_mass"):
         assert found[key] == pytest.approx(whole[key], rel=1e-6), key
     assert classification.quick_metrics(model, split(), preprocess) == pytest.approx(quick, rel=1e-6)
-    for name, values in classification.ood_scores(model, split(), preprocess).items():
+    for name, values in out_of_distribution.scores(model, split(), preprocess).items():
         torch.testing.assert_close(values, scores[name], rtol=1e-5, atol=1e-6)
 
 
@@ -160,7 +160,7 @@ def test_evaluation_leaves_the_weights_and_takes_the_model_out_of_training(prepr
 
 def test_a_stop_is_heard_between_batches(model, preprocess, monkeypatch):
     monkeypatch.setattr(features, "batch_size", lambda image_size: 10)
-    for work in (classification.full_metrics, classification.quick_metrics, classification.ood_scores):
+    for work in (classification.full_metrics, classification.quick_metrics, out_of_distribution.scores):
         asked = iter([False, False])
         with pytest.raises(StopRequested):
             work(model, split(), preprocess, should_stop=lambda asked=asked: next(asked, True))
@@ -175,11 +175,11 @@ def test_images_told_apart_completely_have_an_auroc_of_one_and_like_ones_of_a_ha
     inside = Split(TensorImages(pixels.view(6, 3, SIZE, SIZE), torch.arange(6)), torch.arange(6) % 2)
     grey = torch.full((5, 3, SIZE, SIZE), 127, dtype=torch.uint8)
     outside = Split(TensorImages(grey, torch.arange(5)), torch.zeros(5, dtype=torch.int64))
-    found = classification.out_of_distribution(model, inside, outside, preprocess)
-    assert set(found) == set(classification.OOD_SCORES)
+    found = out_of_distribution.detection(model, inside, outside, preprocess)
+    assert set(found) == set(out_of_distribution.SCORES)
     for name in ("maximum_probability", "maximum_logit"):
         assert found[name] == {"auroc": 1.0, "fpr_at_95_recall": 0.0, "aupr_in": 1.0, "aupr_out": 1.0}
-    alike = classification.out_of_distribution(model, inside, inside, preprocess)
+    alike = out_of_distribution.detection(model, inside, inside, preprocess)
     assert all(values["auroc"] == pytest.approx(0.5) for values in alike.values())
 
 

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from randhead import rng
 from randhead.datasets import Split, TensorImages
-from randhead.evaluation import classification, prediction
+from randhead.evaluation import classification, out_of_distribution, prediction
 from randhead.head import ClassVectorHead
 from randhead.losses import StoredRows, _topk, head_output
 from randhead.model import Classifier
@@ -220,7 +220,7 @@ def predict(model, part):
     [
         lambda model, part: classification.full_metrics(model, part, PREPROCESS),
         lambda model, part: classification.quick_metrics(model, part, PREPROCESS),
-        lambda model, part: classification.ood_scores(model, part, PREPROCESS),
+        lambda model, part: out_of_distribution.scores(model, part, PREPROCESS),
         grid,
         predict,
     ],

@@ -10,12 +10,12 @@ from typing import Any
 from randhead import ambient, registry
 from randhead.arguments import check_functions, check_paths, check_type, whole
 from randhead.config import SPLITS, one_of
-from randhead.errors import DataError, RandheadError, StopRequested, UsageError, unknown
+from randhead.errors import DataError, UsageError, unknown
 from randhead.evaluation import accuracy, analysis_tables
 from randhead.evaluation.accuracy import Accuracy
 from randhead.evaluation.comparison import Comparison, arms, compare
 from randhead.evaluation.inputs import AnalysisOptions, RunInputs, Seen
-from randhead.evaluation.measuring import Measurement, measure_run, measure_together
+from randhead.evaluation.measuring import Measurement, measure_all
 from randhead.evaluation.session import AnalysisSession
 from randhead.evaluation.summary import Summary, summary
 from randhead.files import sha256, write_json
@@ -35,10 +35,10 @@ class Analysis(Result):
         members: the inputs of each run.
         each: the measurements of each run, by analysis.
         together: the measurements of all runs at once, by analysis.
-        comparisons: for several runs, the differences of their metrics, by analysis.
+        comparisons: the means of metrics by arm, and for several arms their differences, by analysis.
         not_applicable: for "all", the analyses that do not apply, with the reason.
         accuracies: of each run on the images that were analyzed; nothing if no analysis has used them.
-        accuracy: for several runs, the difference of their accuracies.
+        accuracy: the comparison of their accuracies.
         baseline: the index of a run of the arm that the others are compared with.
     """
 
@@ -81,7 +81,7 @@ class Analysis(Result):
             refused["summary"] = self.summary.to_json()
         if len(each) == 1:
             return {"run": each[0].pop("run"), **asked, **each[0], **refused}
-        compared = {name: found.to_json() for name, found in self._all_comparisons().items()}
+        compared = {name: found.to_json() for name, found in self.all_comparisons.items()}
         return {"runs": each, **asked, "comparison": compared, **_document(self.together), **refused}
 
     def tables(self) -> Iterator[Table]:
@@ -91,9 +91,11 @@ class Analysis(Result):
     @property
     def comparison_notes(self) -> tuple[str, ...]:
         """The notes of all comparisons, each once: every analysis compares the same runs."""
-        return tuple(dict.fromkeys(note for found in self._all_comparisons().values() for note in found.notes))
+        return tuple(dict.fromkeys(note for found in self.all_comparisons.values() for note in found.notes))
 
-    def _all_comparisons(self) -> dict[str, Comparison]:
+    @property
+    def all_comparisons(self) -> dict[str, Comparison]:
+        """The comparison of accuracies, if there is one, and those of each analysis."""
         return ({accuracy.NAME: self.accuracy} if self.accuracy else {}) | self.comparisons
 
     def path(self, run: Run) -> Path:
@@ -184,7 +186,6 @@ def analyze(
         members = [_on_its_own_images(member) for member in members]
     each, together, refused = measure_all(wanted, members, strict=name != ALL)
     accuracies = _accuracies(members, [*each[0], *together])
-    several = len(members) > 1
     return Analysis(
         name,
         options,
@@ -194,7 +195,7 @@ def analyze(
         _compared(members, each, baseline=compared_with),
         refused,
         accuracies,
-        accuracy.compare(members, list(accuracies), baseline=compared_with) if several and accuracies else None,
+        accuracy.compare(members, list(accuracies), baseline=compared_with) if accuracies else None,
         compared_with,
     )
 
@@ -205,32 +206,6 @@ def chosen(name: str) -> list[str]:
     if name not in (ALL, *known):
         raise unknown("analysis", name, [*known, ALL])
     return list(known) if name == ALL else [name]
-
-
-def measure_all(
-    names: list[str], members: list[RunInputs], *, strict: bool
-) -> tuple[tuple[dict[str, Measurement], ...], dict[str, Measurement], dict[str, str]]:
-    """Analyses of each run, of all runs together, and the reasons why others do not apply.
-
-    Raises:
-        RandheadError: with `strict`, for an analysis that does not apply.
-    """
-    each: tuple[dict[str, Measurement], ...] = tuple({} for _ in members)
-    together: dict[str, Measurement] = {}
-    refused: dict[str, str] = {}
-    for name in names:
-        try:
-            if registry.load("analyses", name).INPUT == "runs":
-                together[name] = measure_together(name, members)
-            else:
-                found = [measure_run(name, member) for member in members]
-                for measurements, measured in zip(each, found, strict=True):
-                    measurements[name] = measured
-        except RandheadError as error:
-            if strict or isinstance(error, StopRequested):
-                raise
-            refused[name] = f"{error.message} ({error.hint})" if error.hint else error.message
-    return each, together, refused
 
 
 def _open(
@@ -261,9 +236,7 @@ def _on_its_own_images(run: RunInputs) -> RunInputs:
 def _compared(
     members: list[RunInputs], each: tuple[dict[str, Measurement], ...], *, baseline: int
 ) -> dict[str, Comparison]:
-    """Analysis -> means by arm and differences of its metrics, if there are several runs."""
-    if len(members) == 1:
-        return {}
+    """Analysis -> means by arm and differences of its metrics."""
     configs = [member.loaded.config for member in members]
     return {n: compare(configs, [f[n].findings.metrics for f in each], baseline=baseline) for n in each[0]}
 

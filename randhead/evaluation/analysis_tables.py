@@ -60,7 +60,7 @@ def of_run(analysis: "Analysis", name: str, *, first: bool = True) -> Iterator[T
     if first and analysis.accuracies:
         [found] = analysis.accuracies
         known = {accuracy.metric(analysis.options.split): found.value, **known}
-        notes = (f"accuracy: 95 % interval {found.interval.percent()}, n = {found.n}", *notes)
+        notes = (f"accuracy: {found.interval.words()}, n = {found.n}", *notes)
     yield _values(f"{name}: {where(measured)}", known, notes)
 
 

@@ -17,7 +17,6 @@ from randhead.losses import HeadOutput
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 
-OOD_SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
 CONFUSION_CLASSES = 1000  # with more classes, a list of the confused pairs is smaller than the matrix
 NEIGHBOURS = 20  # training images that vote on the class of an image
 
@@ -167,52 +166,6 @@ def neighbour_metrics(
     n = len(labels)
     interval = wilson(round(knn_20 * n), n)
     return NeighbourMetrics(n, knn_20, metrics.binomial_error(knn_20, n), interval, knn_1, knn_20)
-
-
-def out_of_distribution(
-    model: Classifier,
-    inside: Split,
-    outside: Split,
-    preprocess: Preprocess,
-    *,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> dict[str, dict[str, float]]:
-    """Out-of-distribution detection: how well four scores separate images of the model's classes from other images.
-
-    Returns:
-        For each of OOD_SCORES, "auroc", "fpr_at_95_recall", and the area under the precision-recall curve in both
-        conventions: "aupr_in", images of the model's classes are to be found, and "aupr_out", the others are.
-
-    Raises:
-        StopRequested: if `should_stop` returns True.
-    """
-    scores = [ood_scores(model, split, preprocess, should_stop=should_stop) for split in (inside, outside)]
-    return {
-        name: {
-            "auroc": metrics.auroc(scores[0][name], scores[1][name]),
-            "fpr_at_95_recall": metrics.fpr_at(scores[0][name], scores[1][name]),
-            "aupr_in": metrics.average_precision(scores[0][name], scores[1][name]),
-            "aupr_out": metrics.average_precision(-scores[1][name], -scores[0][name]),
-        }
-        for name in OOD_SCORES
-    }
-
-
-def ood_scores(
-    model: Classifier, split: Split, preprocess: Preprocess, *, should_stop: Callable[[], bool] = lambda: False
-) -> dict[str, Tensor]:
-    """The four out-of-distribution scores of every image of a split, (N,) each, high for in-distribution images.
-
-    The largest softmax probability: Hendrycks and Gimpel 2017 (arXiv 1610.02136).  The largest logit: Hendrycks et al.
-    2022 (arXiv 1911.11132).  The log-sum-exp of the logits, the negative free energy: Liu et al. 2020.  And the largest
-    cosine to a class vector, 0 for a zero feature.
-
-    Raises:
-        StopRequested: if `should_stop` returns True.
-    """
-    _, found = extract(model, split, preprocess, should_stop=should_stop)
-    scores = found.confidences, found.logits[:, 0], found.log_sum, found.largest_cosine
-    return dict(zip(OOD_SCORES, scores, strict=True))
 
 
 def none_if_nan(value: float) -> float | None:

@@ -11,9 +11,10 @@ from randhead import ambient, registry, runs
 from randhead.arguments import check_functions
 from randhead.config import SPLITS, one_of
 from randhead.datasets import Dataset
-from randhead.evaluation import classification
+from randhead.evaluation import classification, out_of_distribution
 from randhead.evaluation.classification import ClassificationMetrics, NeighbourMetrics
 from randhead.evaluation.features import extract
+from randhead.evaluation.out_of_distribution import OutOfDistribution
 from randhead.evaluation.temperature import Calibration, calibrate
 from randhead.files import write_json
 from randhead.intervals import Interval, of_accuracy
@@ -23,20 +24,6 @@ from randhead.tables import Cell, Result, Table, count, nats, percent, words
 
 WORST = 5  # classes in the table; the document has them all
 PER_BIN = 10  # images per bin of the calibration error, with fewer its noise is a good part of it
-
-
-@dataclass(frozen=True)
-class OutOfDistribution:
-    """Out-of-distribution detection: how well a run separates its own images from those of other classes, per score."""
-
-    data: str
-    split: str
-    n: int
-    scores: dict[str, dict[str, float]]
-
-    def to_json(self) -> dict[str, Any]:
-        """The document."""
-        return {"data": self.data, "split": self.split, "n": self.n, **self.scores}
 
 
 class CorruptionPart(Protocol):
@@ -112,11 +99,7 @@ class Evaluation(Result):
             yield self._diagnostics(self.metrics)
             yield from self._hardest_classes(self.metrics)
         if self.ood:
-            keys = ("auroc", "fpr_at_95_recall", "aupr_in", "aupr_out")
-            rows = [(words(name), *map(s.get, keys)) for name, s in self.ood.scores.items()]
-            notes = ("AUPR in, out: precision and recall of the run's own images, of the others",)
-            title = f"{self.run}: out-of-distribution detection: {self.ood.data}, n = {self.ood.n}"
-            yield Table(title, ("score", "AUROC", "FPR at 95 % recall", "AUPR in", "AUPR out"), tuple(rows), notes)
+            yield self.ood.table(self.run)
         if self.corruptions:
             yield from self.corruptions.tables()
 
@@ -139,8 +122,8 @@ class Evaluation(Result):
                 ("NLL", nats(m.nll), ""),
                 ("Brier score, 0 to 2", f"{m.brier:.4f}", ""),
                 ("area under risk-coverage curve", percent(m.aurc), ""),
-                ("ECE, 15 bins of equal width", percent(m.ece), ""),
-                ("ECE, 15 bins of equal mass", percent(m.ece_equal_mass), ""),
+                (f"ECE, {BINS} bins of equal width", percent(m.ece), ""),
+                (f"ECE, {BINS} bins of equal mass", percent(m.ece_equal_mass), ""),
             ]
         else:
             rows.append(("1-NN accuracy", percent(m.knn_1), _limits(of_accuracy(m.knn_1, m.n))))
@@ -225,30 +208,36 @@ def evaluate(
         loaded.require_classes()
     dataset = data if isinstance(data, Dataset) else loaded.dataset(data, progress=progress)
     loaded.check_classes(dataset)
-    if data is None and (changed := loaded.image_changes(dataset, split)):
-        warn(changed)
-    if data and dataset.bad_images:
-        warn(f"{count(len(dataset.bad_images), 'unreadable image')} of {dataset.name} left out")
-    if data:
-        for note in dataset.report.notes():
-            warn(note)
-    detection = None
+    for warning in _warnings(loaded, dataset, split, own=data is None):
+        warn(warning)
     metrics, calibration = _metrics(loaded, dataset, split, should_stop)
+    detection = None
     if ood:
-        other = loaded.dataset(ood, labelled=False, progress=progress)
-        side = "test" if "test" in other.splits else "all"
-        outside = other.splits[side]
-        for note in other.report.notes():
-            warn(f"{other.name}: {note}")
-        scores = classification.out_of_distribution(
-            loaded.model, dataset.splits[split], outside, loaded.preprocess, should_stop=should_stop
-        )
-        detection = OutOfDistribution(other.name, side, len(outside), scores)
-    given = None if isinstance(data, Dataset) else data
+        others = loaded.dataset(ood, labelled=False, progress=progress)
+        for note in others.report.notes():
+            warn(f"{others.name}: {note}")
+        detection = out_of_distribution.measure(loaded, dataset.splits[split], others, should_stop=should_stop)
     return Evaluation(
-        loaded.run.name, dataset.name, split, loaded.class_names, metrics, detection,
-        given=given, calibration=calibration,
-    )  # fmt: skip
+        run=loaded.run.name,
+        data=dataset.name,
+        split=split,
+        class_names=loaded.class_names,
+        metrics=metrics,
+        ood=detection,
+        given=None if isinstance(data, Dataset) else data,
+        calibration=calibration,
+    )
+
+
+def _warnings(loaded: LoadedRun, dataset: Dataset, split: str, *, own: bool) -> Iterator[str]:
+    """What the reader must know about the images: whether the run's own have changed, and how others were read."""
+    if own:
+        changed = loaded.image_changes(dataset, split)
+        yield from [changed] if changed else []
+        return
+    if dataset.bad_images:
+        yield f"{count(len(dataset.bad_images), 'unreadable image')} of {dataset.name} left out"
+    yield from dataset.report.notes()
 
 
 def _calibrated(found: Calibration) -> list[tuple[str, str, str]]:

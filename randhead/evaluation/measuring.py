@@ -1,4 +1,4 @@
-"""Running an analysis: its arguments are taken by name from the properties of its input.
+"""Running analyses: their arguments are taken by name from the properties of their inputs.
 
 `arguments` looks up the parameters of `measure` among the properties of the input (`randhead.evaluation.inputs`).  So a
 new analysis is one file: it names its input in `INPUT`, and the properties that it needs are its parameters.
@@ -14,7 +14,7 @@ import torch
 
 from randhead import ambient, registry
 from randhead.analyses import Findings, Metric, wrong_findings
-from randhead.errors import UsageError
+from randhead.errors import RandheadError, StopRequested, UsageError
 from randhead.evaluation.inputs import JointInputs, NewClassInputs, RunInputs, Seen
 from randhead.evaluation.training_log import TrainingInputs
 from randhead.tables import words
@@ -48,6 +48,32 @@ class Measurement:
 
     findings: Findings
     seen: Seen
+
+
+def measure_all(
+    names: list[str], members: list[RunInputs], *, strict: bool
+) -> tuple[tuple[dict[str, Measurement], ...], dict[str, Measurement], dict[str, str]]:
+    """Analyses of each run, of all runs together, and the reasons why others do not apply.
+
+    Raises:
+        RandheadError: with `strict`, for an analysis that does not apply.
+    """
+    each: tuple[dict[str, Measurement], ...] = tuple({} for _ in members)
+    together: dict[str, Measurement] = {}
+    refused: dict[str, str] = {}
+    for name in names:
+        try:
+            if registry.load("analyses", name).INPUT == "runs":
+                together[name] = measure_together(name, members)
+            else:
+                found = [measure_run(name, member) for member in members]
+                for measurements, measured in zip(each, found, strict=True):
+                    measurements[name] = measured
+        except RandheadError as error:
+            if strict or isinstance(error, StopRequested):
+                raise
+            refused[name] = f"{error.message} ({error.hint})" if error.hint else error.message
+    return each, together, refused
 
 
 def measure_run(name: str, run: RunInputs) -> Measurement:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from randhead.evaluation import accuracy, stored_robustness
 from randhead.evaluation.analysis_tables import difference_shown, interval_shown
-from randhead.evaluation.comparison import Comparison, arms, compare
+from randhead.evaluation.comparison import Comparison, arms
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.measuring import metric
 from randhead.tables import Cell, Metric, Table, count, rows, shown
@@ -165,23 +165,19 @@ def summary(analysis: "Analysis") -> Summary:
 
 def _measured(analysis: "Analysis", question: Question) -> tuple[Metric, Comparison, int] | str:
     """How the metric of a question is shown, its values by arm, and the number of images; or why there are none."""
-    members, split, first = analysis.members, analysis.options.split, analysis.baseline
+    split = analysis.options.split
     if question.analysis == accuracy.NAME:
-        if not analysis.accuracies:
+        if not analysis.accuracy:
             return "no analysis has used images of the run's classes"
-        found = accuracy.compare(list(members), list(analysis.accuracies), baseline=first)
-        return accuracy.metric(split), found, analysis.accuracies[0].n
+        return accuracy.metric(split), analysis.accuracy, analysis.accuracies[0].n
     if question.analysis == "robustness":
-        runs, data = [member.loaded for member in members], str(analysis.seen.get("data"))
+        runs, data = [member.loaded for member in analysis.members], str(analysis.seen.get("data"))
         documents = stored_robustness.documents(runs, data, split)
         if documents is None:
             return stored_robustness.command(runs, data, split)
-        compared = stored_robustness.compare(runs, documents, baseline=first)
+        compared = stored_robustness.compare(runs, documents, baseline=analysis.baseline)
         return stored_robustness.metric(documents[0]), compared, int(documents[0]["n"])
     name = question.analysis
     if name not in analysis.each[0]:
         return analysis.not_applicable.get(name, f"`randhead analyze {name}`")
-    values = [found[name].findings.metrics for found in analysis.each]
-    configs = [member.loaded.config for member in members]
-    images = int(analysis.each[0][name].seen["n"])
-    return metric(name, question.key), compare(configs, values, baseline=first), images
+    return metric(name, question.key), analysis.comparisons[name], int(analysis.each[0][name].seen["n"])

@@ -59,9 +59,8 @@ def runs_csv(analysis: Analysis) -> str:
 def arms_csv(analysis: Analysis) -> str:
     """One line per arm and metric: the mean with its interval, and the difference from the baseline with its own."""
     split = analysis.options.split
-    compared = ({accuracy.NAME: analysis.accuracy} if analysis.accuracy else {}) | analysis.comparisons
     lines: list[tuple[object, ...]] = [ARM_COLUMNS]
-    for name, found in compared.items():
+    for name, found in analysis.all_comparisons.items():
         for arm in found.arms:
             for key, mean in arm.metrics.items():
                 about = _about(name, key, split)

@@ -89,7 +89,7 @@ def render(analysis: Analysis) -> str:
         .get_template("page.html.jinja")
         .render(
             title=members[0].name if single else f"{len(members)} runs compared",
-            summary=_summary(members),
+            summary=_summary(analysis),
             blocks=blocks,
             style=_file("page.css"),
             script=_file("page.js"),
@@ -138,12 +138,12 @@ def _column_classes(table: Table) -> list[Markup]:
     return [Markup(' class="number"') if is_numeric else Markup() for is_numeric in numeric]
 
 
-def _summary(members: tuple[RunInputs, ...]) -> list[str]:
+def _summary(analysis: Analysis) -> list[str]:
     """Lines about what was analyzed, and for a single run also about its settings."""
-    run = members[0]
+    run = analysis.members[0]
     seen = run.seen
     lines = [f"{seen['data']}, {seen['split']} split: n = {seen['n']}, K = {seen['classes']} classes"]
-    if len(members) == 1:
+    if len(analysis.members) == 1:
         config, head = run.loaded.config, run.loaded.model.head
         kind = "learned" if head.trainable else "fixed"
         lines.append(
@@ -151,8 +151,7 @@ def _summary(members: tuple[RunInputs, ...]) -> list[str]:
             f"{head.scoring} scoring, scale {run.scale:.4g}"
         )
         lines.append(f"seed {config.train.seed}, head seed {config.train.head_seed}")
-        found = accuracy.measure(run)
-        lines.append(f"accuracy {percent(found.value)} ({found.interval.words()})")
+        lines += [f"accuracy {percent(found.value)} ({found.interval.words()})" for found in analysis.accuracies]
     return lines
 
 
