@@ -19,9 +19,9 @@ from randhead.evaluation import classification
 from randhead.intervals import of_accuracy
 from randhead.runs import Run, checkpoint
 from randhead.train import events, fit_events
-from randhead.train.loop import Trainer
 from randhead.train.resolve import resolve_settings
 from randhead.train.step import Stepper
+from randhead.train.trainer import Trainer
 
 PATH = "run"
 

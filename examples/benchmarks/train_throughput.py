@@ -35,7 +35,7 @@ from randhead.config import parse
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.device import device_name, resolve_dtype, versions
 from randhead.runs import Run
-from randhead.train.loop import Trainer
+from randhead.train.trainer import Trainer
 
 CLASSES = 10
 WARM_UP = 1  # steps
