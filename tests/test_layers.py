@@ -17,6 +17,7 @@ LAYERS = [
     {
         "ambient",
         "arguments",
+        "arrays",
         "errors",
         "escapes",
         "families",

@@ -26,7 +26,7 @@ CALLS = {  # metric -> arguments that it takes
 }
 NO_CLASSES = ("x", None, LABELS + 0.5, LABELS > 0, ["a", "b", "c", "d"], 3, LABELS.to("meta"), [[0], [1, 2]])
 NO_NUMBERS = ("x", None, SURE[:, None, None], SURE > 0.5, ["a"], 0.5, SURE + 1j, SURE.to("meta"), [[0.1], [0.2, 0.3]])
-NO_FLAGS = ("x", None, RIGHT[:3], RIGHT[:, None], SURE, [2, 3, 4, 5], True)
+NO_FLAGS = ("x", None, RIGHT[:3], RIGHT[:, None], SURE, [2, 3, 4, 5], True, RIGHT + 0j, RIGHT.to("meta"))
 NO_COUNT = (0, -1, 2.5, True, "2", None, math.nan)
 WRONG = [
     *(("accuracy", "predictions", value) for value in NO_CLASSES),

@@ -8,57 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead.ambient import as_tensor
 from randhead.arguments import check_type, shown, whole
+from randhead.arrays import as_classes, as_numbers
 from randhead.errors import DataError, UsageError
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
-ARRAYS = "give a tensor, an array of NumPy or a list of numbers"
 OF_FEATURES = "`class_statistics(features, labels, num_classes=K)`"
-NAMES = "`np.unique(names, return_inverse=True)[1]`"
-SMALLEST, LARGEST = 1e-60, 1e60  # of the largest entry of a row, whose fourth power is a number of float64
 NOTHING = 1e-12  # relative to the other norms: a vector below this is only rounding error and has no direction
-
-
-def as_numbers(name: str, values: Any, *, device: torch.device | None = None, hint: str = ARRAYS) -> Tensor:
-    """An argument as a tensor of real numbers: from a tensor, an array of NumPy or a list; without its gradient.
-
-    Raises UsageError, with the name of the argument, for anything else, and DataError for rows (N, D) that are so large
-    or so small that float64 has no numbers for their squares.
-    """
-    try:
-        found = as_tensor(values)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise UsageError(f"{name} must be numbers, got {shown(values)}", hint=hint) from None
-    if found.is_complex() or found.dtype == torch.bool:
-        raise UsageError(f"{name} must be real numbers, got {_dtype(found)}", hint=hint)
-    if found.is_meta or found.layout != torch.strided:
-        kind = "are on the meta device, which holds no numbers" if found.is_meta else f"are {found.layout}, not dense"
-        raise UsageError(f"{name} {kind}", hint=ARRAYS)
-    if found.ndim == 2 and found.numel() and found.dtype == torch.float64:  # others have a smaller range
-        _check_range(name, found)
-    return found.detach().to(device or found.device)
-
-
-def as_classes(name: str, values: Any, *, device: torch.device | None = None) -> Tensor:
-    """An argument as int64, from whole numbers of any type.  Raises UsageError for anything else."""
-    found = as_numbers(name, values, device=device, hint=f"{ARRAYS}; {NAMES} makes them of names")
-    if found.is_floating_point() and found.numel():
-        hint = f"`{name}.to(torch.int64)` if they are whole numbers"
-        raise UsageError(f"{name} must be class indices, got {_dtype(found)}", hint=hint)
-    return found.to(torch.int64)
-
-
-def as_flags(name: str, values: Any, count: int) -> Tensor:
-    """Truth values (N,), or 0 and 1, as bool.  Raises UsageError for anything else."""
-    try:
-        found = as_tensor(values)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise UsageError(f"{name} must be truth values, got {shown(values)}", hint=ARRAYS) from None
-    if tuple(found.shape) != (count,) or found.is_meta or found.layout != torch.strided or found.is_complex():
-        message = f"{name} must be one truth value per sample, shape ({count},), got {tuple(found.shape)}"
-        raise UsageError(message, hint="`predictions == labels`")
-    return found.bool()
 
 
 def as_similarity(name: str, values: Any) -> Tensor:
@@ -132,18 +88,6 @@ def check_finite(features: Tensor) -> None:
         raise DataError(f"{bad} of {len(features)} features contain NaN or infinity", hint="did the run diverge?")
 
 
-def _check_range(name: str, rows: Tensor) -> None:
-    """Raise DataError for rows (N, D) whose largest entry is out of range; those of zeros are in it."""
-    largest = rows.detach().abs().amax(dim=1)
-    wrong = ((largest < SMALLEST) & (largest > 0)) | ((largest > LARGEST) & largest.isfinite())
-    if len(bad := wrong.nonzero()):
-        raise DataError(
-            f"{len(bad)} of {len(rows)} rows of {name} have numbers around {largest[bad[0, 0]].item():.0e}, whose "
-            "squares float64 cannot hold",
-            hint=f"multiply {name} by a factor",
-        )
-
-
 def checked_vectors(class_vectors: Any, num_classes: int, dim: int) -> Tensor:
     """Class vectors, finite numbers of shape (num_classes, dim).  Raises an error for others."""
     found = as_numbers("class_vectors", class_vectors)
@@ -189,7 +133,3 @@ def left_out(counts: Tensor) -> tuple[str, ...]:
         return ()
     shown = ", ".join(map(str, empty[:10])) + (", ..." if len(empty) > 10 else "")
     return (f"{len(empty)} of {len(counts)} classes have no sample and are left out: {shown}",)
-
-
-def _dtype(values: Tensor) -> str:
-    return str(values.dtype).removeprefix("torch.")

@@ -18,8 +18,9 @@ from torch import Tensor
 from randhead.ambient import Array, mean, one_thread, total
 from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class_statistics
 from randhead.analyses._collapse_metrics import METRICS as METRICS
-from randhead.analyses._inputs import OTHER_CLASSES, as_numbers, centred, checked_classes, finite, number, unit
+from randhead.analyses._inputs import OTHER_CLASSES, centred, checked_classes, finite, number, unit
 from randhead.arguments import check_type, whole
+from randhead.arrays import as_numbers
 from randhead.errors import DataError, UsageError, unknown
 from randhead.vectors import cosine_tiles
 

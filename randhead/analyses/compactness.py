@@ -15,8 +15,6 @@ from randhead.analyses._inputs import (
     NOTHING,
     OF_FEATURES,
     OTHER_CLASSES,
-    as_classes,
-    as_flags,
     checked_classes,
     checked_vectors,
     degrees,
@@ -24,6 +22,7 @@ from randhead.analyses._inputs import (
     unit,
 )
 from randhead.arguments import check_type
+from randhead.arrays import as_classes, as_flags
 from randhead.errors import DataError, UsageError
 
 INPUT = "run"

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from randhead.ambient import Array, mean
 from randhead.analyses import Findings, Metric, _retrieval
-from randhead.analyses._inputs import OTHER_CLASSES, as_classes, checked_samples
+from randhead.analyses._inputs import OTHER_CLASSES, checked_samples
 from randhead.arguments import several
+from randhead.arrays import as_classes
 from randhead.errors import UsageError
 
 INPUT = "runs"

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from randhead.ambient import Array, mean, total
 from randhead.analyses import Findings, Metric, Metrics
-from randhead.analyses._inputs import as_mapping, as_numbers, degrees, finite, number, unit
+from randhead.analyses._inputs import as_mapping, degrees, finite, number, unit
 from randhead.arguments import shown, whole
+from randhead.arrays import as_numbers
 from randhead.errors import DataError, UsageError
 
 INPUT = "training"

@@ -13,7 +13,8 @@ from torch import Tensor
 from randhead import ambient
 from randhead.ambient import Array
 from randhead.analyses import Findings, Metric, Metrics
-from randhead.analyses._inputs import ARRAYS, as_classes, as_mapping, as_numbers, number
+from randhead.analyses._inputs import as_mapping, number
+from randhead.arrays import ARRAYS, as_classes, as_numbers
 from randhead.errors import DataError, UsageError
 
 INPUT = "runs"

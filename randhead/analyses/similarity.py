@@ -15,8 +15,9 @@ from torch import Tensor
 from randhead import rng
 from randhead.ambient import Array, as_tensor, total
 from randhead.analyses import Findings, Metric, Metrics
-from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_numbers, as_similarity, centred, unit
+from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_similarity, centred, unit
 from randhead.arguments import check_functions, several, whole
+from randhead.arrays import as_numbers
 from randhead.errors import DataError, StopRequested, UsageError
 
 INPUT = "run"

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from randhead.ambient import Array
 from randhead.analyses import Findings, Metric, Metrics, _few_shot, _retrieval
-from randhead.analyses._inputs import OTHER_CLASSES, as_classes, check_finite, checked_samples, number
+from randhead.analyses._inputs import OTHER_CLASSES, check_finite, checked_samples, number
 from randhead.arguments import whole
+from randhead.arrays import as_classes
 from randhead.errors import DataError, UsageError
 
 INPUT = "new classes"

@@ -1,22 +1,17 @@
-"""Checks of the arguments of metrics: an error names the argument, what it must be, and what was given."""
+"""Checks of the arguments of metrics: arrays with one value per sample, and at least one sample."""
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from randhead.ambient import as_tensor
-from randhead.arguments import shown, whole
+from randhead.arguments import whole
+from randhead.arrays import ARRAYS, as_classes, as_flags, as_numbers
 from randhead.errors import DataError, UsageError
-
-ARRAYS = "give a tensor, an array of NumPy or a list of numbers"
 
 
 def numbers(name: str, values: Any, *, ndim: int = 1) -> Tensor:
     """Real numbers of so many dimensions, float64, without NaN."""
-    found = _tensor(name, values)
-    if found.dtype == torch.bool:
-        raise UsageError(f"{name} must be real numbers, got bool", hint=ARRAYS)
+    found = as_numbers(name, values)
     if found.ndim != ndim:
         raise UsageError(f"{name} must have {ndim} dimensions, got shape {tuple(found.shape)}", hint=ARRAYS)
     if found.is_floating_point() and found.isnan().any():
@@ -26,14 +21,9 @@ def numbers(name: str, values: Any, *, ndim: int = 1) -> Tensor:
 
 def classes(name: str, values: Any, num_classes: int | None = None, *, ndims: tuple[int, ...] = (1,)) -> Tensor:
     """Class indices (N,) int64, from 0, below `num_classes` if it is given."""
-    found = _tensor(name, values)
-    if found.is_floating_point() or found.dtype == torch.bool or found.ndim not in ndims:
-        dtype = str(found.dtype).removeprefix("torch.")
-        raise UsageError(
-            f"{name} must be class indices of shape (N,), got {dtype} {tuple(found.shape)}",
-            hint=f"`{name}.to(torch.int64)` if they are whole numbers",
-        )
-    found = found.to(torch.int64)
+    found = as_classes(name, values)
+    if found.ndim not in ndims:
+        raise UsageError(f"{name} must be class indices of shape (N,), got {tuple(found.shape)}", hint=ARRAYS)
     if num_classes is not None:
         last = whole("num_classes", num_classes, low=1) - 1
         if found.numel() and (int(found.min()) < 0 or int(found.max()) > last):
@@ -46,11 +36,9 @@ def classes(name: str, values: Any, num_classes: int | None = None, *, ndims: tu
 
 def flags(name: str, values: Any, n: int) -> Tensor:
     """Whether each of n samples is something, bool (N,), from truth values or from 0 and 1."""
-    found = _tensor(name, values)
+    found = as_flags(name, values, n)
     same_length(name, n, found)
-    if found.dtype != torch.bool and not ((found == 0) | (found == 1)).all():
-        raise UsageError(f"{name} must be True or False per sample, got other numbers", hint="`predictions == labels`")
-    return found.bool()
+    return found
 
 
 def same_length(name: str, n: int, values: Tensor) -> None:
@@ -60,14 +48,3 @@ def same_length(name: str, n: int, values: Tensor) -> None:
         raise UsageError(message, hint="give results of the same samples, in the same order")
     if n == 0:
         raise DataError("there are no samples to measure", hint="give at least one")
-
-
-def _tensor(name: str, values: Any) -> Tensor:
-    try:
-        found = as_tensor(values)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise UsageError(f"{name} must be numbers, got {shown(values)}", hint=ARRAYS) from None
-    if found.is_complex() or found.is_meta or found.layout != torch.strided:
-        what = "complex" if found.is_complex() else "on the meta device" if found.is_meta else "not dense"
-        raise UsageError(f"{name} must be real numbers, got a tensor that is {what}", hint=ARRAYS)
-    return found.detach()
