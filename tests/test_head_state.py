@@ -1,6 +1,7 @@
 """The state of a head in other people's software: saved, averaged, cast, moved, loaded in part, and grown."""
 
 import copy
+import hashlib
 import io
 import json
 import pickle
@@ -14,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from randhead import ClassVectorHead, build_model, rng
 from randhead.errors import RunError, UsageError
 from randhead.head import class_vectors, recognise
-from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec
+from randhead.head.spec import VectorsSpec, pack_spec, unpack_spec, vectors_sha256
 from randhead.vectors import Geometry
 
 K, D = 6, 16
@@ -712,3 +713,11 @@ def test_a_small_head_that_grows_large_does_not_draw_all_rows():
     head = ClassVectorHead(10, 16)
     head.grow(10**12)
     assert head.raw_rows().gather(torch.tensor([10**12])).shape == (1, 16)
+
+
+def test_of_very_long_class_vectors_fewer_rows_are_hashed(monkeypatch):
+    monkeypatch.setattr("randhead.head.spec.HASHED_ENTRIES", 3 * 4096)
+    rows = ClassVectorHead(10**14, 4096, "rademacher").raw_rows()
+    step = -(-(10**14) // 3)
+    by_hand = hashlib.sha256(rows.gather(torch.tensor([0, step, 2 * step])).numpy().tobytes()).hexdigest()
+    assert vectors_sha256(rows) == by_hand

@@ -15,8 +15,9 @@ from torch import Tensor
 from randhead.errors import RunError
 from randhead.losses import ClassRows
 
-HASHED_ROWS = 65_536  # hashing more rows than this takes time and finds no more mistakes
-TILE = 4096
+HASHED_ROWS = 65_536  # hashing more rows than this takes time and finds no more mistakes, ...
+HASHED_ENTRIES = HASHED_ROWS * 8192  # ... nor do more entries, 2 GiB: fewer rows if D is larger
+TILE_ENTRIES = 1 << 23  # hashed at once
 FORMAT = 1
 KEYS = ("index", "name")
 LAYOUT = struct.Struct("<BBQQQ32sH")  # format, index in KEYS, seed, K, D, SHA-256, bytes of the geometry's name
@@ -48,15 +49,16 @@ class VectorsSpec:
 
 
 def vectors_sha256(rows: ClassRows, count: int | None = None) -> str:
-    """Hash of class vectors as little-endian float32, of at most HASHED_ROWS evenly spaced rows.
+    """Hash of class vectors as little-endian float32, of evenly spaced rows: at most HASHED_ROWS and HASHED_ENTRIES.
 
     Args:
         rows: the class vectors.
         count: hash as if there were only the first `count` classes; None for all.
     """
     digest, count = hashlib.sha256(), rows.num_classes if count is None else count
-    step = -(-count // HASHED_ROWS)
-    for classes in torch.arange(0, count, step, dtype=torch.int64, device=rows.device).split(TILE):
+    step = -(-count // max(min(HASHED_ROWS, HASHED_ENTRIES // rows.dim), 1))
+    tile = max(TILE_ENTRIES // rows.dim, 1)
+    for classes in torch.arange(0, count, step, dtype=torch.int64, device=rows.device).split(tile):
         digest.update(rows.gather(classes).detach().cpu().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
