@@ -21,6 +21,7 @@ from randhead.evaluation import analysis_tables
 from randhead.evaluation.analysis_tables import headlines, in_order
 from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference
 from randhead.evaluation.estimates import Estimate
+from randhead.intervals import Interval
 from randhead.report import canvas, confusion, differences, page, projections, sections
 from randhead.tables import Metric, Table
 
@@ -246,7 +247,8 @@ def two_arms(interval):
     n, std = (2, 0.25) if interval else (1, None)
     pairs = tuple(zip(a.indices, b.indices, strict=True))
     means = [
-        ArmMeans(arm, {"x": Estimate(x, interval and (x - 1, x + 1), n, std=std)}) for arm, x in ((a, 2.0), (b, 3.0))
+        ArmMeans(arm, {"x": Estimate(x, interval and Interval(x - 1, x + 1), n, std=std)})
+        for arm, x in ((a, 2.0), (b, 3.0))
     ]
     return Comparison(tuple(means), (Difference(b, a, pairs, {"x": Estimate(1.0, interval, n, std=std)}),))
 
@@ -255,7 +257,7 @@ X = Metric("the x", "what x is", "higher")
 
 
 def test_differences_are_drawn_relative_to_the_baseline():
-    found = two_arms((0.5, 1.5))
+    found = two_arms(Interval(0.5, 1.5))
     listing, _ = differences.everything(found, lambda key: X)
     assert listing.rows == (("the x \u2191", "b", 1.0, 0.25, 0.5, 1.5, 2),)
     [picture] = differences.pictures(found, ["x", "y"], lambda key: X)
@@ -277,7 +279,7 @@ def test_a_single_pair_has_no_columns_and_no_bars_of_intervals():
 
 
 def test_means_and_differences_have_the_digits_that_their_spread_leaves():
-    parts = [(two_arms((0.5, 1.5)), {"x": X})]
+    parts = [(two_arms(Interval(0.5, 1.5)), {"x": X})]
     means = analysis_tables.means("title", parts)
     assert means.columns == ("metric", "a, 2 runs", "b, 2 runs")
     assert means.rows == (("the x \u2191", "2.00 (0.25)", "3.00 (0.25)"),)

@@ -10,6 +10,7 @@ from randhead import evaluation, runs
 from randhead.evaluation import feature_cache, stored_robustness
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.summary import NO, QUESTIONS, UNDECIDED, YES
+from randhead.intervals import Interval
 from randhead.report import page
 from randhead.tables import Metric
 
@@ -50,7 +51,7 @@ def corrupted(root, name, accuracy, **changes):
     ],
 )
 def test_an_answer_is_yes_or_no_only_if_the_whole_interval_says_so(question, metric, interval, answer):
-    assert question.answer(metric, Estimate(0.0, interval, 3)) == answer
+    assert question.answer(metric, Estimate(0.0, interval and Interval(*interval), 3)) == answer
 
 
 def test_a_summary_has_four_lines_and_names_the_command_for_what_is_missing(root):
@@ -61,7 +62,7 @@ def test_a_summary_has_four_lines_and_names_the_command_for_what_is_missing(root
     assert [each["question"] for each in summary["answers"]] == [each.text for each in QUESTIONS[:3]]
     compared = found.comparisons["separability"].differences[0].metrics["mean_angle_deg"]
     assert summary["answers"][1]["difference"] == compared.value
-    assert summary["answers"][1]["interval"] == list(compared.interval)
+    assert summary["answers"][1]["interval"] == [compared.interval.low, compared.interval.high]
     assert summary["missing"] == {"as robust?": "not measured: `randhead corrupt-test learned0 fixed0 learned1 fixed1`"}
     first = next(found.tables())
     assert first.title == "fixed compared with learned" and len(first.rows) == 3
@@ -84,9 +85,9 @@ def test_robustness_is_read_from_what_corrupt_test_has_left_of_these_weights(roo
     found = evaluation.analyze("all", ["learned0", "fixed0"], root=root, device="cpu").summary
     answer = found.answers[-1]
     assert (answer.question, answer.answer, answer.n) == ("as robust?", YES, "12 images")
-    assert answer.found.value == pytest.approx(0.1) and answer.found.interval == (0.02, 0.2)
+    assert answer.found.value == pytest.approx(0.1) and answer.found.interval == Interval(0.02, 0.2, method="images")
     back = stored_robustness.compare(members, stored_robustness.documents(members, "data", "test"), baseline=1)
-    assert back.differences[0].metrics["mean_corruption_accuracy"].interval == (-0.2, -0.02)
+    assert back.differences[0].metrics["mean_corruption_accuracy"].interval == Interval(-0.2, -0.02, method="images")
     one = evaluation.analyze("all", "fixed0", root=root, device="cpu").summary
     assert [each.question for each in one.answers] == [each.noun for each in QUESTIONS]
     assert one.answers[0].found.interval and one.answers[-1].shown == "60 %"

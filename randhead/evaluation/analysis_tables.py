@@ -122,7 +122,7 @@ def differences(parts: list[tuple[Comparison, dict[str, Metric]]]) -> Iterator[T
         columns = ("metric", *(f"{arm.arm.label}, {count(len(arm.pairs), 'pair')}" for arm in each))
         title = f"difference to {each[0].minus.label}, {paired}{inside}"
         over_images = any(
-            each.method == "mcnemar" for found, _ in parts for arm in found.differences for each in arm.metrics.values()
+            each.over_images for found, _ in parts for arm in found.differences for each in arm.metrics.values()
         )
         notes = ("intervals of accuracies are over images, not over seeds",) if over_images else ()
         yield Table(title, columns, rows(cells), notes).without_empty_columns()
@@ -187,7 +187,7 @@ def interval_shown(about: Metric, found: Estimate | None) -> str | None:
     """The interval of a mean."""
     if found is None or found.interval is None:
         return None
-    low, high = (end * about.scale for end in found.interval)
+    low, high = about.scale * found.interval.low, about.scale * found.interval.high
     digits = _decimals((high - low) / 2)
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
@@ -199,7 +199,7 @@ def difference_shown(about: Metric, found: Estimate | None) -> str | None:
     value, scale = found.value * about.scale, about.scale
     if found.interval is None:
         return signed(value, None)
-    low, high = (end * scale for end in found.interval)
+    low, high = scale * found.interval.low, scale * found.interval.high
     half = (high - low) / 2
     return f"{signed(value, half)} [{signed(low, half)}, {signed(high, half)}]"
 

@@ -131,10 +131,7 @@ def with_images(
 
     def filled(metrics: dict[str, Estimate], interval: Callable[..., Interval | None], *of: int) -> dict[str, Estimate]:
         one = metrics.get(name)
-        found = interval(*of) if one and one.n == 1 else None
-        if one is None or found is None:
-            return metrics
-        return {**metrics, name: replace(one, interval=(found.low, found.high), method=found.method)}
+        return {**metrics, name: replace(one, interval=interval(*of))} if one and one.n == 1 else metrics
 
     means = [replace(arm, metrics=filled(arm.metrics, of_run, arm.arm.indices[0])) for arm in found.arms]
     pairs = [

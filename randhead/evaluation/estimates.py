@@ -16,6 +16,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from randhead import intervals
+from randhead.intervals import Interval
 from randhead.tables import count
 
 Seeds = tuple[int, int]  # of the class vectors, of the training
@@ -28,22 +29,26 @@ class Estimate:
 
     Attributes:
         value: the mean.
-        interval: None for a single value.
+        interval: over runs ("student" or "crossed"); for a single value over images, or None.
         n: number of values in the mean.
-        method: "student" or "crossed", or that of an interval over images; None without an interval.
         std: the standard deviation of the values; None for a single one.
     """
 
     value: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     n: int
-    method: str | None = None
     std: float | None = None
+
+    @property
+    def over_images(self) -> bool:
+        """Whether the interval is over images: a single run or pair of runs has none over seeds."""
+        return self.interval is not None and self.n == 1
 
     def to_json(self, kind: str) -> dict[str, Any]:
         """The document; `kind` is the key of the value."""
-        interval = self.interval and list(self.interval)
-        return {kind: self.value, "interval": interval, "n": self.n, "method": self.method, "std": self.std}
+        found = self.interval
+        ends, method = ([found.low, found.high], found.method) if found else (None, None)
+        return {kind: self.value, "interval": ends, "n": self.n, "method": method, "std": self.std}
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> E
 
     Example:
         >>> estimate([1.0, 2.0, 3.0])
-        Estimate(value=2.0, interval=(-0.48..., 4.48...), n=3, method='student', std=1.0)
+        Estimate(value=2.0, interval=Interval(low=-0.48..., high=4.48..., level=0.95, method='student'), n=3, std=1.0)
     """
     seeds = [(i, i) for i in range(len(values))] if seeds is None else seeds
     cells: dict[Seeds, list[float]] = {}
@@ -114,10 +119,8 @@ def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> E
     return _estimate(fmean(cells_used), intervals.crossed(grid), cells_used)
 
 
-def _estimate(value: float, interval: intervals.Interval | None, values: Sequence[float]) -> Estimate:
-    if interval is None:
-        return Estimate(value, None, len(values))
-    return Estimate(value, (interval.low, interval.high), len(values), interval.method, stdev(values))
+def _estimate(value: float, interval: Interval | None, values: Sequence[float]) -> Estimate:
+    return Estimate(value, interval, len(values), stdev(values) if len(values) > 1 else None)
 
 
 def _groups(pairs: Sequence[Seeds]) -> tuple[tuple[Seeds, ...], ...]:

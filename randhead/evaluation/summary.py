@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 MARGIN = 0.01  # of accuracy: a loss below one percentage point counts as kept
 RULE = "yes or no: the whole 95 % interval says so; a loss of less than 1 point of accuracy counts as none"
 YES, NO, UNDECIDED = "yes", "no", "undecided"
-OVER_IMAGES = ("mcnemar", "images", "wilson")  # methods of intervals; those of others are over seeds
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,10 @@ class Question:
 
     def answer(self, about: Metric, found: Estimate) -> str:
         """Yes or no if all values in the interval of a difference say so; a few equal values decide nothing."""
-        if found.interval is None or found.interval[0] == found.interval[1]:
+        ends = found.interval
+        if ends is None or ends.low == ends.high:
             return UNDECIDED
-        low, high = found.interval if about.better == "higher" else (-found.interval[1], -found.interval[0])
+        low, high = (ends.low, ends.high) if about.better == "higher" else (-ends.high, -ends.low)
         if low >= -self.margin and (self.margin or low > 0):
             return YES
         return NO if high < -self.margin else UNDECIDED
@@ -151,7 +151,7 @@ def summary(analysis: "Analysis") -> Summary:
         for arm in found.differences:
             minus = arm.minus.label
             if one := arm.metrics.get(question.key):
-                n = f"{images:,} images" if one.method in OVER_IMAGES else count(one.n, "pair")
+                n = f"{images:,} images" if one.over_images else count(one.n, "pair")
                 answers.append(Answer(question.text, about, arm.arm.label, question.answer(about, one), one, n))
         only = found.arms[0].metrics.get(question.key)
         if only and not found.differences:

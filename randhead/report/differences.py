@@ -52,7 +52,7 @@ def _forest(differences: tuple[Difference, ...], base: dict[str, float], titles:
             if name in arm.metrics:
                 found, scale = arm.metrics[name], 100 / abs(base[name])
                 y = row + 0.16 * (i - (len(differences) - 1) / 2)
-                ends = [end * scale for end in found.interval or ()]
+                ends = [found.interval.low * scale, found.interval.high * scale] if found.interval else []
                 axes.plot(ends, [y] * len(ends), color=colour)
                 axes.plot(found.value * scale, y, "o", color=colour, markersize=5, label=label)
                 label = None
@@ -65,5 +65,5 @@ def _forest(differences: tuple[Difference, ...], base: dict[str, float], titles:
 
 def _numbers(about: Metric, found: Estimate) -> tuple[float | None, ...]:
     """The value, its deviation and the ends of its interval, as tables show them."""
-    low, high = found.interval or (None, None)
+    low, high = (found.interval.low, found.interval.high) if found.interval else (None, None)
     return tuple(None if x is None else about.scale * x for x in (found.value, found.std, low, high))

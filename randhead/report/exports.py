@@ -79,8 +79,9 @@ def _about(name: str, key: str, split: str) -> Metric:
 
 
 def _numbers(found: Estimate) -> Iterator[object]:
-    low, high = found.interval or (None, None)
-    return ("" if value is None else value for value in (found.value, found.std, low, high, found.method))
+    ends = found.interval
+    limits = (ends.low, ends.high, ends.method) if ends else (None, None, None)
+    return ("" if value is None else value for value in (found.value, found.std, *limits))
 
 
 def _difference(found: Comparison, arm: ArmMeans, key: str) -> tuple[object, ...]:
