@@ -56,15 +56,8 @@ def ordinary(device: torch.device) -> Iterator[None]:
         ...     torch.ones(2)
         tensor([1., 1.])
     """
-    before = torch.get_default_dtype()
-    try:
-        if before != torch.float32:  # only then, as it is one setting for all threads
-            torch.set_default_dtype(torch.float32)
-        with device:
-            yield
-    finally:
-        if before != torch.float32:
-            torch.set_default_dtype(before)
+    with _float32_by_default(), device:
+        yield
 
 
 @contextlib.contextmanager
@@ -81,15 +74,13 @@ def settled() -> Iterator[None]:
     """
     precision, state = torch.get_float32_matmul_precision(), torch.default_generator.get_state()
     on_cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-    dtype = torch.get_default_dtype()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_float32_by_default())
         for device in ("cpu", "cuda"):
             stack.enter_context(without_autocast(torch.device(device)))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         try:
-            if dtype != torch.float32:
-                torch.set_default_dtype(torch.float32)
             if precision != "highest":
                 torch.set_float32_matmul_precision("highest")
             yield
@@ -97,10 +88,22 @@ def settled() -> Iterator[None]:
             torch.default_generator.set_state(state)
             if on_cuda is not None:
                 torch.cuda.set_rng_state(on_cuda)
-            if dtype != torch.float32:
-                torch.set_default_dtype(dtype)
             if precision != "highest":
                 torch.set_float32_matmul_precision(precision)
+
+
+@contextlib.contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """A context in which float32 is the default dtype, which is set only if it is another: all threads share it."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    try:
+        torch.set_default_dtype(torch.float32)
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def settled_steps(function: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:

@@ -11,13 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-CONTROLS = (
-    "Cc",
-    "Cs",
-    "Cf",
-    "Zl",
-    "Zp",
-)  # control, surrogate, format (also of directions), line and paragraph separator
+# Categories: control, surrogate, format (also of directions), line separator, paragraph separator.
+CONTROLS = ("Cc", "Cs", "Cf", "Zl", "Zp")
 JOINERS = ("\u200c", "\u200d")  # format characters of Persian, of Indian scripts and of emoji
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: wide = + - @
 NUMBER = re.compile(r"[+-]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?( ?%)?")

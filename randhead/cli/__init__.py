@@ -46,15 +46,17 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main() -> None:
-    """Run the console script `randhead`."""
+    """Run the console script `randhead`.
+
+    A lost stream ends nothing (`streams`); a signal or an exception becomes a message and an exit code
+    (`errors.guard`); output that is not complete changes exit code 0 (`errors.with_lost_output`); after Ctrl-C the
+    process dies of SIGINT (`signals.leave`).
+    """
     from randhead.cli import errors, signals, streams
 
     streams.protect()
     # At exit Python searches the million objects of torch for cycles: 1.3 s instead of 0.3 s.
     atexit.register(gc.freeze)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names that a console cannot encode are escaped
-            stream.reconfigure(errors="backslashreplace")
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     code = 0
     try:

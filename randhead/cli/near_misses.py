@@ -52,6 +52,7 @@ SYNONYMS = {
     "--config": "cfg config-file hparams yaml toml",
 }
 MEANT = {word: key for key, words in SYNONYMS.items() for word in words.split()}
+FLAGS = ("--fresh", "--resume", "--json", "--settings")  # options without a value that are no settings
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,6 @@ def _typed(meant: str, value: str | None) -> str:
     text = shlex.quote(value) if fits and value is not None else "..."
     why = "" if fits else " (a share of the training)" if about.key == "optim.warmup" else f" ({about.domain()})"
     return (f"{option} {text}" if option else f"--set {about.key}={text}") + why
-
-
-FLAGS = ("--fresh", "--resume", "--json", "--settings")  # options without a value that are no settings
 
 
 def _fits(about: Setting, value: str) -> bool:

@@ -1,4 +1,4 @@
-"""Standard streams that can be lost without harm: a reader that is gone, a closed terminal, a full disk.
+"""Standard streams that raise nothing: a reader that is gone, a closed terminal, a full disk, a name beyond ASCII.
 
 `randhead train 2>&1 | head` and a closed terminal must not end a computation: what cannot be written is dropped.
 """
@@ -44,7 +44,13 @@ class Stream(io.FileIO):
 
 
 def protect() -> None:
-    """Replace stdout and stderr of this process by streams that can be lost; streams of a caller are kept."""
+    """Replace stdout and stderr of this process by streams that can be lost; streams of a caller are kept.
+
+    Characters that the console cannot encode are escaped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     if os.name != "posix":
         return
     _occupy()

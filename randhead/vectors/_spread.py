@@ -18,9 +18,8 @@ STEP_SIZE = 0.02
 SHARPNESS = (10.0, 1000.0)
 SETTLED = (100.0, 3000.0)  # sharpness while settling; steps are 1 over it
 MOMENTUM = 0.9
-AHEAD = (
-    2  # larger sets that are tried too, if they are cheap, cut to K: an optimiser may find a better place with one more
-)
+# Larger sets that are tried too, if they are cheap, cut to K: an optimiser may find a better place with one more.
+AHEAD = 2
 CHEAP = 2_000_000  # K^2 D; a set takes about half a second
 
 
