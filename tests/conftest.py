@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,27 @@ def unsynced() -> Iterator[None]:
     """Files that need not survive a power cut: to wait for the disk takes 5 ms per file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def study_runs(tmp_path_factory) -> Path:
+    from trained import study  # what needs no runs need not wait for its imports
+
+    return study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def root(study_runs: Path, request) -> Path:
+    """The runs of `trained.study`, trained once for all test files: a copy for each; `data` lies beside them."""
+    return shutil.copytree(study_runs, study_runs.parent / request.module.__name__)
+
+
+@pytest.fixture(scope="module")
+def few_permutations() -> Iterator[None]:
+    from trained import quick
+
+    with quick():
         yield
 
 

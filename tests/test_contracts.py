@@ -32,7 +32,10 @@ DOWNLOADED = [
 ]
 
 
-@pytest.mark.parametrize("name", registry.names("vectors"))
+@pytest.mark.parametrize(
+    "name",  # the search for lines takes longest, and packed is searched for in the same way
+    [pytest.param(n, marks=pytest.mark.slow) if n == "equiangular" else n for n in registry.names("vectors")],
+)
 def test_geometries(name, tmp_path):
     if name != "file":
         check_geometry(name)

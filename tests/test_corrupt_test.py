@@ -60,6 +60,7 @@ def call(folder, capsys, no_pictures):
     return run
 
 
+@pytest.mark.slow
 def test_eval_with_corruptions_adds_15_by_5_accuracies_and_their_mean(call, folder):
     done = call("eval", "few", "--corruptions", "--json")
     found = done.document
@@ -162,6 +163,7 @@ def test_several_runs_are_shown_by_arm_with_intervals_over_images_for_one_pair(c
     )
 
 
+@pytest.mark.slow
 def test_two_seeds_of_one_arm_have_a_mean_and_the_difference_of_the_two_runs(call):
     out = call("corrupt-test", "first", "second", *FAST).out
     assert "fixed, 2 runs" in out and "95 % interval of the mean" in out and "difference to first" in out
@@ -321,6 +323,7 @@ def test_the_function_reports_what_happens(folder):
         robustness.benchmark("first", **options, split="tests")
 
 
+@pytest.mark.slow
 def test_pictures_of_frost_are_taken_from_a_folder_and_named(call, tmp_path):
     Image.new("RGB", (200, 200), (90, 140, 160)).save(tmp_path / "a.png")
     words = ("corrupt-test", "first", "--corruptions", "frost", "--limit", "20", "--frost-images", tmp_path)

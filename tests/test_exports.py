@@ -5,17 +5,13 @@ import io
 import re
 
 import pytest
-from trained import command, quick, study
+from trained import command
 
 from randhead import evaluation
 from randhead.report import exports
 from randhead.tables import Table
 
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    with quick():
-        yield study(tmp_path_factory.mktemp("study"), images=20)
+pytestmark = pytest.mark.usefixtures("few_permutations")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Each geometry's own claim, by a second derivation, and what is known of random class vectors."""
 
-import itertools
 import math
 
 import numpy as np
@@ -190,7 +189,7 @@ def test_packed_finds_the_best_known_arrangements(k, d, best):
     assert cosines(matrix("packed", k, d)).max() == pytest.approx(best, abs=3e-3)
 
 
-@pytest.mark.parametrize(("k", "d"), [(100, 16), (200, 64)])
+@pytest.mark.parametrize(("k", "d"), [(100, 16), pytest.param(200, 64, marks=pytest.mark.slow)])
 def test_packed_lies_between_the_bounds_and_random_vectors(k, d):
     c = cosines(matrix("packed", k, d))
     assert vectors.cosine_bound(k, d) <= c.max() < 0.4 * cosines(matrix("gaussian", k, d)).max()
@@ -203,12 +202,12 @@ def test_packed_separates_1000_classes_in_128_dimensions():
 
 
 @pytest.mark.parametrize("name", ["packed", "equiangular"])
-def test_fewer_classes_are_at_least_as_far_apart(name):
-    """K vectors are at least as far apart as the first K of K + 1."""
+@pytest.mark.parametrize("fewer", [9, pytest.param(19, marks=pytest.mark.slow)])
+def test_fewer_classes_are_at_least_as_far_apart(name, fewer):
+    """K vectors are at least as far apart as the first K of K + 1, also where the optimiser alone is worse."""
     measure = max if name == "packed" else lambda c: max(abs(c))
-    for classes in ((9, 10), (19, 20)):  # the optimiser alone is worse at 9 and 19
-        found = [measure(cosines(matrix(name, k, 4))) for k in classes]
-        assert all(fewer <= more + 1e-6 for fewer, more in itertools.pairwise(found)), found
+    found = [measure(cosines(matrix(name, k, 4))) for k in (fewer, fewer + 1)]
+    assert found[0] <= found[1] + 1e-6
 
 
 def test_packed_grows_from_zero_just_above_two_classes_a_dimension():

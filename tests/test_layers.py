@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from randhead import registry
 
 ROOT = Path(registry.__file__).parent
@@ -208,6 +210,7 @@ def test_a_question_is_answered_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_command_that_ends_does_not_collect_the_garbage_of_torch():
     code = f"{MAIN}\nimport atexit, gc\natexit.register(lambda: print(gc.get_freeze_count()))\nmain('--version')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

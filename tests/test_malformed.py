@@ -536,6 +536,7 @@ def test_what_is_malformed_is_refused(case, world, monkeypatch, capsys):
     HOME.touched = case.spoil is not nothing or case.code == DIVERGED
 
 
+@pytest.mark.slow
 def test_without_anything_malformed_the_same_commands_work(world, monkeypatch, capsys):
     """So that the table cannot pass because everything is refused."""
     for command in (TRAIN, AGAIN, EVAL, PREDICT, ("vectors", "simplex", "--classes", "11", "--dim", "10")):

@@ -241,6 +241,7 @@ def test_another_version_of_a_corruption_is_measured_anew(call, folder):
     assert call(*words).document["cells"]["negative"]["5"] == before
 
 
+@pytest.mark.slow
 def test_a_table_of_corruptions_shows_the_outside_one_as_the_users_own(call, folder):
     (folder / "inverted.py").write_text("def corrupt(images, severity, ids, seed):\n    return 255 - images\n")
     words = ("corrupt-test", "digits", "--limit", "60", "--severities", "5")

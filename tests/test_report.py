@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from sklearn.decomposition import PCA
 from tiny import image_folder
-from trained import command, quick, study, train
+from trained import command, train
 
 from randhead import evaluation, registry, report
 from randhead.analyses import Findings
@@ -44,15 +44,7 @@ BROWSERS_OWN = ("google.com", "googleapis.com", "gvt1.com")  # what Chromium ask
 EVIL = ("$x_1$", "<img src=x onerror=alert(1)>", 'a"b&c', "\u732b \u72ac")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_permutations():
-    with quick():
-        yield
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory, few_permutations):
-    return study(tmp_path_factory.mktemp("study"), images=30)
+pytestmark = pytest.mark.usefixtures("few_permutations")
 
 
 @pytest.fixture(scope="module")

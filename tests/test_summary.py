@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from trained import quick, study
 
 from randhead import evaluation, runs
 from randhead.evaluation import feature_cache, stored_robustness
@@ -17,11 +16,7 @@ from randhead.tables import Metric
 UP, DOWN = Metric("up", better="higher"), Metric("down", better="lower")
 KEPT, APART, TIGHTER, ROBUST = QUESTIONS
 
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    with quick():
-        yield study(tmp_path_factory.mktemp("study"), images=30)
+pytestmark = pytest.mark.usefixtures("few_permutations")
 
 
 def corrupted(root, name, accuracy, **changes):

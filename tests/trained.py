@@ -29,9 +29,9 @@ def train(root, name, data, **changes):
     return root / name
 
 
-def study(root, *, classes=NAMES, images=20):
-    """Fixed and learned class vectors with two seeds each, on one folder of images: root/runs/fixed0, learned0, ..."""
-    data = image_folder(root / "data", classes=classes, images=images)
+def study(root):
+    """Fixed and learned class vectors, two seeds each, on the images of root/data: root/runs/fixed0, learned0, ..."""
+    data = image_folder(root / "data", classes=NAMES, images=20)
     for seed in (0, 1):
         for name, trainable in (("fixed", False), ("learned", True)):
             train(root / "runs", f"{name}{seed}", data, head__trainable=trainable, train__seed=seed)
