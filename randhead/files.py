@@ -25,6 +25,7 @@ UNSUPPORTED = tuple(
     if hasattr(errno, name)
 )
 RUN_FOLDERS = ("checkpoints", "reports", "features")
+LINK_OUT = "a link that leaves the run folder, through which nothing is written"
 # .NAME.HOST-PID.RANDOM.tmp, so that what a killed process left is known from what another one is writing.
 FRAGMENT = re.compile(r"\.(?P<name>.+)\.(?P<host>\w+)-(?P<pid>\d+)\.\w+\.tmp")
 OLD_FRAGMENT = re.compile(r"\.(?P<name>.+)\.\w{8}\.tmp")  # of older versions, which do not say whose they are
@@ -126,6 +127,11 @@ def delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def leads_elsewhere(folder: Path) -> bool:
+    """Whether a folder is a link that leaves the folder that it is in."""
+    return folder.is_symlink() and not folder.resolve().is_relative_to(folder.parent.resolve())
+
+
 def _is_abandoned(fragment: Path, owner: Mapping[str, str]) -> bool:
     if owner.get("host") == _host() and os.name == "posix":
         try:
@@ -199,9 +205,8 @@ def _umask() -> int:
 def _refuse_links(folder: Path) -> None:
     """Raise OSError for checkpoints/, reports/ or features/ of a run if it is a link that leaves the run folder."""
     of_a_run = folder.name in RUN_FOLDERS and (folder.parent / "config.json").exists()
-    if of_a_run and folder.is_symlink() and not folder.resolve().is_relative_to(folder.parent.resolve()):
-        reason = "a link that leaves the run folder, through which nothing is written"
-        raise OSError(errno.ELOOP, reason, str(folder))
+    if of_a_run and leads_elsewhere(folder):
+        raise OSError(errno.ELOOP, LINK_OUT, str(folder))
 
 
 def _sync_folder(folder: Path) -> None:

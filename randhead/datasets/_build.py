@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import Array, indices
-from randhead.datasets._arrays import check_build, checked_arrays
+from randhead.datasets._array_checks import check_build, checked_arrays
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._duplicates import compare, report_of
 from randhead.datasets._images import Images, ResizedImages, TensorImages, resized

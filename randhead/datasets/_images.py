@@ -171,11 +171,19 @@ def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:
     total = squares = torch.zeros(3, dtype=torch.int64, device="cpu")
     for batch in images.batches(indices(len(images)), STATISTICS_BATCH):
         values = batch.to(torch.int32)
-        total = total.to(values.device) + values.sum(dim=(0, 2, 3), dtype=torch.int64)
-        squares = squares.to(values.device) + values.square().sum(dim=(0, 2, 3), dtype=torch.int64)
+        total = total.to(values.device) + _channel_sums(values)
+        squares = squares.to(values.device) + _channel_sums(values.square_())
     count = len(images) * images.shape[1] * images.shape[2]
     # Python's integers: count * squares exceeds 2^63 from some 10^9 pixels on.
     variances = [count * q - s * s for s, q in zip(total.tolist(), squares.tolist(), strict=True)]
     mean = as_tensor([s / count / 255 for s in total.tolist()]).float()
     std = as_tensor([max(variance**0.5 / count / 255, 1 / 255) for variance in variances]).float()
     return mean, std
+
+
+def _channel_sums(values: Tensor) -> Tensor:
+    """(N, 3, H, W) int32, each value at most 255 squared -> (3,) int64.
+
+    The squares of 33,025 pixels fit into 32 bits, so a row of pixels does, and its sum takes half of the time.
+    """
+    return values.sum(3, dtype=torch.int32).sum((0, 2), dtype=torch.int64)

@@ -17,8 +17,8 @@ from torch import Tensor
 from randhead.datasets import Dataset, Split, fingerprint
 from randhead.errors import RunError
 from randhead.evaluation.features import embeddings, extract
+from randhead.files import leads_elsewhere
 from randhead.runs import LoadedRun, checkpoint, slug
-from randhead.runs.own_files import leads_elsewhere
 
 HEX = 12  # digits of the weights' hash in a file name
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from randhead.errors import RunError
-from randhead.files import delete, sweep
+from randhead.files import LINK_OUT, delete, leads_elsewhere, sweep
 from randhead.runs.folder import Run
 from randhead.runs.steps import NAME as CHECKPOINT
 
@@ -27,17 +27,12 @@ FILES = ("summary.json", "diverged.json", "model.safetensors", "metrics.jsonl", 
 SAFETENSORS_FRAGMENT = re.compile(r"\.tmp\w{6}")  # that older versions could leave
 
 
-def leads_elsewhere(folder: Path) -> bool:
-    """Whether a folder of a run is a link that leaves the run folder."""
-    return folder.is_symlink() and not folder.resolve().is_relative_to(folder.parent.resolve())
-
-
 def check_folders(run: Run) -> None:
     """Raise RunError if checkpoints or other files would be written through a link that leaves the run folder."""
     for name in FOLDERS:
         if leads_elsewhere(folder := run.path / name):
             raise RunError(
-                f"{folder} is a link that leaves the run folder, and nothing is written through it",
+                f"{folder}: {LINK_OUT}",
                 hint="remove the link, or link the whole run folder, or use another `root`",
             )
 
@@ -78,7 +73,7 @@ def sweep_fragments(run: Run) -> None:
 def delete_fragments_of_trainings(run: Run) -> None:
     """Delete all fragments of files that only a training writes; the caller has the lock, so none is being written."""
     for folder, names in ((run.path, FILES), (run.checkpoints, None)):
-        if leads_elsewhere(folder) and folder != run.path:
+        if folder != run.path and leads_elsewhere(folder):
             continue
         for path in folder.glob(".*"):
             name = path.name[1:]
