@@ -17,7 +17,7 @@ import numpy as np
 from randhead.escapes import printable
 from randhead.files import atomic_write
 from randhead.report import fonts
-from randhead.report.plotting import Axes, Figure, LogFormatter, Text, matplotlib, quiet
+from randhead.report._matplotlib import Axes, Figure, LogFormatter, Text, matplotlib, quiet
 
 INK = "#333333"  # the page replaces it by the colour of its text
 GREY = "#808080"

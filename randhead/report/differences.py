@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from randhead.evaluation.comparison import Comparison, Difference
 from randhead.evaluation.estimates import Estimate
+from randhead.report._matplotlib import Figure
 from randhead.report.canvas import COLOURS, GREY, look, panels
-from randhead.report.plotting import Figure
 from randhead.report.sections import Picture
 from randhead.tables import Metric, Table, rows
 

@@ -1,6 +1,5 @@
 """The pictures and pages of each kind of result."""
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,23 +13,9 @@ from randhead.robustness import CorruptionReport
 from randhead.runs import Run
 from randhead.tables import Result
 
-__all__ = ["draw"]
 
-
-def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.warn) -> list[Path]:
-    """Draw the pictures of a result and write them into the reports folder of a run.
-
-    An evaluation has a picture of its confusion matrix; an analysis has pictures, and all analyses together have one
-    page, report.html.
-
-    Args:
-        result: an `Evaluation` or an `Analysis`.
-        run: the run; if several runs were analyzed, the first.
-        warn: called with a warning if no font of this system has the letters of a name.
-
-    Returns:
-        The files, which lie beside the document that `result.save(run)` writes.
-    """
+def draw(result: Result, run: Run, *, warn: Callable[[str], None]) -> list[Path]:
+    """See `randhead.report.draw`."""
     match result:
         case Evaluation():
             return _draw_evaluation(result, run, warn)

@@ -4,7 +4,7 @@ import functools
 import unicodedata
 from collections.abc import Iterator
 
-from randhead.report.plotting import FT2Font, fontManager, quiet
+from randhead.report._matplotlib import FT2Font, fontManager, quiet
 
 OWN = "DejaVu Sans"  # comes with Matplotlib
 # Tried first, as they have many letters and are widespread on Linux, Windows or macOS.

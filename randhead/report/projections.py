@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from randhead import rng
+from randhead.report._matplotlib import Figure, matplotlib
 from randhead.report.canvas import INK, look, panels, short
-from randhead.report.plotting import Figure, matplotlib
 from randhead.report.sections import Picture
 
 SAMPLES, CLASSES = 1500, 20  # more samples or classes cannot be distinguished

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from randhead.corruptions import SEVERITIES, names
+from randhead.report._matplotlib import Axes, Figure
 from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, heat_map, label, look, picture, png
-from randhead.report.plotting import Axes, Figure
 from randhead.robustness import Comparison, ContactSheet, CorruptionReport, Difference, GridMetrics, ReleasedMetrics
 from randhead.robustness.results import display_groups
 

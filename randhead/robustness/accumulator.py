@@ -17,7 +17,7 @@ import randhead
 from randhead import metrics
 from randhead.errors import RunError
 from randhead.files import sha256
-from randhead.intervals import wilson
+from randhead.intervals import Interval, wilson
 from randhead.losses import HeadOutput
 from randhead.metrics import BINS
 from randhead.runs import checkpoint
@@ -52,6 +52,11 @@ class CellMetrics:
     cosine: float
     margin: float
     ece: float
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 percent interval of the accuracy."""
+        return Interval(self.accuracy_low, self.accuracy_high)
 
 
 @dataclass

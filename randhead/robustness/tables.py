@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from randhead import corruptions
-from randhead.intervals import Interval
 from randhead.robustness.comparison import Comparison, Difference
 from randhead.robustness.grid_metrics import GridMetrics
 from randhead.robustness.metrics import benchmark
@@ -53,11 +52,8 @@ def errors(report: CorruptionReport) -> Table:
     for name, row in report.grid.cells.items():
         cells = [_points(row[s].error) if s in row else None for s in severities]
         body.append([display_name(name, report.frost), *cells, _points(_mean(report.grid.errors[name]))])
-    reach = max(
-        max(cell.accuracy_high - cell.accuracy, cell.accuracy - cell.accuracy_low)
-        for row in report.grid.cells.values()
-        for cell in row.values()
-    )
+    every = [cell for row in report.grid.cells.values() for cell in row.values()]
+    reach = max(cell.interval.reach(cell.accuracy) for cell in every)
     return Table(
         f"{report.run}: {report.split} split of {report.data}",
         ("error in percent, by severity", *map(str, severities), "mean"),
@@ -80,8 +76,7 @@ def _settings(report: CorruptionReport) -> Iterator[str]:
 def means(report: CorruptionReport) -> Table:
     """Accuracy on clean images, by group, and as the mean over the benchmark."""
     grid, clean = report.grid, report.clean
-    interval = Interval(clean.accuracy_low, clean.accuracy_high)
-    body: list[list[Cell]] = [["clean images", percent(clean.accuracy), interval.percent(), ""]]
+    body: list[list[Cell]] = [["clean images", percent(clean.accuracy), clean.interval.percent(), ""]]
     for group, members in display_groups(grid.cells).items():
         means = [_mean(grid.errors[name]) for name in members if name in grid.cells]
         if means:

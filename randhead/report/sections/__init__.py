@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from randhead.analyses import Findings
+from randhead.report._matplotlib import Figure
 from randhead.report.canvas import look
-from randhead.report.plotting import Figure
 from randhead.tables import Table
 
 __all__ = ["Picture", "pictures", "tables"]

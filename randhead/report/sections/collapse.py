@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from randhead.analyses import Findings
 from randhead.evaluation.measuring import metric
+from randhead.report._matplotlib import Axes
 from randhead.report.canvas import BLUE, GREEN, INK, panels
-from randhead.report.plotting import Axes
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from randhead.analyses import Findings
+from randhead.report._matplotlib import Figure
 from randhead.report.canvas import BLUE, ORANGE, finite, mark_without_values, panels
-from randhead.report.plotting import Figure
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows
 

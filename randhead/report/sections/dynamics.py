@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from randhead.analyses import Findings
+from randhead.report._matplotlib import Axes, Figure
 from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, log_scale, panels
-from randhead.report.plotting import Axes, Figure
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows, words
 

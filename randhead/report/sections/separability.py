@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from math import isfinite
 
 from randhead.analyses import Findings
+from randhead.report._matplotlib import MaxNLocator
 from randhead.report.canvas import BLUE, finite, heat_map, mark_without_values, panels
-from randhead.report.plotting import MaxNLocator
 from randhead.report.sections import Picture
 from randhead.tables import Cell, Table, count, rows
 

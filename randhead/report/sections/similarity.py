@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from randhead.analyses import Findings, similarity
+from randhead.report._matplotlib import Figure
 from randhead.report.canvas import BLUE, GREY, ORANGE, mark_zero, panels
-from randhead.report.plotting import Figure
 from randhead.report.sections import Picture
 from randhead.tables import Table, rows, words
 
