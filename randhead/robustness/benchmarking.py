@@ -2,32 +2,22 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from randhead import ambient, registry, runs
 from randhead.arguments import check_functions, check_paths, several, whole
 from randhead.config import SPLITS, one_of
 from randhead.corruptions import SEVERITIES, load_frost_images
-from randhead.corruptions import names as corruption_names
 from randhead.datasets import Dataset
-from randhead.errors import DataError, StopRequested, UsageError
-from randhead.robustness import comparable, custom, export, grid, released
-from randhead.robustness.accumulator import Accumulator, open_accumulator
-from randhead.robustness.by_arm import compare_arms
-from randhead.robustness.comparison import compare
-from randhead.robustness.contact import contact_sheet as make_contact_sheet
-from randhead.robustness.grid import GridEvent, GridStarted
-from randhead.robustness.grid_metrics import grid_metrics
-from randhead.robustness.images import CorruptedImages, Source, subset
-from randhead.robustness.matching import match
-from randhead.robustness.per_class import class_accuracies
-from randhead.robustness.results import ContactSheet, CorruptionReport, ReleasedMetrics
-from randhead.robustness.settings import CLEAN, CorruptionSettings, Grid, choose_grid
+from randhead.errors import UsageError
+from randhead.robustness import comparable, custom, export, released
+from randhead.robustness.bench import Bench, Callbacks, ProgressCallback, path_of, unique
+from randhead.robustness.grid import GridEvent
+from randhead.robustness.images import CorruptedImages, subset
+from randhead.robustness.results import CorruptionReport
+from randhead.robustness.settings import CorruptionSettings, Grid, choose_grid
 from randhead.runs import LoadedRun, RunLike
-from randhead.tables import count
-
-ProgressCallback = Callable[[int, int], None]
 
 
 @ambient.settled()
@@ -116,21 +106,21 @@ def benchmark(
     settings = _settings(parameters, frost_images, corruption_file, seed)
     names = [registry.use("corruptions", name) for name in _names("corruptions", corruptions)]
     cells = choose_grid(names, severities, skip=_names("skip", skip), custom=tuple(settings.custom))
-    tested = _unique([runs.load(each, root=root, device=device).require_classes() for each in (run, *others)])
+    tested = unique([runs.load(each, root=root, device=device).require_classes() for each in (run, *others)])
     reference = tested[0] if baseline is None else runs.load(baseline, root=root, device=device).require_classes()
-    if baseline is not None and [_path(each) for each in tested] == [_path(reference)]:
+    if baseline is not None and [path_of(each) for each in tested] == [path_of(reference)]:
         raise UsageError(f"the baseline is the run itself, {reference.run.name}", hint="name another run")
-    callbacks = _Callbacks(should_stop, warn, progress or (lambda done, total: None), on_event)
+    callbacks = Callbacks(should_stop, warn, progress or (lambda done, total: None), on_event)
     dataset = data if isinstance(data, Dataset) else tested[0].dataset(data, progress=callbacks.reading)
     tested[0].check_classes(dataset)
-    for each in _unique([*tested[1:], reference]):
+    for each in unique([*tested[1:], reference]):
         comparable.check(tested[0], each, dataset, split, own_images=data is None, progress=callbacks.reading)
-    for each in _unique([*tested, reference]) if data is None else ():
+    for each in unique([*tested, reference]) if data is None else ():
         if changed := each.image_changes(dataset, split):
             warn(changed)
     images = dataset.splits[split]
     source = CorruptedImages(images, settings, ids=subset(images.labels, limit, seed=seed))
-    bench = _Bench(dataset.name, split, source, cells, limit, callbacks)
+    bench = Bench(dataset.name, split, source, cells, limit, callbacks)
     if save_images is not None:
         bench.write(Path(save_images), tested[0].class_names)
     sets = [None if published is None else _open_released(each, published, cells) for each in tested]
@@ -139,133 +129,6 @@ def benchmark(
     sheet = bench.contact_sheet(tested[0].class_names) if contact_sheet else None
     saved = None if save_images is None else export.described_order(source)
     return replace(reports[0], others=tuple(reports[1:]), contact_sheet=sheet, saved=saved)
-
-
-@dataclass(frozen=True)
-class _Callbacks:
-    should_stop: Callable[[], bool]
-    warn: Callable[[str], None]
-    progress: ProgressCallback
-    on_event: Callable[[GridEvent], None]
-
-    def reading(self, done: int, total: int) -> None:
-        """Report the progress of reading or writing images, and stop if requested."""
-        if self.should_stop():
-            raise StopRequested("stopped while reading or writing images")
-        self.progress(done, total)
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """The images and cells on which all runs are tested."""
-
-    data: str
-    split: str
-    source: CorruptedImages
-    grid: Grid
-    limit: int | None
-    callbacks: _Callbacks
-
-    def write(self, folder: Path, class_names: Sequence[str]) -> None:
-        """Write the corrupted images."""
-        for done, total in export.write(folder, self.source, self.grid, class_names):
-            self.callbacks.reading(done, total)
-
-    def contact_sheet(self, class_names: Sequence[str]) -> ContactSheet:
-        """Make the contact sheet of the first image."""
-        ((_, images),) = self.source.cells(CLEAN, (0,), 0, 1)
-        number, label = int(self.source.ids[0]), class_names[int(self.source.labels[0])]
-        name = f"{self.split} image {number}, class {label}"
-        return make_contact_sheet(images[0], self.source.settings, image_id=number, name=name)
-
-    def reports(self, tested: Sequence[LoadedRun], reference: LoadedRun, *, per_class: bool) -> list[CorruptionReport]:
-        """Test the runs, and compare each with the reference."""
-        title = f"{count(len(self.grid) - 1, 'corruption')} of {count(len(self.source.ids), 'image')}"
-        filled = {_path(each): self.fill(each, self.source, self.grid, title) for each in _unique([*tested, reference])}
-        reports = []
-        for each in tested:
-            accumulator, base = filled[_path(each)], filled[_path(reference)]
-            report = self.report(each, accumulator)
-            if accumulator is not base:
-                compared = compare(accumulator, base, self.grid, reference.run.name)
-                report = replace(report, compared_with=compared)
-            if per_class:
-                by_class = class_accuracies(accumulator, self.grid, self.source.labels, each.class_names)
-                report = replace(report, per_class=by_class)
-            reports.append(report)
-        if len(tested) > 1:
-            every = _unique([*tested, reference])
-            cells = [filled[_path(each)] for each in every]
-            baseline = [_path(each) for each in every].index(_path(reference))
-            reports[0] = replace(reports[0], by_arm=compare_arms(every, cells, self.grid, baseline=baseline))
-        return reports
-
-    def report(self, loaded: LoadedRun, accumulator: Accumulator) -> CorruptionReport:
-        """Make the report of a run from its measured cells."""
-        clean = accumulator.metrics(CLEAN, 0)
-        settings = self.source.settings
-        return CorruptionReport(
-            run=loaded.run.name,
-            data=self.data,
-            split=self.split,
-            n=len(self.source.ids),
-            images=self.source.description,
-            seed=settings.seed,
-            parameters=settings.parameter_set(self.source.size),
-            frost=settings.frost if "frost" in self.grid else None,
-            clean=clean,
-            grid=grid_metrics(accumulator, self.grid, loaded.class_names, clean_error=clean.error),
-            folder=loaded.run,
-            weights_sha256=loaded.weights_sha256,
-            side=min(self.source.size),
-        )
-
-    def with_released(
-        self, report: CorruptionReport, loaded: LoadedRun, found: released.ReleasedSet | None, *, folder: str
-    ) -> CorruptionReport:
-        """Add the metrics of a released set to a report, for the cells of the grid that the set has."""
-        if found is None:
-            return report
-        cells = {name: tuple(s for s in self.grid.get(name, ()) if s in there) for name, there in found.grid.items()}
-        cells = {name: severities for name, severities in cells.items() if severities}
-        if not cells:
-            have = sorted({severity for severities in found.grid.values() for severity in severities})
-            hint = f"it has: {', '.join(map(str, have))}"
-            raise DataError(f"{found.name} has none of the requested severities", hint=hint)
-        chosen = found.take(subset(found.labels, self.limit, seed=report.seed))
-        matched = match(chosen, self.source, cells)
-        accumulator = self.fill(loaded, chosen, cells, f"{count(len(cells), 'corruption')} of {found.name}")
-        metrics = grid_metrics(accumulator, cells, loaded.class_names, clean_error=report.clean.error)
-        head = found.name, folder, len(chosen.labels), matched.same_images, matched.relation
-        return replace(report, released=ReleasedMetrics(*head, (*found.notes, *matched.notes), metrics))
-
-    def fill(self, loaded: LoadedRun, source: Source, cells: Grid, title: str) -> Accumulator:
-        """Run a grid, or the remaining part of it."""
-        identity = {
-            "weights": loaded.weights_sha256,
-            "device": loaded.preprocess.device.type,
-            "precision": str(loaded.preprocess.precision),
-            **source.identity(),
-        }
-        outside = {name: registry.source_sha256("corruptions", name) for name in cells if name in corruption_names()}
-        if any(outside.values()):
-            identity["outside"] = {name: digest for name, digest in outside.items() if digest}
-        accumulator = open_accumulator(loaded.run.reports, len(source.labels), identity)
-        self._warn(accumulator)
-        self.callbacks.on_event(GridStarted(loaded.run.name, title, cells))
-        stop = self.callbacks.should_stop
-        try:
-            for event in grid.run(loaded.model, source, cells, loaded.preprocess, accumulator, should_stop=stop):
-                self.callbacks.on_event(event)
-        finally:
-            self._warn(accumulator)
-        return accumulator
-
-    def _warn(self, accumulator: Accumulator) -> None:
-        """Warn once about a file that could not be read or written."""
-        if accumulator.note:
-            self.callbacks.warn(accumulator.note)
-        accumulator.note = None
 
 
 def _settings(
@@ -281,14 +144,6 @@ def _settings(
 def _open_released(loaded: LoadedRun, folder: str | Path, cells: Grid) -> released.ReleasedSet:
     names, device = list(cells), loaded.preprocess.device
     return released.open_set(Path(folder), loaded.class_names, loaded.image_size, names, device=device)
-
-
-def _unique(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:
-    return list({_path(each): each for each in loaded}.values())
-
-
-def _path(loaded: LoadedRun) -> Path:
-    return loaded.run.path.resolve()
 
 
 def _names(argument: str, given: str | Sequence[str]) -> list[str]:
