@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from test_layers import NODES, ROOT
-from tiny import config, fit
+from tiny import config, default_dtype, fit
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -48,14 +48,10 @@ class NoDefault(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def default_dtype(dtype):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with NoDefault() if dtype == torch.bfloat16 else contextlib.nullcontext():
-            yield
-    finally:
-        torch.set_default_dtype(before)
+def never_used():
+    """A default dtype that no operation may give."""
+    with default_dtype(torch.bfloat16), NoDefault():
+        yield
 
 
 @contextlib.contextmanager
@@ -123,7 +119,7 @@ def seeded():
 @contextlib.contextmanager
 def all_at_once():
     with contextlib.ExitStack() as stack:
-        for state in (lambda: default_dtype(torch.bfloat16), deterministic, threads, coarse_products, flushed):
+        for state in (never_used, deterministic, threads, coarse_products, flushed):
             stack.enter_context(state())
         for state in (strict, seeded, torch.inference_mode, lambda: torch.device("meta")):
             stack.enter_context(state())
@@ -131,7 +127,7 @@ def all_at_once():
 
 
 STATES = {
-    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "bfloat16": never_used,
     "float16": lambda: default_dtype(torch.float16),
     "float64": lambda: default_dtype(torch.float64),
     "meta device": lambda: torch.device("meta"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from test_layers import NODES, ROOT
+from tiny import default_dtype
 
 from randhead import ClassVectorHead, registry, rng, vectors
 from randhead.errors import ContractError, UsageError
@@ -236,14 +237,9 @@ def test_nothing_else_takes_the_name_of_a_geometry_of_the_package(make):
 
 def test_rows_of_users_need_not_mind_the_ambient_state():
     axes = Geometry("axes", lambda ids, dim, *, seed, num_classes: torch.eye(dim)[ids], lambda dim: dim, by_row=False)
-    before = torch.get_default_dtype()
-    try:
-        torch.set_default_dtype(torch.float64)
-        with torch.device("meta"), torch.inference_mode():
-            rows = vectors.draw(axes, [2, 0], dim=3, num_classes=3)
-            assert torch.get_default_dtype() == torch.float64 and torch.ones(1).is_meta
-    finally:
-        torch.set_default_dtype(before)
+    with default_dtype(torch.float64), torch.device("meta"), torch.inference_mode():
+        rows = vectors.draw(axes, [2, 0], dim=3, num_classes=3)
+        assert torch.get_default_dtype() == torch.float64 and torch.ones(1).is_meta
     assert torch.equal(rows, torch.eye(3)[[2, 0]]) and rows.dtype == torch.float32
 
 

@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import default_dtype
 
 from randhead import ClassVectorHead
 from randhead.corruptions import corrupt, names
@@ -60,8 +61,7 @@ def test_the_default_dtype_moves_no_class_vector(dtype):
     geometries = ("uniform", "gaussian", "rademacher", "hadamard", "simplex", "orthogonal", "orthoplex", "packed")
     plain = {name: ClassVectorHead(K, D, name) for name in geometries}
     features, labels = batch()
-    torch.set_default_dtype(dtype)
-    try:
+    with default_dtype(dtype):
         for name, head in plain.items():
             other = ClassVectorHead(K, D, name)
             assert other.spec == head.spec
@@ -69,8 +69,6 @@ def test_the_default_dtype_moves_no_class_vector(dtype):
             assert torch.equal(other.class_vectors(), head.class_vectors())
             assert torch.equal(other.loss(features, labels), head.loss(features, labels))
             assert ClassVectorHead(K, D, name, trainable=True).spec == head.spec
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.slow
@@ -78,11 +76,8 @@ def test_the_default_dtype_moves_no_class_vector(dtype):
 def test_the_default_dtype_moves_no_pixel(dtype):
     images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     plain = {name: corrupt(images, name, severity=3) for name in names()}
-    torch.set_default_dtype(dtype)
-    try:
+    with default_dtype(dtype):
         assert [name for name in plain if not torch.equal(corrupt(images, name, severity=3), plain[name])] == []
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize(

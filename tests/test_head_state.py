@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from tiny import default_dtype
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim.swa_utils import AveragedModel
 
@@ -417,11 +418,8 @@ def test_a_learned_head_that_is_sharded_is_built_on_the_meta_device_reset_and_sa
 @every_kind
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_the_default_dtype_is_that_of_what_is_learned_only(kind, dtype):
-    torch.set_default_dtype(dtype)
-    try:
+    with default_dtype(dtype):
         head = make(kind)
-    finally:
-        torch.set_default_dtype(torch.float32)
     assert head.spec == make(kind).spec
     assert {parameter.dtype for parameter in head.parameters()} <= {dtype}
     assert torch.equal(head.weight, make(kind).weight.to(dtype) if head.trainable else make(kind).weight)

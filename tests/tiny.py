@@ -1,5 +1,6 @@
 """What several test files share: a data set, a configuration and an image folder on which training takes a moment."""
 
+import contextlib
 import functools
 import json
 import sys
@@ -43,6 +44,17 @@ def digits(train=40, val=20, test=20):
 def fit(folder, configuration, dataset, **options):
     """All events of a training in a folder."""
     return list(fit_events(configuration, dataset, Run(folder), **options))
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    """A context in which torch makes tensors of another dtype unless it is given one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 COMMANDS = functools.cache(typer.main.get_command)  # made once, not for every command
