@@ -239,6 +239,7 @@ def test_an_argument_of_another_type_is_named(root, arguments, words):
         evaluation.analyze(**{"name": "separability", "runs": "fixed0", "root": root} | arguments)
 
 
+@pytest.mark.slow
 def test_images_or_runs_of_other_classes_are_refused(analyze, root, tmp_path):
     other = image_folder(tmp_path / "other", classes=("gnu", "hen"), images=10)
     train(root, "strange", other)

@@ -139,6 +139,7 @@ def test_runs_are_compared_with_the_baseline_and_else_with_the_first(call):
     assert other["compared_with"]["corruptions"]["pixelate"]["ce"] == pytest.approx(sum(errors[1]) / sum(errors[0]))
 
 
+@pytest.mark.slow
 def test_several_runs_are_shown_by_arm_with_intervals_over_images_for_one_pair(call):
     both = call("corrupt-test", "first", "learned", *FAST, "--json").document
     [difference], each = both["comparison"]["differences"], [both, *both["others"]]
@@ -169,6 +170,7 @@ def test_two_seeds_of_one_arm_have_a_mean_and_the_difference_of_the_two_runs(cal
     assert "fixed, 2 runs" in out and "95 % interval of the mean" in out and "difference to first" in out
 
 
+@pytest.mark.slow
 def test_an_interrupted_grid_goes_on_and_ends_as_if_nothing_had_happened(call, folder, monkeypatch):
     words = ("corrupt-test", "second", "--seed", "7", *FAST)
     polls = iter(range(100))

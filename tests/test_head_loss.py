@@ -60,6 +60,7 @@ def assert_same(found, wanted, parameters, rel=2e-5):
         torch.testing.assert_close(a, b, rtol=rel, atol=rel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LABELS)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("normaliser", EXACT)

@@ -202,6 +202,7 @@ def make_run():
 """
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_without_torch(tmp_path):
     """All in one process: what one imports, the next does not need to."""
     check = "assert not {'torch', 'numpy'} & sys.modules.keys(), "

@@ -77,6 +77,7 @@ def test_moments_stay_finite_and_have_gradients_at_zero_and_far_out(geometry):
 SETTINGS = [(4.0, 0.0), (8.0, 4.0), (12.0, 12.0), (16.0, 0.0), (0.0, 10.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("dim", [64, pytest.param(512, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("k", [100, pytest.param(2000, marks=pytest.mark.slow)])

@@ -168,6 +168,7 @@ def test_eval_needs_the_file_of_the_images_and_says_so(call, folder, trap):
     assert f"name it again: --data {folder / 'stripes.py'}" in done.err
 
 
+@pytest.mark.slow
 def test_a_run_with_a_geometry_from_outside_works_without_its_file(call, trap, folder):
     before = call("eval", "digits", "--json").document
     trap("thirds")

@@ -70,6 +70,7 @@ THEIRS = {
 }
 
 
+@pytest.mark.slow
 def test_the_settings_of_the_user_have_no_say(tmp_path):
     def draw():
         return angles.draw(tmp_path / "a.png", [0, 1, 2], [3, 4], marks={"$a_$": 1.0}).read_bytes()

@@ -139,6 +139,7 @@ def test_a_finished_run_shows_its_result_again_and_fresh_trains_it_again(world, 
     assert len(tiny.log(folder)) == 2
 
 
+@pytest.mark.slow
 def test_a_training_that_starts_over_and_is_stopped_says_how_it_is_resumed(world, monkeypatch, capsys):
     assert train(monkeypatch, "run") == 0
     before = weights(world / "runs" / "run")
