@@ -39,9 +39,14 @@ class Preprocess:
         return normalise(images, self.mean, self.std, channels_last=True)
 
     def autocast(self) -> torch.autocast:
-        """The autocast context in which the backbone runs."""
+        """The autocast context in which the backbone runs.
+
+        It keeps no copies of weights: torch drops them only at the end of the outermost context, so within one of the
+        caller every step would run on the weights of the first.
+        """
         enabled = self.precision != torch.float32
-        return torch.autocast(self.device.type, dtype=self.precision if enabled else torch.bfloat16, enabled=enabled)
+        dtype = self.precision if enabled else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled, cache_enabled=False)
 
 
 def normalise(

@@ -314,6 +314,17 @@ def test_class_vectors_are_drawn_in_float32_under_autocast():
             assert torch.equal(vectors.draw(name, [0, 3], dim=128, seed=1, num_classes=5), rows)
 
 
+@pytest.mark.parametrize("outer", [{"enabled": False}, {"dtype": torch.bfloat16}])
+def test_a_step_within_another_autocast_context_uses_the_weights_of_its_time(outer):
+    layer, ones = torch.nn.Linear(1, 1, bias=False), torch.ones(1, 1)
+    preprocess = Preprocess.of((0.4,) * 3, (0.2,) * 3, precision="bf16", device=torch.device("cpu"))
+    with torch.autocast("cpu", **outer):
+        for weight in (1.0, 2.0):
+            torch.nn.init.constant_(layer.weight, weight)
+            with preprocess.autocast():
+                assert layer(ones).item() == weight and layer(ones).dtype == torch.bfloat16
+
+
 def state_of_torch():
     autocast, inference = torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()
     return torch.get_default_dtype(), torch.get_float32_matmul_precision(), autocast, inference, torch.is_grad_enabled()
