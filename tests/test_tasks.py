@@ -1,5 +1,7 @@
 """What a training is for: the labels the loss sees and the figures that judge, and training on from another run."""
 
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
@@ -103,6 +105,37 @@ def test_training_on_is_refused_where_a_vector_would_move(tmp_path):
     other = initial(names, backbone__name="resnet18")
     with pytest.raises(RunError, match="encoder"):
         init_from_run(other, names, old, tiny.config(backbone__name="resnet18"))
+
+
+def loaded(names, **changes):
+    """A run that is not trained, for these classes."""
+    model, config, found = initial(names, **changes), tiny.config(**changes), runs.SelectedEpoch(1, 0.5)
+    return runs.LoadedRun(runs.Run(Path("old")), config, model, None, tuple(names), 8, found, "")
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_new_class_never_starts_where_a_known_one_does(learned):
+    """Drawn by index, `fox` would start with the vector that `dog` has from the run."""
+    old = loaded(("cat", "dog", "owl"), head__trainable=learned)
+    if learned:
+        with torch.no_grad():
+            old.model.head.vectors += 0.05 * torch.randn_like(old.model.head.vectors)
+    names = ("dog", "fox", "owl", "cat", "bee")
+    model = initial(names, head__trainable=True)
+    drawn = model.head.draw()
+    init_from_run(model, names, old, tiny.config(head__trainable=True))
+    assert model.head.vectors[[3, 0, 2]].equal(old.model.head.class_vectors())
+    assert model.head.vectors[4].equal(drawn[4])  # it was free
+    assert model.head.vectors[1].equal(drawn[3])
+
+
+def test_the_settings_of_a_run_are_not_the_way_out_if_its_vectors_would_move_with_them_too():
+    old, names = loaded(("cat", "dog")), ("bee", "cat", "dog")
+    for keys in ("index", "name"):
+        with pytest.raises(UsageError, match="2 classes of old would get another vector") as caught:
+            init_from_run(initial(names, head__class_keys=keys), names, old, tiny.config(head__class_keys=keys))
+        hint = 'train old again with `class_keys="name"`, and use that here too; or use `trainable=True`'
+        assert caught.value.hint == hint
 
 
 def test_training_on_starts_from_what_was_learned(tmp_path, old_runs):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from randhead.config import Config
@@ -13,6 +14,7 @@ from randhead.runs import LoadedRun
 
 OF_CLASSES = ("head.vectors", "head.bias", "head.vectors_spec")  # these belong to a set of classes, not to the encoder
 COMPARED_AT_ONCE = 4096  # class vectors
+NEAR = 0.5  # cosine of a learned vector and the one that it started from; drawn ones are far less alike
 DECIDE_VECTORS = ("trainable", "class_keys", "vectors", "head_seed")  # settings by which a class gets its fixed vector
 
 
@@ -35,7 +37,7 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
     """Initialise a model with the encoder, the neck and the learned scale of a trained run.
 
     A class that both have keeps its vector: learned vectors are copied by class name, with their bias; fixed ones must
-    be equal already.
+    be equal already.  A new class starts with a drawn vector that no known class has started with.
 
     Args:
         model: the model to initialise.
@@ -63,13 +65,35 @@ def init_from_run(model: Classifier, class_names: Sequence[str], source: LoadedR
     ids = torch.tensor(shared, dtype=torch.int64, device="cpu")
     source_ids = torch.tensor([known[class_names[k]] for k in shared], dtype=torch.int64, device="cpu")
     if model.head.trainable:
-        model.head.vectors[ids] = source.model.head.rows().gather(source_ids)
+        _take_vectors(model, ids, source.model.head.rows().gather(source_ids))
         if model.head.bias is not None and source.model.head.bias is not None:
             model.head.bias[ids] = source.model.head.bias[source_ids]
     else:
-        _refuse([class_names[k] for k in _changed(model, ids, source, source_ids)], source, config)
+        same_set = model.head.geometry.by_row or len(class_names) == len(source.class_names)
+        changed = [class_names[k] for k in _changed(model, ids, source, source_ids)]
+        _refuse(changed, source, config, in_place=same_set and ids.equal(source_ids))
     model.load_state_dict({**model.state_dict(), **kept})
     return taken
+
+
+def _take_vectors(model: Classifier, ids: Tensor, known: Tensor) -> None:
+    """Set the learned vectors of the classes `ids` (N,) to those of a run, `known` (N, D).
+
+    Vectors that are drawn by index start the known classes of the run too, at other indices if classes were put in
+    between.  A new class whose vector is taken gets one that is free.
+    """
+    head = model.head
+    if head.class_names is None and head.geometry.matrix is None and len(ids):
+        drawn, taken = head.vectors.clone(), torch.zeros(head.num_classes, dtype=torch.bool, device="cpu")
+        for part in F.normalize(known, dim=1).split(COMPARED_AT_ONCE):
+            best = (part @ F.normalize(drawn, dim=1).T).max(dim=1)
+            taken[best.indices[best.values > NEAR]] = True
+        is_new = torch.ones_like(taken)
+        is_new[ids] = False
+        moved = (is_new & taken).nonzero()[:, 0]
+        free = (~is_new & ~taken).nonzero()[:, 0]
+        head.vectors[moved] = drawn[free[: len(moved)]]
+    head.vectors[ids] = known
 
 
 def _taken(model: Classifier, class_names: Sequence[str], source: LoadedRun, config: Config) -> WarmStart:
@@ -124,14 +148,20 @@ def _changed(model: Classifier, ids: Tensor, source: LoadedRun, source_ids: Tens
     return changed
 
 
-def _refuse(changed: list[str], source: LoadedRun, config: Config) -> None:
-    """Raise UsageError if there are classes whose vectors would change."""
+def _refuse(changed: list[str], source: LoadedRun, config: Config, *, in_place: bool) -> None:
+    """Raise UsageError if there are classes whose vectors would change.
+
+    The settings of the run give the same vectors if they are keyed by name, or if its classes are `in_place`.
+    """
     if not changed:
         return
     settings = [(vars(of.head) | vars(of.train)) for of in (source.config, config)]
     other = [f"`{name}={settings[0][name]!r}`" for name in DECIDE_VECTORS if settings[0][name] != settings[1][name]]
-    hint = 'train both runs with `class_keys="name"` and the same `vectors` and `head_seed`'
+    hint = "use `trainable=True`"
+    if source.model.head.geometry.by_row:
+        hint = f'train {source.run.name} again with `class_keys="name"`, and use that here too; or {hint}'
+    if other and (in_place or source.config.head.class_keys == "name" or source.config.head.trainable):
+        hint = f"use {' '.join(other)}, as that run"
     raise UsageError(
-        f"{len(changed)} classes of {source.run.name} would get another vector ({', '.join(changed[:5])})",
-        hint=f"use {' '.join(other)}, as that run" if other else hint,
+        f"{len(changed)} classes of {source.run.name} would get another vector ({', '.join(changed[:5])})", hint=hint
     )
