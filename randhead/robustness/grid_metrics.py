@@ -37,6 +37,12 @@ class GridMetrics:
         return {name: [cell.error for cell in row.values()] for name, row in self.cells.items()}
 
     @property
+    def _grouped(self) -> dict[str, list[float]]:
+        """The errors of the corruptions that have a group, which those of the user alone do not."""
+        known = corruptions.names()
+        return {name: row for name, row in self.errors.items() if name in known}
+
+    @property
     def accuracies(self) -> dict[str, dict[int, float]]:
         """Accuracy by corruption and severity."""
         return {name: {s: cell.accuracy for s, cell in row.items()} for name, row in self.cells.items()}
@@ -61,12 +67,12 @@ class GridMetrics:
         """Mean accuracy over the benchmark's corruptions in the grid; None if there are none."""
         if not any(name in self.cells for name in metrics.benchmark()):
             return None
-        return 1 - metrics.mean_error(self.errors, partial=not self.is_complete)
+        return 1 - metrics.mean_error(self._grouped, partial=not self.is_complete)
 
     @property
     def groups(self) -> dict[str, tuple[float, str]]:
         """Mean accuracy of each group, and the number of its corruptions in the grid: "3 of 4"."""
-        return {group: (1 - error, there) for group, (error, there) in metrics.group_errors(self.errors).items()}
+        return {group: (1 - error, there) for group, (error, there) in metrics.group_errors(self._grouped).items()}
 
     def to_json(self) -> dict[str, Any]:
         """The document.

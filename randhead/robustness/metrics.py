@@ -6,9 +6,12 @@ the benchmark is always over its 15 corruptions only; if some are missing, `part
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
 
 from randhead import corruptions
-from randhead.errors import UsageError
+from randhead.arguments import check_type, several, shown
+from randhead.errors import UsageError, guess
 from randhead.files import sha256
 
 # AlexNet's error in percent on ImageNet-C, mean over severities: the denominators of the published mCE, from the code
@@ -33,6 +36,7 @@ ALEXNET = {
 ALEXNET_CLEAN = 43.5
 # SHA-256 of the 1,000 WordNet ids of ImageNet-1k, sorted, one per line.
 IMAGENET_CLASSES = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+ROUNDING = 1e-9  # errors are shares of at most millions of images: a value below this is only rounding
 
 Errors = Mapping[str, Sequence[float]]
 
@@ -44,7 +48,8 @@ def benchmark() -> list[str]:
 
 def coverage(names: Errors | Sequence[str], group: Sequence[str] | None = None) -> str:
     """The number of a group's corruptions among `names`: "14 of 15"; the default group is the benchmark."""
-    group = benchmark() if group is None else group
+    names = several("names", names, "a list of names", kinds=str)
+    group = benchmark() if group is None else several("group", group, "a list of names", kinds=str)
     return f"{sum(name in names for name in group)} of {len(group)}"
 
 
@@ -56,13 +61,20 @@ def mean_error(errors: Errors, *, partial: bool = False) -> float:
         partial: whether to take the mean over the available ones if some are missing.
 
     Raises:
-        UsageError: if corruptions are missing and the mean is not `partial`.
+        UsageError: if corruptions are missing and the mean is not `partial`; for errors that are no shares, and for
+            unknown names.
     """
+    errors = _known(errors)
     return _mean({name: _mean_of(errors[name]) for name in _members(errors, partial)})
 
 
 def group_errors(errors: Errors) -> dict[str, tuple[float, str]]:
-    """Mean error of each group that has a corruption in `errors`, and the number of its corruptions: "3 of 4"."""
+    """Mean error of each group that has a corruption in `errors`, and the number of its corruptions: "3 of 4".
+
+    Raises:
+        UsageError: for errors that are no shares, and for unknown names.
+    """
+    errors = _known(errors)
     found = {}
     for group, members in corruptions.groups().items():
         means = {name: _mean_of(errors[name]) for name in members if name in errors}
@@ -78,7 +90,7 @@ def corruption_errors(errors: Errors, baseline: Errors) -> dict[str, float | Non
         CE by corruption; None if the baseline makes no error.
 
     Raises:
-        UsageError: if the baseline lacks a corruption or a severity.
+        UsageError: if the baseline lacks a corruption or a severity, and for errors that are no shares.
     """
     return _ratios(errors, 0.0, baseline, 0.0)
 
@@ -98,7 +110,7 @@ def relative_corruption_errors(
         Relative CE by corruption; None if the error of the baseline does not increase.
 
     Raises:
-        UsageError: if the baseline lacks a corruption or a severity.
+        UsageError: if the baseline lacks a corruption or a severity, and for errors that are no shares.
     """
     return _ratios(errors, clean, baseline, baseline_clean)
 
@@ -107,8 +119,12 @@ def mean_corruption_error(ratios: Mapping[str, float | None], *, partial: bool =
     """Mean of CE, or of relative CE, over the benchmark, in percent; None if one of the ratios is None.
 
     Raises:
-        UsageError: if corruptions are missing and the mean is not `partial`.
+        UsageError: if corruptions are missing and the mean is not `partial`, and for ratios that are no numbers.
     """
+    check_type("ratios", ratios, Mapping, "a dictionary of ratios by corruption")
+    for name, ratio in ratios.items():
+        if ratio is not None and not (_is_number(ratio) and abs(ratio) < float("inf")):
+            raise UsageError(f"the ratio of {name} must be a number or None, got {shown(ratio)}")
     values = {name: ratio for name in _members(ratios, partial) if (ratio := ratios[name]) is not None}
     return 100 * _mean(values) if len(values) == len(_members(ratios, partial)) else None
 
@@ -122,8 +138,9 @@ def imagenet_errors(errors: Errors, clean: float) -> dict[str, float]:
     """`mce` and `relative_mce` in percent, relative to AlexNet's published errors; for ImageNet-1k only.
 
     Raises:
-        UsageError: for fewer than 15 corruptions at five severities.
+        UsageError: for fewer than 15 corruptions at five severities, and for errors that are no shares.
     """
+    errors = _checked("errors", errors)
     errors = {name: errors[name] for name in _members(errors, partial=False)}
     alexnet = alexnet_errors()
     relative = relative_corruption_errors(errors, clean, alexnet, ALEXNET_CLEAN / 100)
@@ -134,7 +151,8 @@ def imagenet_errors(errors: Errors, clean: float) -> dict[str, float]:
 
 def is_imagenet(class_names: Sequence[str]) -> bool:
     """Whether the classes are the 1,000 of ImageNet-1k, by their WordNet ids, in any order."""
-    return len(class_names) == 1000 and sha256("\n".join(sorted(class_names)).encode()) == IMAGENET_CLASSES
+    names = several("class_names", class_names, "a list of names", kinds=str)
+    return len(names) == 1000 and sha256("\n".join(sorted(names)).encode()) == IMAGENET_CLASSES
 
 
 def _members(values: Mapping[str, object], partial: bool) -> list[str]:
@@ -150,15 +168,49 @@ def _members(values: Mapping[str, object], partial: bool) -> list[str]:
 
 
 def _ratios(errors: Errors, clean: float, baseline: Errors, baseline_clean: float) -> dict[str, float | None]:
+    errors, baseline = _checked("errors", errors), _checked("baseline", baseline)
+    clean, baseline_clean = _share("clean", clean), _share("baseline_clean", baseline_clean)
     ratios = {}
     for name, row in errors.items():
         baseline_row = baseline.get(name, ())
         if len(baseline_row) != len(row):
             raise UsageError(f"the baseline must have {len(row)} severities of {name}, got {len(baseline_row)}")
         increase = sum(baseline_row) - len(baseline_row) * baseline_clean
-        # Errors are shares of at most millions of images: a value below this is only rounding.
-        ratios[name] = (sum(row) - len(row) * clean) / increase if increase > 1e-9 else None
+        ratios[name] = (sum(row) - len(row) * clean) / increase if increase > ROUNDING else None
     return ratios
+
+
+def _known(errors: Errors) -> dict[str, list[float]]:
+    """Errors of corruptions that have a group.  Raises UsageError as `_checked` does, and for unknown names."""
+    found, known = _checked("errors", errors), corruptions.names()
+    for name in found:
+        if name not in known:
+            raise UsageError(f"errors: unknown corruption {name!r}", hint=f"{guess(name, known)}leave it out")
+    return found
+
+
+def _checked(argument: str, errors: Any) -> dict[str, list[float]]:
+    """Errors as lists of numbers, by name.  Raises UsageError for what are no shares by severity."""
+    check_type(argument, errors, Mapping, "a dictionary of errors by corruption")
+    found = {}
+    for name, row in errors.items():
+        check_type(f"a name in {argument}", name, str, "text")
+        rule = "a list with one number per severity"
+        values = several(f"{argument}: {name}", row.tolist() if hasattr(row, "tolist") else row, rule)
+        if not values:
+            raise UsageError(f"{argument}: {name} must be {rule}, got {shown(row)}")
+        found[name] = [_share(f"{argument}: {name}", value) for value in values]
+    return found
+
+
+def _share(name: str, value: Any) -> float:
+    if not _is_number(value) or not -ROUNDING <= value <= 1 + ROUNDING:
+        raise UsageError(f"{name} must be in [0, 1], got {shown(value)}", hint="a share, not percent")
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _mean_of(row: Sequence[float]) -> float:
