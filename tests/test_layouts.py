@@ -93,6 +93,7 @@ CLASSES = {  # folders with images, and the classes that they are, though their 
     ("bullet_train/x/.", "bullet_train/y/.", "test_tube/."): ("bullet_train", "test_tube"),
     (*(f"cat/{n}/." for n in "abcde"), *(f"dog/{n}/." for n in "abfgh")): ("cat", "dog"),
     ("training_real/.", "training_fake/."): ("training_fake", "training_real"),
+    ("model_test/.", "plane/.", "ship/.", "train_model/."): ("model_test", "plane", "ship", "train_model"),
     ("test/.", "exam/.", "quiz/."): ("exam", "quiz", "test"),
     ("cat/siamese/.", "cat/persian/.", "dog/poodle/.", "dog/beagle/."): ("cat", "dog"),
     ("cat/images/.", "dog/images/."): ("cat", "dog"),
@@ -122,6 +123,11 @@ REFUSED = {
     ("lernen", "pruefen"): r"lernen/, pruefen/: all hold the same sub-folders bird/, cat/, .*look like splits",
     ("art", "clipart", "product", "real"): "all hold the same sub-folders",  # as OfficeHome
     ("train_a", "train_b", "other"): "all hold the same sub-folders",
+    ("train_cats/.", "train_dogs/.", "test_cats/.", "test_dogs/."): "test_cats/, .*: each name is that of a split and",
+    ("train_cats/.", "train_dogs/.", "test_cats/.", "docs/."): "test_cats/, train_cats/: each name is",
+    ("cats_train/.", "cats_test/."): "each name is that of a split",
+    ("train_cats/images/.", "val_cats/images/."): "each name is that of a split",
+    ("trainA/.", "trainB/.", "testA/.", "testB/."): "each name is that of a split",  # as CycleGAN
     ("lernen", "pruefen", "more/x/.", "more/y/."): r"lernen/, pruefen/: all hold the same",
     (
         "cat/images/.",

@@ -30,6 +30,7 @@ def split_folders(base: Path) -> dict[str, Path] | None:
         if plain and len(plain) == len(folders):
             found = " and ".join(path.name for path in plain)
             raise DataError(f"{base}: there is {found} but no train", hint=data_source.LAYOUT)
+        _refuse_split_names(base, names, len(folders))
         _refuse_equal_contents(base, folders)
         return None
     if train in plain and not class_like(train) and _is_class(base, train, [p for p in folders if p not in plain]):
@@ -139,6 +140,25 @@ def _by_split(base: Path, held_out: list[Path], names: dict[Path, SplitName]) ->
 
 def _same_split(one: Path, other: Path) -> DataError:
     return DataError(f"{one.parent}: {one.name}/ and {other.name}/ are the same split", hint="keep one")
+
+
+def _refuse_split_names(base: Path, names: dict[Path, SplitName], number: int) -> None:
+    """Raise DataError for names of a split and a class, as train_cats/ and test_cats/: the same class in two splits.
+
+    Two such names among as many others may be a coincidence: train_model/ and model_test/
+    """
+    if is_split(base):
+        return
+    splits: dict[tuple[str, ...], set[str]] = {}
+    for name in names.values():
+        splits.setdefault(name.rest, set()).add(name.split)
+    shared = {rest for rest, found in splits.items() if rest and len(found) > 1}
+    paired = [path for path, name in names.items() if name.rest in shared]
+    if paired and (len(shared) >= ALIKE or 2 * len(names) > number):
+        raise DataError(
+            f"{base}: {listed(paired)}: each name is that of a split and of something else, which is in two splits",
+            hint=f"sort the images into one folder per class in each split: {data_source.LAYOUT}; {AS_CLASSES}",
+        )
 
 
 def _refuse_equal_contents(base: Path, folders: list[Path]) -> None:
