@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -201,6 +202,18 @@ def test_the_command_and_the_function_give_the_same_document(capsys, root):
     written = json.loads((root / "run" / "reports" / "evaluate-test.json").read_text())
     assert written == found.to_json()
     assert found.save(runs.Run(root / "run")).read_text() == json.dumps(written, indent=2) + "\n"
+
+
+def test_a_run_that_is_not_finished_is_evaluated_with_a_warning(root, tmp_path):
+    folder = shutil.copytree(root / "run", tmp_path / "run")
+    (folder / "summary.json").unlink()
+    warned = []
+    evaluation.evaluate("run", root=tmp_path, device="cpu", warn=warned.append)
+    evaluation.predict(next((root.parent / "data").rglob("*.png")), "run", root=tmp_path, warn=warned.append)
+    evaluation.analyze("dynamics", ["run"], root=tmp_path, device="cpu", warn=warned.append)
+    said = [text for text in warned if "not finished" in text]
+    assert len(said) == 3
+    assert said[0].startswith("run is not finished: this is its best epoch so far, ")
 
 
 def test_strange_images_need_no_classes(root, tmp_path):

@@ -483,6 +483,26 @@ def test_a_finished_run_gives_its_result_again_and_touches_nothing(images, whole
     assert tree(folder) == before
 
 
+def test_reports_of_weights_that_a_better_epoch_replaces_are_deleted(tmp_path, images, monkeypatch):
+    accuracies, kept = iter([0.5, 0.4, 0.6]), []
+    reports = Run(tmp_path / PATH).reports
+
+    def quick_metrics(*_, **__):
+        return {"accuracy": next(accuracies), "nll": 1.0, "logit_min": 0.0, "logit_max": 1.0}
+
+    def evaluate(event):
+        if isinstance(event, events.EpochDone):
+            kept.append((reports / "evaluate-test.json").exists())
+            reports.mkdir(exist_ok=True)
+            for name in ("evaluate-test.json", "mine.txt"):
+                (reports / name).touch()
+
+    monkeypatch.setattr(classification, "quick_metrics", quick_metrics)
+    train.fit(config(train__epochs=3), dataset=images, root=tmp_path, name=PATH, warn=quiet, on_event=evaluate)
+    assert kept == [False, True, False]
+    assert (reports / "mine.txt").exists()
+
+
 def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

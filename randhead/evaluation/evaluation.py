@@ -184,7 +184,7 @@ def evaluate(
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
         should_stop: called between batches.
-        warn: called with each warning about the images `data`.
+        warn: called with each warning about the run or the images.
         progress: called with (done, total) while images are read.
 
     Returns:
@@ -230,7 +230,9 @@ def evaluate(
 
 
 def _warnings(loaded: LoadedRun, dataset: Dataset, split: str, *, own: bool) -> Iterator[str]:
-    """What the reader must know about the images: whether the run's own have changed, and how others were read."""
+    """What the reader must know: whether the run is finished, its own images have changed, and how others were read."""
+    if unfinished := loaded.unfinished():
+        yield unfinished
     if own:
         changed = loaded.image_changes(dataset, split)
         yield from [changed] if changed else []

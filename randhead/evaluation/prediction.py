@@ -119,6 +119,8 @@ def predict(
     check_functions(should_stop=should_stop, warn=warn, progress=progress)
     given = [images] if isinstance(images, str | Path) else several("images", images, "paths", kinds=(str, Path))
     loaded = runs.load(run, root=root, device=device).require_classes()
+    if unfinished := loaded.unfinished():
+        warn(unfinished)
     files = [file for path in given for file in _find(Path(path), warn)]
     size = features.batch_size(loaded.image_size)
     found: list[ImagePrediction] = []

@@ -39,6 +39,7 @@ class AnalysisSession:
         self.should_stop, self.warn, self.progress, self.measuring = should_stop, warn, progress, measuring
         self._datasets: dict[Any, Dataset] = {}
         self._features: dict[Any, Extracted] = {}
+        self._unfinished: set[Path] = set()  # runs of which the reader has been told
 
     def check_stop(self) -> None:
         """Raise StopRequested if the caller asks to stop."""
@@ -46,8 +47,13 @@ class AnalysisSession:
             raise StopRequested("stopped between two analyses")
 
     def run(self, run: RunLike | None) -> LoadedRun:
-        """A trained run.  Raises RunError if it is missing or damaged."""
-        return runs.load(run, root=self.root, device=self.device)
+        """A trained run.  Raises RunError if it is missing or damaged; warns, once, if it is not finished."""
+        loaded = runs.load(run, root=self.root, device=self.device)
+        unfinished = loaded.unfinished()
+        if unfinished and loaded.run.path not in self._unfinished:
+            self._unfinished.add(loaded.run.path)
+            self.warn(unfinished)
+        return loaded
 
     def dataset(self, loaded: LoadedRun, data: str | None = None, *, held_out: bool = False) -> Dataset:
         """The images of a run, or other images at the image size of the run."""

@@ -23,6 +23,7 @@ from randhead.runs import checkpoint
 from randhead.runs.finding import find
 from randhead.runs.folder import ROOT, TRAIN_AGAIN, Run, received
 from randhead.runs.own_files import sweep_fragments
+from randhead.runs.steps import saved_steps
 from randhead.runs.summary import SelectedEpoch
 
 MOST_NAMED = 5  # classes per side, in the error for other classes
@@ -90,6 +91,13 @@ class LoadedRun:
         if not different:
             return None
         return f"{dataset.name} has changed since {self.run.name} was trained: {different[0]}"
+
+    def unfinished(self) -> str | None:
+        """A warning if the training of this run is to be resumed, else None."""
+        if self.run.summary_path.exists() or not saved_steps(self.run.checkpoints):
+            return None
+        best = f"{self.selected.epoch} of {self.config.train.epochs}"
+        return f"{self.run.name} is not finished: this is its best epoch so far, {best}; `randhead train` resumes it"
 
     def allowing(self, max_megapixels: float | None) -> "LoadedRun":
         """This run, but reading image files of up to so many megapixels.

@@ -60,6 +60,14 @@ def delete_training(run: Run) -> None:
                 folder.rmdir()
 
 
+def delete_results(run: Run) -> None:
+    """Delete the reports and features of a run, whose weights are about to be replaced by those of a later epoch."""
+    weights = (run.checkpoints, run.path)
+    for path in list(own_files(run)):
+        if path.parent not in weights:
+            path.unlink(missing_ok=True)
+
+
 def sweep_fragments(run: Run) -> None:
     """Delete what killed processes left of files that they were writing in a run folder."""
     sweep(run.path, FILES.__contains__)

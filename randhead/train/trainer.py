@@ -22,7 +22,7 @@ from randhead.head import preflight
 from randhead.intervals import of_accuracy
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
-from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, replacement
+from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, own_files, replacement
 from randhead.train import batch_norm, batches, chance, log, notes, resume, tasks
 from randhead.train.events import EpochDone, Event, Started, StepDone, Warned
 from randhead.train.log import EpochMetrics
@@ -186,6 +186,7 @@ class Trainer:
         log.append(self.run.metrics_path, metrics)
         self.save()
         if is_best:
+            own_files.delete_results(self.run)
             self._write_model(reached)
         return EpochDone(state.epoch, self.config.train.epochs, metrics, is_best)
 
