@@ -164,6 +164,17 @@ def test_several_runs_are_shown_by_arm_with_intervals_over_images_for_one_pair(c
     )
 
 
+def test_an_arm_is_a_baseline_and_each_run_is_compared_with_the_one_of_its_seeds(folder):
+    options = {"corruptions": "pixelate", "severities": [1], "limit": 20, "root": folder, "device": "cpu"}
+    found = robustness.benchmark("second", others=["first", "learned"], baseline="learned", **options)
+    partners = {each.run: each.compared_with and each.compared_with.run for each in (found, *found.others)}
+    assert partners == {"second": None, "first": "learned", "learned": None}  # second has another seed
+    [difference] = found.by_arm.found.differences
+    pixelate = next(each for each in found.others if each.run == "first").compared_with.corruptions["pixelate"]
+    assert difference.minus.label == "learned"
+    assert difference.metrics["pixelate"].value == pytest.approx(pixelate.difference)
+
+
 @pytest.mark.slow
 def test_two_seeds_of_one_arm_have_a_mean_and_the_difference_of_the_two_runs(call):
     out = call("corrupt-test", "first", "second", *FAST).out

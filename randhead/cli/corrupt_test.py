@@ -101,7 +101,9 @@ ShowOption = Annotated[
 BaselineOption = Annotated[
     str | None,
     typer.Option(
-        metavar="RUN", help="Run to compare with.  Without it: the first of several.", rich_help_panel=COMPARE
+        metavar="RUN|ARM",
+        help="Run to compare with, or, of several runs, an arm (fixed, learned, ...).  Without it: the first.",
+        rich_help_panel=COMPARE,
     ),
 ]
 PerClassOption = Annotated[
@@ -131,7 +133,7 @@ def corrupt_test(
 ) -> None:
     """Accuracy under image corruptions: 15 kinds (noise, blur, weather, ...) at 5 severities, or those you choose."""
     tested: list[str | None] = [*names] if names else [None]
-    check([*tested, *([baseline] if baseline else [])], runs, device=device)  # before torch is imported
+    check(tested, runs, device=device)  # before torch is imported
 
     from randhead import robustness
     from randhead.cli import grid_display

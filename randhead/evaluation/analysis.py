@@ -13,7 +13,7 @@ from randhead.config import SPLITS, one_of
 from randhead.errors import DataError, UsageError, unknown
 from randhead.evaluation import accuracy, analysis_tables
 from randhead.evaluation.accuracy import Accuracy
-from randhead.evaluation.comparison import Comparison, arms, compare
+from randhead.evaluation.comparison import Comparison, arms, compare, first_of
 from randhead.evaluation.inputs import AnalysisOptions, RunInputs, Seen
 from randhead.evaluation.measuring import Measurement, measure_all
 from randhead.evaluation.session import AnalysisSession
@@ -251,16 +251,15 @@ def _baseline(wanted: RunLike | None, members: list[RunInputs]) -> int:
     """The index of a run of the arm that others are compared with.  Raises UsageError if there is none."""
     if wanted is None:
         return 0
-    if isinstance(wanted, str):
-        for arm in arms([member.loaded.config for member in members]):
-            if arm.label == wanted:
-                return arm.indices[0]
+    configs = [member.loaded.config for member in members]
+    if isinstance(wanted, str) and (arm := first_of(wanted, configs)) is not None:
+        return arm
     session = members[0].session
     path = (wanted.run if isinstance(wanted, LoadedRun) else find(wanted, root=session.root)).path.resolve()
     for i, member in enumerate(members):
         if member.loaded.run.path.resolve() == path:
             return i
-    known = ", ".join(arm.label for arm in arms([member.loaded.config for member in members]))
+    known = ", ".join(arm.label for arm in arms(configs))
     raise UsageError(f"the baseline {path.name} is none of the runs", hint=f"name one of them, or an arm: {known}")
 
 

@@ -92,6 +92,18 @@ def arms(configs: list[Config]) -> list[Arm]:
     return [Arm(label, indices) for label, indices in zip(_labels(kinds), members, strict=True)]
 
 
+def first_of(label: str, configs: list[Config]) -> int | None:
+    """The index of the first run of the arm with a label; None without such an arm."""
+    return next((arm.indices[0] for arm in arms(configs) if arm.label == label), None)
+
+
+def pairs(configs: list[Config], baseline: int) -> dict[int, int]:
+    """The runs of other arms that have a run with equal seeds in the arm of the baseline: their indices, and its."""
+    groups, keys = arms(configs), _keys(configs)
+    [base] = [arm for arm in groups if baseline in arm.indices]
+    return {j: i for arm in groups if arm is not base for i, j in _pairs(base, arm, keys)}
+
+
 def compare(configs: list[Config], metrics: Sequence[Metrics], *, baseline: int = 0) -> Comparison:
     """Means of each arm, and differences from one of them.
 
@@ -103,13 +115,13 @@ def compare(configs: list[Config], metrics: Sequence[Metrics], *, baseline: int 
     """
     numbers = [{name: value for name, value in found.items() if not name.endswith(P_VALUE)} for found in metrics]
     groups = sorted(arms(configs), key=lambda arm: baseline not in arm.indices)
-    keys = [(config.train.head_seed, config.train.seed) for config in configs]
+    keys = _keys(configs)
     differences = []
     notes = [(arm.label, design([keys[i] for i in arm.indices]).note()) for arm in groups]
     for arm in groups[1:]:
-        pairs = _pairs(groups[0], arm, keys)
-        differences.append(Difference(arm, groups[0], tuple(pairs), _differences(pairs, numbers, keys)))
-        notes.append((f"{arm.label} and {groups[0].label}", _note(pairs, keys)))
+        both = _pairs(groups[0], arm, keys)
+        differences.append(Difference(arm, groups[0], tuple(both), _differences(both, numbers, keys)))
+        notes.append((f"{arm.label} and {groups[0].label}", _note(both, keys)))
     means = tuple(ArmMeans(arm, _means(arm, numbers, keys)) for arm in groups)
     return Comparison(means, tuple(differences), _said(notes))
 
@@ -134,11 +146,11 @@ def with_images(
         return {**metrics, name: replace(one, interval=interval(*of))} if one and one.n == 1 else metrics
 
     means = [replace(arm, metrics=filled(arm.metrics, of_run, arm.arm.indices[0])) for arm in found.arms]
-    pairs = [
+    differences = [
         replace(arm, metrics=filled(arm.metrics, of_pair, *arm.pairs[0])) if arm.pairs else arm
         for arm in found.differences
     ]
-    return replace(found, arms=tuple(means), differences=tuple(pairs))
+    return replace(found, arms=tuple(means), differences=tuple(differences))
 
 
 def _note(pairs: list[tuple[int, int]], keys: list[Seeds]) -> str | None:
@@ -182,6 +194,11 @@ def _pairs(first: Arm, second: Arm, keys: list[Seeds]) -> list[tuple[int, int]]:
     others = {keys[j]: j for j in reversed(second.indices)}
     firsts = {keys[i]: i for i in reversed(first.indices)}
     return [(i, others[key]) for key, i in sorted(firsts.items()) if key in others]
+
+
+def _keys(configs: list[Config]) -> list[Seeds]:
+    """The seeds of each run."""
+    return [(config.train.head_seed, config.train.seed) for config in configs]
 
 
 def _identity(config: Config) -> dict[str, Any]:

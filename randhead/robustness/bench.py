@@ -7,6 +7,7 @@ from pathlib import Path
 from randhead import registry
 from randhead.corruptions import names as corruption_names
 from randhead.errors import DataError, StopRequested
+from randhead.evaluation import comparison
 from randhead.robustness import export, grid, released
 from randhead.robustness.accumulator import Accumulator, open_accumulator
 from randhead.robustness.by_arm import compare_arms
@@ -65,17 +66,18 @@ class Bench:
         return make_contact_sheet(images[0], self.source.settings, image_id=number, name=name)
 
     def reports(self, tested: Sequence[LoadedRun], reference: LoadedRun, *, per_class: bool) -> list[CorruptionReport]:
-        """Test the runs, and compare each with the reference."""
+        """Test the runs, and compare each with the reference, or of several runs with the one of its own seeds."""
         title = f"{count(len(self.grid) - 1, 'corruption')} of {count(len(self.source.ids), 'image')}"
         filled = {
             path_of(each): self.fill(each, self.source, self.grid, title) for each in unique([*tested, reference])
         }
+        partners = _partners(unique([*tested, reference]), reference)
         reports = []
         for each in tested:
-            accumulator, base = filled[path_of(each)], filled[path_of(reference)]
+            accumulator = filled[path_of(each)]
             report = self.report(each, accumulator)
-            if accumulator is not base:
-                compared = compare(accumulator, base, self.grid, reference.run.name)
+            if base := partners.get(path_of(each)):
+                compared = compare(accumulator, filled[path_of(base)], self.grid, base.run.name)
                 report = replace(report, compared_with=compared)
             if per_class:
                 by_class = class_accuracies(accumulator, self.grid, self.source.labels, each.class_names)
@@ -154,6 +156,14 @@ class Bench:
         if accumulator.note:
             self.callbacks.warn(accumulator.note)
         accumulator.note = None
+
+
+def _partners(every: list[LoadedRun], reference: LoadedRun) -> dict[Path, LoadedRun]:
+    """The run that each is compared with; the seeds of two runs need not be equal, for they are compared as models."""
+    baseline = [path_of(each) for each in every].index(path_of(reference))
+    if len(every) == 2:
+        return {path_of(every[1 - baseline]): reference}
+    return {path_of(every[j]): every[i] for j, i in comparison.pairs([e.config for e in every], baseline).items()}
 
 
 def unique(loaded: Sequence[LoadedRun]) -> list[LoadedRun]:

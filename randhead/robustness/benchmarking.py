@@ -11,6 +11,7 @@ from randhead.config import SPLITS, one_of
 from randhead.corruptions import SEVERITIES, load_frost_images
 from randhead.datasets import Dataset
 from randhead.errors import UsageError
+from randhead.evaluation.comparison import first_of
 from randhead.robustness import comparable, custom, export, released
 from randhead.robustness.bench import Bench, Callbacks, ProgressCallback, path_of, unique
 from randhead.robustness.grid import GridEvent
@@ -67,7 +68,8 @@ def benchmark(
         split: "test", "val" or "train".
         data: other images of the same classes: the name of a dataset, a folder or a `Dataset`; None for the run's own.
         others: further runs to test on the same images.
-        baseline: the run to compare with; None to compare `others` with `run`.
+        baseline: the run to compare with, or the label of an arm of the runs ("fixed", "learned"); None for `run`.  A
+            run of several is compared with that run of the arm which has its seeds.
         published: folder of a released corrupted set (CIFAR-10-C, Tiny-ImageNet-C, ImageNet-C, ...) to test too.
         per_class: add the accuracies of each class.
         contact_sheet: add the first image under all corruptions.
@@ -107,7 +109,7 @@ def benchmark(
     names = [registry.use("corruptions", name) for name in _names("corruptions", corruptions)]
     cells = choose_grid(names, severities, skip=_names("skip", skip), custom=tuple(settings.custom))
     tested = unique([runs.load(each, root=root, device=device).require_classes() for each in (run, *others)])
-    reference = tested[0] if baseline is None else runs.load(baseline, root=root, device=device).require_classes()
+    reference = _reference(baseline, tested, root, device)
     if baseline is not None and [path_of(each) for each in tested] == [path_of(reference)]:
         raise UsageError(f"the baseline is the run itself, {reference.run.name}", hint="name another run")
     callbacks = Callbacks(should_stop, warn, progress or (lambda done, total: None), on_event)
@@ -129,6 +131,16 @@ def benchmark(
     sheet = bench.contact_sheet(tested[0].class_names) if contact_sheet else None
     saved = None if save_images is None else export.described_order(source)
     return replace(reports[0], others=tuple(reports[1:]), contact_sheet=sheet, saved=saved)
+
+
+def _reference(baseline: RunLike | None, tested: list[LoadedRun], root: str | Path, device: str) -> LoadedRun:
+    """The run to compare with: a run, or the first of an arm."""
+    if baseline is None:
+        return tested[0]
+    arm = first_of(baseline, [each.config for each in tested]) if isinstance(baseline, str) else None
+    if arm is not None and len(tested) > 1:
+        return tested[arm]
+    return runs.load(baseline, root=root, device=device).require_classes()
 
 
 def _settings(
