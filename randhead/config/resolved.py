@@ -53,6 +53,9 @@ class ResolvedSettings:
         for name in self.class_names:
             is_name = isinstance(name, str) and not any(unicodedata.category(c) in UNPRINTABLE for c in name)
             require(is_name, "the name of a class", "be text without control characters", name)
+        require(
+            len(set(self.class_names)) == len(self.class_names), "class_names", "be different names", self.class_names
+        )
         whole("num_classes", self.num_classes, 1, MOST_CLASSES)
         whole("image_size", self.image_size, 1, LARGEST_SIDE)
         _check_channels("mean", self.mean, low=0)
@@ -66,6 +69,7 @@ class ResolvedSettings:
             whole("bit_depth", self.bit_depth, 1, 16)
         for split, count in self.images.items():
             whole(f"images[{split!r}]", count)
+        require(_are_hashes(self.fingerprints), "fingerprints", "have texts per split", self.fingerprints)
         require(isinstance(self.input_of, str), "input_of", "be text", self.input_of)
 
     def to_json(self) -> dict[str, Any]:
@@ -85,9 +89,19 @@ class ResolvedSettings:
         """
         values = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
         values.setdefault("bit_depth", ALL_BITS)
+        require(isinstance(content["class_names"], list | tuple), "class_names", "be a list", content["class_names"])
         lists = {name: tuple(content[name]) for name in ("class_names", "mean", "std")}
         lists["class_names"] = tuple(map(composed, lists["class_names"]))
         return cls(**{**values, **lists, "num_classes": content["num_classes"], "image_size": content["image_size"]})
+
+
+def _are_hashes(found: Any) -> bool:
+    """Whether a value has, for each split, texts by name."""
+    splits = found.values() if isinstance(found, Mapping) else [None]
+    return all(
+        isinstance(split, Mapping) and all(isinstance(text, str) for text in (*split, *split.values()))
+        for split in splits
+    )
 
 
 def _check_channels(name: str, values: tuple[Any, ...], *, low: float) -> None:
