@@ -107,6 +107,17 @@ def test_only_a_terminal_gets_a_live_bar(monkeypatch, colours):
         assert shown is (is_terminal and "TERM" not in colours)
 
 
+@pytest.mark.parametrize("size", ["0", "-3", "", "many", "\u00b2", "1000000000"])
+def test_a_size_that_no_terminal_has_is_no_size(monkeypatch, capsys, tmp_path, size):
+    monkeypatch.chdir(tmp_path)
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        monkeypatch.setenv(name, size)
+    assert tiny.main("list") == 0
+    assert "no runs" in "".join(capsys.readouterr())
+    assert tiny.main("list", "--help") == 0
+    assert "--json" in capsys.readouterr().out
+
+
 def test_a_log_with_colours_has_no_carriage_return(call, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     _, out, err = call(*TRAIN, "--name", "colours")

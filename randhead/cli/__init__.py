@@ -55,6 +55,7 @@ def main() -> None:
     from randhead.cli import errors, signals, streams
 
     streams.protect()
+    streams.forget_impossible_sizes()
     # At exit Python searches the million objects of torch for cycles: 1.3 s instead of 0.3 s.
     atexit.register(gc.freeze)
     arguments = [word for word in sys.argv[1:] if word != "--debug"]

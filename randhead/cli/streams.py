@@ -6,10 +6,12 @@
 import errno
 import io
 import os
+import re
 import select
 import sys
 
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET, errno.ESHUTDOWN)
+SIZES, SIZE = ("COLUMNS", "LINES", "TERMINAL_WIDTH"), re.compile("[1-9][0-9]{0,3}")
 
 
 class Stream(io.FileIO):
@@ -41,6 +43,13 @@ class Stream(io.FileIO):
     def reader_is_gone(self) -> bool:
         """Whether nobody can read what is written; other errors, such as a full disk, can end."""
         return self.error is not None and self.error.errno in GONE
+
+
+def forget_impossible_sizes() -> None:
+    """Unset sizes of the terminal that none has (COLUMNS=0): Rich and Typer would show nothing, or fail."""
+    for name in SIZES:
+        if name in os.environ and not SIZE.fullmatch(os.environ[name]):
+            del os.environ[name]
 
 
 def protect() -> None:
