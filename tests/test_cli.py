@@ -494,6 +494,25 @@ def test_no_number_of_a_wide_table_is_cut(capsys, monkeypatch, columns, runs):
     assert len(shown) == len([line for line in lines if line.startswith("x")])
 
 
+LONG = "n" * 56
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        (("", "run", "state", "test %", "val %"), (("*", LONG, "finished", "9.00", "8.00"),)),
+        (("", "run", "state", "test %", "val %"), (("*", "a" + LONG, "done", "9.00", "8.00"), ("", LONG, "", "", ""))),
+        (("", "arm", "answer", "difference"), tuple(("kept?", arm, 20 * "b", 40 * "1") for arm in ("one", "two"))),
+    ],
+)
+def test_each_part_of_a_wide_table_names_its_rows(capsys, monkeypatch, columns, rows):
+    monkeypatch.setenv("COLUMNS", "76" if rows[0][0] == "*" else "60")
+    Output(as_json=False).tables([Table("", columns, rows)])
+    parts = capsys.readouterr().out.split("\n\n")
+    assert len(parts) > 1
+    assert all(row[0] in part and row[1] in part for row in rows for part in parts)
+
+
 def test_a_console_without_arrows_shows_others(monkeypatch):
     written = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", written)

@@ -149,24 +149,39 @@ class Output:
 
 
 def _parts(table: Table, available: int) -> Iterator[Table]:
-    """A table, or, if its words and numbers do not fit side by side, parts of it that repeat its first column.
+    """A table, or, if its words and numbers do not fit side by side, parts of it that repeat what names its rows.
 
     If they do not fit beside the first column one by one, because of a long path, the table stays whole.
     """
     columns = [list(column) for column in zip(table.columns, *_cells(table), strict=True)]
     needed = [max(map(_least, column)) for column in columns]
-    largest = max(needed[1:], default=0) + GAP
-    if sum(needed) + GAP * (len(needed) - 1) <= available or needed[0] + largest > available:
+    if sum(needed) + GAP * (len(needed) - 1) <= available:
         yield table
         return
-    whole = max(map(cell_len, columns[0]))
-    needed[0] = whole if whole + largest <= available else needed[0]
-    parts: list[list[int]] = [[0]]
-    for i in range(1, len(columns)):
-        if len(parts[-1]) > 1 and sum(needed[j] + GAP for j in parts[-1]) + needed[i] > available:
-            parts.append([0])
+    for names in range(_naming(columns), 0, -1):
+        largest = max(needed[names:]) + GAP * names if needed[names:] else available
+        if sum(needed[:names]) + largest <= available:
+            break
+    else:
+        yield table
+        return
+    whole = [max(map(cell_len, column)) for column in columns[:names]]
+    needed[:names] = whole if sum(whole) + largest <= available else needed[:names]
+    parts: list[list[int]] = [[*range(names)]]
+    for i in range(names, len(columns)):
+        if len(parts[-1]) > names and sum(needed[j] + GAP for j in parts[-1]) + needed[i] > available:
+            parts.append([*range(names)])
         parts[-1].append(i)
     yield from (_columns_of(table, part) for part in parts)
+
+
+def _naming(columns: list[list[str]]) -> int:
+    """The number of first columns, with their titles, that tell the rows apart: a star names no run."""
+    for i, column in enumerate(columns[:-1], start=1):
+        rows = list(zip(*(cells[1:] for cells in columns[:i]), strict=True))
+        if len(set(rows)) == len(rows) and all(re.search(r"\w", cell) for cell in column[1:]):
+            return i
+    return 1
 
 
 def _columns_of(table: Table, chosen: list[int]) -> Table:
