@@ -46,22 +46,46 @@ def test_a_grid_of_seeds_has_the_interval_of_two_way_random_effects(heads, train
     ("missing", "left"),
     [([(2, 1)], (4, 5)), ([(2, 1), (2, 3)], (4, 5)), ([(0, 0), (1, 1)], (4, 4)), ([(h, 4) for h in range(4)], (5, 4))],
 )
-def test_a_grid_with_missing_runs_is_measured_on_a_complete_one_within(missing, left):
+def test_a_grid_with_missing_runs_has_the_mean_of_all_and_the_width_of_a_complete_one_within(missing, left):
     keys = [key for key in grid(5, 5) if key not in missing]
     table = RANDOM.normal(size=(5, 5))
     found, of = estimate([table[key] for key in keys], keys), design(keys)
     assert (len(of.heads), len(of.trains)) == left
     assert not {(h, s) for h in of.heads for s in of.trains} & set(missing)
     within = table[np.ix_(of.heads, of.trains)]
-    assert (found.value, found.n) == (pytest.approx(within.mean()), within.size)
-    assert same(found.interval, intervals.crossed(within))
-    assert f"within {len(keys)} runs" in of.note()
+    values = [table[key] for key in keys]
+    assert (found.value, found.n, found.std) == pytest.approx((np.mean(values), len(keys), np.std(values, ddof=1)))
+    width = intervals.crossed(within)
+    assert found.interval.high - found.value == pytest.approx(width.high - within.mean())
+    assert found.interval.high + found.interval.low == pytest.approx(2 * found.value)
+    assert f"width of {within.size} of {len(keys)} runs" in of.note()
 
 
-def test_a_grid_with_a_run_too_many_is_measured_without_it():
+def test_a_run_too_many_for_a_grid_counts_in_the_mean():
     keys = [*grid(3, 3), (9, 0)]
     assert design(keys).heads == (0, 1, 2)
-    assert estimate([*np.zeros(9), 5.0], keys).value == 0
+    assert estimate([*np.zeros(9), 5.0], keys).value == 0.5
+    l_shaped = [(0, 0), (0, 1), (1, 0)]
+    found = estimate([0.25, 0.5, 0.5], l_shaped)
+    assert (found.value, found.n, found.interval.method) == (pytest.approx(1.25 / 3), 3, "student")
+    assert "width is that of 2 of 3 runs" in design(l_shaped).note()
+
+
+@pytest.mark.parametrize(
+    "keys", [[(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)], [(i, (i + k) % 4) for i in range(4) for k in (0, 1)]]
+)
+def test_where_less_than_half_of_the_runs_are_a_complete_grid_there_is_no_interval(keys):
+    values = RANDOM.normal(size=len(keys)).tolist()
+    found = estimate(values, keys)
+    assert (found.value, found.n, found.interval) == (pytest.approx(np.mean(values)), len(keys), None)
+    assert f"no intervals: of {len(keys)} runs, only 2" in design(keys).note()
+
+
+@pytest.mark.parametrize("keys", [[(0, 0), (1, 1), (2, 2)], [(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0), (0, 1)]])
+def test_equal_values_have_no_interval(keys):
+    found = estimate([0.1 + 0.2, *[0.3] * (len(keys) - 1)], keys)
+    assert (found.value, found.interval, found.n) == (pytest.approx(0.3), None, len(keys))
+    assert found.to_json("mean")["interval"] is found.to_json("mean")["method"] is None
 
 
 def test_one_seed_for_all_runs_is_said_not_to_be_in_the_interval():

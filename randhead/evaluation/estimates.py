@@ -4,20 +4,23 @@ Runs that share the head seed or the training seed are not independent.  The met
 
 * runs that share neither (one-to-one): Student's t over the runs;
 * a grid of A head seeds x S training seeds: the two-way random-effects model, `intervals.crossed`;
-* a grid with missing runs: the same on a complete sub-grid, without the other runs;
+* a grid with missing runs: the mean over all runs with the width that a complete sub-grid has, if at least half of
+  the runs are in it;
 * one head seed, or one training seed: Student's t over the other one, and a note, since the effect of the seed that all
   runs share cannot be estimated;
 * groups of runs that share no seed with one another: Student's t over the means of the groups.
+
+Equal values have no interval: they say nothing about how far others would be from them.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from randhead import intervals
 from randhead.intervals import Interval
-from randhead.tables import count
 
 Seeds = tuple[int, int]  # of the class vectors, of the training
 FEW = 3  # seeds of each kind; with fewer, the simulated coverage of the crossed interval falls to 90 percent
@@ -67,20 +70,34 @@ class Design:
     heads: tuple[int, ...] = ()
     trains: tuple[int, ...] = ()
 
+    @property
+    def used(self) -> int:
+        """Number of runs in the complete grid of a single group."""
+        return len(self.heads) * len(self.trains)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the complete grid has at least half of the runs: that of a few says little about the others."""
+        return len(self.groups) > 1 or 2 * self.used >= self.runs
+
     def note(self) -> str | None:
         """What the reader of an interval must know; None for a single run and for runs that share no seed."""
         if len(self.groups) > 1:
             if len(self.groups) == self.runs:
                 return None
-            return f"intervals over {len(self.groups)} groups of runs that share no seed: within a group they do"
-        used = len(self.heads) * len(self.trains)
-        of = f" (a complete grid within {count(self.runs, 'run')}: the others are left out)" if used < self.runs else ""
-        if used < 2:
+            what = "intervals" if len(set(map(len, self.groups))) == 1 else "means and intervals"
+            return f"{what} over {len(self.groups)} groups of runs that share no seed: within a group they do"
+        if self.used < 2:
             return None
+        if not self.has_interval:
+            return f"no intervals: of {self.runs} runs, only {self.used} have all combinations of their seeds"
+        part = f"of {self.used} of {self.runs} runs, a complete grid" if self.used < self.runs else ""
         for seeds, what, effect in ((self.heads, "head seed", "the class vectors"), (self.trains, "seed", "the rest")):
             if len(seeds) == 1:
-                return f"all runs have {what} {seeds[0]}: intervals leave out the effect of the draw of {effect}{of}"
-        grid = f"{len(self.heads)} head seeds x {len(self.trains)} seeds{of}: intervals of two-way random effects"
+                who = f"the width is that {part}, and they" if part else "all runs"
+                return f"{who} have {what} {seeds[0]}: intervals leave out the effect of the draw of {effect}"
+        width = f" (width {part})" if part else ""
+        grid = f"{len(self.heads)} head seeds x {len(self.trains)} seeds{width}: intervals of two-way random effects"
         few = min(len(self.heads), len(self.trains)) < FEW
         return f"{grid}; with 2 seeds of a kind they are unreliable, use {FEW} of each" if few else grid
 
@@ -93,7 +110,7 @@ def design(seeds: Sequence[Seeds]) -> Design:
 
 
 def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> Estimate:
-    """The mean of one value per run with its 95 percent interval.
+    """The mean of one value per run with its 95 percent interval, if there is one.
 
     Runs with equal seeds count as one, with their mean.
 
@@ -112,14 +129,21 @@ def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> E
     means = {key: fmean(found) for key, found in cells.items()}
     found = design(list(means))
     if len(found.groups) > 1:
-        of_groups = [fmean(means[key] for key in group) for group in found.groups]
-        return _estimate(fmean(of_groups), intervals.student(of_groups), list(means.values()))
+        used = [fmean(means[key] for key in group) for group in found.groups]
+        return _estimate(fmean(used), intervals.student(used), used, list(means.values()))
     grid = [[means[h, s] for s in found.trains] for h in found.heads]
-    cells_used = [value for row in grid for value in row]
-    return _estimate(fmean(cells_used), intervals.crossed(grid), cells_used)
+    used = [value for row in grid for value in row]
+    interval = intervals.crossed(grid) if found.has_interval else None
+    return _estimate(fmean(means.values()), interval, used, list(means.values()))
 
 
-def _estimate(value: float, interval: Interval | None, values: Sequence[float]) -> Estimate:
+def _estimate(value: float, interval: Interval | None, used: Sequence[float], values: Sequence[float]) -> Estimate:
+    """The mean of values; its interval is that of those used, moved to the mean of all."""
+    if interval and math.isclose(min(used), max(used), rel_tol=1e-9, abs_tol=1e-12):
+        interval = None
+    if interval and len(used) < len(values):
+        moved = value - fmean(used)
+        interval = replace(interval, low=interval.low + moved, high=interval.high + moved)
     return Estimate(value, interval, len(values), stdev(values) if len(values) > 1 else None)
 
 
