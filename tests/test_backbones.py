@@ -2,6 +2,8 @@
 
 import runpy
 import socket
+import sys
+import types
 
 import pytest
 import timm
@@ -10,7 +12,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from randhead import backbones, families
+from randhead import backbones, families, registry
 from randhead.backbones import small_resnet
 from randhead.config import configure
 from randhead.errors import DataError, UsageError
@@ -181,6 +183,21 @@ def test_published_weights_without_a_network_are_a_data_error_at_once(name, monk
     assert "`pretrained`" in caught.value.hint
     assert "\n" not in caught.value.message
     assert not hub.constants.HF_HUB_OFFLINE
+    assert str(tmp_path) in caught.value.hint
+
+
+def test_what_a_library_prints_while_it_builds_is_no_result(capsys):
+    """torch.hub prints what it downloads on stdout, where `--json` has its document."""
+
+    def build(*, name, image_size, pretrained):
+        sys.stdout.write("Downloading: weights\n")
+        return nn.Flatten()
+
+    module = types.ModuleType("talkative")
+    module.build = build
+    with registry.registered("backbones", module) as name:
+        backbones.build(name, image_size=8, pretrained=True)
+    assert capsys.readouterr() == ("", "Downloading: weights\n")
 
 
 def test_weights_that_were_fetched_once_need_no_network(tmp_path, hub, waited):

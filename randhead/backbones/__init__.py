@@ -3,6 +3,8 @@
 `torchvision:NAME` and `timm:NAME` reach the models of those libraries.
 """
 
+import contextlib
+import sys
 from typing import Protocol, cast
 
 import torch
@@ -69,7 +71,8 @@ def build(name: str, *, image_size: int, pretrained: bool = False) -> Backbone:
     """
     member, model = registry.split(name)
     module = registry.load("backbones", member)
-    backbone = module.build(name=model, image_size=image_size, pretrained=pretrained)
+    with contextlib.redirect_stdout(sys.stderr):  # torch.hub says there what it fetches; stdout is for results
+        backbone = module.build(name=model, image_size=image_size, pretrained=pretrained)
     if not isinstance(backbone, nn.Module):
         registry.expect("backbones", member, f"build must return a torch.nn.Module, got {type(backbone).__name__}")
     avoid_broken_kernel(backbone)

@@ -11,7 +11,6 @@ from randhead.config.resolved import EncoderInput
 from randhead.errors import DataFileError, UsageError, unknown
 from randhead.files import expanded
 
-HINT = "train without `pretrained`, or copy ~/.cache/huggingface from a machine that has fetched them"
 ATTEMPTS, TIMEOUT_S = 2, 5  # one lost reply does not mean that there is no network
 
 
@@ -36,7 +35,10 @@ def build(*, name: str, image_size: int, pretrained: bool = False) -> nn.Module:
             return _create(timm, name, image_size, pretrained)
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataFileError(f"the weights of timm:{name} cannot be fetched ({reason})", hint=HINT) from None
+        raise DataFileError(
+            f"the weights of timm:{name} cannot be fetched ({reason})",
+            hint=f"train without `pretrained`, or fill {constants.HF_HUB_CACHE} from a machine that has fetched them",
+        ) from None
 
 
 def _timm(name: str) -> ModuleType:
