@@ -176,6 +176,20 @@ def test_an_arm_is_a_baseline_and_each_run_is_compared_with_the_one_of_its_seeds
 
 
 @pytest.mark.slow
+def test_the_comparison_of_several_runs_is_kept_as_document_table_and_latex(call, folder):
+    done = call("corrupt-test", "first", "learned", "--baseline", "second", *FAST, "--json")
+    kept = json.loads((folder / "first" / "reports" / "corrupt-test-arms.json").read_text())
+    assert kept["runs"] == ["first", "learned", "second"] and kept["n"] == 40
+    assert {key: kept[key] for key in done.document["comparison"]} == done.document["comparison"]
+    with (folder / "first" / "reports" / "corrupt-test-arms.csv").open() as file:
+        rows = {(row["arm"], row["metric"]): row for row in csv.DictReader(file)}
+    for arm in kept["arms"]:
+        assert float(rows[arm["arm"], "pixelate"]["mean"]) == arm["figures"]["pixelate"]["mean"]
+    assert "difference to fixed" in (folder / "first" / "reports" / "corrupt-test-arms.tex").read_text()
+    assert done.err.count("corrupt-test.json") == 1 and "corrupt-test.json (and of 1 other run)" in done.err
+
+
+@pytest.mark.slow
 def test_two_seeds_of_one_arm_have_a_mean_and_the_difference_of_the_two_runs(call):
     out = call("corrupt-test", "first", "second", *FAST).out
     assert "fixed, 2 runs" in out and "95 % interval of the mean" in out and "difference to first" in out

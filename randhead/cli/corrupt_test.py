@@ -172,7 +172,7 @@ def corrupt_test(
 
 def _writers(report: "CorruptionReport", saved: Path | None) -> Iterator[Callable[[], Path | list[Path]]]:
     """The functions that write the files of a report; the corrupted images are written already."""
-    from randhead.report import draw
+    from randhead.report import draw, export
 
     if saved is not None:
         yield lambda: saved
@@ -180,6 +180,7 @@ def _writers(report: "CorruptionReport", saved: Path | None) -> Iterator[Callabl
         yield partial(_draw_contact_sheet, report.folder.reports / "corruptions.png", report.contact_sheet)
     for each in (report, *report.others):
         yield from (each.save, partial(draw, each, each.folder))
+    yield partial(export, report)
 
 
 def _draw_contact_sheet(path: Path, sheet: "ContactSheet") -> Path:

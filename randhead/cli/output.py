@@ -74,7 +74,9 @@ class Output:
         self.result(result.to_json())
 
     def keep(self, *writers: Callable[[], Path | Iterable[Path]]) -> list[Path]:
-        """Write and list the files of a result that has been shown.  What cannot be written or drawn costs a warning.
+        """Write and list the files of a result that has been shown, those of several runs in one line per name.
+
+        What cannot be written or drawn costs a warning.
 
         Args:
             writers: functions that write, and return the paths of the files.
@@ -93,10 +95,14 @@ class Output:
                 self.warn(_not_kept(error))
                 if isinstance(error, OSError | RunError):
                     break  # the next file of this folder would fail too
-        for number, path in enumerate(files):
+        named: dict[str, list[Path]] = {}
+        for path in files:
+            named.setdefault(path.name, []).append(path)
+        for number, (path, *others) in enumerate(named.values()):
             if not number:
                 self.say()  # a path stays in one piece, to be copied
-            line = f"{KINDS.get(path.suffix, 'images'):<8} {short_path(path)}"
+            more = f" (and of {tables.count(len(others), 'other run')})" if others else ""
+            line = f"{KINDS.get(path.suffix, 'images'):<8} {short_path(path)}{more}"
             self.console.print(line, markup=False)
         return files
 

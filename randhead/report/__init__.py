@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from randhead.evaluation import Analysis
+from randhead.robustness import CorruptionReport
 from randhead.runs import Run
 from randhead.tables import Result
 
@@ -33,16 +34,20 @@ def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.war
     return drawing.draw(result, run, warn=warn)
 
 
-def export(result: Analysis, run: Run) -> list[Path]:
-    """Write an analysis for other programs, into the reports folder of a run: CSV files, and its tables as LaTeX.
+def export(result: Analysis | CorruptionReport, run: Run | None = None) -> list[Path]:
+    """Write a result for other programs, into the reports folder of a run: CSV files, and its tables as LaTeX.
 
     Args:
-        result: of `evaluation.analyze`.
-        run: the run; if several runs were analyzed, the first.
+        result: of `evaluation.analyze`, or of `robustness.benchmark` for several runs.
+        run: the run; None for the first of the result.
 
     Returns:
-        The files: values per run (.csv), for several runs by arm (-arms.csv), and tables (.tex, with booktabs).
+        The files.  Of an analysis: values per run (.csv), for several runs by arm (-arms.csv), and tables (.tex, with
+        booktabs).  Of several runs under corruptions: their comparison by arm as corrupt-test-arms.json, .csv and .tex.
     """
     from randhead.report import exports
 
+    if isinstance(result, CorruptionReport):
+        return exports.write_comparison(result)
+    run = run or result.members[0].loaded.run
     return exports.write(result, run)

@@ -1,7 +1,8 @@
 """Results as files for other programs: values of runs and of arms as CSV, tables as LaTeX (booktabs)."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from randhead.analyses import Metrics
@@ -11,7 +12,8 @@ from randhead.evaluation.analysis import Analysis
 from randhead.evaluation.comparison import ArmMeans, Comparison, arms
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.measuring import metric
-from randhead.files import atomic_write
+from randhead.files import atomic_write, write_json
+from randhead.robustness import CorruptionReport
 from randhead.runs import Run
 from randhead.tables import Metric, Table, shown
 
@@ -20,6 +22,7 @@ ARM_COLUMNS = (
     *("split", "analysis", "metric", "name", "better", "arm", "runs", "mean", "std", "low", "high", "method"),
     *("minus", "pairs", "difference", "difference_std", "difference_low", "difference_high", "difference_method"),
 )
+TESTED = ("data", "split", "n", "images", "seed", "parameters", "frost")  # of the document of a corruption report
 NUMBER = r"[+-]?\d[\d.]*(?:e[+-]?\d+)?"
 NUMBERS = re.compile(rf"{NUMBER}(?: \({NUMBER}\))?(?: \[{NUMBER}, {NUMBER}\])?(?: to {NUMBER})?(?: %)?")
 SYMBOLS = {"\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$", "\u00b2": "$^2$"}
@@ -34,6 +37,23 @@ def write(analysis: Analysis, run: Run) -> list[Path]:
     for place, text in files.items():
         atomic_write(place, text)
     return list(files)
+
+
+def write_comparison(report: CorruptionReport) -> list[Path]:
+    """Write the comparison of several runs under corruptions, as a document, by arm and as tables.  Returns the paths.
+
+    The files lie in the reports of the first run.  A report of one run has none.
+    """
+    if report.by_arm is None:
+        return []
+    stem, document = report.folder.reports / "corrupt-test-arms", report.document()
+    about, found = report.by_arm.metrics(report.labels), report.by_arm.found
+    lines = [ARM_COLUMNS, *_arm_lines(report.split, "corruptions", found, about.__getitem__)]
+    paths = [stem.with_suffix(ending) for ending in (".json", ".csv", ".tex")]
+    write_json(paths[0], {key: document[key] for key in TESTED} | report.by_arm.to_json())
+    atomic_write(paths[1], csv_text(lines))
+    atomic_write(paths[2], latex_tables(report.tables()))
+    return paths
 
 
 def runs_csv(analysis: Analysis) -> str:
@@ -61,17 +81,23 @@ def arms_csv(analysis: Analysis) -> str:
     split = analysis.options.split
     lines: list[tuple[object, ...]] = [ARM_COLUMNS]
     for name, found in analysis.all_comparisons.items():
-        for arm in found.arms:
-            for key, mean in arm.metrics.items():
-                about = _about(name, key, split)
-                head = (split, name, key, about.name, about.better, arm.arm.label, mean.n)
-                lines.append((*head, *_numbers(mean), *_difference(found, arm, key)))
+        lines += _arm_lines(split, name, found, partial(_about, name, split=split))
     return csv_text(lines)
 
 
 def latex_tables(tables: Iterable[Table]) -> str:
     """Tables as LaTeX, which needs the package booktabs."""
     return "% \\usepackage{booktabs}\n\n" + "\n".join(_latex(table) for table in tables if table.rows)
+
+
+def _arm_lines(
+    split: str, name: str, found: Comparison, about: Callable[[str], Metric]
+) -> Iterator[tuple[object, ...]]:
+    """The lines of one comparison, whose metrics are shown as `about` says."""
+    for arm in found.arms:
+        for key, mean in arm.metrics.items():
+            head = (split, name, key, about(key).name, about(key).better, arm.arm.label, mean.n)
+            yield (*head, *_numbers(mean), *_difference(found, arm, key))
 
 
 def _about(name: str, key: str, split: str) -> Metric:

@@ -17,14 +17,26 @@ from randhead.tables import ARROWS, Metric, Table, rows
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """The comparison of accuracies ("clean", "mean" over the benchmark, and each corruption), and the mean's extent."""
+    """The comparison of accuracies ("clean", "mean" over the benchmark, and each corruption).
+
+    Attributes:
+        found: the comparison.
+        mean_over: the corruptions and severities of the mean, in words.
+        runs: the names of the runs, to which the arms refer by index.
+    """
 
     found: Comparison
     mean_over: str
+    runs: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
-        return {**self.found.to_json(), "mean_over": self.mean_over}
+        return {"runs": list(self.runs), **self.found.to_json(), "mean_over": self.mean_over}
+
+    def metrics(self, labels: dict[str, str]) -> dict[str, Metric]:
+        """How the accuracies are shown, with the labels of corruptions."""
+        known = {CLEAN: "clean images", MEAN: f"mean over {self.mean_over}", **labels}
+        return {name: Metric(label, better="higher", unit="%") for name, label in known.items()}
 
     def tables(self, title: str, labels: dict[str, str]) -> Iterator[Table]:
         """The accuracies of each arm, and their differences.
@@ -33,9 +45,7 @@ class ArmComparison:
             title: what was tested.
             labels: how the corruptions are shown.
         """
-        known = {CLEAN: "clean images", MEAN: f"mean over {self.mean_over}", **labels}
-        about = {name: Metric(label, better="higher", unit="%") for name, label in known.items()}
-        parts = [(self.found, about)]
+        parts = [(self.found, self.metrics(labels))]
         yield _without_units(analysis_tables.means(f"{title}: accuracy in percent", parts))
         for table in analysis_tables.differences(parts):
             yield _without_units(replace(table, title=f"{table.title}, in percentage points"))
@@ -67,7 +77,7 @@ def compare_arms(
             return Interval(one.low, one.high, method=one.method)
 
         found = comparison.with_images(found, name, of_run, of_pair)
-    return ArmComparison(found, mean_over(grid))
+    return ArmComparison(found, mean_over(grid), tuple(run.run.name for run in runs))
 
 
 def _without_units(table: Table) -> Table:

@@ -147,6 +147,11 @@ class CorruptionReport(Result):
         made = f"the parameters were made for {SMALLEST_SET} px, and these images have {self.side}"
         return f"{made}: errors need not rise with severity, nor can they be compared with those of published sets"
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """How each corruption is shown."""
+        return {name: display_name(name, self.frost) for name in self.grid.cells}
+
     def to_json(self) -> dict[str, Any]:
         """The document, with those of further runs under `others`, and the comparison of all by arm."""
         compared = {"comparison": self.by_arm.to_json()} if self.by_arm else {}

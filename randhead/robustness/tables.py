@@ -27,8 +27,7 @@ def of_report(report: CorruptionReport) -> Iterator[Table]:
 def of_reports(report: CorruptionReport) -> Iterator[Table]:
     """The tables of several runs: by arm, and what was requested in addition of each run."""
     if report.by_arm:
-        labels = {name: display_name(name, report.frost) for name in report.grid.cells}
-        first, *more = report.by_arm.tables(f"{report.split} split of {report.data}", labels)
+        first, *more = report.by_arm.tables(f"{report.split} split of {report.data}", report.labels)
         yield replace(first, notes=(*first.notes, *_settings(report)))
         yield from more
         if len(report.by_arm.found.arms) == 1 and len(report.others) == 1:
