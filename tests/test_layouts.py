@@ -248,6 +248,22 @@ def test_a_class_with_the_name_of_a_split_is_said_to_be_one(tmp_path):
     assert "valid/ read as a class" in notes(make(tmp_path, "valid/.", "invalid/."))
 
 
+@pytest.mark.parametrize("place", ["runs", "results", "cat/runs", "a", "train"])
+def test_runs_in_a_folder_of_images_are_no_class_of_it(place, tmp_path):
+    data = make(tmp_path, "bird/.", "cat/.")
+    run = tmp_path / place / ("" if place == "a" else "a")
+    make(run / "reports", "/.")
+    (run / "config.json").touch()
+    (run / "metrics.jsonl").touch()
+    if place not in ("runs", "a"):  # the file may be gone; and a run can be in the folder itself
+        (run.parent / "last").touch()
+    assert counts(data) == ({"train": 4}, C)
+    assert notes(data) == f"{tmp_path / place} left out: it holds runs"
+    said = []
+    assert len(datasets.image_files(data, said.append)) == 4
+    assert said == [f"{data}: {tmp_path / place} left out: it holds runs"]
+
+
 def test_files_with_other_endings_are_counted_per_ending_except_what_systems_leave(tmp_path):
     data = make(tmp_path, "train", "test")
     cat = data / "train" / "cat"

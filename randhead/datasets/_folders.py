@@ -13,6 +13,8 @@ JUNK_FOLDERS = frozenset(
     ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__")
 )
 
+RUN = (".lock", "metrics.jsonl", "checkpoints")  # beside config.json in the folder of a run
+
 
 @dataclass
 class Found:
@@ -24,6 +26,7 @@ class Found:
         links: links to folders, which are not followed.
         folders: the folders that were searched.
         hidden: files with the ending of an image whose names begin with a dot.
+        runs: folders of runs, which were not searched.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -31,6 +34,7 @@ class Found:
     links: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     hidden: list[Path] = field(default_factory=list)
+    runs: list[Path] = field(default_factory=list)
 
 
 def find_images(folder: Path) -> Found:
@@ -41,8 +45,13 @@ def find_images(folder: Path) -> Found:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, and links to folders, sorted by name, without JUNK_FOLDERS."""
-    return [Path(entry.path) for entry in entries(folder) if _is_folder(entry)]
+    """The folders in a folder, and links to folders, sorted by name, without JUNK_FOLDERS and folders of runs."""
+    return [path for path in _all_folders(folder) if not _is_of_runs(path)]
+
+
+def folders_of_runs(folder: Path) -> list[Path]:
+    """The folders in a folder that are runs or hold runs: their pictures are reports."""
+    return [path for path in _all_folders(folder) if _is_of_runs(path)]
 
 
 def loose_images(folder: Path) -> list[Path]:
@@ -76,7 +85,9 @@ def _collect(folder: Path, found: Found) -> None:
             if path.suffix.lower() in EXTENSIONS and not name.startswith("._") and path.is_file():
                 found.hidden.append(path)
         elif entry.is_dir(follow_symlinks=False):
-            if name not in JUNK_FOLDERS:
+            if _is_of_runs(path):
+                found.runs.append(path)
+            elif name not in JUNK_FOLDERS:
                 found.folders.append(path)
                 _collect(path, found)
         elif entry.is_symlink() and path.is_dir():
@@ -85,6 +96,24 @@ def _collect(folder: Path, found: Found) -> None:
             found.images.append(path)
         elif name not in JUNK_FILES:
             found.others.append(path)
+
+
+def _all_folders(folder: Path) -> list[Path]:
+    return [Path(entry.path) for entry in entries(folder) if _is_folder(entry)]
+
+
+def _is_of_runs(folder: Path) -> bool:
+    """Whether a folder is a run, or a folder of runs, which has a file with the name of the latest one."""
+    if _is_run(folder):
+        return True
+    if folder.name == "runs" and any(map(_is_run, _all_folders(folder))):
+        return True
+    return os.path.isfile(folder / "last") and not loose_images(folder)  # noqa: PTH113
+
+
+def _is_run(folder: Path) -> bool:
+    # Of a folder without permission os.path says False, and pathlib raises.
+    return os.path.isfile(folder / "config.json") and any(os.path.exists(folder / name) for name in RUN)  # noqa: PTH110, PTH113
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

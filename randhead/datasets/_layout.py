@@ -7,7 +7,7 @@ from pathlib import Path
 
 from randhead.arguments import composed
 from randhead.config import data_source
-from randhead.datasets._folders import has_images, loose_images, subfolders
+from randhead.datasets._folders import folders_of_runs, has_images, loose_images, subfolders
 from randhead.datasets._split_folders import class_like, is_split, is_unlabelled, listed, split_folders, unwrapped
 from randhead.datasets._split_names import IMAGES, NO_CLASSES
 from randhead.errors import DataError
@@ -68,7 +68,7 @@ def _without_splits(base: Path) -> Layout:
     classes = class_folders(base)
     odd = [] if is_split(base) else [path for path in classes.values() if is_split(path)]
     notes = [f"{listed(odd)} read as a class, not as a split: there is no train/ beside it"] if odd else []
-    return Layout({"train": classes}, (*notes, *_loose([base])))
+    return Layout({"train": classes}, (*notes, *_beside([base])))
 
 
 def _with_splits(base: Path, found: dict[str, Path]) -> Layout:
@@ -94,13 +94,15 @@ def _with_splits(base: Path, found: dict[str, Path]) -> Layout:
     extra = [path for path in subfolders(base) if path not in found.values() and has_images(path)]
     if extra:
         notes.append(f"{base}: {listed(extra)} left out: not named as a split")
-    return Layout(splits, (*notes, *_loose([base, *places.values()])))
+    return Layout(splits, (*notes, *_beside([base, *places.values()])))
 
 
-def _loose(places: list[Path]) -> list[str]:
-    """A note about images that are beside class folders or splits."""
-    found = [path for place in dict.fromkeys(places) for path in loose_images(place)]
-    return [f"{count(len(found), 'image')} in no class folder left out, as {found[0]}"] if found else []
+def _beside(places: list[Path]) -> list[str]:
+    """Notes about images and folders of runs that are beside class folders or splits."""
+    folders = tuple(dict.fromkeys(places))
+    found = [path for place in folders for path in loose_images(place)]
+    notes = [f"{count(len(found), 'image')} in no class folder left out, as {found[0]}"] if found else []
+    return notes + [f"{path} left out: it holds runs" for place in folders for path in folders_of_runs(place)]
 
 
 def _has_any(folder: Path, classes: Classes) -> bool:

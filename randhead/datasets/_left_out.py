@@ -69,6 +69,7 @@ def left_out_notes(found: Found) -> tuple[str, ...]:
         notes.append(f"{which} to folders inside of classes not followed, as {found.links[0]}")
     if found.hidden:
         notes.append(f"{count(len(found.hidden), 'hidden image')} left out, as {found.hidden[0]}")
+    notes += [f"{path} left out: it holds runs" for path in found.runs]
     return tuple(notes)
 
 

@@ -81,6 +81,7 @@ def _listing(folder: Path) -> Listing:
             files.others += found.others
             files.links += found.links
             files.hidden += found.hidden
+            files.runs += found.runs
     left_out, remarks = count_endings(files.others), (*layout.notes, *left_out_notes(files))
     return Listing(folder.resolve().name, folder, class_names, paths, labels, members, left_out, remarks)
 
