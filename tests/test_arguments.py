@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from randhead import build_model, draw, evaluation, robustness, runs, vectors
+from randhead.config import configure
 from randhead.corruptions import corrupt, corrupt_each, load_frost_images, names, parameters_for
 from randhead.datasets import Options, from_arrays
 from randhead.errors import DataError, RandheadError, UsageError
@@ -224,6 +225,16 @@ TABLE = {
     **of("mean ratio", robustness.metrics.mean_corruption_error, ("ratios", {"fog": NAN}, "nan"), partial=True),
     **of("imagenet", robustness.metrics.is_imagenet, ("class_names", 3, "3"), ("class_names", [1] * 1000, "1")),
     **of("coverage", robustness.metrics.coverage, ("names", "fog", "'fog'"), ("names", 3, "3")),
+    **of("last", runs.last, ("root", 3, "3")),
+    **of("all runs", runs.all_runs, ("root", None, "None")),
+    **of("list", runs.list_runs, ("root", 3, "3"), ("warn", "print", "'print'")),
+    **of("latest", runs.set_last, ("run", "r", "'r'")),
+    **of("default name", runs.default_name, ("config", 3, "3")),
+    **of("slug", runs.slug, ("text", None, "None")),
+    **of("find", runs.find, ("run", 3, "3"), ("root", 3, "3")),
+    **of("folder", runs.Run, ("path", 3, "3")),
+    **of("open", partial(runs.open_run, "runs", name="a"), ("config", {}, "{}"), ("name", 3, "3"), config=None),
+    **of("longer", partial(runs.is_longer, configure({})), ("run", "r", "'r'")),
     **of("load", runs.load, ("run", 3, "3"), ("root", 3, "3"), ("device", "gpu", "'gpu'")),
 }
 
@@ -234,6 +245,11 @@ def test_a_wrong_argument_is_named(case):
     with pytest.raises(RandheadError) as caught:
         call()
     assert isinstance(caught.value, UsageError | DataError) and given in str(caught.value), caught.value
+
+
+def test_a_folder_of_runs_can_be_text(tmp_path):
+    assert runs.last(str(tmp_path)) is None and runs.all_runs(str(tmp_path)) == []
+    assert runs.Run(str(tmp_path)).config_path == tmp_path / "config.json"
 
 
 def test_arrays_of_numpy_and_lists_make_the_same_dataset():

@@ -4,12 +4,13 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 
 from randhead import registry
-from randhead.arguments import check_paths
+from randhead.arguments import check_paths, check_type
 from randhead.config import Config, parse
 from randhead.errors import RunError, UsageError, guess
-from randhead.runs.folder import ALLOWED, LAST, ROOT, Run, last
+from randhead.runs.folder import ALLOWED, CONFIGURE, LAST, ROOT, Run, last, root_of
 from randhead.runs.lock import repair
 from randhead.runs.replacement import is_remainder
 
@@ -21,6 +22,7 @@ def default_name(config: Config) -> str:
 
     It is <dataset>-<backbone>-<scoring>-<fixed|learned>-<geometry>-seed<seed>-<digest of all settings>.
     """
+    _check_config(config)
     head = config.head
     data = config.data.name
     data = Path(data).name if "/" in data and not registry.is_file(data) else registry.label(data)
@@ -29,7 +31,7 @@ def default_name(config: Config) -> str:
     return "-".join([*map(slug, parts), f"seed{config.train.seed}", parse.digest(config)])
 
 
-def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> Run:
+def open_run(root: str | Path, name: str, config: Config, *, fresh: bool = False) -> Run:
     """Open the folder of a run that is to be trained; it need not exist yet.
 
     Args:
@@ -46,9 +48,11 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
         RunError: if the folder is not a run, or, unless `fresh`, if it has another configuration; the message has the
             differences.
     """
+    check_type("name", name, str, "text")
+    _check_config(config)
     if not ALLOWED.fullmatch(name) or name == LAST:
         raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
-    run = Run(root / name)
+    run = Run(root_of(root) / name)
     repair(run)
     if run.config_path.exists():
         different = [] if fresh else parse.differences(config, run.config())
@@ -67,6 +71,8 @@ def open_run(root: Path, name: str, config: Config, *, fresh: bool = False) -> R
 
 def is_longer(config: Config, run: Run) -> bool:
     """Whether a configuration is that of a run that has a model, for more epochs, wherever each started from."""
+    _check_config(config)
+    check_type("run", run, Run, "a `Run`")
     if not run.model_path.exists():
         return False
     old = run.config()
@@ -90,6 +96,7 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
     check_paths(root=root)
     if isinstance(run, Run):
         return run
+    check_type("run", run, (str, os.PathLike, NoneType), "a run: a name or a folder")
     root, name = Path(root), None if run is None else str(run)
     if name in (None, LAST):
         name = last(root)
@@ -106,14 +113,19 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
     raise RunError(message, hint=hint)
 
 
-def all_runs(root: Path = ROOT) -> list[Run]:
+def all_runs(root: str | Path = ROOT) -> list[Run]:
     """The runs of a folder, sorted by name."""
-    return [Run(file.parent) for file in sorted(root.glob("*/config.json"))]
+    return [Run(file.parent) for file in sorted(root_of(root).glob("*/config.json"))]
 
 
 def slug(text: str) -> str:
     """A text as part of a file name, of at most 60 characters."""
+    check_type("text", text, str, "text")
     return re.sub(r"[^A-Za-z0-9._]+", "_", text).strip("._")[:60] or "data"
+
+
+def _check_config(config: object) -> None:
+    check_type("config", config, Config, "a configuration", hint=CONFIGURE)
 
 
 def _is_path(text: str) -> bool:

@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from randhead.arguments import check_paths, check_type
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
 from randhead.errors import RandheadError, RunError
@@ -16,6 +18,7 @@ from randhead.runs.summary import TrainingSummary
 
 ROOT = Path("runs")
 LAST = "last"  # a file in the root that contains the name of the latest run
+CONFIGURE = "`randhead.config.configure` makes one"
 TRAIN_AGAIN = "train it again with `fresh=True`"
 ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 
@@ -25,6 +28,10 @@ class Run:
     """A run folder."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        check_type("path", self.path, (str, os.PathLike), "a path")
+        object.__setattr__(self, "path", Path(self.path))
 
     @property
     def name(self) -> str:
@@ -128,8 +135,15 @@ def received(path: Path) -> Iterator[None]:
         raise RunError(f"{path}: not a file of randhead, or damaged ({reason})", hint=TRAIN_AGAIN) from None
 
 
-def last(root: Path = ROOT) -> str | None:
+def root_of(root: str | Path) -> Path:
+    """A folder of runs as a Path.  Raises UsageError for what is no path."""
+    check_paths(root=root)
+    return Path(root)
+
+
+def last(root: str | Path = ROOT) -> str | None:
     """The name of the latest run, if it is still there."""
+    root = root_of(root)
     if not (root / LAST).is_file():
         return None
     try:
@@ -141,6 +155,7 @@ def last(root: Path = ROOT) -> str | None:
 
 def set_last(run: Run) -> None:
     """Make a run the latest, unless it is in a hidden folder, which is that of a training that has just begun."""
+    check_type("run", run, Run, "a `Run`", hint="`randhead.runs.find` finds it")
     if run.name.startswith("."):
         return
     atomic_write(run.path.parent / LAST, run.name + "\n")
@@ -152,6 +167,8 @@ def describe(config: Config, settings: ResolvedSettings) -> dict[str, Any]:
     It has the configuration, the resolved settings, the versions of libraries, and the device with the number of its
     threads and the precision, on which the last bits of a result depend.
     """
+    check_type("config", config, Config, "a configuration", hint=CONFIGURE)
+    check_type("settings", settings, ResolvedSettings, "the settings resolved for the images")
     from randhead import device  # imports torch, which reading and listing runs do not need
 
     found = device.resolve_device(config.machine.device)
@@ -166,6 +183,7 @@ def describe(config: Config, settings: ResolvedSettings) -> dict[str, Any]:
 
 def write_config(run: Run, config: Config, settings: ResolvedSettings) -> None:
     """Write config.json."""
+    check_type("run", run, Run, "a `Run`")
     write_json(run.config_path, describe(config, settings))
 
 

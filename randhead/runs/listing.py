@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from randhead.arguments import check_functions
 from randhead.errors import RunError
 from randhead.intervals import Interval, of_accuracy
 from randhead.runs.finding import all_runs
-from randhead.runs.folder import ROOT, Run, last
+from randhead.runs.folder import ROOT, Run, last, root_of
 from randhead.runs.lock import is_locked
 from randhead.runs.steps import saved_steps
 from randhead.tables import Result, Table, percent
@@ -73,13 +74,15 @@ def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings
     Returns:
         The `RunList`, which a notebook shows as a table.
     """
+    root = root_of(root)
+    check_functions(warn=warn)
     found = []
-    for run in all_runs(Path(root)):
+    for run in all_runs(root):
         try:
             found.append(_listed(run))
         except RunError as error:
             warn(error.message)
-    return RunList(tuple(found), last(Path(root)))
+    return RunList(tuple(found), last(root))
 
 
 def _listed(run: Run) -> ListedRun:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from randhead.arguments import check_type
 from randhead.errors import RunError
 from randhead.files import UNSUPPORTED
 from randhead.runs import own_files, replacement
@@ -32,6 +33,7 @@ def locked(run: Run) -> Iterator[tuple[str, ...]]:
     Raises:
         RunError: if another training has the lock, or if the lock cannot be created.
     """
+    check_type("run", run, Run, "a `Run`")
     with contextlib.ExitStack() as stack:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
