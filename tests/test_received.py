@@ -5,11 +5,13 @@ import shutil
 
 import pytest
 import tiny
+from PIL import Image
 
 from randhead import datasets, runs
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import _download
 from randhead.errors import RunError
+from randhead.evaluation import feature_cache, predict
 from randhead.runs import checkpoint
 from randhead.train import fit_events
 
@@ -100,6 +102,22 @@ def test_a_description_of_another_shape_is_refused(run):
             rewrite(run, lambda document, value=value, name=name: document.update({name: value}))
             with pytest.raises(RunError):
                 runs.load(run, device="cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_weights_that_give_no_numbers_are_no_model(run, value, tmp_path):
+    tensors, document = checkpoint.load(run.model_path)
+    for name, tensor in tensors.items():
+        if name.endswith("weight") and tensor.ndim == 4:
+            tensor[0] = value
+    checkpoint.save(run.model_path, tensors, document)
+    Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
+    with pytest.raises(RunError, match="NaN or infinite"):
+        predict(tmp_path / "a.png", run, device="cpu")
+    loaded = runs.load(run, device="cpu") if value == 1e30 else None
+    if loaded:
+        with pytest.raises(RunError, match="of 20 images are NaN or infinite"):
+            feature_cache.features(loaded, tiny.digits(), "test")
 
 
 @pytest.mark.parametrize("root", ["/nowhere/at/all", "theirs", "~nobodyatall/x", "a\x00b", 3, None])

@@ -49,6 +49,7 @@ def features(
     cannot be written to, they are not kept; both give a warning.
 
     Raises:
+        RunError: if they are no finite numbers.
         StopRequested: if `should_stop` returns True.
     """
     path, identity = file_of(loaded, dataset, split), _identity(loaded, dataset.splits[split])
@@ -56,6 +57,7 @@ def features(
     if found is not None:
         return found
     made = _extract(loaded, dataset, split, should_stop)
+    loaded.check_features(made.features)
     try:
         checkpoint.save(path, {name: tensor for name, tensor in vars(made).items() if tensor is not None}, identity)
     except RunError as error:

@@ -105,7 +105,7 @@ def predict(
 
     Raises:
         DataError: if there are no images, or one of them cannot be read.
-        RunError: if the run is missing, not finished or damaged.
+        RunError: if the run is missing, not finished or damaged, or if its features are no finite numbers.
         UsageError: if the run was trained with one class per training image, so that it has no class names.
         StopRequested: if `should_stop` returns True.
 
@@ -171,6 +171,7 @@ def _score(loaded: LoadedRun, images: Sequence[tuple[Path, Tensor]], k: int) -> 
     """The k most probable classes of each image."""
     batch = torch.stack([image for _, image in images])
     embedded, head = features.embed(loaded.model, batch, loaded.preprocess), loaded.model.head
+    loaded.check_features(embedded)
     output, rows = head.output(embedded, k=k), head.rows()
     columns = zip(images, embedded, output.classes, output.probabilities, strict=True)
     for (file, _), feature, classes, probabilities in columns:

@@ -126,6 +126,17 @@ class LoadedRun:
             )
         return self
 
+    def check_features(self, features: Tensor) -> None:
+        """Check that features (N, D) of images are finite numbers.
+
+        Raises:
+            RunError: if some are not: the weights are so large that they overflow.
+        """
+        bad = int((~features.isfinite().all(dim=1)).sum())
+        if bad:
+            message = f"{self.run.path}: its features of {bad} of {len(features)} images are NaN or infinite"
+            raise RunError(message, hint=TRAIN_AGAIN)
+
     def check_classes(self, dataset: Dataset) -> None:
         """Check that a dataset has the classes of this run, in the same order.
 
@@ -217,7 +228,13 @@ def _described(document: Mapping[str, Any], path: Path) -> tuple[Config, Resolve
 
 
 def _rebuild(config: Config, settings: ResolvedSettings, tensors: Mapping[str, Tensor]) -> Classifier:
-    """Build the classifier with the state_dict `tensors`.  Raises RunError if they do not fit its configuration."""
+    """Build the classifier with the state_dict `tensors`.
+
+    Raises:
+        RunError: if they do not fit its configuration, or are no finite numbers.
+    """
+    if odd := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise RunError(f"the weights {odd[0]} are NaN or infinite", hint=TRAIN_AGAIN)
     names, count = settings.class_names, settings.num_classes
     if config.data.labels == "class" and count != len(names):
         raise RunError(f"{count} class vectors for {len(names)} class names", hint=TRAIN_AGAIN)
