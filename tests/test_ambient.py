@@ -152,7 +152,7 @@ def drawn():
 
 
 def corrupted():
-    return {name: torch.stack([out for _, out in corrupt_each(IMAGES[:2], name, (2, 4))]) for name in names()}
+    return {name: torch.stack([out for _, out in corrupt_each(IMAGES[:2], name, [3])]) for name in names()}
 
 
 def augmented():

@@ -79,7 +79,7 @@ def test_random_axes_are_haar():
         assert scipy.stats.kstest(entry, "uniform", (-1, 2)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(("k", "d"), [(2, 1), (2, 8), (3, 2), (9, 8), (10, 512), (100, 512), (513, 512)])
+@pytest.mark.parametrize(("k", "d"), [(2, 1), (2, 8), (3, 2), (9, 8), (10, 512), (100, 512), (129, 128)])
 def test_simplex_vectors_meet_at_equal_angles_and_sum_to_zero(k, d):
     w = matrix("simplex", k, d)
     assert cosines(w) == pytest.approx(-1 / (k - 1), abs=1e-6)
@@ -179,9 +179,9 @@ def test_packed_reaches_rankins_bound_up_to_two_classes_a_dimension(k, d):
     ("k", "d", "best"),
     [
         (12, 3, 1 / math.sqrt(5)),  # the icosahedron
-        (24, 3, math.cos(math.radians(43.6908))),  # the snub cube (Robinson 1961)
+        pytest.param(24, 3, math.cos(math.radians(43.6908)), marks=pytest.mark.slow),  # the snub cube (Robinson 1961)
         (16, 5, 1 / 5),  # the Clebsch code, sharp for Levenshtein's bound
-        (27, 6, 1 / 4),  # the Schlaefli code, sharp as well
+        pytest.param(27, 6, 1 / 4, marks=pytest.mark.slow),  # the Schlaefli code, sharp as well
         (50, 2, math.cos(2 * math.pi / 50)),  # the regular polygon
     ],
 )
@@ -212,7 +212,7 @@ def test_fewer_classes_are_at_least_as_far_apart(name, fewer):
 
 def test_packed_grows_from_zero_just_above_two_classes_a_dimension():
     """One vector too many costs 0.8/D at most, as in small dimensions, where the best arrangements are known."""
-    for d in (2, 16):
+    for d in (2, 8):
         assert 0 < cosines(matrix("packed", 2 * d + 1, d)).max() < 1 / d
 
 
@@ -270,8 +270,8 @@ def test_the_number_of_threads_moves_no_vector(name, k, d):
         (5, 5, 0),
         (9, 8, 1 / 8),  # the simplex
         (6, 3, 1 / math.sqrt(5)),  # the diagonals of the icosahedron
-        (7, 3, 1 / math.sqrt(3)),
-        (10, 5, 1 / 3),  # equiangular, at Welch's bound
+        pytest.param(7, 3, 1 / math.sqrt(3), marks=pytest.mark.slow),
+        pytest.param(10, 5, 1 / 3, marks=pytest.mark.slow),  # equiangular, at Welch's bound
     ],
 )
 def test_equiangular_finds_the_best_known_lines(k, d, best):

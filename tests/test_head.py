@@ -49,11 +49,9 @@ def test_another_seed_gives_other_vectors():
     assert not torch.equal(ClassVectorHead(K, D, seed=0).draw(), ClassVectorHead(K, D, seed=1).draw())
 
 
-@pytest.mark.parametrize("normaliser", ["auto", "dense"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("normaliser", "smoothing"), [("auto", 0.0), ("auto", 0.1), ("dense", 0.1)])
 @pytest.mark.parametrize("neck", ["none", "linear", "batchnorm"])
-@pytest.mark.parametrize("bias", [None, 0.01])
-@pytest.mark.parametrize("scale", [None, 4.0])
+@pytest.mark.parametrize(("bias", "scale"), [(None, None), (0.01, 4.0)])
 @pytest.mark.parametrize("trainable", [False, True])
 @pytest.mark.parametrize("scoring", ["dot", "cosine"])
 def test_the_loss_is_torchs_cross_entropy(scoring, trainable, scale, bias, neck, smoothing, normaliser):
