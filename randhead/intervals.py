@@ -14,6 +14,7 @@ from randhead.errors import UsageError
 
 LEVEL = 0.95
 Z = 1.959963984540054  # of the standard normal distribution, at (1 + LEVEL) / 2
+EQUAL = 1e-9  # values that are closer than this share of the largest are equal
 HALVINGS = 60  # of an interval of length 2 at most: beyond the last bit of float64
 
 
@@ -150,8 +151,9 @@ def per_image(values: Sequence[float], *, at_most: float = 1.0) -> Interval:
 
     For values that are means over several cells, such as the share of severities at which an image is classified
     wrongly; for a single cell `wilson` and `paired` are better.  Student's t over images, with the degrees of freedom
-    of those that are not 0: with those of all, or a bootstrap, it would be too narrow if few are not 0.  If all are 0,
-    the limits are those of `paired`, times the largest value.
+    of those that are not 0, or not the largest value, if these are fewer: with those of all, or a bootstrap, it would
+    be too narrow if nearly all images have the same one.  If all values are equal, the limits are as far away as those
+    of `paired` are from 0 on images of which none changes, times the largest value.
 
     Args:
         values: of each image, (N,).
@@ -162,12 +164,13 @@ def per_image(values: Sequence[float], *, at_most: float = 1.0) -> Interval:
         Interval(low=-1.06..., high=1.36..., level=0.95, method='student')
     """
     found = _numbers("values", values, 1)
-    n, changed = len(found), int((found != 0).sum())
-    if not changed:
-        none = paired(0, 0, n)
-        return Interval(at_most * none.low, at_most * none.high, method="mcnemar")
-    variance = float(found.var()) / max(n - 1, 1)
-    return _around(float(found.mean()), variance, max(changed - 1, 1), "student")
+    n, mean = len(found), float(found.mean())
+    if float(found.max() - found.min()) <= EQUAL * at_most:
+        away, limit = at_most * paired(0, 0, n).high, max(at_most, abs(mean))
+        return Interval(max(mean - away, -limit), min(mean + away, limit), method="mcnemar")
+    changed = min(int((found != edge).sum()) for edge in (0, at_most, -at_most))
+    variance = float(found.var()) / (n - 1)
+    return _around(mean, variance, max(changed - 1, 1), "student")
 
 
 def crossed(values: Sequence[Sequence[float]]) -> Interval | None:

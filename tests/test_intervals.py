@@ -199,4 +199,18 @@ def test_means_per_image_are_students_t_if_all_images_differ_and_have_a_width_if
     found, expected = intervals.per_image(gaps), intervals.student(gaps)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     same, one = intervals.per_image([0.0] * 100, at_most=0.5), intervals.paired(0, 0, 100)
-    assert (same.low, same.high) == (one.low / 2, one.high / 2)
+    assert (same.low, same.high) == pytest.approx((one.low / 2, one.high / 2))
+
+
+@pytest.mark.parametrize("value", [-1.0, -0.5, 0.0, 0.3, 1.0])
+@pytest.mark.parametrize("n", [1, 20])
+def test_equal_means_per_image_have_a_width_as_wide_as_wilsons_at_0(value, n):
+    found, away = intervals.per_image([value] * n), intervals.wilson(0, n).high
+    assert (found.low, found.high) == pytest.approx((max(-1, value - away), min(1, value + away)))
+    assert found.low <= value <= found.high
+
+
+def test_means_per_image_near_the_largest_value_are_those_near_0_mirrored():
+    values = np.array([1.0] * 97 + [0.5, 0.75, 0.9])
+    found, mirrored = intervals.per_image(values), intervals.per_image(1 - values)
+    assert (found.low, found.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))

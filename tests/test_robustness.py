@@ -297,6 +297,18 @@ def test_the_interval_of_a_mean_over_cells_is_over_images_and_stays_within_0_and
     assert 0.9 < perfect.low < perfect.high == 1
 
 
+@pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (5, 20)])
+def test_images_that_are_right_or_wrong_in_all_cells_have_the_interval_of_a_single_cell(correct, n):
+    scores = (torch.arange(n) < correct).double()
+    assert grid_metrics.accuracy_interval(scores) == intervals.wilson(correct, n)
+
+
+def test_images_with_equal_scores_between_right_and_wrong_have_an_interval_with_a_width():
+    one = grid_metrics.accuracy_interval(torch.tensor([0.5], dtype=torch.float64))
+    several = grid_metrics.accuracy_interval(torch.full((20,), 0.5, dtype=torch.float64))
+    assert (one.low, one.high) == (0, 1) and 0.3 < several.low < 0.4 and 0.6 < several.high < 0.7
+
+
 def test_accuracy_by_class_is_that_of_its_images(model, preprocess):
     part = split()
     cells = filled(model, CorruptedImages(part, CorruptionSettings()), preprocess)

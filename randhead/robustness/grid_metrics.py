@@ -9,7 +9,7 @@ from torch import Tensor
 
 from randhead import corruptions
 from randhead.corruptions import SEVERITIES
-from randhead.intervals import Interval, per_image
+from randhead.intervals import Interval, per_image, wilson
 from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator, CellMetrics
 from randhead.robustness.settings import CLEAN, Grid
@@ -148,7 +148,12 @@ def image_scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
 
 
 def accuracy_interval(scores: Tensor) -> Interval:
-    """The interval of an accuracy from the score of each image, (N,) in [0, 1], which all cells share."""
+    """The interval of an accuracy from the score of each image, (N,) in [0, 1], which all cells share.
+
+    Wilson's if every image is right or wrong in all cells, as in a single one.
+    """
+    if bool((scores == scores.round()).all()):
+        return wilson(int(scores.sum()), len(scores))
     found = per_image((1 - scores).tolist())
     return replace(found, low=max(0.0, 1 - found.high), high=min(1.0, 1 - found.low))
 
