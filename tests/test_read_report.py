@@ -102,3 +102,22 @@ def test_a_dataset_of_ones_own_is_searched_even_if_it_is_built_by_hand(tmp_path)
 
 def test_published_sets_have_no_notes():
     assert datasets.load("digits").report == ReadReport()
+
+
+@pytest.mark.parametrize("rows", [{"test": [1]}, {"val": [1, 2]}, {"val": [1, 2], "test": [3]}])
+def test_splits_of_arrays_without_a_training_split_are_as_given(rows):
+    pixels, labels = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), [0, 1, 1, 1]
+    found = datasets.from_arrays("mine", ("a", "b"), pixels, labels, rows, Options(), test_share=0.2)
+    assert {name: len(split) for name, split in found.splits.items()} == {name: len(r) for name, r in rows.items()}
+
+
+def test_copies_are_found_in_the_splits_that_there_are():
+    pixels = torch.arange(192, dtype=torch.uint8).reshape(1, 3, 8, 8).repeat(2, 1, 1, 1)
+    found = datasets.from_arrays("mine", ("a", "b"), pixels, [0, 0], {"val": [0], "test": [1]}, Options())
+    assert [(each.split, each.of) for each in found.report.copies] == [("test", "val")]
+
+
+def test_classes_without_a_training_image_are_said():
+    pixels, rows = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), {"train": range(4)}
+    found = datasets.from_arrays("mine", ("a", "b", "c"), pixels, [0] * 4, rows, Options(), test_share=0.3)
+    assert "2 of 3 classes have no training image: b, c" in found.report.notes()

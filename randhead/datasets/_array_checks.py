@@ -66,9 +66,13 @@ def _rows(rows: Any, count: int) -> dict[str, Tensor]:
 
 def _tensor(name: str, given: Any) -> Tensor:
     try:
-        return as_tensor(given)
+        found = as_tensor(given)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise UsageError(f"{name} must be a tensor or an array, got {shown(given)}") from None
+    if found.is_meta or found.layout != torch.strided or found.is_quantized:
+        kind = "on the device meta, without values" if found.is_meta else f"of layout {found.layout} and {found.dtype}"
+        raise UsageError(f"{name} must be a tensor that has all its values, got one {kind}", hint="give a dense tensor")
+    return found
 
 
 def _whole(name: str, values: Tensor, count: int | None, shape: str) -> Tensor:

@@ -13,7 +13,7 @@ from randhead.datasets._duplicates import compare, report_of
 from randhead.datasets._images import Images, ResizedImages, TensorImages, resized
 from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
-from randhead.datasets._report import ReadReport
+from randhead.datasets._report import LISTED, ReadReport
 from randhead.errors import DataError
 
 RESIZE_CHUNK = 4096  # images
@@ -111,7 +111,8 @@ def from_arrays(
         test_share: share of the images that becomes the test split if `rows` has none.
 
     Returns:
-        The dataset.  Its report has images that occur twice, and those of a single colour.
+        The dataset.  Its report has images that occur twice, those of a single colour, and classes without a
+        training image.
 
     Raises:
         UsageError: for arguments of other types.
@@ -119,7 +120,8 @@ def from_arrays(
     """
     check_build(name, options, test_share)
     arrays = checked_arrays(class_names, pixels, labels, rows)
-    return with_report(build_arrays(name, *arrays, options, test_share=test_share))
+    dataset = with_report(build_arrays(name, *arrays, options, test_share=test_share))
+    return replace(dataset, report=replace(dataset.report, folder=_untrained(dataset)))
 
 
 def with_report(dataset: Dataset) -> Dataset:
@@ -127,6 +129,16 @@ def with_report(dataset: Dataset) -> Dataset:
     if all(isinstance(split.images, TensorImages) for split in dataset.splits.values()):
         return replace(dataset, report=report_of(compare(dataset.splits)))
     return dataset
+
+
+def _untrained(dataset: Dataset) -> tuple[str, ...]:
+    """A sentence on the classes without a training image."""
+    if "train" not in dataset.splits:
+        return ()
+    counts = dataset.splits["train"].labels.bincount(minlength=len(dataset.class_names)).tolist()
+    empty = [name for name, n in zip(dataset.class_names, counts, strict=True) if not n]
+    names = ", ".join(empty[:LISTED]) + (", ..." if len(empty) > LISTED else "")
+    return (f"{len(empty)} of {len(counts)} classes have no training image: {names}",) if empty else ()
 
 
 def _images(pixels: Tensor, options: Options) -> Callable[[Tensor], Images]:

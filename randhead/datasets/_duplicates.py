@@ -55,8 +55,8 @@ class Compared:
     def pairs(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         """The names of images of val and test, each with that of an equal image of a split that must not have it."""
         for split, others in OF.items():
-            if split in self.rows:
-                before = np.concatenate([self.rows[other] for other in others])[::-1]
+            if (present := self._present(others)) and split in self.rows:
+                before = np.concatenate([self.rows[other] for other in present])[::-1]
                 there = {self.keys[row]: names[row] for row in before if self.keys[row]}
                 yield from ((names[row], there[self.keys[row]]) for row in self.rows[split] if self.keys[row] in there)
 
@@ -76,10 +76,14 @@ class Compared:
 
     def _copies(self) -> Iterator[Copies]:
         for split, of in OF.items():
-            if split in self.rows:
-                own, others = self.keys[self.rows[split]], self.keys[np.concatenate([self.rows[name] for name in of])]
+            if (present := self._present(of)) and split in self.rows:
+                own = self.keys[self.rows[split]]
+                others = self.keys[np.concatenate([self.rows[name] for name in present])]
                 if found := int((np.isin(own, others) & (own != NO_KEY)).sum()):
-                    yield Copies(split, " or ".join(of), found, len(own))
+                    yield Copies(split, " or ".join(present), found, len(own))
+
+    def _present(self, splits: Sequence[str]) -> list[str]:
+        return [name for name in splits if name in self.rows]
 
 
 def keys(digests: np.ndarray, flat: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ class ReadReport:
 
     Attributes:
         images: number of images that were looked at.
-        folder: what the folder has besides the images that are read, in sentences.
+        folder: what else is to be said of the folder or the arrays, in sentences.
         left_out: file ending -> number of files that were left out because of it; "" for files without one.
         converted: kind of conversion -> number of images.
         one_colour: number of images that have a single colour, or almost, after conversion, by the kind of conversion;
