@@ -17,6 +17,7 @@ from typing import Any
 from randhead.errors import UsageError
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+OF_DISK = (*FULL, errno.EIO, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 # What file systems answer that do not have an operation (NFS, Lustre, CIFS, FUSE, ...): it is done without.
 UNSUPPORTED = tuple(
@@ -59,10 +60,21 @@ def atomic_write(path: Path, content: bytes | str | Callable[[Path], None]) -> N
             temporary file is deleted.
     """
     path = Path(path)
-    try:
+    with naming(path):
         _write(path, content)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A context in which a file is written: an error of the disk, or of its temporary file, names the file itself."""
+    try:
+        yield
     except OSError as error:
-        if error.filename and str(error.filename).startswith(str(path.parent / f".{path.name}.")):
+        if error.filename is None:  # of a write to an open file
+            is_ours = error.errno in OF_DISK
+        else:
+            is_ours = any(part.startswith(f".{path.name}.") for part in Path(os.fsdecode(error.filename)).parts)
+        if is_ours:
             error.filename, error.filename2 = str(path), None
         raise
 

@@ -72,6 +72,24 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     assert error.value.filename2 is None
 
 
+def test_an_error_of_an_open_file_names_the_file(tmp_path, monkeypatch):
+    """A full disk is noticed by `write` and `fsync`, which know no name; not every OSError is one of the disk."""
+
+    def write(path, error):
+        with pytest.raises(OSError) as caught:
+            files.atomic_write(path, lambda fragment: (_ for _ in ()).throw(error))
+        return caught.value
+
+    monkeypatch.chdir(tmp_path)
+    full = write(Path("file"), OSError(28, "No space left on device"))
+    assert files.described(full) == "file: No space left on device"
+    assert write(Path("file"), TimeoutError("timed out")).filename is None
+    hidden = write(Path("file"), OSError(30, "Read-only file system", "./.file.1-2.abc.tmp/file"))
+    assert files.described(hidden) == "file: Read-only file system"
+    other = write(Path("file"), OSError(2, "No such file or directory", "other"))
+    assert other.filename == "other"
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_at_any_step_leaves_the_old_content_and_no_fragment(tmp_path, monkeypatch, step, error):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from randhead.files import atomic_write, unsupported_is_fine
+from randhead.files import atomic_write, naming, unsupported_is_fine
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def append(path: Path, metrics: EpochMetrics) -> None:
     """Append the line of an epoch, and wait until it is on disk."""
     # No link is followed: the run folder may come from somebody else.
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    with os.fdopen(handle, "a", encoding="utf-8") as file:
+    with naming(path), os.fdopen(handle, "a", encoding="utf-8") as file:
         file.write(json.dumps(metrics.to_json()) + "\n")
         file.flush()
         with unsupported_is_fine():
