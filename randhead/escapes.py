@@ -17,7 +17,7 @@ JOINERS = ("\u200c", "\u200d")  # format characters of Persian, of Indian script
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four: wide = + - @
 NUMBER = re.compile(r"[+-]?(\d[\d,]*\.?\d*|\.\d+)([eE][+-]?\d+)?( ?%)?")
 MARKDOWN = re.compile(r"[\\`*{}\[\]<>#|~$!&]|(?<![^\W_])_|_(?![^\W_])|^[-+=]")
-NUMBERED = re.compile(r"^(\d+)([.)])")  # an item of a list
+NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")  # an item of a list
 ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;"}
 LATEX = {
     "\\": r"\textbackslash{}",

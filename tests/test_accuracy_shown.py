@@ -1,5 +1,7 @@
 """Wherever an accuracy is shown, its 95 percent interval is, and says so."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import config
@@ -74,7 +76,14 @@ def test_the_end_of_a_training_and_its_card_show_intervals(tmp_path):
     written = card.text(Run(tmp_path), config(), text)
     assert f"97.50 % (95 % interval {wilson(N - 1, N).percent()}, n = {N})" in written
     assert f"100.00 % (95 % interval {wilson(25, 25).percent()}; selected" in written
+    assert f"15 bins of equal width | {cells(table)['test ECE'][0]} |" in written
     assert "+-" not in written
+
+
+def test_the_card_names_a_folder_of_images_without_where_it_is(tmp_path):
+    text = replace(summary(tmp_path), versions={"randhead": "0.1.0"})
+    first = card.text(Run(tmp_path), config(data__name="/home/me/photos"), text).splitlines()[2]
+    assert " trained on photos with " in first and first.endswith("by randhead 0.1.0.")
 
 
 def test_a_summary_that_has_not_kept_its_number_of_validation_images_has_no_interval_of_them(tmp_path):
@@ -86,12 +95,14 @@ def test_a_summary_that_has_not_kept_its_number_of_validation_images_has_no_inte
 
 def test_the_list_of_runs_has_intervals_and_says_how_far_they_reach():
     known = ListedRun("a", "finished", 0.9, 1.0, wilson(90, 100), wilson(20, 20))
-    listed = RunList((known, ListedRun("b", "not begun", None, None)), None)
+    listed = RunList((known, ListedRun("b", "stopped after step 40", None, None)), None)
     assert listed.to_json()["runs"][0]["test"]["accuracy_interval"] == wilson(90, 100).to_json()
     assert listed.to_json()["runs"][1]["test"] == {"accuracy": None, "accuracy_interval": None}
     [table] = listed.tables()
+    assert table.columns == ("", "run", "state", "test", "val") and table.rows[1][2] == "stopped at 40"
     assert table.notes == (
-        f"95 % intervals of the test accuracies reach up to {100 * (0.9 - wilson(90, 100).low):.2f} away",
+        "accuracies in percent",
+        f"95 % intervals of the test accuracies: at most ±{100 * (0.9 - wilson(90, 100).low):.2f} points",
     )
 
 

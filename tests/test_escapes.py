@@ -49,6 +49,11 @@ def test_letters_of_all_scripts_stay(text):
     assert printable(text) == text
 
 
+def test_a_version_is_no_item_of_a_list():
+    assert markdown("0.1.0") == "0.1.0"
+    assert markdown("1. a") == "1\\. a" and markdown("1.") == "1\\."
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_markdown_is_one_line_without_markup(name):
     shown = markdown(f"{name}\nb")

@@ -223,8 +223,9 @@ def test_strange_images_need_no_classes(root, tmp_path):
     warned = []
     found = evaluation.evaluate("run", root=root, device="cpu", ood=str(tmp_path), warn=warned.append)
     assert (found.ood.split, found.ood.n) == ("all", 5)
+    assert all(row[2].endswith(" %") for row in found.ood.table("run").rows)
     assert all(0 <= score["auroc"] <= 1 for score in found.ood.scores.values())
-    assert warned == [f"{tmp_path.name}: 1 file is no image by its ending and is left out: 1 .heic"]
+    assert warned == [f"{tmp_path.name}: left out 1 file without an image ending (.heic)"]
 
 
 def test_a_notebook_shows_an_evaluation_as_tables_with_escaped_names(root):

@@ -14,7 +14,7 @@ from rich.console import Console
 from randhead import cli, files, runs
 from randhead.arguments import composed
 from randhead.cli import scarcity
-from randhead.cli.output import progress_bar
+from randhead.cli.output import Output, progress_bar
 from randhead.report import drawing
 from randhead.runs import card
 
@@ -77,6 +77,14 @@ def test_a_console_that_cannot_encode_a_name_shows_an_escape(call, monkeypatch, 
         patch.setattr(sys, "stderr", err)
         assert tiny.main(*words) == 0
     assert ("\\u732b" in out.buffer.getvalue().decode(encoding)) is (encoding != "cp932")
+
+
+def test_a_console_of_ascii_has_its_own_arrows_and_signs(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        Output(as_json=False).say("\u00b15 \u2191")
+    assert out.buffer.getvalue() == b"+-5 ^\n"
 
 
 def test_no_name_is_markup_of_the_terminal(call):

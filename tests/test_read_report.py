@@ -20,7 +20,7 @@ REPORT = ReadReport(
     two_classes_files=5,
 )
 NOTES = (
-    "70 files are no images by their ending and are left out: 30 .heic, 30 .jpg_large, 10 without",
+    "left out 70 files without an image ending (30 .heic, 30 .jpg_large, 10 with none)",
     "converted: 3 of 16 bits, 2 with transparency (put on white)",
     "4 of 118 images have a single colour, or almost, after conversion (3 of 16 bits)",
     "12 of 12 test images are duplicates of training or validation images",
@@ -32,6 +32,7 @@ NOTES = (
 def test_a_report_says_each_thing_in_a_sentence_and_nothing_if_there_is_nothing():
     assert REPORT.notes() == NOTES
     assert ReadReport(images=10).notes() == ()
+    assert ReadReport(left_out={".txt": 1}).notes() == ("left out 1 file without an image ending (.txt)",)
     assert REPORT.to_json()["copies"][1] == {"split": "val", "of": "train", "images": 1, "total": 4}
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 from trained import command
 
 from randhead import datasets, runs, train
+from randhead.cli.output import Output
+from randhead.cli.progress import TrainingDisplay
 from randhead.config import configure
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.errors import DivergedError, RunError, StopRequested, UsageError
@@ -75,6 +78,16 @@ def test_events_come_in_order_and_count_every_step_and_epoch(whole):
     assert all(math.isfinite(event.loss) for event in of(events.StepDone, happened))
     lines = log(folder)
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 3), (2, 6)]
+
+
+def test_the_first_star_is_explained_and_vectors_by_class_name_are_said(whole, capsys):
+    display = TrainingDisplay(Output(as_json=True), config(head__class_keys="name"))
+    first, best, *_ = (whole[1][0], *(event for event in whole[1] if isinstance(event, events.EpochDone)))
+    for event in (first, replace(best, best=False), replace(best, best=True), replace(best, best=True)):
+        display.event(event)
+    lines = capsys.readouterr().err.splitlines()
+    assert any("class vectors drawn by class name, " in line for line in lines)
+    assert not lines[-3].endswith("*") and lines[-2].endswith(" * best so far") and lines[-1].endswith(" *")
 
 
 @pytest.mark.slow

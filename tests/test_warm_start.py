@@ -14,6 +14,7 @@ from randhead.datasets import Dataset
 from randhead.errors import RunError, StopRequested, UsageError
 from randhead.runs import Run
 from randhead.train.events import Started
+from randhead.train.notes import _few
 
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 MEAN, STD = (0.5, 0.4, 0.3), (0.3, 0.2, 0.1)
@@ -51,7 +52,10 @@ def test_pretrained_weights_get_the_images_they_were_trained_with(tmp_path, memb
     assert (resolved["image_size"], tuple(resolved["mean"]), tuple(resolved["std"])) == (12, MEAN, STD)
     assert resolved["input_of"] == "the weights of published"
     assert "recipe finetune" in notes[0] and "optim.lr=0.0001" in notes[0]
-    assert notes[1].endswith("12 px, mean 0.5 0.4 0.3, deviation 0.3 0.2 0.1; so are the images here")
+    assert notes[1].startswith(
+        "images are resized and normalised as for the weights of published: 12 px, mean 0.5 0.4 0.3"
+    )
+    assert notes[1].endswith("deviation 0.3 0.2 0.1")
     assert notes[1][1:] in card
 
 
@@ -87,8 +91,8 @@ def test_a_run_that_continues_another_has_its_images(tmp_path):
     again, notes, card = fit(tmp_path, "b", train__start_from=str(tmp_path / "a"))
     for key in ("image_size", "mean", "std"):
         assert again[key] == first[key], key
-    assert notes[0].startswith("run a: trained with images of 10 px, mean 0.5 0.5 0.5")
-    assert "run a, with sgd and a learning rate of 0.1, the rate of a start from nothing" in notes[1]
+    assert notes[0].startswith("images are resized and normalised as for run a: 10 px, mean 0.5 0.5 0.5")
+    assert "run a, with sgd and a learning rate of 0.1, the rate for training from scratch" in notes[1]
     assert notes[2] == "classes: 10 known (0, 1, 2, ...), 0 new, 0 dropped"
     assert "Starts from the encoder of run a" in card and "10 known" in card
     own, notes, _ = fit(tmp_path, "c", train__start_from=str(tmp_path / "a"), data__image_size=9)
@@ -115,6 +119,11 @@ def named(names):
     """The digits with other names."""
     images = tiny.digits()
     return Dataset("digits", tuple(names), images.splits, 8, (), False)
+
+
+def test_a_single_further_class_is_named_too():
+    assert _few("abcd") == " (a, b, c, d)"
+    assert _few("abcde") == " (a, b, c, ...)"
 
 
 def started(folder, config, images):

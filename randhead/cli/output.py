@@ -26,7 +26,7 @@ from randhead.tables import Result, Table
 KINDS = {".json": "report", ".csv": "table", ".tex": "latex", ".png": "picture", ".html": "page"}
 GAP = 2  # between columns of a table
 NUMBER = re.compile(r"[+-]?\d[\d.]* [(\[]|[+-]?\d[\d.]* (to|%|nats)")  # with what belongs to it, on one line
-ARROWS = str.maketrans({"\u2191": "^", "\u2193": "v"})
+ASCII = str.maketrans({"\u2191": "^", "\u2193": "v", "\u00b1": "+-"})
 NARROWEST = 20  # columns; a terminal that says less is wrong
 
 
@@ -57,11 +57,11 @@ class Output:
         console.print(wrapped(text, console.width) if is_terminal(console) else text, style=style, markup=False)
 
     def _drawn(self, text: str) -> str:
-        """A text whose arrows are of ASCII if the console has no others."""
+        """A text whose arrows and signs are of ASCII if the console has no others."""
         try:
             text.encode(self.console.encoding)
         except UnicodeEncodeError:
-            return text.translate(ARROWS)
+            return text.translate(ASCII)
         return text
 
     def warn(self, text: str) -> None:

@@ -7,6 +7,7 @@ from randhead.cli.hints import as_options
 from randhead.cli.output import Output, progress_bar
 from randhead.config import Config
 from randhead.escapes import printable
+from randhead.runs.finding import data_label
 from randhead.tables import percent
 from randhead.train import events
 
@@ -18,7 +19,7 @@ class TrainingDisplay:
 
     def __init__(self, output: Output, config: Config):
         self.output, self.config = output, config
-        self.started = False
+        self.started = self.starred = False
         self.bar = progress_bar(output.log)
         self.task: TaskID | None = None
         self.warnings: list[str] = []  # about the images, which the first line describes
@@ -63,7 +64,7 @@ class TrainingDisplay:
         instances = ", one per training image" if self.config.data.labels == "instance" else ""
         names = ", ".join(settings.class_names[:NAMED]) + (", ..." if len(settings.class_names) > NAMED else "")
         views = ", augmented by views" if settings.augment == "views" else ""
-        data = printable(registry.label(self.config.data.name))
+        data = printable(data_label(self.config))
         self.output.note(
             f"{data}: {images['train']} training, {images['val']} validation "
             f"and {images['test']} test images of {settings.image_size} px, {settings.num_classes} "
@@ -71,9 +72,11 @@ class TrainingDisplay:
         )
         self._warn()
         kind = "learned" if head.trainable else "fixed"
+        keyed = " drawn by class name" if head.class_keys == "name" else ""
         self.output.note(
             f"{self.config.backbone.name}: {event.parameters:,} parameters, {settings.dim} features\n"
-            f"{kind} {registry.label(head.vectors)} class vectors, {head.scoring} scoring, scale {settings.scale:g}\n"
+            f"{kind} {registry.label(head.vectors)} class vectors{keyed}, {head.scoring} scoring, "
+            f"scale {settings.scale:g}\n"
             f"{event.device}, {event.precision}"
         )
         for note in event.notes:
@@ -90,9 +93,10 @@ class TrainingDisplay:
             self.output.warn(self.warnings.pop(0))
 
     def _epoch(self, event: events.EpochDone) -> None:
-        """Show one line; a star marks the best epoch so far."""
+        """Show one line; a star marks the best epoch so far, as the first one says."""
         metrics = event.metrics
-        mark = " *" if event.best else ""
+        mark = (" *" if self.starred else " * best so far") if event.best else ""
+        self.starred |= event.best
         nll = "" if metrics.val_nll is None else f"NLL {metrics.val_nll:.4f}  "
         self.output.note(
             f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  loss {metrics.train_loss:.4f}  "

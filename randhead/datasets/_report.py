@@ -74,11 +74,12 @@ class ReadReport:
         if not (total := sum(self.left_out.values())):
             return ""
         ranked = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
-        kinds = [f"{number:,} {ending or 'without'}" for ending, number in ranked[:LISTED]]
+        if len(ranked) == 1:
+            return f"left out {count(total, 'file')} without an image ending ({ranked[0][0] or 'none'})"
+        kinds = [f"{number:,} {ending or 'with none'}" for ending, number in ranked[:LISTED]]
         if len(ranked) > LISTED:
             kinds.append(f"{sum(number for _, number in ranked[LISTED:]):,} others")
-        verb = "is no image by its ending and is" if total == 1 else "are no images by their ending and are"
-        return f"{count(total, 'file')} {verb} left out: {', '.join(kinds)}"
+        return f"left out {count(total, 'file')} without an image ending ({', '.join(kinds)})"
 
     def _converted(self) -> str:
         return f"converted: {_kinds(self.converted)}" if self.converted else ""

@@ -12,7 +12,7 @@ from randhead.evaluation.features import extract
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import LoadedRun
-from randhead.tables import Table, rows, words
+from randhead.tables import Table, percent, rows, words
 
 SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
 
@@ -32,8 +32,10 @@ class OutOfDistribution:
 
     def table(self, run: str) -> Table:
         """One row per score, for the run of that name."""
-        keys = ("auroc", "fpr_at_95_recall", "aupr_in", "aupr_out")
-        body = [(words(name), *map(found.get, keys)) for name, found in self.scores.items()]
+        body = [
+            (words(name), found["auroc"], percent(found["fpr_at_95_recall"]), found["aupr_in"], found["aupr_out"])
+            for name, found in self.scores.items()
+        ]
         notes = ("AUPR in, out: precision and recall of the run's own images, of the others",)
         title = f"{run}: out-of-distribution detection: {self.data}, n = {self.n}"
         return Table(title, ("score", "AUROC", "FPR at 95 % recall", "AUPR in", "AUPR out"), rows(body), notes)

@@ -46,7 +46,7 @@ def _about_signs(check: Preflight) -> Iterator[str]:
         )
     elif check.scoring == "cosine" and check.reachable_cosine_mean < 0.9:
         yield (
-            "features are not negative, as the backbone ends with a ReLU and there is no neck: their cosine with their "
+            "features of a backbone that ends with a ReLU, without a neck, are not negative: their cosine with their "
             f"class vector is {check.reachable_cosine_mean:.2f} at most instead of 1; add {NECK}"
         )
 

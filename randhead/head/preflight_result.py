@@ -94,7 +94,6 @@ class Preflight(Result):
             ["smallest angle", _degrees(self.angle_min), f"random vectors: {_degrees(self.random_angle_min)}"],
             ["mean angle", _degrees(self.angle_mean), ""],
             ["largest cosine", f"{self.cosine_max:.4f}", f"lower bound: {self.cosine_bound:.4f}"],
-            ["simplex cosine", f"{self.simplex_cosine:.4f}", "-1/(K - 1), for K <= D + 1"],
         ]
         welch = "" if self.welch_bound is None else f"Welch's lower bound, for K > D: {self.welch_bound:.4f}"
         found.append(["largest absolute cosine", f"{self.abs_cosine_max:.4f}", welch])

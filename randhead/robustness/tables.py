@@ -58,7 +58,7 @@ def errors(report: CorruptionReport) -> Table:
         ("error in percent, by severity", *map(str, severities), "mean"),
         rows(body),
         (
-            f"95 % intervals of single cells (Wilson) reach up to {100 * reach:.2f} away",
+            f"95 % intervals of single cells (Wilson): at most ±{100 * reach:.2f} points",
             *_settings(report),
         ),
     )

@@ -4,6 +4,7 @@ from randhead import registry
 from randhead.config import Config, recipes
 from randhead.escapes import markdown
 from randhead.files import atomic_write
+from randhead.runs.finding import data_label
 from randhead.runs.folder import Run
 from randhead.runs.summary import TrainingSummary, limits
 from randhead.tables import percent
@@ -23,7 +24,7 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     lines = [
         f"# {markdown(run.name)}",
         "",
-        f"A {markdown(config.backbone.name)} trained on {markdown(registry.label(config.data.name))} with {kind} "
+        f"A {markdown(config.backbone.name)} trained on {markdown(data_label(config))} with {kind} "
         f"{markdown(registry.label(head.vectors))} class vectors "
         f"({head.scoring} scoring), by randhead {markdown(str(summary.versions['randhead']))}.",
         "",
@@ -31,9 +32,8 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
         "|---|---|",
         f"| test accuracy | {percent(test['accuracy'])} (95 % interval {limits(test)}, n = {test['n']}) |",
         *([f"| test NLL | {test['nll']:.4f} nats |"] if test["nll"] is not None else []),
-        *([f"| test ECE, 15 bins of equal width | {test['ece']:.4f} |"] if test["ece"] is not None else []),
-        f"| validation accuracy | {percent(val['accuracy'])} ({validated}selected: epoch {selected} of "
-        f"{summary.epochs}) |",
+        *([f"| test ECE, 15 bins of equal width | {percent(test['ece'])} |"] if test["ece"] is not None else []),
+        f"| val accuracy | {percent(val['accuracy'])} ({validated}selected: epoch {selected} of {summary.epochs}) |",
         f"| training | {summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s, {markdown(summary.device)} |",
         "",
         "The weights were selected on the validation split; the test split was read once, at the end.",

@@ -24,11 +24,21 @@ def default_name(config: Config) -> str:
     """
     _check_config(config)
     head = config.head
-    data = config.data.name
-    data = Path(data).name if "/" in data and not registry.is_file(data) else registry.label(data)
     kind = "learned" if head.trainable else "fixed"
-    parts = [data, config.backbone.name, head.scoring, kind, registry.split(registry.label(head.vectors))[0]]
+    parts = [
+        data_label(config),
+        config.backbone.name,
+        head.scoring,
+        kind,
+        registry.split(registry.label(head.vectors))[0],
+    ]
     return "-".join([*map(slug, parts), f"seed{config.train.seed}", parse.digest(config)])
+
+
+def data_label(config: Config) -> str:
+    """The short name of the data for people: that of a folder without where it is."""
+    data = config.data.name
+    return Path(data).name if "/" in data and not registry.is_file(data) else registry.label(data)
 
 
 def open_run(root: str | Path, name: str, config: Config, *, fresh: bool = False) -> Run:

@@ -51,17 +51,23 @@ class RunList(Result):
     def tables(self) -> Iterator[Table]:
         """One row per run; a star marks the latest.  The name of a default run and 100 % fit into 80 columns."""
         if self.runs:
-            columns, rows = ("", "run", "state", "test %", "val %"), tuple(self._row(run) for run in self.runs)
+            columns, rows = ("", "run", "state", "test", "val"), tuple(self._row(run) for run in self.runs)
             yield Table("", columns, rows, self._notes())
 
     def _notes(self) -> tuple[str, ...]:
-        """How well the test accuracies are known: a column of intervals would not fit into 80 columns."""
+        """What the columns are, and how well the accuracies are known: intervals would not fit into 80 columns."""
         known = [run.test_interval.reach(run.test_accuracy or 0.0) for run in self.runs if run.test_interval]
-        return (f"95 % intervals of the test accuracies reach up to {100 * max(known):.2f} away",) if known else ()
+        if not known:
+            return ()
+        return (
+            "accuracies in percent",
+            f"95 % intervals of the test accuracies: at most ±{100 * max(known):.2f} points",
+        )
 
     def _row(self, run: ListedRun) -> tuple[str, ...]:
         shares = [percent(share).removesuffix(" %") for share in (run.test_accuracy, run.val_accuracy)]
-        return "*" if run.name == self.last else "", run.name, run.state, *shares
+        state = run.state.replace("after step", "at")
+        return "*" if run.name == self.last else "", run.name, state, *shares
 
 
 def list_runs(root: str | Path = ROOT, *, warn: Callable[[str], None] = warnings.warn) -> RunList:

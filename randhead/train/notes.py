@@ -6,7 +6,7 @@ from randhead.config import Config, parse, recipes
 from randhead.config.resolved import EncoderInput, ResolvedSettings
 from randhead.train.warm_start import WarmStart
 
-MOST_NAMED = 3  # classes
+MOST_NAMED = 3  # classes; a single further one is named too
 
 
 def of_training(
@@ -30,9 +30,10 @@ def _recipe(config: Config) -> str:
     made = {key: value for key, value in recipes.changes(flat).items() if value != about[key].default}
     if not made:
         return ""
-    why = " (for an encoder that is trained already; another: `recipe`)" if config.recipe == "finetune" else ""
+    tuned = config.recipe == "finetune"
+    why, other = (", for trained encoders,", " (`recipe` chooses another)") if tuned else ("", "")
     listed = ", ".join(f"{key}={about[key].shown(value)}" for key, value in made.items())
-    return f"recipe {config.recipe}{why} sets {listed}"
+    return f"recipe {config.recipe}{why} sets {listed}{other}"
 
 
 def _input(settings: ResolvedSettings, encoder: EncoderInput | None) -> str:
@@ -45,8 +46,10 @@ def _input(settings: ResolvedSettings, encoder: EncoderInput | None) -> str:
         (f"deviation {_numbers(encoder.std)}", f"deviation {_numbers(settings.std)}"),
     ]
     other = [used for trained, used in pairs if trained != used]
-    used = f"not so here, as set: {', '.join(other)}" if other else "so are the images here"
-    return f"{encoder.source}: trained with images of {', '.join(trained for trained, _ in pairs)}; {used}"
+    trained = ", ".join(trained for trained, _ in pairs)
+    if not other:
+        return f"images are resized and normalised as for {encoder.source}: {trained}"
+    return f"{encoder.source}: trained with images of {trained}; not so here, as set: {', '.join(other)}"
 
 
 def _warm_start(config: Config, warm: WarmStart | None) -> list[str]:
@@ -56,7 +59,7 @@ def _warm_start(config: Config, warm: WarmStart | None) -> list[str]:
     optim = config.optim
     hint = ""
     if config.recipe == "default" and optim.lr == parse.settings()["optim.lr"].default and optim.name == "sgd":
-        hint = ', the rate of a start from nothing (`recipe="finetune"` takes small steps)'
+        hint = ', the rate for training from scratch; for smaller steps add `recipe="finetune"`'
     start = f"starts from the encoder of run {warm.run}, with {optim.name} and a learning rate of {optim.lr:g}{hint}"
     if warm.scores[0] != warm.scores[1]:
         start += f"; {warm.scores[1]}, not {warm.scores[0]} as there"
@@ -67,8 +70,8 @@ def _warm_start(config: Config, warm: WarmStart | None) -> list[str]:
 
 
 def _few(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > MOST_NAMED else ""
-    return f" ({', '.join(names[:MOST_NAMED])}{more})" if names else ""
+    shown = list(names) if len(names) <= MOST_NAMED + 1 else [*names[:MOST_NAMED], "..."]
+    return f" ({', '.join(shown)})" if names else ""
 
 
 def _numbers(values: Sequence[float]) -> str:
