@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from html import escape
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from randhead.escapes import printable
@@ -22,6 +22,7 @@ STYLE = (  # of tables in a notebook
 
 
 BETTER = {"higher": "\u2191", "lower": "\u2193", "": ""}  # arrows, by the better direction of a metric
+LIMITS = {"%": (0.0, 1.0), "deg": (0.0, 180.0), "nats": (0.0, inf)}  # of metrics, by unit
 ARROWS = f"{BETTER['higher']} higher is better, {BETTER['lower']} lower is better"
 
 
@@ -34,12 +35,19 @@ class Metric:
         definition: what it measures, as a phrase.
         better: "higher", "lower", or "" if neither is.
         unit: "%" for a share, which is shown in percent; "deg", "nats" or "".
+        bounds: the least and the largest value that it can have, if its unit does not say so.
     """
 
     name: str
     definition: str = ""
     better: str = ""
     unit: str = ""
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value that it can have, infinite if nothing is known."""
+        return self.bounds or LIMITS.get(self.unit, (-inf, inf))
 
     @property
     def title(self) -> str:
@@ -128,7 +136,7 @@ def shown(value: Cell) -> str:
     """A cell as printable text: four digits for a float, nothing for None and for numbers that are not finite."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
+    return f"{value:z.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def words(name: str) -> str:

@@ -238,7 +238,7 @@ def test_mistakes_of_the_other_analyses_are_errors_with_their_cause():
         similarity.measure(VECTORS, references={"confusion": torch.arange(36.0).reshape(6, 6)})
     with pytest.raises(DataError, match="confusion contains NaN"):
         similarity.measure(VECTORS, references={"confusion": similarity.symmetrised(torch.zeros(6, 6))})
-    with pytest.raises(UsageError, match="at least two runs, got 1"):
+    with pytest.raises(UsageError, match="compatibility needs two runs or more"):
         compatibility.measure([FEATURES], LABELS)
     with pytest.raises(UsageError, match=r"2 widths cannot be compared: \[9, 10\]"):
         compatibility.measure([FEATURES, FEATURES[:, :9]], LABELS)

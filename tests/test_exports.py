@@ -57,15 +57,27 @@ def test_tables_are_latex_whatever_the_names_of_users_are(several):
     assert text.count(r"\begin{tabular}") == text.count(r"\bottomrule") == 3
     assert r"test accuracy (\%) $\uparrow$ & " in text
     names = ("50% of a_b & $x$", "[5pt]", "-2 to", r"\input{x}")
-    text = exports.latex_tables([Table("a_b", ("name", "x"), tuple((name, "-0.1 [-1.9, +1.6]") for name in names))])
-    rows = [line for line in text.splitlines() if line.endswith(r"[$-1.9$, $+1.6$] \\")]
+    text = exports.latex_tables([Table("a_b", ("name", "x"), tuple((name, "-0.1 [-1.9 to +1.6]") for name in names))])
+    rows = [line for line in text.splitlines() if line.endswith(r"[$-1.9$ to $+1.6$] \\")]
     assert [row.split(" & $-0.1$")[0] for row in rows] == [
         r"50\% of a\_b \& \$x\$",
         "{}[5pt]",
         "-2 to",
         r"\textbackslash{}input\{x\}",
     ]
-    assert r"\caption{a\_b}" in text and not re.search(r"\\\\\s*\[", text)
+    assert r"\caption{a\_b}" in text and r"\label{tab:randhead-1}" in text and not re.search(r"\\\\\s*\[", text)
+
+
+def test_numbers_with_units_are_latex_mathematics_and_commands_have_no_quotes():
+    shown = ("+1 [-34 to +36] points", "98.89 % [97.2 to 99.6]", "97.17 to 99.57 %", "measured by `randhead eval a`")
+    text = exports.latex_tables([Table("t", ("x",), tuple((each,) for each in shown))])
+    for line in (
+        r"$+1$ [$-34$ to $+36$] points",
+        r"$98.89$ \% [$97.2$ to $99.6$]",
+        r"$97.17$ to $99.57$ \%",
+        "measured by randhead eval a",
+    ):
+        assert rf"{line} \\" in text.splitlines()
 
 
 @pytest.mark.usefixtures("no_pictures")

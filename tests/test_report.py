@@ -1,10 +1,12 @@
 """The page of an analysis: everything in it, nothing beside it, and a browser that has nothing to complain of."""
 
+import dataclasses
 import html.parser
 import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,17 @@ from sklearn.decomposition import PCA
 from tiny import image_folder
 from trained import command, train
 
-from randhead import evaluation, registry, report
-from randhead.analyses import Findings
-from randhead.evaluation import analysis_tables
+from randhead import evaluation, registry, report, tables
+from randhead.analyses import Findings, dynamics
+from randhead.evaluation import analysis_tables, training_log
 from randhead.evaluation.analysis_tables import headlines, in_order
 from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference
 from randhead.evaluation.estimates import Estimate
+from randhead.evaluation.measuring import metric
 from randhead.intervals import Interval
 from randhead.report import canvas, confusion, differences, page, projections, sections
 from randhead.tables import Metric, Table
+from randhead.train.log import EpochMetrics
 
 CHROMIUM = shutil.which("chromium")
 QUIET = (
@@ -253,7 +257,7 @@ def test_differences_are_drawn_relative_to_the_baseline():
     listing, _ = differences.everything(found, lambda key: X)
     assert listing.rows == (("the x \u2191", "b", 1.0, 0.25, 0.5, 1.5, 2),)
     [picture] = differences.pictures(found, ["x", "y"], lambda key: X)
-    assert "95 percent" in picture.caption
+    assert "95 % intervals" in picture.caption
     axes = picture.figure.axes[0]
     lines = [line.get_xdata() for line in axes.lines]
     assert [25.0, 75.0] in [list(x) for x in lines]
@@ -267,7 +271,7 @@ def test_a_single_pair_has_no_columns_and_no_bars_of_intervals():
     for table in differences.everything(found, lambda key: X):
         assert not {"low", "high", "deviation"} & {*table.columns}
     [picture] = differences.pictures(found, ["x"], lambda key: X)
-    assert "95 percent" not in picture.caption
+    assert "95 % intervals" not in picture.caption
 
 
 def test_means_and_differences_have_the_digits_that_their_spread_leaves():
@@ -278,10 +282,64 @@ def test_means_and_differences_have_the_digits_that_their_spread_leaves():
     assert "standard deviation" in " ".join(means.notes) and "higher is better" in means.notes[0]
     [listing] = analysis_tables.differences(parts)
     assert "difference to a, paired by seed" in listing.title
-    assert listing.rows == (("the x \u2191", "+1.00 [+0.50, +1.50]"),)
+    assert listing.rows == (("the x \u2191", "+1.00 [+0.50 to +1.50]"),)
     [listing] = analysis_tables.differences([(two_arms(None), {"x": X})])
     assert (listing.columns, listing.rows) == (("metric", "b, 1 pair"), (("the x \u2191", "+1"),))
     assert "interval" not in listing.title
+
+
+def test_shares_are_drawn_in_points_and_what_can_be_negative_is_not_drawn():
+    found = two_arms(Interval(-1.6, 3.6))
+    [picture] = differences.pictures(found, ["x"], lambda key: Metric("share", "", "higher", "%"))
+    axes = picture.figure.axes[0]
+    assert axes.get_xlabel() == "difference, percentage points"
+    assert [-100.0, 100.0] in [list(line.get_xdata()) for line in axes.lines]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["share \u2191"]
+    assert not [*differences.pictures(found, ["x"], lambda key: Metric("rho", bounds=(-1, 1)))]
+    [picture] = differences.pictures(found, ["x"], lambda key: X)
+    assert picture.figure.axes[0].get_xlabel() == "difference, % of the mean of a"
+
+
+def test_intervals_end_where_the_metric_does():
+    share, rho = Metric("share", unit="%"), Metric("rho", bounds=(-1, 1))
+    wide = Estimate(0.5, Interval(-0.4304, 1.264), 2, std=0.1)
+    assert analysis_tables.interval_shown(share, wide) == "0 to 100"
+    assert analysis_tables.interval_shown(rho, Estimate(0.7, Interval(-2.247, 3.561), 2)) == "-1.0 to 1.0"
+    assert analysis_tables.interval_shown(X, wide) == "-0.43 to 1.26"
+    assert analysis_tables.difference_shown(share, Estimate(-0.15, Interval(-1.506, 1.206), 2)) == "-15 [-100 to +100]"
+
+
+def test_definitions_are_given_once_and_metrics_without_a_value_have_no_row():
+    listing = analysis_tables.glossary([Metric("a", "the same"), X, Metric("b", "the same")])
+    assert listing.rows == (("a; b", "", "the same"), ("the x", "higher", "what x is"))
+    found = Findings({"recall_at_1_own": 0.4175, "recall_at_1_across_shared": None})
+    assert [*analysis_tables.metrics_of("compatibility", found)] != []
+    table = analysis_tables.values("compatibility", analysis_tables.metrics_of("compatibility", found))
+    assert table.rows == (("Recall@1, one run (%) \u2191", 41.75),)
+
+
+def test_everything_that_is_logged_has_a_name_and_a_unit():
+    fields = {each.name for each in dataclasses.fields(EpochMetrics)} - {*training_log.NO_SERIES}
+    assert fields == {*dynamics.SERIES}
+    assert metric("dynamics", "val_accuracy_first").title == "val accuracy, first epoch (%) \u2191"
+
+
+def test_pairs_of_runs_have_the_names_and_the_unit_of_the_analysis():
+    matrix = torch.tensor([[0.5, torch.nan], [0.4175, 0.6]])
+    found = Findings({}, {"recall_at_1": matrix, "map_at_r": matrix})
+    [listing] = sections.tables("compatibility", found, ("a", "b"))
+    assert listing.columns == ("queries", "gallery", "Recall@1 (%)", "mAP@R (%)")
+    assert listing.rows[1][2] == pytest.approx(41.75)
+
+
+def test_a_zero_has_no_sign_and_constants_are_not_compared():
+    assert [analysis_tables.signed(x, w) for x, w in ((-0.2, 16.0), (-0.0, None), (0.0, 0.1))] == ["0", "0", "0.00"]
+    assert tables.shown(-0.0) == "0"
+    found = two_arms(None)
+    same = replace(found, differences=(replace(found.differences[0], metrics={"x": Estimate(0.0, None, 1)}),))
+    assert not [*analysis_tables.differences([(same, {"x": Metric("loss of guessing")})])]
+    [listing] = analysis_tables.differences([(same, {"x": X})])
+    assert listing.rows == (("the x \u2191", "0"),)
 
 
 def test_pictures_in_files_name_their_run(everything, monkeypatch):

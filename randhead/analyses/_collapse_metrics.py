@@ -12,7 +12,9 @@ _MEASURED = {
     "nc2_head": Metric("NC2, of the head", "distance of the Gram matrices of class means and class vectors", "lower"),
     "nc3": Metric("NC3, self-duality", "squared distance of class means and class vectors, both centred", "lower"),
     "nc3_raw": Metric("NC3, uncentred", "the same, with class vectors that are not centred", "lower"),
-    "nc3_cosine": Metric("NC3, cosine", "mean cosine of centred class means and class vectors", "higher"),
+    "nc3_cosine": Metric(
+        "NC3, cosine", "mean cosine of centred class means and class vectors", "higher", bounds=(-1, 1)
+    ),
     "nc4": Metric("NC4, disagreement", "samples whose prediction is not that of the nearest class mean", "lower", "%"),
     "gnc1": Metric("GNC1, variability", "NC1 of normalised features", "lower"),
     "gnc2": Metric("GNC2, smallest margin", "distance of a class mean to the convex hull of the others", "higher"),

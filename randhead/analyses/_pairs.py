@@ -44,17 +44,26 @@ class Pairs:
         }
 
 
-def described(what: str, short: str, prefix: str = "") -> dict[str, Metric]:
-    """How the metrics of pairs are shown: `what` the vectors are, in full and `short`."""
+def described(what: str, short: str, prefix: str = "", after: str = "") -> dict[str, Metric]:
+    """How the metrics of pairs are shown: `what` the vectors are, in full and `short`, `after` what."""
     return {
         f"{prefix}mean_distance": Metric(
-            f"mean distance, {short}", f"mean over pairs of {what} of 1 - cosine", "higher"
+            f"mean distance, {short}", f"mean over pairs of {what} of 1 - cosine{after}", "higher", bounds=(0, 2)
         ),
-        f"{prefix}min_distance": Metric(f"least distance, {short}", f"smallest 1 - cosine of two {what}", "higher"),
-        f"{prefix}mean_angle_deg": Metric(f"mean angle, {short}", f"mean angle over pairs of {what}", "higher", "deg"),
-        f"{prefix}min_angle_deg": Metric(f"least angle, {short}", f"smallest angle of two {what}", "higher", "deg"),
+        f"{prefix}min_distance": Metric(
+            f"least distance, {short}", f"smallest 1 - cosine of two {what}{after}", "higher", bounds=(0, 2)
+        ),
+        f"{prefix}mean_angle_deg": Metric(
+            f"mean angle, {short}", f"mean angle over pairs of {what}{after}", "higher", "deg"
+        ),
+        f"{prefix}min_angle_deg": Metric(
+            f"least angle, {short}", f"smallest angle of two {what}{after}", "higher", "deg"
+        ),
         f"{prefix}nearest_angle_deg": Metric(
-            f"nearest angle, {short}", f"angle to the nearest other one, mean over {what}", "higher", "deg"
+            f"nearest angle, {short}",
+            f"angle of a {what.removesuffix('s')} to its nearest neighbour, averaged over classes{after}",
+            "higher",
+            "deg",
         ),
     }
 

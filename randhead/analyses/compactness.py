@@ -38,9 +38,15 @@ HEADLINES = (
     "wrong_angle_deg",
 )
 METRICS = {
-    "cosine_to_class_mean": Metric("cosine to class mean", "of a sample to the mean of its class", "higher"),
-    "cosine_to_class_vector": Metric("cosine to class vector", "of a sample to the vector of its class", "higher"),
-    "within_distance": Metric("distance within classes", "mean 1 - cosine of two samples of a class", "lower"),
+    "cosine_to_class_mean": Metric(
+        "cosine to class mean", "of a sample to the mean of its class", "higher", bounds=(-1, 1)
+    ),
+    "cosine_to_class_vector": Metric(
+        "cosine to class vector", "of a sample to the vector of its class", "higher", bounds=(-1, 1)
+    ),
+    "within_distance": Metric(
+        "distance within classes", "mean 1 - cosine of two samples of a class", "lower", bounds=(0, 2)
+    ),
     "trace_ratio": Metric("variance within / between", "variance around class means over that of class means", "lower"),
     "cdnv": Metric("CDNV", "variance of two classes over the squared distance of their means, mean of pairs", "lower"),
     "right_feature_norm": Metric("feature norm, right", "mean length of the features of right predictions"),

@@ -6,6 +6,7 @@ reported beside the loss that was reached.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,14 +32,34 @@ HEADLINES = (
     "class_vector_drift",
     "class_vector_turn_deg",
 )
+SERIES = {  # what a training log has, by its key
+    "val_accuracy": Metric("val accuracy", "on the validation split", "higher", "%"),
+    "val_nll": Metric("val NLL", "negative log-likelihood on the validation split", "lower", "nats"),
+    "val_knn_1": Metric("val 1-NN accuracy", "class of the nearest training sample by cosine", "higher", "%"),
+    "val_logit_min": Metric("smallest logit", "on the validation split"),
+    "val_logit_max": Metric("largest logit", "on the validation split"),
+    "grad_norm_backbone": Metric("gradient norm, backbone", "in the last step of an epoch"),
+    "grad_norm_vectors": Metric("gradient norm, class vectors", "in the last step of an epoch"),
+    "lr": Metric("learning rate", "in the last step of an epoch"),
+    "normaliser_error_bound": Metric("error bound of the loss", "of the normaliser, in the last step of an epoch"),
+    "scale": Metric("logit scale", "at the end of an epoch"),
+    "vector_drift_deg": Metric("turn of class vectors", "mean angle to their start", "", "deg"),
+}
+ENDS = {"first": "first epoch", "last": "last epoch", "lowest": "lowest", "highest": "highest"}
 METRICS = {
+    **{
+        f"{key}_{end}": replace(about, name=f"{about.name}, {words}")
+        for key, about in SERIES.items()
+        for end, words in ENDS.items()
+    },
     "verdict": Metric("verdict", "converged, still improving, did not converge, went back up, or diverged"),
     "stopped_at_step": Metric("stopped improving at step", "the step that nearly reached the lowest loss"),
     "first_loss": Metric("training loss, first epoch", "mean over the epoch", "", "nats"),
     "last_loss": Metric("training loss, last epoch", "mean over the epoch", "lower", "nats"),
+    "lowest_loss": Metric("training loss, lowest", "of the smoothed curve", "lower", "nats"),
+    "lowest_loss_step": Metric("step of the lowest training loss", "of the smoothed curve"),
     "chance_loss": Metric("loss of guessing", "log K", "", "nats"),
     "reachable_loss": Metric("lowest loss at this scale", "lower bound of a cosine head with its scale", "", "nats"),
-    "val_accuracy_last": Metric("val accuracy, last epoch", "on the validation split", "higher", "%"),
     "val_accuracy_highest": Metric("val accuracy, best epoch", "on the validation split", "higher", "%"),
     "class_vector_drift": Metric("drift of class vectors", "length of their change over their length at the start"),
     "class_vector_turn_deg": Metric("turn of class vectors", "mean angle between start and end", "", "deg"),

@@ -36,17 +36,22 @@ HEADLINES = (
 )
 METRICS = {
     **_pairs.described("class means", "classes"),
-    **_pairs.described("class means after their common mean is subtracted", "centred", "centred_"),
+    **_pairs.described("class means", "centred", "centred_", "; the overall mean is subtracted first"),
     **_pairs.described("class vectors", "vectors", "class_vectors_"),
     "class_separation_r2": Metric(
         "class separation R\u00b2", "1 - distance within classes / distance of any two samples", "higher"
     ),
-    "within_distance": Metric("distance within classes", "mean 1 - cosine of two samples of a class", "lower"),
-    "total_distance": Metric("distance of samples", "mean 1 - cosine of two samples of any classes"),
-    "silhouette": Metric(
-        "silhouette", "how much closer a sample is to its own class than to the next, -1 to 1 (cosine)", "higher"
+    "within_distance": Metric(
+        "distance within classes", "mean 1 - cosine of two samples of a class", "lower", bounds=(0, 2)
     ),
-    "class_vectors_largest_cosine": Metric("largest cosine, vectors", "of two class vectors", "lower"),
+    "total_distance": Metric("distance of samples", "mean 1 - cosine of two samples of any classes", bounds=(0, 2)),
+    "silhouette": Metric(
+        "silhouette",
+        "how much closer a sample is to its own class than to the next, -1 to 1 (cosine)",
+        "higher",
+        bounds=(-1, 1),
+    ),
+    "class_vectors_largest_cosine": Metric("largest cosine, vectors", "of two class vectors", "lower", bounds=(-1, 1)),
     "simplex_cosine": Metric("simplex cosine", "the smallest largest cosine that K vectors can have"),
     "class_vectors_largest_absolute_cosine": Metric("largest |cosine|, vectors", "of two class vectors", "lower"),
     "welch_cosine": Metric("Welch bound", "the smallest largest |cosine| that K vectors in D dimensions can have"),

@@ -28,13 +28,15 @@ REFERENCES = {
     "reference_confusion": "reference's errors",
     "taxonomy": "taxonomy",
 }
+RHO = "Spearman's rho over pairs of classes: 0 if the two similarities have nothing in common"
+MANTEL = "Mantel's test, one-sided: share of permutations of the classes that correlate as well"
 METRICS = {
-    f"{side}_{reference}{end}": Metric(name.format(SIDES[side], REFERENCES[reference]), definition)
+    f"{side}_{reference}{end}": Metric(name.format(SIDES[side], REFERENCES[reference]), definition, bounds=bounds)
     for reference in REFERENCES
     for side in SIDES
-    for end, name, definition in (
-        ("", "{} ~ {}", "Spearman's rho over pairs of classes: 0 if the two similarities have nothing in common"),
-        ("_p", "p of {} ~ {}", "Mantel's test, one-sided: share of permutations of the classes that correlate as well"),
+    for end, name, definition, bounds in (
+        ("", "{} ~ {}", RHO, (-1, 1)),
+        ("_p", "p of {} ~ {}", MANTEL, (0, 1)),
     )
 }
 HEADLINES = tuple(METRICS)

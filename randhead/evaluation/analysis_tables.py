@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from randhead.evaluation.analysis import Analysis
 
 NOT_APPLICABLE = "what does not apply"  # title, in tables and on the page
-UNDEFINED = "-"  # in place of a metric without a value; a note says why
-ORDER = ("separability", "compactness", "similarity", "collapse", "transfer", "dynamics", "compatibility", "seeds")
+ORDER = ("separability", "compactness", "similarity", "collapse", "dynamics", "transfer", "compatibility", "seeds")
+SPREAD = "in brackets: standard deviation over runs"
 DIGITS = 2  # significant digits of a standard deviation, or of half an interval
 
 
@@ -33,7 +33,7 @@ def tables(analysis: "Analysis") -> Iterator[Table]:
     if notes := analysis.comparison_notes:
         yield Table("", (), (), notes)
     for name, joint in analysis.together.items():
-        yield _values(f"{name} of all runs: {where(joint)}", metrics_of(name, joint.findings), joint.findings.notes)
+        yield values(f"{name} of all runs: {where(joint)}", metrics_of(name, joint.findings), joint.findings.notes)
     if analysis.not_applicable:
         reasons = tuple(f"{name}: {why}" for name, why in analysis.not_applicable.items())
         yield Table(NOT_APPLICABLE, (), (), reasons)
@@ -43,13 +43,13 @@ def runs(analysis: "Analysis") -> Table:
     """The runs with their arms, seeds and accuracies."""
     configs = [run.loaded.config for run in analysis.members]
     labels = {i: arm.label for arm in arms(configs) for i in arm.indices}
-    accuracies = [f"{100 * found.value:.2f}" for found in analysis.accuracies] or [""] * len(configs)
+    accuracies: list[Cell] = [100 * found.value for found in analysis.accuracies] or [None] * len(configs)
     cells = [
         (run.name, labels[i], config.train.head_seed, config.train.seed, value)
         for i, (run, config, value) in enumerate(zip(analysis.members, configs, accuracies, strict=True))
     ]
     columns = ("run", "arm", "head seed", "seed", "accuracy (%)")
-    return Table("", columns, rows(cells)).without_empty_columns()
+    return Table("runs", columns, rows(cells)).without_empty_columns()
 
 
 def of_run(analysis: "Analysis", name: str, *, first: bool = True) -> Iterator[Table]:
@@ -61,7 +61,7 @@ def of_run(analysis: "Analysis", name: str, *, first: bool = True) -> Iterator[T
         [found] = analysis.accuracies
         known = {accuracy.metric(analysis.options.split): found.value, **known}
         notes = (f"accuracy: {found.interval.words()}, n = {found.n}", *notes)
-    yield _values(f"{name}: {where(measured)}", known, notes)
+    yield values(f"{name}: {where(measured)}", known, notes)
 
 
 def by_arm(analysis: "Analysis", name: str, *, first: bool = True) -> Iterator[Table]:
@@ -101,7 +101,7 @@ def means(
         only = {about: found.arms[0].metrics.get(key) for found, metrics in parts for key, about in metrics.items()}
         ends = {about.title: interval_shown(about, mean) for about, mean in only.items()}
         cells = [[*row, ends.get(str(row[0]))] for row in cells]
-    spread = ("in brackets: standard deviation over runs",) if any(len(arm.arm.indices) > 1 for arm in each) else ()
+    spread = (SPREAD,) if any(len(arm.arm.indices) > 1 for arm in each) else ()
     columns = ("metric", *(f"{arm.arm.label}, {count(len(arm.arm.indices), 'run')}" for arm in each))
     columns += ("95 % interval of the mean",) if len(each) == 1 else ()
     return Table(title, columns, rows(cells), (*_arrows(cells), *spread, *notes)).without_empty_columns()
@@ -114,7 +114,7 @@ def differences(parts: list[tuple[Comparison, dict[str, Metric]]]) -> Iterator[T
         [about.title, *(difference_shown(about, arm.metrics.get(key)) for arm in found.differences)]
         for found, metrics in parts
         for key, about in metrics.items()
-        if any(key in arm.metrics for arm in found.differences)
+        if any(key in arm.metrics for arm in found.differences) and not _is_constant(about, key, found)
     ]
     if cells:
         paired = "paired by seed" if any(len(arm.pairs) > 1 for arm in each) else "of one pair of runs"
@@ -153,18 +153,24 @@ def where(measured: Measurement) -> str:
 
 
 def glossary(about: Iterable[Metric], *, title: str = "Definitions") -> Table:
-    """What metrics mean, and which direction is better."""
-    cells = [[each.name, each.better, each.definition] for each in about if each.definition]
+    """What metrics mean, and which direction is better; metrics that mean the same in one row."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for each in about:
+        if each.definition:
+            names.setdefault((each.better, each.definition), []).append(each.name)
+    cells = [["; ".join(same), better, definition] for (better, definition), same in names.items()]
     return Table(title, ("metric", "better", "definition"), rows(cells)).without_empty_columns()
 
 
 def signed(value: float, width: float | None) -> str:
     """A difference with its sign, with as many digits as an interval of this half width leaves."""
-    return f"{value:+.{_decimals(width)}f}" if width else f"{value:+.4g}"
+    text = f"{value:+.{_decimals(width)}f}" if width else f"{value:+.4g}"
+    return text if float(text) else text[1:]  # a zero has no sign
 
 
-def _values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...]) -> Table:
-    cells = [[about.title, UNDEFINED if value is None else about.shown(value)] for about, value in known.items()]
+def values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...] = ()) -> Table:
+    """One row per metric that has a value."""
+    cells = [[about.title, about.shown(value)] for about, value in known.items() if value is not None]
     return Table(title, ("metric", "value") if cells else (), rows(cells), (*_arrows(cells), *notes))
 
 
@@ -180,34 +186,50 @@ def _mean(about: Metric, found: Estimate | None) -> str | None:
     if not found.std:
         return shown(float(found.value * scale)) + (" (0)" if found.n > 1 else "")
     digits = _decimals(found.std * scale)
-    return f"{found.value * scale:.{digits}f} ({found.std * scale:.{digits}f})"
+    return f"{found.value * scale:z.{digits}f} ({found.std * scale:.{digits}f})"
+
+
+def ends(about: Metric, found: Estimate, *, of_difference: bool = False) -> tuple[float, ...]:
+    """The ends of an interval as tables show them, within what the metric, or a difference of two, can be."""
+    if found.interval is None:
+        return ()
+    low, high = about.limits
+    if of_difference:
+        low, high = low - high, high - low
+    return tuple(about.scale * min(max(end, low), high) for end in (found.interval.low, found.interval.high))
 
 
 def interval_shown(about: Metric, found: Estimate | None) -> str | None:
     """The interval of a mean."""
     if found is None or found.interval is None:
         return None
-    low, high = about.scale * found.interval.low, about.scale * found.interval.high
-    digits = _decimals((high - low) / 2)
-    return f"{low:.{digits}f} to {high:.{digits}f}"
+    digits = _decimals(about.scale * (found.interval.high - found.interval.low) / 2)
+    low, high = ends(about, found)
+    return f"{low:z.{digits}f} to {high:z.{digits}f}"
 
 
 def difference_shown(about: Metric, found: Estimate | None) -> str | None:
     """A difference with its interval in brackets."""
     if found is None:
         return None
-    value, scale = found.value * about.scale, about.scale
+    value = found.value * about.scale
     if found.interval is None:
         return signed(value, None)
-    low, high = scale * found.interval.low, scale * found.interval.high
-    half = (high - low) / 2
-    return f"{signed(value, half)} [{signed(low, half)}, {signed(high, half)}]"
+    half = about.scale * (found.interval.high - found.interval.low) / 2
+    low, high = ends(about, found, of_difference=True)
+    return f"{signed(value, half)} [{signed(low, half)} to {signed(high, half)}]"
 
 
 def _counted(values: list[Cell], arm: Arm) -> str:
     """Words of the runs of an arm: "converged", or "converged (2), still improving (1)"."""
     found = Counter(str(values[i]) for i in arm.indices if values[i] is not None)
     return ", ".join(word if len(found) == 1 else f"{word} ({times})" for word, times in found.most_common())
+
+
+def _is_constant(about: Metric, key: str, found: Comparison) -> bool:
+    """Whether a metric without a better direction, such as a bound, is the same in all arms: nothing to compare."""
+    known = [arm.metrics[key] for arm in found.differences if key in arm.metrics]
+    return not about.better and not any(one.value or (one.interval and any(ends(about, one))) for one in known)
 
 
 def _decimals(width: float) -> int:

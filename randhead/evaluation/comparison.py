@@ -119,9 +119,11 @@ def compare(configs: list[Config], metrics: Sequence[Metrics], *, baseline: int 
     differences = []
     notes = [(arm.label, design([keys[i] for i in arm.indices]).note()) for arm in groups]
     for arm in groups[1:]:
-        both = _pairs(groups[0], arm, keys)
-        differences.append(Difference(arm, groups[0], tuple(both), _differences(both, numbers, keys)))
-        notes.append((f"{arm.label} and {groups[0].label}", _note(both, keys)))
+        same_seeds = _pairs(groups[0], arm, keys)
+        differences.append(Difference(arm, groups[0], tuple(same_seeds), _differences(same_seeds, numbers, keys)))
+        both = f"{arm.label} and {groups[0].label}"
+        only = f"no interval over seeds: only one pair of {both} runs has the same seeds"
+        notes.append(("", only) if len(same_seeds) == 1 else (both, _note(same_seeds, keys)))
     means = tuple(ArmMeans(arm, _means(arm, numbers, keys)) for arm in groups)
     return Comparison(means, tuple(differences), _said(notes))
 
@@ -155,9 +157,7 @@ def with_images(
 
 def _note(pairs: list[tuple[int, int]], keys: list[Seeds]) -> str | None:
     """What the reader of a difference must know."""
-    if len(pairs) < 2:
-        return "one pair of runs shares its seeds: no interval over seeds" if pairs else "no two runs share their seeds"
-    return design([keys[i] for i, _ in pairs]).note()
+    return design([keys[i] for i, _ in pairs]).note() if pairs else "no two runs share their seeds"
 
 
 def _said(notes: list[tuple[str, str | None]]) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ def _said(notes: list[tuple[str, str | None]]) -> tuple[str, ...]:
     kinds = {note for _, note in notes}
     if len(kinds) == 1:
         return tuple(note for note in kinds if note)
-    return tuple(f"{label}: {note}" for label, note in notes if note)
+    return tuple(f"{label}: {note}" if label else note for label, note in notes if note)
 
 
 def _means(arm: Arm, metrics: list[dict[str, float | int | str | None]], keys: list[Seeds]) -> dict[str, Estimate]:

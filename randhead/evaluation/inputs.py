@@ -254,10 +254,7 @@ class JointInputs:
         """(R,) int64: the seed of everything else.  Raises UsageError if runs differ in more than seeds."""
         arms = comparison.arms([run.loaded.config for run in self.members])
         if len(arms) > 1:
-            raise UsageError(
-                f"the runs differ in more than their seeds ({'; '.join(arm.label for arm in arms)})",
-                hint="give runs that differ in `seed` and `head_seed` only",
-            )
+            raise UsageError(f"give runs of one arm only (here: {'; '.join(arm.label for arm in arms)})")
         return as_tensor([run.loaded.config.train.seed for run in self.members])
 
     @property

@@ -72,7 +72,8 @@ def measure_all(
         except RandheadError as error:
             if strict or isinstance(error, StopRequested):
                 raise
-            refused[name] = f"{error.message} ({error.hint})" if error.hint else error.message
+            reason = error.message.removeprefix(f"{name} ")  # which the table says already
+            refused[name] = f"{reason} ({error.hint})" if error.hint else reason
     return each, together, refused
 
 

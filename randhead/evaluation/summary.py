@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from randhead.evaluation.analysis import Analysis
 
 MARGIN = 0.01  # of accuracy: a loss below one percentage point counts as kept
-RULE = "yes or no: the whole 95 % interval says so; a loss of less than 1 point of accuracy counts as none"
+RULE = "yes or no only if the whole 95 % interval agrees; a loss of less than 1 point of accuracy counts as none"
 YES, NO, UNDECIDED = "yes", "no", "undecided"
 
 

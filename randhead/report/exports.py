@@ -24,7 +24,11 @@ ARM_COLUMNS = (
 )
 TESTED = ("data", "split", "n", "images", "seed", "parameters", "frost")  # of the document of a corruption report
 NUMBER = r"[+-]?\d[\d.]*(?:e[+-]?\d+)?"
-NUMBERS = re.compile(rf"{NUMBER}(?: \({NUMBER}\))?(?: \[{NUMBER}, {NUMBER}\])?(?: to {NUMBER})?(?: %)?")
+UNIT = "(?:points|deg|nats)"
+NUMBERS = re.compile(
+    rf"{NUMBER}(?: \({NUMBER}\))?(?: %| {UNIT})?(?: \[{NUMBER} to {NUMBER}\])?(?: to {NUMBER})?(?: %| {UNIT})?"
+)
+CODE = re.compile(r"`([^`]+)`")
 SYMBOLS = {"\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$", "\u00b2": "$^2$"}
 
 
@@ -87,7 +91,8 @@ def arms_csv(analysis: Analysis) -> str:
 
 def latex_tables(tables: Iterable[Table]) -> str:
     """Tables as LaTeX, which needs the package booktabs."""
-    return "% \\usepackage{booktabs}\n\n" + "\n".join(_latex(table) for table in tables if table.rows)
+    found = [table for table in tables if table.rows]
+    return "% \\usepackage{booktabs}\n\n" + "\n".join(_latex(table, i) for i, table in enumerate(found, 1))
 
 
 def _arm_lines(
@@ -119,14 +124,15 @@ def _difference(found: Comparison, arm: ArmMeans, key: str) -> tuple[object, ...
     return ("",) * 7
 
 
-def _latex(table: Table) -> str:
-    """One table, with its title as caption and its notes below."""
+def _latex(table: Table, number: int) -> str:
+    """One table, with its title as caption, a label, and its notes below."""
     aligned = "".join("r" if table.is_numeric(i) else "l" for i in range(len(table.columns)))
     body = [" & ".join(map(_cell, row)) + r" \\" for row in ([shown(v) for v in row] for row in table.rows)]
     notes = [rf"\par\footnotesize {_cell(note)}" for note in table.notes]
     lines = [
         r"\begin{table}",
         rf"\caption{{{_cell(table.title)}}}" if table.title else "",
+        rf"\label{{tab:randhead-{number}}}" if table.title else "",
         rf"\begin{{tabular}}{{{aligned}}}",
         r"\toprule",
         " & ".join(map(_cell, map(shown, table.columns))) + r" \\",
@@ -145,4 +151,5 @@ def _cell(text: str) -> str:
     if NUMBERS.fullmatch(text):
         return re.sub(NUMBER, lambda number: f"${number[0]}$", text).replace("%", r"\%")
     guard = "{}" if text.startswith(("[", "*")) else ""  # after the end of a row these are options of its end
+    text = CODE.sub(r"\1", text)  # a lone backtick opens quotes
     return guard + "".join(SYMBOLS.get(character, latex(character)) for character in text)

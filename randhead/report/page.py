@@ -8,7 +8,7 @@ import inspect
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from randhead.evaluation.measuring import Measurement, metric
 from randhead.evaluation.summary import Summary
 from randhead.report import canvas, differences, projections, sections
 from randhead.report.sections import Picture
-from randhead.tables import Cell, Metric, Table, percent, rows, shown
+from randhead.tables import ARROWS, Cell, Metric, Table, percent, rows, shown
 
 TEMPLATES = Path(__file__).parent / "templates"
 LARGE = 6.5  # inches; wider pictures get their own line, and scroll on a phone
@@ -172,8 +172,13 @@ def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -
 def _comparison_blocks(analysis: Analysis) -> list[Block]:
     """The blocks of several runs: their names, their comparison, analyses of all together, and each run folded."""
     run_names = tuple(run.name for run in analysis.members)
-    lead = "An arm is a set of runs that differ only in seeds."
-    blocks = [Block("runs", lead=lead, tables=[analysis_tables.runs(analysis)], notes=analysis.comparison_notes)]
+    found = analysis.all_comparisons.values()
+    what = "Differences are paired by seed" if any(one.differences for one in found) else "Means over runs"
+    intervals = ", with 95 % intervals" if any(one.has_intervals for one in found) else ""
+    lead = f"An arm is a set of runs that differ only in seeds. {what}{intervals}."
+    notes = (*analysis.comparison_notes, analysis_tables.SPREAD, ARROWS)
+    listing = replace(analysis_tables.runs(analysis), title="")
+    blocks = [Block("runs", lead=lead, tables=[listing], notes=notes)]
     if analysis.accuracy:
         about = {accuracy.NAME: accuracy.metric(analysis.options.split)}
         blocks.append(_compared(accuracy.NAME, analysis.accuracy, about))
@@ -191,16 +196,16 @@ def _comparison_blocks(analysis: Analysis) -> list[Block]:
 def _compared(name: str, found: Comparison, about: dict[str, Metric]) -> Block:
     """The means of the arms and their differences, in one analysis."""
     title = f"{name} compared"
-    what = "Differences are paired by seed" if found.differences else "Means over runs"
-    intervals = ", with 95 percent intervals" if found.has_intervals else ""
 
     def describe(key: str) -> Metric:
         return about.get(key) or metric(name, key)
 
     return Block(
         title,
-        lead=f"{what}{intervals}.",
-        tables=[analysis_tables.means("", [(found, about)]), *analysis_tables.differences([(found, about)])],
+        tables=[
+            replace(analysis_tables.means("", [(found, about)]), notes=()),
+            *analysis_tables.differences([(found, about)]),
+        ],
         pictures=_drawings(differences.pictures(found, about, describe), title),
         folded=[analysis_tables.glossary(about.values()), *differences.everything(found, describe)],
     )
@@ -217,7 +222,7 @@ def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefi
         prefix,
         lead=_lead(name),
         seen=_seen(measured.seen),
-        tiles=[(about, shown(about.shown(value)) or analysis_tables.UNDEFINED) for about, value in chosen.items()],
+        tiles=[(about, shown(about.shown(value))) for about, value in chosen.items() if value is not None],
         pictures=_drawings(sections.pictures(name, findings, names), f"{prefix}{name}"),
         notes=findings.notes,
         folded=[

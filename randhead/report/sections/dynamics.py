@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from randhead.analyses import Findings
+from randhead.analyses import Findings, dynamics
 from randhead.report._matplotlib import Axes, Figure
 from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, log_scale, panels
 from randhead.report.sections import Picture
-from randhead.tables import Table, rows, words
+from randhead.tables import Metric, Table, rows, words
 
 GROUPS = (
     ("accuracy", "Accuracy on the validation split.", ("val_accuracy",), False),
@@ -44,13 +44,16 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """First and last, lowest and highest values of everything that was logged."""
-    ends = ("first", "last", "lowest", "highest")
     members = [
         name.removesuffix("_steps") for name in findings.arrays if name.endswith("_steps") and name != "drift_steps"
     ]
-    cells = [[words(name), *(findings.metrics[f"{name}_{end}"] for end in ends)] for name in members]
+    about = {name: _about(name) for name in members}
+    cells = [
+        [each.title, *(each.shown(findings.metrics[f"{name}_{end}"]) for end in dynamics.ENDS)]
+        for name, each in about.items()
+    ]
     if cells:
-        yield Table("What was logged", ("series", *ends), rows(cells))
+        yield Table("What was logged", ("series", *dynamics.ENDS.values()), rows(cells))
 
 
 def _loss(findings: Findings) -> Figure:
@@ -71,7 +74,12 @@ def _loss(findings: Findings) -> Figure:
 
 
 def _curve(axes: Axes, findings: Findings, name: str, colour: str) -> None:
-    axes.plot(findings.arrays[f"{name}_steps"], findings.arrays[name], color=colour, label=words(name))
+    axes.plot(findings.arrays[f"{name}_steps"], findings.arrays[name], color=colour, label=_about(name).name)
+
+
+def _about(name: str) -> Metric:
+    """How a series is shown."""
+    return dynamics.SERIES.get(name) or Metric(words(name))
 
 
 def _decades(values: Tensor) -> float:
