@@ -100,7 +100,7 @@ def _checked(features: Sequence[Array], labels: Array) -> tuple[list[Tensor], Te
     """The features of each run, and the labels, which they share."""
     given = several("features", features, "a list with the features (N, D) of each run")
     if len(given) < 2:
-        raise UsageError("compatibility needs two runs or more")
+        raise UsageError("compatibility needs two runs or more", hint="name another run")
     labels = as_classes("labels", labels)
     largest = int(labels.max()) if labels.numel() else -1
     each = [checked_samples(h, labels, largest + 1)[0] for h in given]
