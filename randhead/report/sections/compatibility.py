@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from randhead.analyses import Findings
-from randhead.analyses._retrieval import METRICS
 from randhead.analyses.compatibility import SCORES
+from randhead.analyses.transfer import METRICS
 from randhead.report.canvas import heat_map
 from randhead.report.sections import Picture
 from randhead.tables import Cell, Table, rows
