@@ -89,9 +89,22 @@ def test_robustness_is_read_from_what_corrupt_test_has_left_of_these_weights(roo
     corrupted(root, "fixed0", 0.6, weights_sha256="of other weights")
     assert stored_robustness.documents(members, "data", "test") is None
     assert stored_robustness.command(members, "data", "test") == "`randhead corrupt-test fixed0`"
-    corrupted(root, "fixed0", 0.6, mean_over="2 of 15 corruptions, severity 3")  # another grid than that of learned0
+    few = {"images": "6 of 12 images, stratified by class, seed 0"}
+    for changes in ({"mean_over": "2 of 15 corruptions, severity 3"}, few, {"seed": 1}):
+        corrupted(root, "fixed0", 0.6, **changes)  # measured in another way than learned0, and than the command does it
+        assert stored_robustness.documents(members, "data", "test") is None
+        assert stored_robustness.command(members, "data", "test") == "`randhead corrupt-test fixed0`"
+    corrupted(root, "fixed0", 0.6, parameters="64")
     assert stored_robustness.command(members, "data", "test") == "`randhead corrupt-test learned0 fixed0`"
     assert stored_robustness.documents(members, "data", "test") is None
+
+
+def test_an_accuracy_under_corruptions_says_how_many_of_the_images_were_tested():
+    over = "15 of 15 corruptions, all severities"
+    shown = {"all 12 images": over, "6 of 12 images, stratified by class, seed 0": f"{over}, 6 of 12 images"}
+    for images, words in shown.items():
+        document = {"mean_over": over, "images": images}
+        assert stored_robustness.metric(document).name == f"accuracy under {words}"
 
 
 def test_runs_whose_features_are_all_equal_have_no_value_and_no_bug(root, monkeypatch):

@@ -15,6 +15,9 @@ NAME = "mean_corruption_accuracy"
 PARTIAL = f"partial_{NAME}"
 SAME = ("data", "split", "n", "images", "seed", "parameters", "frost", "mean_over")  # of measurements to be compared
 
+ALL = "all "  # begins the words for all images of a split
+WHOLE = "15 of 15 corruptions, all severities"
+
 
 def documents(members: Sequence[LoadedRun], data: str, split: str) -> list[dict[str, Any]] | None:
     """The stored document of each run, all of the same images and corruptions; None if one is missing."""
@@ -28,9 +31,9 @@ def documents(members: Sequence[LoadedRun], data: str, split: str) -> list[dict[
 
 
 def command(members: Sequence[LoadedRun], data: str, split: str) -> str:
-    """The command that measures what `documents` lacks."""
-    lacking = [run.run.name for run in members if not _documents(run, data, split)]
-    names = lacking or [run.run.name for run in members]  # all of them, if they were measured in different ways
+    """The command that measures what `documents` lacks: every run that was not measured as this command does it."""
+    lacking = [run.run.name for run in members if not any(map(_is_whole, _documents(run, data, split)))]
+    names = lacking or [run.run.name for run in members]  # all of them, if they still differ
     if split == "test":
         return f"`randhead corrupt-test {' '.join(names)}`"
     return "; ".join(f'`randhead eval {name}` with `split="{split}"` and `corruptions=True`' for name in names)
@@ -38,7 +41,8 @@ def command(members: Sequence[LoadedRun], data: str, split: str) -> str:
 
 def metric(document: dict[str, Any]) -> Metric:
     """How the mean accuracy of a document is shown."""
-    over = document["mean_over"]
+    images, _, _ = str(document.get("images", ALL)).partition(", ")  # "100 of 200 images", or "all 200 images"
+    over = document["mean_over"] + ("" if images.startswith(ALL) else f", {images}")
     note = document.get("parameters_note")
     meaning = f"mean over {over} of the benchmark{f'; {note}' if note else ''}"
     return Metric(f"accuracy under {over}", meaning, "higher", "%")
@@ -78,6 +82,14 @@ def _documents(run: LoadedRun, data: str, split: str) -> list[dict[str, Any]]:
     found = [(path.stat().st_mtime, document) for path in paths if (document := _read(path))]
     ordered = [document for _, document in sorted(found, key=lambda pair: -pair[0])]
     return [each for each in ordered if all(each.get(key) == value for key, value in wanted.items())]
+
+
+def _is_whole(document: dict[str, Any]) -> bool:
+    """Whether a document is what `randhead corrupt-test` measures without options."""
+    all_images = str(document.get("images", ALL)).startswith(ALL)
+    return (
+        all_images and document["mean_over"] == WHOLE and not document.get("seed") and document.get("frost") != "folder"
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
