@@ -6,7 +6,7 @@ functions that need them only, because the command line shows intervals of accur
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from randhead.arguments import shown, whole
@@ -50,6 +50,15 @@ class Interval:
     def words(self) -> str:
         """The interval of an accuracy in words: "95 % interval 91.55 to 98.97 %"."""
         return f"{100 * self.level:g} % interval {self.percent()}"
+
+    def within(self, low: float, high: float) -> "Interval":
+        """The interval without values that are impossible, which Student's t does not know.
+
+        Example:
+            >>> Interval(-0.2, 0.4).within(0, 1)
+            Interval(low=0, high=0.4, level=0.95, method='wilson')
+        """
+        return replace(self, low=max(self.low, low), high=min(self.high, high))
 
     def reach(self, value: float) -> float:
         """The distance from a value to the farther limit."""
@@ -157,20 +166,21 @@ def per_image(values: Sequence[float], *, at_most: float = 1.0) -> Interval:
 
     Args:
         values: of each image, (N,).
-        at_most: the largest value that an image can have.
+        at_most: the largest value that an image can have; the limits are cut off there, and at its negative.
 
     Example:
         >>> per_image([0.2, 0.4, 0.0, 0.0])
-        Interval(low=-1.06..., high=1.36..., level=0.95, method='student')
+        Interval(low=-1.0, high=1.0, level=0.95, method='student')
     """
     found = _numbers("values", values, 1)
     n, mean = len(found), float(found.mean())
+    limit = max(at_most, abs(mean))
     if float(found.max() - found.min()) <= EQUAL * at_most:
-        away, limit = at_most * paired(0, 0, n).high, max(at_most, abs(mean))
-        return Interval(max(mean - away, -limit), min(mean + away, limit), method="mcnemar")
+        away = at_most * paired(0, 0, n).high
+        return Interval(mean - away, mean + away, method="mcnemar").within(-limit, limit)
     changed = min(int((found != edge).sum()) for edge in (0, at_most, -at_most))
     variance = float(found.var()) / (n - 1)
-    return _around(mean, variance, max(changed - 1, 1), "student")
+    return _around(mean, variance, max(changed - 1, 1), "student").within(-limit, limit)
 
 
 def crossed(values: Sequence[Sequence[float]]) -> Interval | None:

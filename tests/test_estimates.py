@@ -123,3 +123,13 @@ def test_means_and_paired_differences_of_a_grid_are_crossed():
     assert found.to_json()["differences"][0]["figures"]["x"]["method"] == "crossed"
     assert [note for note in found.notes if "3 head seeds x 3 seeds" in note] == list(found.notes) != []
     assert len(found.notes) == 1
+
+
+def test_the_interval_of_an_accuracy_over_two_seeds_has_no_impossible_value():
+    runs = [config(head__trainable=learned, train__seed=seed) for learned in (False, True) for seed in (0, 1)]
+    values = [{"accuracy": value, "angle": value} for value in (0.2, 0.9, 0.8, 0.1)]
+    found = comparison.with_images(comparison.compare(runs, values), "accuracy", lambda i: None, lambda i, j: None)
+    [difference] = found.differences
+    ends = [each.metrics["accuracy"].interval for each in (*found.arms, difference)]
+    assert [(one.low, one.high) for one in ends] == [(0.0, 1.0), (0.0, 1.0), (-1.0, 1.0)]
+    assert difference.metrics["angle"].interval.high > 1

@@ -136,20 +136,27 @@ def with_images(
 ) -> Comparison:
     """A comparison in which a single run of an arm, or a single pair of runs, has an interval over images.
 
+    Those over few seeds, of Student's t, are cut off at what is possible.
+
     Args:
         found: the comparison.
-        name: of the metric.
+        name: of the metric, an accuracy in [0, 1].
         of_run: the interval of a run.
         of_pair: the interval of the second run minus the first.
     """
 
-    def filled(metrics: dict[str, Estimate], interval: Callable[..., Interval | None], *of: int) -> dict[str, Estimate]:
+    def filled(
+        metrics: dict[str, Estimate], least: float, interval: Callable[..., Interval | None], *of: int
+    ) -> dict[str, Estimate]:
         one = metrics.get(name)
-        return {**metrics, name: replace(one, interval=interval(*of))} if one and one.n == 1 else metrics
+        if one is None:
+            return metrics
+        known = interval(*of) if one.n == 1 else one.interval
+        return {**metrics, name: replace(one, interval=known and known.within(least, 1.0))}
 
-    means = [replace(arm, metrics=filled(arm.metrics, of_run, arm.arm.indices[0])) for arm in found.arms]
+    means = [replace(arm, metrics=filled(arm.metrics, 0.0, of_run, arm.arm.indices[0])) for arm in found.arms]
     differences = [
-        replace(arm, metrics=filled(arm.metrics, of_pair, *arm.pairs[0])) if arm.pairs else arm
+        replace(arm, metrics=filled(arm.metrics, -1.0, of_pair, *arm.pairs[0])) if arm.pairs else arm
         for arm in found.differences
     ]
     return replace(found, arms=tuple(means), differences=tuple(differences))

@@ -155,7 +155,7 @@ def accuracy_interval(scores: Tensor) -> Interval:
     if bool((scores == scores.round()).all()):
         return wilson(int(scores.sum()), len(scores))
     found = per_image((1 - scores).tolist())
-    return replace(found, low=max(0.0, 1 - found.high), high=min(1.0, 1 - found.low))
+    return replace(found, low=1 - found.high, high=1 - found.low).within(0.0, 1.0)
 
 
 def _mean_score(scores: list[Tensor]) -> Tensor | None:
