@@ -52,6 +52,11 @@ def is_whole(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, numbers.Integral)
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is a real number of Python or NumPy, also NaN; True and False are none."""
+    return not isinstance(value, bool) and isinstance(value, numbers.Real)
+
+
 def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] = object) -> tuple[Any, ...]:
     """The items of a collection, each of one of the types.  Raises UsageError for text, which is no collection here."""
     hint = f"give a list, `{name}=[...]`"

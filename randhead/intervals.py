@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from randhead.arguments import shown, whole
+from randhead.arguments import is_number, shown, whole
 from randhead.errors import UsageError
 
 LEVEL = 0.95
 Z = 1.959963984540054  # of the standard normal distribution, at (1 + LEVEL) / 2
 EQUAL = 1e-9  # values that are closer than this share of the largest are equal
+LARGEST = 1e150  # of a value, whose square is then a number
 HALVINGS = 60  # of an interval of length 2 at most: beyond the last bit of float64
 
 
@@ -84,9 +85,9 @@ def wilson(correct: int, n: int) -> Interval:
 
 def of_accuracy(accuracy: float | None, n: int | None) -> Interval | None:
     """The Wilson interval of an accuracy in [0, 1] of n samples, as a document has them; None if one is missing."""
-    if accuracy is None or not n:
+    if accuracy is None or n is None or whole("n", n) == 0:
         return None
-    if not 0 <= accuracy <= 1:
+    if not is_number(accuracy) or not 0 <= accuracy <= 1:
         raise UsageError(f"accuracy must be in [0, 1], got {shown(accuracy)}", hint="a share, not percent")
     return wilson(round(accuracy * n), n)
 
@@ -173,6 +174,10 @@ def per_image(values: Sequence[float], *, at_most: float = 1.0) -> Interval:
         Interval(low=-1.0, high=1.0, level=0.95, method='student')
     """
     found = _numbers("values", values, 1)
+    if not is_number(at_most) or not 0 < at_most <= LARGEST:
+        raise UsageError(f"at_most must be a number above 0, got {shown(at_most)}", hint="1 for shares of cells")
+    if (largest := float(abs(found).max())) > at_most * (1 + EQUAL):
+        raise UsageError(f"values must be {at_most} at most, got {largest}", hint="`at_most` is the largest possible")
     n, mean = len(found), float(found.mean())
     limit = max(at_most, abs(mean))
     if float(found.max() - found.min()) <= EQUAL * at_most:
@@ -251,9 +256,10 @@ def _numbers(name: str, values: Any, ndim: int) -> Any:
     hint = "numbers without NaN, in rows of equal length" if ndim > 1 else "give a list of numbers"
     try:
         found = np.asarray(values)
-        usable = found.dtype.kind in "fiu" and found.ndim == ndim and found.size and np.isfinite(found).all()
-    except (TypeError, ValueError):
+        usable = found.dtype.kind in "fiu" and found.ndim == ndim and found.size and np.all(abs(found) <= LARGEST)
+    except (TypeError, ValueError, RuntimeError):  # of tensors: on another device, with gradients
         usable = False
     if not usable:
-        raise UsageError(f"{name} must be finite numbers of {ndim} dimensions, got {shown(values)}", hint=hint)
+        rule = f"finite numbers of {ndim} dimensions, {LARGEST:g} at most"
+        raise UsageError(f"{name} must be {rule}, got {shown(values)}", hint=hint)
     return found.astype(np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from randhead import build_model, draw, evaluation, robustness, runs, vectors
+from randhead import build_model, draw, evaluation, intervals, robustness, runs, vectors
 from randhead.config import configure
 from randhead.corruptions import corrupt, corrupt_each, load_frost_images, names, parameters_for
 from randhead.datasets import Options, from_arrays
@@ -229,6 +229,33 @@ TABLE = {
     **of("mean ratio", robustness.metrics.mean_corruption_error, ("ratios", {"fog": NAN}, "nan"), partial=True),
     **of("imagenet", robustness.metrics.is_imagenet, ("class_names", 3, "3"), ("class_names", [1] * 1000, "1")),
     **of("coverage", robustness.metrics.coverage, ("names", "fog", "'fog'"), ("names", 3, "3")),
+    **of(
+        "interval of an accuracy",
+        intervals.of_accuracy,
+        ("accuracy", "x", "'x'"),
+        ("accuracy", [0.5], "[0.5]"),
+        ("accuracy", True, "True"),
+        ("accuracy", torch.tensor(0.5), "tensor(0.5"),
+        ("accuracy", 50, "50"),
+        ("n", "3", "'3'"),
+        ("n", False, "False"),
+        accuracy=0.5,
+        n=3,
+    ),
+    **of(
+        "interval over images",
+        intervals.per_image,
+        *(("at_most", value, shown) for value, shown in (("x", "'x'"), (NAN, "nan"), (-1, "-1"), (True, "True"))),
+        ("values", [1.5, 0.5], "1.5"),
+        ("values", [-1.5, 0.5], "1.5"),
+        values=[0.5, 0.0],
+    ),
+    **of(
+        "interval of a mean",
+        intervals.student,
+        ("values", [1e308, -1e308], "1e+308"),
+        ("values", torch.ones(2, requires_grad=True), "requires_grad"),
+    ),
     **of("last", runs.last, ("root", 3, "3")),
     **of("all runs", runs.all_runs, ("root", None, "None")),
     **of("list", runs.list_runs, ("root", 3, "3"), ("warn", "print", "'print'")),

@@ -6,11 +6,10 @@ the benchmark is always over its 15 corruptions only; if some are missing, `part
 """
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 from randhead import corruptions
-from randhead.arguments import check_type, several, shown
+from randhead.arguments import check_type, is_number, several, shown
 from randhead.errors import UsageError, guess
 from randhead.files import sha256
 
@@ -123,7 +122,7 @@ def mean_corruption_error(ratios: Mapping[str, float | None], *, partial: bool =
     """
     check_type("ratios", ratios, Mapping, "a dictionary of ratios by corruption")
     for name, ratio in ratios.items():
-        if ratio is not None and not (_is_number(ratio) and abs(ratio) < float("inf")):
+        if ratio is not None and not (is_number(ratio) and abs(ratio) < float("inf")):
             raise UsageError(f"the ratio of {name} must be a number or None, got {shown(ratio)}")
     values = {name: ratio for name in _members(ratios, partial) if (ratio := ratios[name]) is not None}
     return 100 * _mean(values) if len(values) == len(_members(ratios, partial)) else None
@@ -204,13 +203,9 @@ def _checked(argument: str, errors: Any) -> dict[str, list[float]]:
 
 
 def _share(name: str, value: Any) -> float:
-    if not _is_number(value) or not -ROUNDING <= value <= 1 + ROUNDING:
+    if not is_number(value) or not -ROUNDING <= value <= 1 + ROUNDING:
         raise UsageError(f"{name} must be in [0, 1], got {shown(value)}", hint="a share, not percent")
     return float(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _mean_of(row: Sequence[float]) -> float:
