@@ -1,6 +1,7 @@
 """Starting over: the old training stays until the new one has a checkpoint, and only files of randhead are touched."""
 
 import itertools
+import json
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ import tiny
 from tiny import config, digits, tree
 
 from randhead import files, runs
+from randhead.config import parse
 from randhead.datasets import _download
 from randhead.errors import RunError
 from randhead.robustness import export
@@ -97,6 +99,27 @@ def kill_at(patch, moment):
 
     for name in CHANGING:
         patch.setattr(Path, name, killed(getattr(Path, name)))
+
+
+def test_a_run_whose_replacement_was_killed_is_listed(tmp_path):
+    for stage in (replacement.REPLACING, replacement.MOVING):
+        folder = tmp_path / stage.strip(".") / stage
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    assert [found.name for found in runs.list_runs(tmp_path).runs] == ["moving", "replacing"]
+
+
+def test_the_next_training_deletes_what_a_killed_start_left(tmp_path):
+    run, settings = Run(tmp_path / "run"), config()
+    run.path.mkdir()
+    run.config_path.write_text(json.dumps({"config": parse.nest(settings)}))
+    with runs.locked(run):
+        replacement.begin(run, fresh=True)
+        runs.open_run(tmp_path, "run", settings)
+        assert (run.path / replacement.FRESH).exists()  # it is being trained
+    runs.open_run(tmp_path, "run", settings)
+    assert not (run.path / replacement.FRESH).exists()
+    assert run.config() == settings
 
 
 def test_a_kill_at_any_moment_of_starting_over_leaves_a_run_that_is_old_or_new(run, images, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from randhead.config import Config, parse
 from randhead.errors import RunError, UsageError, guess
 from randhead.runs.folder import ALLOWED, CONFIGURE, LAST, ROOT, Run, last, root_of
 from randhead.runs.lock import repair
-from randhead.runs.replacement import is_remainder
+from randhead.runs.replacement import interrupted, is_remainder
 
 TRAIN_FIRST = "train one first: `randhead train`"
 
@@ -63,7 +63,7 @@ def open_run(root: str | Path, name: str, config: Config, *, fresh: bool = False
     if not ALLOWED.fullmatch(name) or name == LAST:
         raise UsageError(f"a run cannot be named {name!r}", hint="use letters, digits and . _ + = -, no path")
     run = Run(root_of(root) / name)
-    repair(run)
+    repair(run, also_begun=True)
     if run.config_path.exists():
         different = [] if fresh else parse.differences(config, run.config())
         if different:
@@ -124,7 +124,9 @@ def find(run: "str | Path | Run | None" = None, *, root: str | Path = ROOT) -> R
 
 
 def all_runs(root: str | Path = ROOT) -> list[Run]:
-    """The runs of a folder, sorted by name."""
+    """The runs of a folder, sorted by name.  One whose replacement was interrupted is repaired first."""
+    for path in interrupted(root_of(root)):
+        repair(Run(path))
     return [Run(file.parent) for file in sorted(root_of(root).glob("*/config.json"))]
 
 

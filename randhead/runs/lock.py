@@ -49,9 +49,14 @@ def locked(run: Run) -> Iterator[tuple[str, ...]]:
         yield () if warning is None else (NO_LOCKS.format(run.path, warning),)
 
 
-def repair(run: Run) -> None:
-    """Finish the replacement of a training that was interrupted, if it is possible now."""
-    if replacement.was_interrupted(run.path):
+def repair(run: Run, *, also_begun: bool = False) -> None:
+    """Finish the replacement of a training that was interrupted, if it is possible now.
+
+    Args:
+        run: the run.
+        also_begun: also delete a new training that was killed before its first checkpoint.
+    """
+    if replacement.was_interrupted(run.path) or (also_begun and replacement.has_begun(run.path)):
         with contextlib.suppress(RunError, OSError), locked(run):
             pass
 

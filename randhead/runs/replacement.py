@@ -82,6 +82,18 @@ def was_interrupted(path: Path) -> bool:
     return any((path / stage / "config.json").is_file() for stage in (REPLACING, MOVING))
 
 
+def interrupted(root: Path) -> list[Path]:
+    """The folders in a folder that are runs that are being replaced."""
+    return sorted(
+        {found.parent.parent for stage in (REPLACING, MOVING) for found in root.glob(f"*/{stage}/config.json")}
+    )
+
+
+def has_begun(path: Path) -> bool:
+    """Whether a run is to be replaced by a training that has no checkpoint yet."""
+    return (path / FRESH).is_dir()
+
+
 def is_remainder(path: Path) -> bool:
     """Whether a folder without a configuration has nothing but what a killed start of randhead leaves."""
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
