@@ -228,6 +228,23 @@ def test_strange_images_need_no_classes(root, tmp_path):
     assert warned == [f"{tmp_path.name}: left out 1 file without an image ending (.heic)"]
 
 
+def test_images_of_a_folder_of_classes_are_all_used_as_strange_ones_and_said_to_be_the_own_ones(root):
+    warned = []
+    found = evaluation.evaluate("run", root=root, device="cpu", ood=str(root.parent / "data"), warn=warned.append)
+    assert (found.ood.split, found.ood.n) == ("all", 20)
+    assert warned == ["data: has 2 classes of the run too (<b>ant, bee & co), and should have others only"]
+
+
+def test_a_folder_of_classes_is_said_to_be_evaluated_in_part_unless_the_run_knows_the_split(root, tmp_path):
+    warned = []
+    image_folder(tmp_path / "more", classes=("<b>ant", "bee & co"), images=20)
+    found = evaluation.evaluate("run", root=root, device="cpu", data=str(tmp_path / "more"), warn=warned.append)
+    assert found.metrics.n == 4
+    assert [warning.split(",")[0] for warning in warned] == ["more has no split folders: only 4 of its 40 images"]
+    evaluation.evaluate("run", root=root, device="cpu", data=str(root.parent / "data"), warn=warned.append)
+    assert len(warned) == 1
+
+
 def test_a_notebook_shows_an_evaluation_as_tables_with_escaped_names(root):
     found = evaluation.evaluate(runs.Run(root / "run"), device="cpu")
     wrong = replace(found.metrics, per_class_accuracy=[0.0, 0.5], confusion=[[0, 2], [1, 1]])

@@ -370,7 +370,14 @@ def test_the_first_line_of_a_training_names_the_classes(capsys):
             augment="crop", dim=4, scale=1.0,
         )  # fmt: skip
         started = SimpleNamespace(
-            settings=settings, parameters=9, device="CPU", precision="fp32", step=0, notes=(), total_steps=1
+            settings=settings,
+            parameters=9,
+            device="CPU",
+            precision="fp32",
+            step=0,
+            notes=(),
+            total_steps=1,
+            bad_images=tuple(f"{i}.png: not an image" for i in range(count)),
         )
         display = TrainingDisplay(Output(as_json=True), config)
         display.warn("early")
@@ -379,6 +386,8 @@ def test_the_first_line_of_a_training_names_the_classes(capsys):
         lines = capsys.readouterr().err.splitlines()
         assert lines[0].endswith(words)
         assert lines.index("warning: early") == 1
+        assert lines[2].startswith(f"warning: {count} unreadable images left out: 0.png: not an image; 1.png")
+        assert lines[2].endswith("2.png: not an image; ..." if count > 3 else "2.png: not an image")
         assert lines[-1] == "warning: late"
 
 
@@ -399,7 +408,8 @@ def test_predicting_a_folder_says_what_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [({"z": 5}, {"all": 5}), ({".": 5}, {"all": 5}), ({"y": 1, "z": 1}, {"all": 2}), ({"train/z": 3}, {"all": 3}),
-     ({"y": 20, "z": 20}, {"train": 32, "val": 4, "test": 4}), ({"train/y": 3, "train/z": 3, "test/y": 2, "test/z": 2},
+     ({"y": 20, "z": 20}, {"all": 40}), ({"train/y": 3, "train/z": 3, "test": 2}, {"all": 8}),
+     ({"train/y": 3, "train/z": 3, "test/y": 2, "test/z": 2},
       {"train": 4, "val": 2, "test": 4})],
 )  # fmt: skip
 def test_images_whose_classes_do_not_matter_need_none(folders, expected, tmp_path):

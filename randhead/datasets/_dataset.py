@@ -38,6 +38,7 @@ class Dataset:
         mirrors: whether a mirrored image still has the same class, which is not so for digits.
         report: what reading the images left out, converted and found suspicious.
         bit_depth: number of bits that were taken as the range of 16-bit images; None if there are none.
+        drawn_test: whether the test split was drawn from images that nobody has divided.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dataset:
     mirrors: bool = True
     report: ReadReport = field(default_factory=ReadReport)
     bit_depth: int | None = None
+    drawn_test: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.class_names, tuple) and all(isinstance(name, str) for name in self.class_names):

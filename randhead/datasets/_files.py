@@ -61,7 +61,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
     make = _streamed(listing.paths, size, read, options) if pixels is None else _resident(pixels, read, options)
     report = report_on(listing, read, {name: found.numpy() for name, found in rows.items()})
     listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
-    return build(
+    dataset = build(
         listing.name,
         listing.class_names,
         make,
@@ -72,6 +72,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
         report=report,
         bit_depth=read.rules.bit_depth,
     )
+    return replace(dataset, drawn_test="test" in rows and "test" not in listing.splits)
 
 
 def split_rows(listing: Listing, good: list[int], options: Options, test_share: float) -> dict[str, torch.Tensor]:

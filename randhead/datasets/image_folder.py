@@ -10,6 +10,7 @@ for validation.  If all images have the same square size of at most 128 pixels, 
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from randhead.arguments import composed
 from randhead.datasets import Dataset, Options, tiny_imagenet
@@ -34,20 +35,28 @@ def load(options: Options, folder: Path | None = None) -> Dataset:
 
 
 def load_unlabelled(options: Options, folder: Path) -> Dataset:
-    """Load the images of a folder whose classes do not matter: all of them as the split "all", if it has no layout.
+    """Load the images of a folder whose classes do not matter: all of them as the split "all", if it has no splits.
 
     Raises DataError if there are none, or if one cannot be used.
     """
+    found = find_images(folder)
     try:
-        return load(options, folder)
+        labelled = listing(folder)
     except DataError:
-        found = find_images(folder)
         if not found.images:
             raise
-    number = len(found.images)
-    splits, left_out = ["all"] * number, count_endings(found.others)
-    name, notes = folder.resolve().name, left_out_notes(found)
-    return load_files(Listing(name, folder, ("images",), found.images, [0] * number, splits, left_out, notes), options)
+    else:
+        if set(labelled.splits) != {"train"}:
+            return load_files(labelled, options, test_share=TEST_SHARE)
+        if len(labelled.paths) >= len(found.images):  # more if class folders are links
+            return load_files(replace(labelled, splits=["all"] * len(labelled.paths), **_left_out(found)), options)
+    number, name = len(found.images), folder.resolve().name
+    whole = Listing(name, folder, ("images",), found.images, [0] * number, ["all"] * number, **_left_out(found))
+    return load_files(whole, options)
+
+
+def _left_out(found: Found) -> dict[str, Any]:
+    return {"left_out": count_endings(found.others), "notes": left_out_notes(found)}
 
 
 def listing(folder: Path) -> Listing:

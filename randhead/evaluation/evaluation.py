@@ -180,7 +180,7 @@ def evaluate(
         data: other images with the classes of the run: the name of a dataset, a folder, or a `Dataset`; None for the
             run's own images.
         ood: images of other classes, a dataset or a folder: their test split is used to measure out-of-distribution
-            detection.  A folder without classes, or of one class, is used whole.
+            detection.  A folder without split folders is used whole.
         root: folder of the runs.
         device: "auto", "cpu" or "cuda".
         should_stop: called between batches.
@@ -214,7 +214,7 @@ def evaluate(
     detection = None
     if ood:
         others = loaded.dataset(ood, labelled=False, progress=progress)
-        for note in others.report.notes():
+        for note in (*others.report.notes(), *out_of_distribution.remarks(loaded, others)):
             warn(f"{others.name}: {note}")
         detection = out_of_distribution.measure(loaded, dataset.splits[split], others, should_stop=should_stop)
     return Evaluation(
@@ -240,6 +240,12 @@ def _warnings(loaded: LoadedRun, dataset: Dataset, split: str, *, own: bool) -> 
     if dataset.bad_images:
         yield f"{count(len(dataset.bad_images), 'unreadable image')} of {dataset.name} left out"
     yield from dataset.report.notes()
+    if split == "test" and dataset.drawn_test and not loaded.owns(dataset, split):
+        total = sum(map(len, dataset.splits.values()))
+        yield (
+            f"{dataset.name} has no split folders: only {len(dataset.splits[split]):,} of its {count(total, 'image')}, "
+            "drawn by seed, are evaluated; to evaluate all, give a folder with train/ in which they are in test/"
+        )
 
 
 def _calibrated(found: Calibration) -> list[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """Out-of-distribution detection: four scores that are to separate images of a run's classes from other images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ from randhead.evaluation.features import extract
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import LoadedRun
-from randhead.tables import Table, percent, rows, words
+from randhead.tables import Table, count, percent, rows, words
 
 SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
+NAMED = 5  # classes in a remark
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class OutOfDistribution:
         notes = ("AUPR in, out: precision and recall of the run's own images, of the others",)
         title = f"{run}: out-of-distribution detection: {self.data}, n = {self.n}"
         return Table(title, ("score", "AUROC", "FPR at 95 % recall", "AUPR in", "AUPR out"), rows(body), notes)
+
+
+def remarks(loaded: LoadedRun, others: Dataset) -> Iterator[str]:
+    """What the reader must know about images that should be of other classes than those of a run."""
+    same = [name for name in others.class_names if name in loaded.class_names]
+    if same:
+        names = ", ".join(same[:NAMED]) + (", ..." if len(same) > NAMED else "")
+        yield f"has {count(len(same), 'class')} of the run too ({names}), and should have others only"
 
 
 def measure(
