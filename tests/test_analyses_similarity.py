@@ -203,6 +203,34 @@ def test_a_verdict_sees_both_ends(loss, expected):
     assert verdict(*loss).metrics["verdict"] == expected
 
 
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ((1.3863, 1.3861, 1.3864, 1.3862, 1.3863, 1.3865), "did not converge"),
+        ((2.3026, 2.3026, 2.3026, 2.3026, 2.3027), "did not converge"),
+        ((0.1, 0.1001, 0.0999, 0.1, 0.1002), "converged"),
+        ((1e-9, 1e-9, 1e-9, 1e-9, 2e-9), "converged"),
+    ],
+)
+def test_the_noise_of_a_flat_loss_is_neither_a_rise_nor_progress(loss, expected):
+    found = verdict(*loss).metrics
+    assert (found["verdict"], found["stopped_at_step"]) == (expected, 0)
+
+
+@pytest.mark.parametrize("points", [5, 8, 20, 50])
+def test_few_flat_curves_seem_to_move(points, repeats=40):
+    noise = rng.normals(0, f"test/flat/{points}", torch.arange(repeats), points).double()
+    found = [dynamics.convergence(torch.arange(points), 2.3 + 0.01 * row, 2.3)[0]["verdict"] for row in noise]
+    assert found.count("did not converge") >= 0.85 * repeats
+
+
+def test_the_lowest_loss_is_one_that_was_measured_and_no_spike_beside_it():
+    found = verdict(1.0, 0.5, 0.2, 0.1, 9.0).metrics
+    assert (found["lowest_loss"], found["lowest_loss_step"]) == (pytest.approx(0.1), 30)
+    alternating = verdict(*[2.3, 0.01] * 8).metrics  # with a median of three
+    assert alternating["lowest_loss"] == pytest.approx(0.01) and alternating["lowest_loss_step"] == 10
+
+
 def test_a_window_of_the_median_is_never_even():
     values = torch.tensor([5.0, 1.0, 4.0, 2.0, 3.0, 9.0]).double()
     expected = [values[0], *(np.median(values[i - 1 : i + 2]) for i in range(1, 5)), values[5]]

@@ -66,7 +66,9 @@ METRICS = {
 }
 FEW = 5  # points: with fewer, the last fifth of the run has none, and there is no verdict
 WINDOW = 1 / 20  # share of the run: the window of the median that removes the noise of single batches
-NOISE = 4.0  # typical distances to the smoothed curve: an end within this above the lowest has not gone back up
+NOISE = 6.0  # standard deviations of the noise: a fall or a rise within this is none
+TURNS = 0.5  # of independent values, what `wobble` measures in standard deviations
+FLOOR = 0.01  # share of log K: a smaller rise is none
 NEAR = 0.02  # share of the total drop of the loss: a value this close to the lowest counts as reaching it
 PATIENCE = 1 / 5  # share of the run: if its last part of this length brings no progress, it has stopped improving
 REBOUND = 0.1  # share of the total drop: ending this far above the lowest counts as going back up
@@ -136,20 +138,22 @@ def measure(
 def convergence(steps: Tensor, loss: Tensor, chance: float) -> tuple[Metrics, Tensor]:
     """The verdict on a loss curve (T,) and its other metrics, and the smoothed curve (T,)."""
     loss = loss.double()
-    smoothed = running_median(loss, max(1, round(len(loss) * WINDOW)))
+    smoothed = running_median(loss, round(len(loss) * WINDOW))
     metrics: Metrics = {"first_loss": number(loss[0]), "last_loss": number(loss[-1]), "chance_loss": chance}
     broken = (~loss.isfinite()).nonzero().flatten()
     if len(broken):
         metrics |= dict.fromkeys(("lowest_loss", "lowest_loss_step"))
         return metrics | {"verdict": "diverged", "stopped_at_step": int(steps[broken[0]])}, smoothed
-    lowest, index = smoothed.min(dim=0)
-    metrics |= {"lowest_loss": number(lowest), "lowest_loss_step": int(steps[index])}
+    lowest = smoothed.min()
+    at = _measured(loss, int(smoothed.argmin()), lowest)
+    metrics |= {"lowest_loss": number(lowest), "lowest_loss_step": int(steps[at])}
     if len(loss) < FEW:
         return metrics | dict.fromkeys(("verdict", "stopped_at_step")), smoothed
-    noise = float((loss - smoothed).abs().median())
-    progress = int(steps[last_progress(smoothed, noise)])
+    noise, drop = NOISE * wobble(loss), float(loss[0] - lowest)
+    limit = lowest + max(NEAR * drop, noise / 2)
+    progress = int(steps[0 if drop <= noise else _measured(loss, last_progress(smoothed, limit), limit)])
     stopped = progress < int(steps[-1]) - PATIENCE * int(steps[-1] - steps[0])
-    rose = loss[-1] - lowest > max(REBOUND * float(loss[0] - lowest), NOISE * noise)
+    rose = loss[-1] - lowest > max(REBOUND * drop, noise, FLOOR * chance)
     if rose:
         verdict = "went back up"
     elif not stopped:
@@ -170,10 +174,27 @@ def running_median(values: Tensor, window: int) -> Tensor:
     return torch.stack([values[i - r : i + r + 1].median() for i, r in enumerate(reach)])
 
 
-def last_progress(values: Tensor, noise: float = 0.0) -> int:
-    """Index of the first value near the lowest: within NEAR, relative to the total drop, and twice the noise."""
-    lowest = values.min()
-    return int((values <= lowest + NEAR * (values[0] - lowest) + 2 * noise).nonzero()[0])
+def wobble(loss: Tensor) -> float:
+    """The noise of a curve (T,): how far it goes up and down again, as the standard deviation of independent values.
+
+    At a turn, the smaller of the two steps there, elsewhere 0: the mean over all but the largest fifth, which leaves
+    spikes out.  A curve that only falls, or turns once, has none, however steep it is.
+    """
+    steps = loss.diff()
+    smaller = torch.minimum(steps[1:].abs(), steps[:-1].abs())
+    turns = smaller.where(steps[1:] * steps[:-1] < 0, 0).sort().values
+    return float(mean(turns[: math.ceil(0.8 * len(turns))])) / TURNS
+
+
+def last_progress(values: Tensor, limit: Tensor | float) -> int:
+    """Index of the first value that is not above a limit."""
+    return int((values <= limit).nonzero()[0])
+
+
+def _measured(loss: Tensor, index: int, limit: Tensor) -> int:
+    """The nearest index at which the loss as measured is not above a limit, as its median at `index` is."""
+    near = (loss <= limit).nonzero().flatten()
+    return int(near[(near - index).abs().argmin()])
 
 
 def reachable_loss(scale: float, num_classes: int) -> float:
