@@ -211,8 +211,9 @@ def test_a_run_that_is_not_finished_is_evaluated_with_a_warning(root, tmp_path):
     evaluation.evaluate("run", root=tmp_path, device="cpu", warn=warned.append)
     evaluation.predict(next((root.parent / "data").rglob("*.png")), "run", root=tmp_path, warn=warned.append)
     evaluation.analyze("dynamics", ["run"], root=tmp_path, device="cpu", warn=warned.append)
+    robustness.benchmark("run", corruptions="contrast", severities=[1], root=tmp_path, device="cpu", warn=warned.append)
     said = [text for text in warned if "not finished" in text]
-    assert len(said) == 3
+    assert len(said) == 4
     assert said[0].startswith("run is not finished: this is its best epoch so far, ")
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer import Context
 from typer.main import get_command
 
 from randhead import ClassVectorHead, cli
@@ -68,6 +69,12 @@ def test_a_recipe_is_one_of_its_choices():
 @pytest.mark.parametrize("word", WORDS.split())
 def test_an_option_of_the_first_version_is_still_one(word):
     assert f"--{word}" in PARAMETERS
+
+
+def test_help_is_an_option_without_a_value():
+    group = get_command(cli.app)
+    for command in (group, *group.commands.values()):
+        assert command.get_help_option(Context(command)).metavar == ""
 
 
 def test_help_shows_about_twenty_options():

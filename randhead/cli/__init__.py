@@ -6,12 +6,38 @@ Commands import what they need when they run: `randhead --help` must not wait fo
 import atexit
 import gc
 import sys
+from functools import partial
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from randhead.cli import analyze, corrupt_test, doctor, evaluate, list, predict, settings, train, vectors
+from randhead.cli.options import FLAG
+
+
+class _Command(TyperCommand):
+    """A command whose help shows --help as an option without a value."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _flag(super().get_help_option(ctx))
+
+
+class _Group(TyperGroup):
+    """The commands together; their help shows --help as an option without a value."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _flag(super().get_help_option(ctx))
+
+
+def _flag(option: Any) -> Any:
+    if option is not None:
+        option.metavar = FLAG
+    return option
+
 
 app = typer.Typer(
+    cls=_Group,
     help="Train, evaluate and analyze image classifiers whose class vectors are drawn at random and fixed.",
     epilog="Add --debug to any command to see the traceback of an error.",
     no_args_is_help=True,
@@ -20,20 +46,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(
+command = partial(app.command, cls=_Command)
+command(
     "train",
     epilog="More options and all settings: randhead settings",
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},  # cli/near_misses.py refuses them
 )(train.train)
-app.command("settings")(settings.settings_command)
-app.command("evaluate")(evaluate.evaluate)
-app.command("eval", short_help="The same as evaluate.")(evaluate.evaluate)
-app.command("corrupt-test")(corrupt_test.corrupt_test)
-app.command("analyze")(analyze.analyze)
-app.command("vectors")(vectors.vectors)
-app.command("predict")(predict.predict)
-app.command("list")(list.list_command)
-app.command("doctor")(doctor.doctor)
+command("settings")(settings.settings_command)
+command("evaluate")(evaluate.evaluate)
+command("eval", short_help="The same as evaluate.")(evaluate.evaluate)
+command("corrupt-test")(corrupt_test.corrupt_test)
+command("analyze")(analyze.analyze)
+command("vectors")(vectors.vectors)
+command("predict")(predict.predict)
+command("list")(list.list_command)
+command("doctor")(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)

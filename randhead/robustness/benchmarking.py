@@ -1,7 +1,7 @@
 """`benchmark`: test a run under image corruptions."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,9 +117,9 @@ def benchmark(
     tested[0].check_classes(dataset)
     for each in unique([*tested[1:], reference]):
         comparable.check(tested[0], each, dataset, split, own_images=data is None, progress=callbacks.reading)
-    for each in unique([*tested, reference]) if data is None else ():
-        if changed := each.image_changes(dataset, split):
-            warn(changed)
+    if not isinstance(data, Dataset):  # else the caller has them, and warns
+        for warning in _warnings(unique([*tested, reference]), dataset if data is None else None, split):
+            warn(warning)
     images = dataset.splits[split]
     source = CorruptedImages(images, settings, ids=subset(images.labels, limit, seed=seed))
     bench = Bench(dataset.name, split, source, cells, limit, callbacks)
@@ -131,6 +131,15 @@ def benchmark(
     sheet = bench.contact_sheet(tested[0].class_names) if contact_sheet else None
     saved = None if save_images is None else export.described_order(source)
     return replace(reports[0], others=tuple(reports[1:]), contact_sheet=sheet, saved=saved)
+
+
+def _warnings(compared: list[LoadedRun], own: Dataset | None, split: str) -> Iterator[str]:
+    """What the reader must know of runs: whether each is finished, and whether its own images have changed."""
+    for each in compared:
+        if unfinished := each.unfinished():
+            yield unfinished
+        if own is not None and (changed := each.image_changes(own, split)):
+            yield changed
 
 
 def _reference(baseline: RunLike | None, tested: list[LoadedRun], root: str | Path, device: str) -> LoadedRun:
