@@ -83,7 +83,7 @@ def test_the_table_names_the_parameters_the_frost_and_what_the_mean_is_over(call
     assert "frost (procedural)" in shown and "saturate (extra)" in shown
     assert "2 of 15, severity 3" in " ".join(shown.split())
     assert "the parameters were made for 32 px, and these images have 8: errors need" in " ".join(shown.split())
-    assert "partial mean" in shown and "mean over corruptions" not in shown
+    assert "mean over 2 of 15 corruptions" in shown
 
 
 @pytest.mark.slow
@@ -162,6 +162,17 @@ def test_several_runs_are_shown_by_arm_with_intervals_over_images_for_one_pair(c
         and "clean images" in out.splitlines()[2]
         and "by severity" not in out
     )
+
+
+def test_a_smaller_result_says_what_it_replaces_and_leaves_no_picture_of_the_larger(call, folder):
+    few = ("corrupt-test", "second", "--corruptions", "pixelate", "--severities", "1", "--limit")
+    picture = folder / "second" / "reports" / "corrupt-test-compared.png"
+    call(*few, "20", "--baseline", "first")
+    assert picture.exists()
+    done = call(*few, "10")
+    assert not picture.exists() and picture.with_name("corrupt-test-heat.png").exists()
+    assert "second: replaces the result for 1 of 15 corruptions, severity 1, and 20 of 359 images" in done.err
+    assert "replaces" not in call(*few, "20").err
 
 
 def test_an_arm_is_a_baseline_and_each_run_is_compared_with_the_one_of_its_seeds(folder):

@@ -93,7 +93,7 @@ ShowOption = Annotated[
     bool,
     typer.Option(
         "--show",
-        help="Draw a test image under all corruptions, as a picture.",
+        help="After the test, draw a test image under all corruptions, as a picture.",
         rich_help_panel=IMAGES,
         metavar=FLAG,
     ),
@@ -167,6 +167,8 @@ def corrupt_test(
             on_event=display.event,
         )
     output.show(report)
+    for replaced in filter(None, (each.replaces() for each in (report, *report.others))):
+        output.note(replaced)
     output.keep(*_writers(report, save))
 
 

@@ -8,6 +8,7 @@ from randhead.corruptions import SEVERITIES, names
 from randhead.report._matplotlib import Axes, Figure
 from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, heat_map, label, look, picture, png
 from randhead.robustness import Comparison, ContactSheet, CorruptionReport, Difference, GridMetrics, ReleasedMetrics
+from randhead.robustness.grid_metrics import mean_label
 from randhead.robustness.results import display_groups
 
 TILE_PX = 96  # approximate side of an image on the contact sheet
@@ -17,6 +18,8 @@ DODGE = 0.06  # horizontal shift between curves, in severities, so that equal cu
 
 def draw(report: CorruptionReport, base: Path) -> list[Path]:
     """Write the pictures of a report: BASE-curves.png, BASE-heat.png, and others if the report has their data.
+
+    Those that an earlier report had, and this one has not, are deleted.
 
     Returns:
         The paths of the pictures.
@@ -29,6 +32,8 @@ def draw(report: CorruptionReport, base: Path) -> list[Path]:
         files.append(differences(compared_path, report, report.compared_with))
     if report.released:
         files.append(released(published_path, report, report.released))
+    for old in {compared_path, published_path}.difference(files):  # of an earlier report, and not of this one
+        old.unlink(missing_ok=True)
     return files
 
 
@@ -85,7 +90,7 @@ def differences(path: Path, report: CorruptionReport, compared: Comparison) -> P
     """Difference in accuracy from the baseline, per corruption and on average, with 95 percent intervals."""
     rows: dict[str, Difference] = {"clean": compared.accuracy}
     if compared.mean_corruption_accuracy:
-        rows[f"mean over {compared.mean_over.partition(' corruptions')[0]}"] = compared.mean_corruption_accuracy
+        rows[mean_label(compared.mean_over)] = compared.mean_corruption_accuracy
     summary = len(rows)
     rows |= {_label(name, report): row for name, row in compared.corruptions.items()}
     with picture(path, 6.4, 1.5 + 0.27 * len(rows)) as axes:

@@ -9,7 +9,7 @@ from randhead.evaluation.comparison import Comparison
 from randhead.intervals import Interval
 from randhead.robustness.accumulator import Accumulator
 from randhead.robustness.comparison import MEAN, difference, scores
-from randhead.robustness.grid_metrics import accuracy_interval, mean_over
+from randhead.robustness.grid_metrics import accuracy_interval, mean_label, mean_over
 from randhead.robustness.settings import CLEAN, Grid
 from randhead.runs import LoadedRun
 from randhead.tables import ARROWS, Metric, Table, rows
@@ -35,7 +35,7 @@ class ArmComparison:
 
     def metrics(self, labels: dict[str, str]) -> dict[str, Metric]:
         """How the accuracies are shown, with the labels of corruptions."""
-        known = {CLEAN: "clean images", MEAN: f"mean over {self.mean_over}", **labels}
+        known = {CLEAN: "clean images", MEAN: mean_label(self.mean_over), **labels}
         return {name: Metric(label, better="higher", unit="%") for name, label in known.items()}
 
     def tables(self, title: str, labels: dict[str, str]) -> Iterator[Table]:

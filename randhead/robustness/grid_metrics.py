@@ -138,6 +138,11 @@ def mean_over(grid: Mapping[str, Sequence[int]]) -> str:
     return f"{metrics.coverage(list(grid))} corruptions, {severities}"
 
 
+def mean_label(over: str) -> str:
+    """How a mean over the benchmark is called in tables and pictures: "mean over 14 of 15 corruptions"."""
+    return f"mean over {over.partition(',')[0]}"
+
+
 def image_scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
     """Share of severities at which each image is classified correctly, by corruption: float64 (N,)."""
     return {

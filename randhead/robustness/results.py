@@ -1,5 +1,6 @@
 """The result of a benchmark of corruptions, with its documents and tables."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -207,6 +208,18 @@ class CorruptionReport(Result):
         path = (run or self.folder).reports / f"{name}.json"
         write_json(path, self.document())
         return path
+
+    def replaces(self, *, name: str = "corrupt-test") -> str | None:
+        """A sentence on the more complete result that `save` replaces; None if it replaces none."""
+        try:
+            old = json.loads((self.folder.reports / f"{name}.json").read_text(encoding="utf-8"))
+            complete = old["mean_corruption_accuracy"] is not None
+            more = old["n"] > self.n or (complete and self.mean_corruption_accuracy is None)
+            kept = f"{old['mean_over']}, and {old['images']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        again = "its cells are kept, and the same command brings it back"
+        return f"{self.run}: replaces the result for {kept} ({again})" if more else None
 
     def write_csv(self, path: Path) -> Path:
         """Write one line per cell, the clean images first, with all metrics of the cell."""

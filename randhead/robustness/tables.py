@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from randhead import corruptions
 from randhead.robustness.comparison import Comparison, Difference
-from randhead.robustness.grid_metrics import GridMetrics
+from randhead.robustness.grid_metrics import GridMetrics, mean_label
 from randhead.robustness.metrics import benchmark
 from randhead.robustness.per_class import ClassAccuracy
 from randhead.robustness.results import CorruptionReport, ReleasedMetrics, display_groups, display_name
@@ -28,7 +28,8 @@ def of_reports(report: CorruptionReport) -> Iterator[Table]:
     """The tables of several runs: by arm, and what was requested in addition of each run."""
     if report.by_arm:
         first, *more = report.by_arm.tables(f"{report.split} split of {report.data}", report.labels)
-        yield replace(first, notes=(*first.notes, *_settings(report)))
+        over = report.grid.mean_accuracy is not None and f"the mean is over {_covered(report.grid.mean_over)}"
+        yield replace(first, notes=(*first.notes, *([over] if over else []), *_settings(report)))
         yield from more
         if len(report.by_arm.found.arms) == 1 and len(report.others) == 1:
             for each in report.others:
@@ -83,9 +84,9 @@ def means(report: CorruptionReport) -> Table:
             known = None if own else grid.intervals.get(group)  # with the user's own, it is of another mean
             accuracy = percent(1 - _mean(means))
             body.append([group, accuracy, known.percent() if known else "", f"{len(means)} of {len(members)}"])
-    label = "mean over corruptions" if grid.is_complete else "partial mean"
     if grid.mean_accuracy is not None:
         covered = _covered(grid.mean_over).replace(" corruptions", "")
+        label = mean_label(grid.mean_over)
         body.append([label, percent(grid.mean_accuracy), grid.intervals["mean"].percent(), covered])
     for key, title in (("mce", "mCE"), ("relative_mce", "relative mCE")):
         if grid.imagenet:
@@ -102,8 +103,7 @@ def comparison(found: Comparison, frost: str | None) -> Table:
     """Differences from the baseline."""
     body = [_difference("clean images", found.accuracy)]
     if found.mean_corruption_accuracy:
-        over = found.mean_over.partition(" corruptions")[0]
-        mean = _difference(f"mean over {over}", found.mean_corruption_accuracy)
+        mean = _difference(mean_label(found.mean_over), found.mean_corruption_accuracy)
         body.append([*mean[:3], _percents(_share(found.mean_ce)), _percents(_share(found.mean_relative_ce))])
     for name, row in found.corruptions.items():
         label = display_name(name, frost)
