@@ -208,6 +208,8 @@ def test_a_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch, make_imag
         ("./photso", DataError, "^photso: no such folder", ["mean 'photos'?", "train/CLASS/"]),
         ("in/phtos", DataError, "^in/phtos: no such folder", ["mean 'in/photos'?", "train/CLASS/"]),
         ("photos.zip/train", DataError, "no such folder", ["train/CLASS/"]),
+        ("https://a.org/x.zip", DataError, "^https://a.org/x.zip: an address, not a folder", ["download", "CLASS/"]),
+        (Path("https://a.org/x"), DataError, "^https://a.org/x: an address, not a folder", ["download", "CLASS/"]),
         ("photos.zip", DataError, "^photos.zip: a file, not a folder", ["unpack", "train/CLASS/"]),
     ],
 )

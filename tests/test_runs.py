@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -378,11 +379,24 @@ def test_the_lock_keeps_another_process_out_and_goes_with_it(tmp_path):
 def test_a_lock_that_cannot_be_made_is_no_bug(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     below = Run(tmp_path / "file" / "run")
-    with pytest.raises(RunError, match="cannot be locked"), runs.locked(below):
+    with pytest.raises(RunError, match="cannot be made") as caught, runs.locked(below):
         pass
+    assert caught.value.hint.startswith("use another `root`")
     (tmp_path / "run" / ".lock").mkdir(parents=True)
     with pytest.raises(RunError, match=r"run cannot be locked \(Is a directory\)"), runs.locked(Run(tmp_path / "run")):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_to_is_no_matter_of_its_lock(tmp_path, monkeypatch, number):
+    def refuse(*words, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("randhead.runs.lock.os.open", refuse)
+    run = Run(tmp_path / "run")
+    with pytest.raises(RunError, match=f"cannot be written to .{os.strerror(number)}") as caught, runs.locked(run):
+        pass
+    assert caught.value.hint.startswith("use another `root`") and ".lock" not in caught.value.hint
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])

@@ -208,6 +208,15 @@ def test_a_file_that_is_no_toml_is_refused_by_name(tmp_path, content):
         parse.read_file(file)
 
 
+def test_who_gives_another_file_of_a_run_is_told_of_its_configuration(tmp_path):
+    (tmp_path / "config.json").write_text('{"config": {"optim": {"lr": 0.2}}}')
+    (tmp_path / "summary.json").write_text('{"run": "a", "val": {"accuracy": 1}}')
+    with pytest.raises(UsageError, match=r"summary\.json: not a file of settings") as caught:
+        parse.read_file(tmp_path / "summary.json")
+    assert caught.value.hint == f"give {tmp_path / 'config.json'}"
+    assert parse.read_file(tmp_path / "config.json")["optim.lr"] == 0.2
+
+
 def test_nesting_and_unnesting_are_inverse():
     config = built(optim__lr=0.3, head__scale=2.5, data__flip=True)
     assert parse.build(parse.unnest(parse.nest(config))) == config

@@ -1,6 +1,7 @@
 """Resolving `data.name`, which is a dataset of randhead or a folder of images, without importing torch."""
 
 import os
+import re
 from pathlib import Path
 from stat import S_ISDIR
 
@@ -9,6 +10,7 @@ from randhead.arguments import composed
 from randhead.errors import DataFileError, UsageError, guess
 from randhead.files import expanded
 
+ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<rest>.*)", re.DOTALL)  # a Path has one slash of it
 LAYOUT = "a folder of images has one folder per class: train/CLASS/ and test/CLASS/ (or val/), or only CLASS/"
 
 
@@ -47,9 +49,12 @@ def folder(name: str | Path) -> Path:
     except UsageError as error:
         raise DataFileError(error.message, hint=error.hint) from None
     except (FileNotFoundError, NotADirectoryError):
-        for name in _folders(path.parent):
-            if name != path.name and composed(name) == composed(path.name):  # typed in another form of Unicode
-                return path.parent / name
+        for known in _folders(path.parent):
+            if known != path.name and composed(known) == composed(path.name):  # typed in another form of Unicode
+                return path.parent / known
+        if address := ADDRESS.fullmatch(str(name)):
+            message = f"{address['scheme']}://{address['rest']}: an address, not a folder"
+            raise DataFileError(message, hint=f"download and unpack it first; {LAYOUT}") from None
         near = guess(path.name, _folders(path.parent), show=lambda name: str(path.parent / name))
         raise DataFileError(f"{path}: no such folder", hint=near + LAYOUT) from None
     except OSError as error:

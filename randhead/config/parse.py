@@ -154,7 +154,10 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a file of settings", hint=f"it looks like: {line}")
     if isinstance(of_run := content.get("config"), dict):  # settings that came after the run have their defaults
         return flatten(build(unnest(of_run)))
-    return unnest(content)
+    found, of_run_too = unnest(content), path.parent / "config.json"
+    if kind == "JSON" and not set(found) & set(settings()) and of_run_too != path and of_run_too.is_file():
+        raise UsageError(f"{path}: not a file of settings", hint=f"give {of_run_too}")
+    return found
 
 
 def _beyond_limits(path: Path) -> str:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from randhead.arguments import check_type
 from randhead.errors import RunError
-from randhead.files import UNSUPPORTED
+from randhead.files import FORBIDDEN, FULL, UNSUPPORTED
 from randhead.runs import own_files, replacement
 from randhead.runs.folder import Run
 
 NAME = ".lock"
 PATIENCE_S = 0.2  # `is_locked` holds the lock for a moment
 HINT = "check its .lock, its permissions and its file system, or use another `root`"
+WRITABLE = "use another `root`, or check this path, its permissions and the space left on the disk"
 NO_LOCKS = "the file system of {} has no locks ({}): two trainings in this folder at the same time would not be noticed"
 
 
@@ -37,10 +38,15 @@ def locked(run: Run) -> Iterator[tuple[str, ...]]:
     with contextlib.ExitStack() as stack:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{run.path} cannot be made ({error.strerror or error})", hint=WRITABLE) from None
+        try:
             warning = _lock(run.path / NAME, stack)
         except BlockingIOError:
             raise RunError(f"{run.path} is being trained by another process", hint="wait for it, or stop it") from None
         except OSError as error:
+            if error.errno in (*FORBIDDEN, *FULL, errno.EROFS):
+                raise RunError(f"{run.path} cannot be written to ({error.strerror})", hint=WRITABLE) from None
             reason = "its .lock is a link" if error.errno == errno.ELOOP else error.strerror or error
             raise RunError(f"{run.path} cannot be locked ({reason})", hint=HINT) from None
         replacement.finish(run)
