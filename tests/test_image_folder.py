@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from randhead import datasets
 from randhead.cli.hints import as_options
 from randhead.datasets import _decode, _hold_out, _opening
 from randhead.errors import DataError
+from randhead.train.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -436,6 +438,15 @@ def test_skipped_images_are_listed_and_have_no_influence(name, budget, image_fol
     for split in ("train", "val", "test"):
         assert loaded.splits[split].labels.equal(clean.splits[split].labels)
         assert pixels_of(loaded.splits[split]).equal(pixels_of(clean.splits[split]))
+
+
+def test_a_training_tells_which_images_were_skipped_before_it_starts(image_folder):
+    for i in range(4):
+        (image_folder / "train" / "cat" / f"bad{i}.png").touch()
+    read = datasets.load(image_folder, skip_bad_images=True)
+    said = next(Trainer.start(SimpleNamespace(dataset=read)))
+    assert said.message.startswith(f"4 unreadable images left out: {image_folder / 'train' / 'cat' / 'bad0.png'}: its")
+    assert said.message.endswith("; ...") and said.message.count("/bad") == 3
 
 
 def scan(folder):

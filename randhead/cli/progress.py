@@ -1,7 +1,5 @@
 """The live display of a training on stderr: a progress bar and one line per epoch."""
 
-from collections.abc import Sequence
-
 from rich.progress import TaskID
 
 from randhead import registry
@@ -10,11 +8,10 @@ from randhead.cli.output import Output, progress_bar
 from randhead.config import Config
 from randhead.escapes import printable
 from randhead.runs.finding import data_label
-from randhead.tables import count, percent
+from randhead.tables import percent
 from randhead.train import events
 
 NAMED = 5  # classes in the first line
-NAMED_IMAGES = 3  # that were left out
 
 
 class TrainingDisplay:
@@ -73,8 +70,6 @@ class TrainingDisplay:
             f"and {images['test']} test images of {settings.image_size} px, {settings.num_classes} "
             f"classes{instances or f' ({names})'}{views}"
         )
-        if event.bad_images:
-            self.warnings.append(_left_out(event.bad_images))
         self._warn()
         kind = "learned" if head.trainable else "fixed"
         keyed = " drawn by class name" if head.class_keys == "name" else ""
@@ -108,9 +103,3 @@ class TrainingDisplay:
             f"val accuracy {percent(metrics.val_accuracy):>8}  {nll}"
             f"lr {metrics.lr:.2g}{mark}"
         )
-
-
-def _left_out(bad_images: Sequence[str]) -> str:
-    """A warning about the images that cannot be used, each a path with the reason."""
-    named = "; ".join(bad_images[:NAMED_IMAGES]) + ("; ..." if len(bad_images) > NAMED_IMAGES else "")
-    return f"{count(len(bad_images), 'unreadable image')} left out: {named}"

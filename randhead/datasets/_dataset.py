@@ -7,6 +7,9 @@ from torch import Tensor
 from randhead.arguments import composed
 from randhead.datasets._images import Images
 from randhead.datasets._report import ReadReport
+from randhead.tables import count
+
+NAMED = 3  # bad images in a note
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,10 @@ class Dataset:
     def __post_init__(self) -> None:
         if isinstance(self.class_names, tuple) and all(isinstance(name, str) for name in self.class_names):
             object.__setattr__(self, "class_names", tuple(map(composed, self.class_names)))
+
+    def notes(self) -> tuple[str, ...]:
+        """A sentence for each thing that a user has to know about how the images were read."""
+        if not self.bad_images:
+            return self.report.notes()
+        named = "; ".join(self.bad_images[:NAMED]) + ("; ..." if len(self.bad_images) > NAMED else "")
+        return (f"{count(len(self.bad_images), 'unreadable image')} left out: {named}", *self.report.notes())

@@ -214,7 +214,7 @@ def evaluate(
     detection = None
     if ood:
         others = loaded.dataset(ood, labelled=False, progress=progress)
-        for note in (*others.report.notes(), *out_of_distribution.remarks(loaded, others)):
+        for note in (*others.notes(), *out_of_distribution.remarks(loaded, others)):
             warn(f"{others.name}: {note}")
         detection = out_of_distribution.measure(loaded, dataset.splits[split], others, should_stop=should_stop)
     return Evaluation(
@@ -237,9 +237,7 @@ def _warnings(loaded: LoadedRun, dataset: Dataset, split: str, *, own: bool) -> 
         changed = loaded.image_changes(dataset, split)
         yield from [changed] if changed else []
         return
-    if dataset.bad_images:
-        yield f"{count(len(dataset.bad_images), 'unreadable image')} of {dataset.name} left out"
-    yield from dataset.report.notes()
+    yield from dataset.notes()
     if split == "test" and dataset.drawn_test and not loaded.owns(dataset, split):
         total = sum(map(len, dataset.splits.values()))
         yield (

@@ -63,7 +63,7 @@ class Trainer:
 
     def start(self) -> Iterator[Event]:
         """Restore the newest readable checkpoint, write the configuration, and check the class vectors."""
-        yield from map(Warned, self.dataset.report.notes())
+        yield from map(Warned, self.dataset.notes())
         yield from self._resume()
         runs.write_config(self.run, self.config, self.settings)
         runs.set_last(self.run)
