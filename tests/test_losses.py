@@ -52,7 +52,7 @@ def small_tiles(monkeypatch, rows=64):
 def test_gradients_of_exact_normalisers_are_right(monkeypatch, name, norm, learned, bias):
     small_tiles(monkeypatch, rows=8)
     k, d = 11, 3
-    queries, labels = batch(3, d, k, norm=norm, dtype=torch.float64)
+    queries, labels = batch(2, d, k, norm=norm, dtype=torch.float64)
     matrix = vectors.draw("gaussian", range(k), dim=d).double().requires_grad_(learned)
     offsets = torch.linspace(-1, 1, k, dtype=torch.float64).requires_grad_() if bias else None
     inputs = [queries, *([matrix] if learned else []), *([offsets] if bias else [])]
@@ -83,8 +83,8 @@ def test_gradients_of_all_that_surrounds_a_normaliser_are_right(
     # queries() is the place where a head goes to float32.
     monkeypatch.setattr(head, "queries", lambda z: head.scale * (F.normalize(z, dim=1) if scoring == "cosine" else z))
     monkeypatch.setattr(head, "_rows", DoubleRows(head.rows()))
-    features, labels = batch(3, d, k, norm=1.0, dtype=torch.float64)
-    weights = torch.linspace(0.5, 2, 3, dtype=torch.float64) if weighted else None
+    features, labels = batch(2, d, k, norm=1.0, dtype=torch.float64)
+    weights = torch.linspace(0.5, 2, 2, dtype=torch.float64) if weighted else None
     options = {"label_smoothing": smoothing, "weights": weights, "margin": margin}
     assert torch.autograd.gradcheck(lambda x: head.loss(x, labels, **options), features, atol=1e-6)
 

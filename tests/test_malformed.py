@@ -417,9 +417,9 @@ case(
 
 
 def foreign_checkpoint(world):
-    folder = world / "runs" / "stopped" / "checkpoints"
-    for path in folder.iterdir():
-        shutil.copy(world / "runs" / "good" / "checkpoints" / "step-00000003.safetensors", path)
+    (other,) = (world / "runs" / "good" / "checkpoints").iterdir()
+    for path in (world / "runs" / "stopped" / "checkpoints").iterdir():
+        shutil.copy(other, path)
 
 
 case("checkpoints of another run", RUN, none_left, *AGAIN, spoil=foreign_checkpoint)
@@ -473,7 +473,7 @@ def home(tmp_path_factory):
     """A folder with images, a finished run and one that was stopped after three steps."""
     root = tmp_path_factory.mktemp("malformed")
     world = root / "world"
-    tiny.image_folder(world / "images")
+    tiny.image_folder(world / "images", images=5)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(world)
         for name, epochs, steps in (("stopped", 3, 4), ("good", 1, 99)):

@@ -3,6 +3,7 @@
 Rankin 1955 and Levenshtein 1979 for the largest cosine, Welch 1974 for the largest absolute cosine.
 """
 
+import functools
 import math
 
 import torch
@@ -95,8 +96,12 @@ def random_angle(num_classes: int, dim: int) -> float:
         64
     """
     num_classes, dim = whole("num_classes", num_classes, 2), whole("dim", dim, 1)
-    if dim == 1:
-        return 0.0
+    return 0.0 if dim == 1 else _median_angle(num_classes, dim)
+
+
+@functools.lru_cache(maxsize=64)
+def _median_angle(num_classes: int, dim: int) -> float:
+    """`random_angle` by numerical integration, which takes a fifth of the time of a check of class vectors."""
     angles = torch.linspace(0, math.pi, (1 << 18) + 1, dtype=torch.float64, device="cpu")
     below = torch.cumulative_trapezoid(angles.sin().pow(dim - 2))
     chance = -math.expm1(-2 * math.log(2) / (num_classes * (num_classes - 1)))
