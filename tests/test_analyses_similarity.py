@@ -184,7 +184,7 @@ def verdict(*loss):
 def test_few_epochs_have_their_measured_ends_and_no_verdict(loss):
     found = verdict(*loss)
     assert found.metrics["verdict"] is None and found.metrics["stopped_at_step"] is None
-    assert "no verdict" in found.notes[0]
+    assert f"no verdict on {len(loss)} point{'s' if len(loss) > 1 else ''}:" in found.notes[0]
 
 
 @pytest.mark.parametrize(

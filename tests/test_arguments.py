@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from randhead import build_model, draw, evaluation, intervals, robustness, runs, vectors
+from randhead import build_model, draw, evaluation, intervals, metrics, robustness, runs, vectors
 from randhead.config import configure
 from randhead.corruptions import corrupt, corrupt_each, load_frost_images, names, parameters_for
 from randhead.datasets import Options, from_arrays
@@ -169,6 +169,7 @@ TABLE = {
     **of(
         "draw",
         lambda **given: draw(**{"geometry": "simplex", "ids": [0], "dim": 4, "num_classes": 3, **given}),
+        ("dim", 2**40, f"{2**40}"),
         ("ids", [True], "bool"),
         ("ids", [NAN], "float32"),
         ("ids", [2**63], "9223372036854775808"),
@@ -255,6 +256,18 @@ TABLE = {
         intervals.student,
         ("values", [1e308, -1e308], "1e+308"),
         ("values", torch.ones(2, requires_grad=True), "requires_grad"),
+    ),
+    **of("cosines", lambda given: next(vectors.cosine_tiles(given)), ("given", "x", "'x'"), ("given", IMAGES, "uint8")),
+    **of("stored", vectors.is_stored, ("geometry", 3, "3")),
+    **of("confusion", partial(metrics.confusion, [1, 0], [0, 1]), ("num_classes", 10**6, f"{10**6}")),
+    **of(
+        "gaps",
+        metrics.calibration_gaps,
+        ("confidences", [0.5], "[0.5]"),
+        ("correct", torch.ones(3), "(3,)"),
+        ("bins", 0, "0"),
+        confidences=torch.ones(2),
+        correct=torch.ones(2).bool(),
     ),
     **of("last", runs.last, ("root", 3, "3")),
     **of("all runs", runs.all_runs, ("root", None, "None")),

@@ -383,6 +383,7 @@ RAISES = "def corrupt(images, severity, ids, seed):\n    x = 1\n    return image
         (["--parameters", "128"], 2, "unknown parameter set '128'"),
         (["--limit", "0"], 2, "limit must be at least 1"),
         (["--baseline", "first"], 2, "the baseline is the run itself"),
+        (["first"], 2, "run first is given twice"),
         (["--baseline", "nobody"], 4, "there is no run nobody"),
         (["--baseline", "foreign"], 4, "run foreign has other test images than run first"),
         (["--published", "nowhere"], 3, "nowhere: no such folder"),

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from randhead import evaluation, runs
-from randhead.evaluation import feature_cache, stored_robustness
+from randhead.analyses import Findings
+from randhead.evaluation import analysis_tables, feature_cache, stored_robustness
 from randhead.evaluation.estimates import Estimate
+from randhead.evaluation.measuring import Measurement
 from randhead.evaluation.summary import NO, QUESTIONS, UNDECIDED, YES
 from randhead.intervals import Interval
 from randhead.report import page
@@ -113,6 +115,13 @@ def test_runs_whose_features_are_all_equal_have_no_value_and_no_bug(root, monkey
     json.dumps(found.to_json(), allow_nan=False)
     assert list(found.tables())
     assert found.summary.missing["classes tighter?"].startswith("unknown")
+
+    alone = evaluation.analyze("all", "fixed0", root=root, device="cpu").summary.missing
+    assert "unknown: it is undefined" in alone.values()  # there are no seeds to share
+
+
+def test_one_epoch_is_no_epochs():
+    assert [analysis_tables.where(Measurement(Findings({}), {"epochs": n})) for n in (1, 2)] == ["1 epoch", "2 epochs"]
 
 
 def constant(dataset, split):

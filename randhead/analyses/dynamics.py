@@ -18,6 +18,7 @@ from randhead.analyses._inputs import as_mapping, degrees, finite, number, unit
 from randhead.arguments import shown, whole
 from randhead.arrays import as_numbers
 from randhead.errors import DataError, UsageError
+from randhead.tables import count
 
 INPUT = "training"
 HEADLINES = (
@@ -240,7 +241,7 @@ def _checked(name: str, steps: Any, values: Any) -> tuple[Tensor, Tensor]:
 
 
 def _notes(metrics: Metrics, points: int, reachable: float | None, chance: float) -> tuple[str, ...]:
-    few = (f"no verdict on {points} points: it takes {FEW} or more",) if metrics["verdict"] is None else ()
+    few = (f"no verdict on {count(points, 'point')}: it takes {FEW} or more",) if metrics["verdict"] is None else ()
     if reachable is None or reachable <= SOLVED * chance:
         return few
     return (

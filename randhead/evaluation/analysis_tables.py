@@ -149,7 +149,9 @@ def in_order(names: Iterable[str]) -> list[str]:
 def where(measured: Measurement) -> str:
     """What was analyzed, in words."""
     seen = measured.seen
-    return f"{seen['split']} split of {seen['data']}, n = {seen['n']}" if "n" in seen else f"{seen['epochs']} epochs"
+    return (
+        f"{seen['split']} split of {seen['data']}, n = {seen['n']}" if "n" in seen else count(seen["epochs"], "epoch")
+    )
 
 
 def glossary(about: Iterable[Metric], *, title: str = "Definitions") -> Table:

@@ -159,7 +159,8 @@ def summary(analysis: "Analysis") -> Summary:
             answers.append(Answer(question.noun, about, None, None, only, n))
         if len(answers) == before:
             asked = question.text if found.differences else question.noun
-            missing[asked] = "unknown: it is undefined, or no two runs share their seeds"
+            unpaired = ", or no two runs share their seeds" if len(arms(configs)) > 1 else ""
+            missing[asked] = f"unknown: it is undefined{unpaired}"
     return Summary(tuple(answers), minus, missing)
 
 

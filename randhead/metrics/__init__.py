@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 MOST_BINS = 1_000_000
+MOST_CONFUSED = 40_000  # classes: a matrix of 12 GiB
 BINS = 15  # of the calibration error
 ROUNDING = 1e-6  # a probability this far outside [0, 1] is a mistake; below, it is the rounding of float32
 
@@ -96,13 +97,21 @@ def calibration_gaps(confidences: Tensor, correct: Tensor, *, bins: int = BINS) 
     Gaps of batches can be added up: the calibration error of all batches is the sum of their absolute values, divided
     by the number of samples.
     """
+    check_type("confidences", confidences, Tensor, "a tensor", hint="`calibration_error` takes lists too")
+    check_type("correct", correct, Tensor, "a tensor", hint="`calibration_error` takes lists too")
+    if confidences.ndim != 1 or correct.shape != confidences.shape:
+        shapes = f"{tuple(confidences.shape)} and {tuple(correct.shape)}"
+        raise UsageError(f"confidences and correct must have one value per sample, (N,), got {shapes}", hint="flatten")
+    bins = whole("bins", bins, 1, MOST_BINS)
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=confidences.device)
     return _sums(torch.bucketize(confidences.double(), edges[1:-1]), correct.double() - confidences, bins)
 
 
 def confusion(labels: Array, predictions: Array, num_classes: int) -> Tensor:
     """Counts of (label, prediction): two (N,) tensors of class indices -> (K, K) int64, one row per true class."""
-    num_classes = whole("num_classes", num_classes, low=1)
+    if whole("num_classes", num_classes, low=1) > MOST_CONFUSED:
+        message = f"num_classes of a confusion matrix must be at most {MOST_CONFUSED}, got {num_classes}"
+        raise UsageError(message, hint="`confused_pairs` has the cells that are not 0")
     labels, predictions = classes("labels", labels, num_classes), classes("predictions", predictions, num_classes)
     same_length("labels", len(predictions), labels)
     cells = labels * num_classes + predictions

@@ -108,7 +108,9 @@ def benchmark(
     settings = _settings(parameters, frost_images, corruption_file, seed)
     names = [registry.use("corruptions", name) for name in _names("corruptions", corruptions)]
     cells = choose_grid(names, severities, skip=_names("skip", skip), custom=tuple(settings.custom))
-    tested = unique([runs.load(each, root=root, device=device).require_classes() for each in (run, *others)])
+    tested = [runs.load(each, root=root, device=device).require_classes() for each in (run, *others)]
+    if twice := {each.run.name for i, each in enumerate(tested) if path_of(each) in map(path_of, tested[:i])}:
+        raise UsageError(f"run {min(twice)} is given twice", hint="give different runs")
     reference = _reference(baseline, tested, root, device)
     if baseline is not None and [path_of(each) for each in tested] == [path_of(reference)]:
         raise UsageError(f"the baseline is the run itself, {reference.run.name}", hint="name another run")

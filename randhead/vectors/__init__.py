@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from randhead import ambient, registry
-from randhead.arguments import MOST_CLASSES, shown, whole
+from randhead.arguments import MOST_CLASSES, check_type, shown, whole
 from randhead.errors import ContractError, UsageError
 from randhead.vectors import _geometry
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
@@ -55,6 +55,7 @@ __all__ = [
 
 NEAREST_WITHOUT_LIMIT = "uniform, gaussian and rademacher hold any number of classes"
 NOTHING = contextlib.nullcontext()
+MOST_DIMS = 2**31 - 1
 TILE = 1 << 20  # entries drawn at once: temporary integers take 8 bytes per entry and more
 
 
@@ -132,12 +133,21 @@ def draw(
     outside = _geometry.is_outside(known)
     with ambient.without_autocast(ids.device), ambient.ordinary(ids.device) if outside else NOTHING:
         if known.by_row:
-            space = torch.empty(len(ids), dim, dtype=torch.float32, device=ids.device) if out is None else out
+            space = _space(len(ids), dim, ids.device) if out is None else out
             return _draw_by_row(known, ids, seed, space, outside)
         drawn = called(known, "rows", ids, dim, seed=seed, num_classes=num_classes)
     if outside:
         _expect(known, _wrong_rows(drawn, (len(ids), dim), ids.device))
     return drawn if out is None else out.copy_(drawn)
+
+
+def _space(rows: int, dim: int, device: torch.device) -> Tensor:
+    """Memory for vectors.  Raises UsageError if there is not so much."""
+    try:
+        return torch.empty(rows, dim, dtype=torch.float32, device=device)
+    except RuntimeError:
+        message = f"{rows} vectors of dim {dim} do not fit into memory: they take {rows * dim / 2**28:.1f} GiB"
+        raise UsageError(message, hint="draw fewer ids at once, or use a smaller `dim`") from None
 
 
 def wrong_value(member: ModuleType) -> str | None:
@@ -157,7 +167,7 @@ def check(geometry: str | Geometry, *, dim: int, num_classes: int | None) -> Non
         UsageError: see above.
         DataError: for a file that cannot be used.
     """
-    known, dim = _geometry.geometry(geometry), whole("dim", dim, 1)
+    known, dim = _geometry.geometry(geometry), whole("dim", dim, 1, MOST_DIMS)
     if num_classes is None:
         if not known.by_row:
             hint = "give the number of classes of the whole set, `num_classes=...`"
@@ -183,6 +193,7 @@ def is_stored(geometry: str | Geometry) -> bool:
     Those of a geometry from outside the package are always stored: a checkpoint can be read without that geometry.
     Of a name, no file is executed and no member from outside is loaded.
     """
+    check_type("geometry", geometry, (str, Geometry), "a name or a `Geometry`")
     member, _ = registry.split(str(geometry))
     return not registry.is_builtin("vectors", member) or not registry.load("vectors", member).BY_ROW
 

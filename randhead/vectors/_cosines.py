@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from randhead.arguments import check_type
+from randhead.errors import UsageError
+
 ROWS = 1024  # of a tile
 
 
@@ -21,5 +24,8 @@ def cosine_tiles(directions: Tensor) -> Iterator[tuple[int, Tensor]]:
         >>> [(start, tile.shape) for start, tile in cosine_tiles(torch.eye(3))]
         [(0, torch.Size([3, 3]))]
     """
+    check_type("directions", directions, Tensor, "a tensor")
+    if directions.ndim != 2 or not directions.is_floating_point():
+        raise UsageError(f"directions must be unit vectors (M, D), got {directions.dtype} {tuple(directions.shape)}")
     for start in range(0, len(directions), ROWS):
         yield start, (directions[start : start + ROWS] @ directions.T).clamp_(-1, 1)
