@@ -189,6 +189,8 @@ def test_collapse_figures_equal_the_published_formulas(k, d, scoring):
         moved = centre - centre.mean(axis=0)
         spread = (u - centre[y]).T @ (u - centre[y]) / len(u)
         expected["gnc1"] = np.trace(spread @ np.linalg.pinv(moved.T @ moved / k, rcond=1e-12)) / k
+    if k == 2:
+        expected |= dict.fromkeys(name for name in expected if name.startswith("nc2"))
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-7)
     assert ("gnc1" in found) == (k > d)
 
@@ -277,3 +279,26 @@ def test_the_margin_equals_a_general_optimiser():
 def test_the_margin_of_a_square_is_the_distance_of_a_corner_to_its_diagonal():
     square = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     assert _margin.smallest(square, torch.arange(4)) == pytest.approx(1, abs=1e-9)
+
+
+def test_figures_that_two_classes_have_by_construction_are_none_and_those_of_three_have_a_note():
+    two, three = (blobs(k=k) for k in (2, 3))
+    found = collapse.measure(two[0], two[1], class_vectors=two[2])
+    assert {name for name, value in found.metrics.items() if value is None} == {n for n in found.metrics if "nc2" in n}
+    assert "no nc2" in " ".join(found.notes)
+    found = separability.measure(*two[:2])
+    assert {name for name, value in found.metrics.items() if value is None} == {
+        n for n in found.metrics if "centr" in n
+    }
+    assert found.metrics["mean_angle_deg"] > 0 and "always opposite" in " ".join(found.notes)
+    found = separability.measure(*three[:2])
+    assert found.metrics["centred_mean_angle_deg"] == pytest.approx(120, abs=15)
+    assert "near 120 deg" in " ".join(found.notes)
+    assert "centred" not in " ".join(separability.measure(*blobs(k=4)[:2]).notes)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 7e5])
+def test_features_that_are_all_equal_have_no_angle(scale):
+    features = scale * torch.linspace(0.1, 1, 8).repeat(12, 1)
+    found = separability.measure(features.float(), torch.arange(12) % 4)
+    assert {value for name, value in found.metrics.items() if "deg" in name or "distance" in name} == {None}

@@ -97,6 +97,8 @@ def measure(
     notes = statistics.notes
     if not centred(means).any():
         notes += ("all class means coincide: no nc1, nc2 and nc3",)
+    if len(present) == 2:
+        notes += ("two centred class means are always opposite and equally long: no nc2",)
     if class_vectors is None:
         return Findings(metrics | _simplex_metrics(centred(means)), {"classes": present}, notes)
     vectors = (unit(class_vectors) if cosine else class_vectors.double())[present]
@@ -229,7 +231,7 @@ def _with_floors(metrics: Metrics, floors: Metrics) -> Metrics:
 def _simplex_metrics(moved: Tensor) -> Metrics:
     """NC2 of centred vectors (M, D): equal norms (std, with M - 1, over mean), equal angles, and both together."""
     m, norms = len(moved), moved.norm(dim=1)
-    if not norms.any():
+    if not norms.any() or m == 2:  # of two centred vectors, one is always minus the other
         return dict.fromkeys(("nc2_equinorm", "nc2_equiangularity", "nc2_simplex"))
     # |G/|G| - S/|S||^2 = 2 - 2 <G, S>/(|G||S|), and with S = I - J/m, of norm sqrt(m - 1), <G, S> = tr G.
     inner = total(norms.square()) / (_gram_product(moved, moved) * (m - 1)).sqrt()
@@ -251,9 +253,11 @@ def _equiangularity(directions: Tensor) -> float:
 
 
 def _gram_distance(a: Tensor, b: Tensor) -> float | None:
-    """|A A^T/|A A^T| - B B^T/|B B^T|| in Frobenius norm."""
+    """|A A^T/|A A^T| - B B^T/|B B^T|| in Frobenius norm; None for two centred vectors, which have one Gram matrix."""
     lengths = (_gram_product(a, a) * _gram_product(b, b)).sqrt()
-    return number((2 - 2 * _gram_product(a, b) / lengths).clamp_min(0).sqrt()) if lengths > 0 else None
+    if lengths == 0 or len(a) == 2:
+        return None
+    return number((2 - 2 * _gram_product(a, b) / lengths).clamp_min(0).sqrt())
 
 
 def _gram_product(a: Tensor, b: Tensor) -> Tensor:

@@ -122,6 +122,10 @@ def from_statistics(statistics: ClassStatistics, *, class_vectors: Tensor | None
     metrics = raw.metrics() | moved.metrics("centred_") | _separation(statistics.unit_means[present])
     if statistics.without_spread:
         metrics |= dict.fromkeys(("class_separation_r2", "within_distance"))
+    if statistics.is_constant:
+        metrics = dict.fromkeys(metrics)
+    if len(present) == 2:
+        metrics |= dict.fromkeys(moved.metrics("centred_"))
     if class_vectors is not None:
         class_vectors = checked_vectors(class_vectors, *statistics.means.shape)
         metrics |= class_vector_metrics(class_vectors)
@@ -221,4 +225,8 @@ def _notes(statistics: ClassStatistics, raw: _pairs.Pairs, moved: _pairs.Pairs) 
         notes += ("a class mean is zero: it has no angle",)
     if math.isnan(moved.mean_cosine):
         notes += ("a class mean lies at the mean of all classes: it has no centred angle",)
+    elif len(moved.nearest) == 2:
+        notes += ("two centred class means are always opposite: their angle says nothing",)
+    elif len(moved.nearest) == 3:
+        notes += ("the mean angle of three centred class means is always near 120 deg: it says little",)
     return notes
