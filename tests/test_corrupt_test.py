@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from tiny import config, digits, fit, image_folder, main
@@ -243,12 +244,14 @@ def test_a_released_set_is_shown_beside_the_generated_one(call, folder, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.pictures
-def test_the_contact_sheet_has_19_rows_and_5_columns(call, folder):
+def test_the_contact_sheet_has_19_rows_and_6_columns_of_which_the_first_is_the_image(call, folder):
     assert call("corrupt-test", "first", *FAST, "--show").code == 0
     with Image.open(folder / "first" / "reports" / "corruptions.png") as picture:
-        assert picture.height / picture.width > 2.5
+        assert picture.height / picture.width > 2
         pixels = np.asarray(picture.convert("RGB"))
     assert pixels.std() > 30
+    sheet = robustness.contact_sheet(image := torch.full((3, 32, 32), 128, dtype=torch.uint8))
+    assert sheet.image.equal(image) and sheet.tiles.shape[:2] == (19, 5)
 
 
 def test_a_users_own_corruption_is_run_and_stays_out_of_the_mean(call, tmp_path):

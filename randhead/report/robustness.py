@@ -128,13 +128,15 @@ def released(path: Path, report: CorruptionReport, found: ReleasedMetrics) -> Pa
 
 @look()
 def contact_sheet(path: Path, sheet: ContactSheet) -> Path:
-    """One image under all corruptions (rows) at all severities (columns), enlarged without smoothing."""
-    tiles = sheet.tiles.numpy()
+    """One image, under all corruptions (rows) at all severities (columns), enlarged without smoothing."""
+    clean = sheet.image.numpy()[None, None].repeat(len(sheet.names), axis=0)
+    tiles = np.concatenate([clean, sheet.tiles.numpy()], axis=1)
     height, width = tiles.shape[3:]
     times = max(1, round(TILE_PX / max(height, width)))
     tiles = tiles.repeat(times, axis=3).repeat(times, axis=4).transpose(0, 1, 3, 4, 2)
     height, width = height * times + GAP_PX, width * times + GAP_PX
-    canvas = np.full((len(sheet.names) * height, len(SEVERITIES) * width, 3), 255, dtype=np.uint8)
+    columns = ["uncorrupted", *(f"severity {severity}" for severity in SEVERITIES)]
+    canvas = np.full((len(sheet.names) * height, len(columns) * width, 3), 255, dtype=np.uint8)
     for r, c in np.ndindex(tiles.shape[:2]):
         top, left = r * height + GAP_PX // 2, c * width + GAP_PX // 2
         canvas[top : top + height - GAP_PX, left : left + width - GAP_PX] = tiles[r, c]
@@ -146,7 +148,6 @@ def contact_sheet(path: Path, sheet: ContactSheet) -> Path:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
-    columns = [f"severity {severity}" for severity in SEVERITIES]
     axes.set_xticks([(c + 0.5) * width for c in range(len(columns))], columns, fontsize=9)
     rows = [label(name.replace("_", " ")) for name in sheet.names]
     axes.set_yticks([(r + 0.5) * height for r in range(len(rows))], rows, fontsize=9)

@@ -39,4 +39,4 @@ def contact_sheet(
     tiles = torch.stack([torch.cat([out for _, out in row]) for row in rows]).cpu()
     parameters = settings.parameter_set((image.shape[1], image.shape[2]))
     described = f"severity parameters for {parameters} px; frost: {settings.frost} pictures"
-    return ContactSheet(tiles, names, f"{name}; {described}" if name else described)
+    return ContactSheet(tiles, names, f"{name}; {described}" if name else described, image.cpu())

@@ -62,11 +62,13 @@ class ContactSheet:
         tiles: uint8 (R, 5, 3, H, W): corruptions by severities 1 to 5.
         names: R names of corruptions.
         title: the image and the parameters, in words.
+        image: uint8 (3, H, W), without corruption.
     """
 
     tiles: Tensor
     names: tuple[str, ...]
     title: str
+    image: Tensor
 
 
 @dataclass(frozen=True)
