@@ -311,7 +311,7 @@ def test_intervals_end_where_the_metric_does():
 
 def test_definitions_are_given_once_and_metrics_without_a_value_have_no_row():
     listing = analysis_tables.glossary([Metric("a", "the same"), X, Metric("b", "the same")])
-    assert listing.rows == (("a; b", "", "the same"), ("the x", "higher", "what x is"))
+    assert (listing.rows, listing.notes) == ((("the x", "higher", "what x is"),), ("a; b: the same",))
     found = Findings({"recall_at_1_own": 0.4175, "recall_at_1_across_shared": None})
     assert [*analysis_tables.metrics_of("compatibility", found)] != []
     table = analysis_tables.values("compatibility", analysis_tables.metrics_of("compatibility", found))

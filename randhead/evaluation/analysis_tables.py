@@ -155,13 +155,19 @@ def where(measured: Measurement) -> str:
 
 
 def glossary(about: Iterable[Metric], *, title: str = "Definitions") -> Table:
-    """What metrics mean, and which direction is better; metrics that mean the same in one row."""
+    """What metrics mean, and which direction is better; what several metrics mean is said once, below."""
     names: dict[tuple[str, str], list[str]] = {}
     for each in about:
         if each.definition:
             names.setdefault((each.better, each.definition), []).append(each.name)
-    cells = [["; ".join(same), better, definition] for (better, definition), same in names.items()]
-    return Table(title, ("metric", "better", "definition"), rows(cells)).without_empty_columns()
+    cells = [[*same, better, definition] for (better, definition), same in names.items() if len(same) == 1]
+    notes = tuple(
+        f"{'; '.join(same)}: {definition}{f' ({better} is better)' if better else ''}"
+        for (better, definition), same in names.items()
+        if len(same) > 1
+    )
+    columns = ("metric", "better", "definition") if cells else ()
+    return Table(title, columns, rows(cells), notes).without_empty_columns()
 
 
 def signed(value: float, width: float | None) -> str:
