@@ -357,9 +357,9 @@ def test_of_very_many_class_vectors_a_part_is_drawn_and_the_table_says_so(monkey
 def test_of_very_long_class_vectors_fewer_are_checked(monkeypatch):
     monkeypatch.setattr(preflight_check, "ENTRIES", 50 * 4096)
     monkeypatch.setattr(preflight_check, "PRODUCTS", 10**2 * 4096)
-    check = preflight(ClassVectorHead(10**14, 4096, "rademacher"))
-    assert (check.num_classes, check.unchecked, check.sampled) == (50, 10**14 - 50, 10)
-    assert angle_histogram(ClassVectorHead(10**14, 4096, "rademacher"))[1].sum() == 45
+    check = preflight(ClassVectorHead(1000, 4096, "rademacher"))
+    assert (check.num_classes, check.unchecked, check.sampled) == (50, 1000 - 50, 10)
+    assert angle_histogram(ClassVectorHead(1000, 4096, "rademacher"))[1].sum() == 45
 
 
 def test_the_table_holds_what_the_check_found():
