@@ -97,7 +97,8 @@ class LoadedRun:
         if self.run.summary_path.exists() or not saved_steps(self.run.checkpoints):
             return None
         best = f"{self.selected.epoch} of {self.config.train.epochs}"
-        return f"{self.run.name} is not finished: this is its best epoch so far, {best}; `randhead train` resumes it"
+        found = f"{self.run.name} is not finished: this is its best epoch so far, {best}"
+        return f"{found}; the same `randhead train` resumes it"
 
     def allowing(self, max_megapixels: float | None) -> "LoadedRun":
         """This run, but reading image files of up to so many megapixels.
