@@ -397,6 +397,7 @@ def dangling(path):
 BAD = {
     "empty.jpg": (lambda path: path.touch(), "not an image of a known format"),
     "text.jpg": (text, "not an image of a known format"),
+    "heic.jpg": (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(9)), "HEIC, which is not read; convert"),
     "script.jpg": (eps, "not an image of a known format"),
     "truncated.jpg": (truncated("jpg"), "truncated"),
     "truncated.png": (truncated("png"), ""),

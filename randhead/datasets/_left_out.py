@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from randhead.datasets._folders import Found, find_images
+from randhead.datasets._opening import NOT_READ
 from randhead.datasets._report import ReadReport
 from randhead.tables import count
 
@@ -19,7 +20,6 @@ READ = {
     "WebP": rb"RIFF....WEBP",
     "AVIF": rb"....ftypavif",
 }
-NOT_READ = {"HEIC": rb"....ftyp(?:hei|hev|mif|msf)", "JPEG XL": rb"\xff\x0a|....JXL ", "JPEG 2000": rb"....jP  "}
 START = 16  # bytes
 
 

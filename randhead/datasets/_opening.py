@@ -2,6 +2,7 @@
 
 import functools
 import io
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from randhead.datasets._metadata import JPEG_START, has_pages, without_metadata
 
 # Pillow reads more formats, some by starting another program (EPS): a file with another format is refused.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "MPO", "PPM", "TIFF", "WEBP", "AVIF")
+# How the content of images of other formats begins.
+NOT_READ = {"HEIC": rb"....ftyp(?:hei|hev|mif|msf)", "JPEG XL": rb"\xff\x0a|....JXL ", "JPEG 2000": rb"....jP  "}
 JPEG_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive: size and components follow the marker
 JPEG_HEADER = 4096  # bytes, in which most files have their size; asking Pillow takes three times as long
 
@@ -86,6 +89,9 @@ def open_image(file: IO[bytes], path: Path) -> Any:
             return factory(file, "" if isinstance(file, io.BytesIO) else str(path))
         except (SyntaxError, IndexError, TypeError, struct.error) as error:
             reason = f"a {name} of a kind that cannot be read ({error}); convert it to RGB of 8 bits"
+    for name, pattern in NOT_READ.items():
+        if re.match(pattern, start, re.DOTALL):
+            raise ValueError(f"its content is {name}, which is not read; convert it to JPEG or PNG")
     raise ValueError(reason)
 
 
