@@ -229,6 +229,8 @@ def test_what_cannot_be_analyzed_is_said_with_its_code(analyze, words, code, mes
         ({"name": None}, "name must be the name of one analysis, got None"),
         ({"name": ["separability", "collapse"]}, "name must be the name of one analysis"),
         ({"device": "gpu"}, "device: unknown value 'gpu'"),
+        ({"runs": []}, "runs is empty"),
+        ({"runs": ()}, "runs is empty"),
         ({"taxonomy": 3}, "taxonomy must be a path, got 3"),
         ({"warn": 3}, "warn must be a function, got 3"),
         *(({"seed": seed}, "seed must be") for seed in (1.5, -1, "a", math.nan)),

@@ -41,6 +41,7 @@ def corrupted(root, name, accuracy, **changes):
         (APART, UP, (0.1, 2.0), YES),
         (APART, UP, (-0.1, 2.0), UNDECIDED),
         (APART, UP, (0.0, 0.0), UNDECIDED),
+        (KEPT, UP, (-0.05000000000000037, -0.04999999999999966), UNDECIDED),
         (APART, UP, (-2.0, -0.1), NO),
         (TIGHTER, DOWN, (-2.0, -0.1), YES),
         (TIGHTER, DOWN, (0.1, 2.0), NO),

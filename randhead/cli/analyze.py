@@ -81,7 +81,7 @@ def analyze(
     with output.progress("reading images") as progress:
         result = evaluation.analyze(
             name,
-            run,
+            run or None,
             split=split,
             data=data,
             reference=reference,

@@ -211,9 +211,11 @@ def chosen(name: str) -> list[str]:
 def _open(
     session: AnalysisSession, given: RunLike | Sequence[RunLike] | None, options: AnalysisOptions
 ) -> list[RunInputs]:
-    """The runs that were given, or the latest.  Raises UsageError for a run that is given twice."""
+    """The runs that were given, or the latest.  Raises UsageError for none, and for one that is given twice."""
     several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    members = [RunInputs(session, session.run(run), options) for run in several or [None]]
+    if not several:
+        raise UsageError("runs is empty", hint="give one or more; `None` is the latest")
+    members = [RunInputs(session, session.run(run), options) for run in several]
     folders = [member.loaded.run.path.resolve() for member in members]
     for folder in folders:
         if folders.count(folder) > 1:

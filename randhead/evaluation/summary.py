@@ -39,7 +39,7 @@ class Question:
     def answer(self, about: Metric, found: Estimate) -> str:
         """Yes or no if all values in the interval of a difference say so; a few equal values decide nothing."""
         ends = found.interval
-        if ends is None or ends.low == ends.high:
+        if ends is None or ends.high - ends.low < 1e-9:  # narrower: rounding
             return UNDECIDED
         low, high = (ends.low, ends.high) if about.better == "higher" else (-ends.high, -ends.low)
         if low >= -self.margin and (self.margin or low > 0):
