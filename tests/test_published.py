@@ -87,6 +87,7 @@ def test_channels_of_arrays_come_first(tmp_path):
         ({"labels": [0, 1, 2]}, "3 labels do not fit 6 images at 5 severities"),
         ({"labels": [0.5] * N}, "is no array of labels"),
         ({"labels": [0] * N + [1] * 4 * N}, "the severities have different labels"),
+        ({"labels": [0] * N + [1] * 4 * N}, "is this one severity only?"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, options, message):

@@ -149,9 +149,9 @@ def in_order(names: Iterable[str]) -> list[str]:
 def where(measured: Measurement) -> str:
     """What was analyzed, in words."""
     seen = measured.seen
-    return (
-        f"{seen['split']} split of {seen['data']}, n = {seen['n']}" if "n" in seen else count(seen["epochs"], "epoch")
-    )
+    if "n" in seen:
+        return f"{seen['split']} split of {seen['data']}, n = {seen['n']}"
+    return count(int(seen["epochs"]), "epoch")
 
 
 def glossary(about: Iterable[Metric], *, title: str = "Definitions") -> Table:

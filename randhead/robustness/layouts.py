@@ -117,7 +117,10 @@ def _labels(file: Path, lengths: Mapping[Path, int], num_classes: int) -> Tensor
         raise DataError(f"{wrong[0]}: {lengths[wrong[0]]} images, but labels.npy has labels for {times * n}", hint=hint)
     blocks = values.view(-1, n)
     if not (blocks == blocks[0]).all():
-        raise DataError(f"{file}: the severities have different labels", hint="download the set again")
+        hint = (
+            f"is this one severity only?  A set has all images at severity 1, then at 2 to {times}; else get it again"
+        )
+        raise DataError(f"{file}: the severities have different labels", hint=hint)
     low, high = int(blocks.min()), int(blocks.max())
     if low < 0 or high >= num_classes:
         raise DataError(
