@@ -88,7 +88,8 @@ def calibrate(
     known = validation.labels.cpu()[chosen]
     found = fit(model.head, embedded.to(preprocess.device), known.to(preprocess.device))
     if found is None:
-        return f"no temperature: the NLL of {len(chosen)} validation images has no minimum (are all classified right?)"
+        why = "all right, or none better than by guessing?"
+        return f"no temperature: the NLL of {len(chosen)} validation images has no minimum ({why})"
     scores = scaled_output(model.head, features.to(preprocess.device), labels.to(preprocess.device), found)
     right = scores.predictions == labels.to(preprocess.device)
     return Calibration(
