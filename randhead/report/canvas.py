@@ -177,8 +177,8 @@ def png(figure: Figure, path: Path) -> Path:
 def svg(figure: Figure, name: str) -> str:
     """A figure as an SVG element without a background, in the text colour of the page; `name` makes its ids unique."""
     out = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        _save(figure, out, format="svg", transparent=True, dpi=130, metadata=dict.fromkeys(("Date", "Creator"), None))
+    metadata = dict.fromkeys(("Date", "Creator"), None)
+    _save(figure, out, {"svg.hashsalt": name}, format="svg", transparent=True, dpi=130, metadata=metadata)
     text = out.getvalue()
     element = text[text.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
@@ -196,8 +196,9 @@ def _on(background: np.ndarray) -> str:
     return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.5 else "#222222"
 
 
-def _save(figure: Figure, target: Any, **options: Any) -> None:
-    with look():
+def _save(figure: Figure, target: Any, settings: Mapping[Any, Any] | None = None, **options: Any) -> None:
+    """Write a figure in the look of all pictures, and with more settings of Matplotlib."""
+    with look(), matplotlib.rc_context({**(settings or {})}):
         if options["format"] == "png":  # in a page the fonts of the reader are used
             for text in figure.findobj(Text):
                 text.set_fontfamily(fonts.families())
