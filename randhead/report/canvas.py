@@ -7,7 +7,7 @@ they are: pictures have no formulas, whatever the number of dollar signs in a na
 import functools
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,7 @@ def _on(background: np.ndarray) -> str:
 
 def _save(figure: Figure, target: Any, settings: Mapping[Any, Any] | None = None, **options: Any) -> None:
     """Write a figure in the look of all pictures, and with more settings of Matplotlib."""
-    with look(), matplotlib.rc_context({**(settings or {})}):
+    with look(), matplotlib.rc_context(dict(settings or {})):
         if options["format"] == "png":  # in a page the fonts of the reader are used
             for text in figure.findobj(Text):
                 text.set_fontfamily(fonts.families())
