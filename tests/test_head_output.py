@@ -200,6 +200,9 @@ class Loaded:
     def __init__(self, model, preprocess):
         self.model, self.preprocess, self.class_names = model, preprocess, range(model.head.num_classes)
 
+    def check_features(self, features):
+        assert features.isfinite().all()
+
 
 N, K = 60, 50_000
 PREPROCESS = Preprocess(torch.tensor([0.5] * 3), torch.tensor([0.25] * 3), torch.device("cpu"), torch.float32)
