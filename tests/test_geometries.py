@@ -175,6 +175,7 @@ def test_packed_reaches_rankins_bound_up_to_two_classes_a_dimension(k, d):
     assert cosines(matrix("packed", k, d)).max() == pytest.approx(vectors.cosine_bound(k, d), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("k", "d", "best"),
     [
@@ -201,6 +202,7 @@ def test_packed_separates_1000_classes_in_128_dimensions():
     assert cosines(matrix("packed", 1000, 128)).max() < 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["packed", "equiangular"])
 @pytest.mark.parametrize("fewer", [9, pytest.param(19, marks=pytest.mark.slow)])
 def test_fewer_classes_are_at_least_as_far_apart(name, fewer):
@@ -264,6 +266,7 @@ def test_the_number_of_threads_moves_no_vector(name, k, d):
 # Equiangular
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("k", "d", "best"),
     [

@@ -92,6 +92,7 @@ def test_the_paired_interval_holds_zero_whenever_the_test_does_not_reject_it():
     assert same.low < 0 < same.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(3, 3), (6, 0.01), (12, 0.5), (8, 2), (15, 5)])
 def test_paired_covers_where_few_samples_differ(a, b, n=500):
     """Exactly: the probability of every (gained, lost) times whether its interval holds the difference."""

@@ -508,6 +508,7 @@ def test_the_table_is_long_enough_and_its_names_differ():
     assert len({case.name for case in CASES}) == len(CASES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_is_malformed_is_refused(case, world, monkeypatch, capsys):
     case.spoil(world)

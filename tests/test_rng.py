@@ -218,6 +218,7 @@ def test_a_permutation_holds_every_number_once(n):
     assert torch.equal(rng.permutation(0, "test", n).sort().values, torch.arange(n))
 
 
+@pytest.mark.slow
 def test_permutations_are_uniform_and_change_with_stream_and_seed():
     seen = [tuple(rng.permutation(0, "test", 4, stream=stream).tolist()) for stream in range(1200)]
     counts = [seen.count(order) for order in set(seen)]

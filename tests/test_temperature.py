@@ -68,6 +68,7 @@ def test_the_temperature_has_the_smallest_nll(options):
     assert torch.equal(scores.predictions, model.output(h, LABELS).predictions)
 
 
+@pytest.mark.slow
 def test_a_known_temperature_is_found_again():
     """Labels drawn from the softmax of logits / 2.5."""
     model = ClassVectorHead(K, D, "gaussian", scale=9.0)
