@@ -110,6 +110,6 @@ def test_a_metric_without_a_value_is_a_dash_in_the_table_of_its_analysis():
     found = Findings({"nc1": None, "nc2_equinorm": 0.5}, notes=("why",))
     known = analysis_tables.metrics_of("collapse", found)
     table = analysis_tables.values("collapse", known, found.notes)
-    assert [row[1] for row in table.rows] == [None, 0.5] and table.is_numeric(1)
+    assert [row[1] for row in table.rows] == ["-", 0.5] and table.is_numeric(1)
     assert "why" in table.notes
     assert analysis_tables.metrics_of("collapse", Findings({"nc1": None})) == {}  # the note is all there is

@@ -178,7 +178,8 @@ def signed(value: float, width: float | None) -> str:
 
 def values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...] = ()) -> Table:
     """One row per metric.  One without a value is a dash if there are notes, which say why; else it does not apply."""
-    cells = [[about.title, about.shown(value)] for about, value in known.items() if value is not None or notes]
+    shown = {about: about.shown(value) for about, value in known.items()}
+    cells = [[about.title, "-" if v is None else v] for about, v in shown.items() if v is not None or notes]
     return Table(title, ("metric", "value") if cells else (), rows(cells), (*_arrows(cells), *notes))
 
 
