@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 import randhead
 from randhead import ClassVectorHead
 from randhead.errors import RunError
+from randhead.train.events import Started, Warned
 
 FOLDER = Path(__file__).parent / "fixtures" / "checkpoints"
 HEADS = sorted(path.stem for path in FOLDER.glob("*.safetensors") if not path.stem.endswith("-logits"))
@@ -70,6 +71,8 @@ def test_a_stopped_run_resumes_to_the_same_end(here):
     }
     seen = []
     randhead.fit(settings, root=here, name="stopped-run", on_event=seen.append, warn=lambda text: None)
-    assert seen[0].step == 4
+    warnings = [event.message for event in seen if isinstance(event, Warned)]
+    assert "does not say on which images it was trained" in " ".join(warnings)
+    assert next(event for event in seen if isinstance(event, Started)).step == 4
     run = randhead.load_run("stopped-run", root=here, device="cpu")
     torch.testing.assert_close(run.model(kept["images"]), kept["logits"], rtol=1e-4, atol=1e-4)
