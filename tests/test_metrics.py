@@ -116,14 +116,18 @@ def test_binomial_error_is_the_spread_of_repeated_measurements():
     assert metrics.binomial_error(0.5, 100) == 0.05
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_auroc_and_fpr_equal_scikit_learn(tied):
+def detection_scores(*, tied: bool):
+    """Scores of 333 samples inside and 200 outside, and both together with the truth, as scikit-learn takes them."""
     inside = rng.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
     outside = rng.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
     if tied:
         inside, outside = inside.round(), outside.round()
-    truth = np.r_[np.ones(333), np.zeros(200)]
-    scores = torch.cat((inside, outside)).numpy()
+    return inside, outside, np.r_[np.ones(333), np.zeros(200)], torch.cat((inside, outside)).numpy()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_auroc_and_fpr_equal_scikit_learn(tied):
+    inside, outside, truth, scores = detection_scores(tied=tied)
     expected = sklearn_metrics.roc_auc_score(truth, scores)
     assert metrics.auroc(inside, outside) == pytest.approx(expected, abs=1e-12)
     fpr, tpr, _ = sklearn_metrics.roc_curve(truth, scores, drop_intermediate=False)
@@ -134,11 +138,7 @@ def test_auroc_and_fpr_equal_scikit_learn(tied):
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_average_precision_equals_scikit_learn_in_both_conventions(tied):
-    inside = rng.normals(0, "test/in", torch.arange(333), 1).squeeze(1).double() + 1
-    outside = rng.normals(0, "test/out", torch.arange(200), 1).squeeze(1).double()
-    if tied:
-        inside, outside = inside.round(), outside.round()
-    truth, scores = np.r_[np.ones(333), np.zeros(200)], torch.cat((inside, outside)).numpy()
+    inside, outside, truth, scores = detection_scores(tied=tied)
     for found, expected in (
         (metrics.average_precision(inside, outside), sklearn_metrics.average_precision_score(truth, scores)),
         (metrics.average_precision(-outside, -inside), sklearn_metrics.average_precision_score(1 - truth, -scores)),
