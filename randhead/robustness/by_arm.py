@@ -8,7 +8,7 @@ from randhead.evaluation import analysis_tables, comparison
 from randhead.evaluation.comparison import Comparison
 from randhead.intervals import Interval
 from randhead.robustness.accumulator import Accumulator
-from randhead.robustness.comparison import MEAN, difference, scores
+from randhead.robustness.comparison import MEAN, interval, scores
 from randhead.robustness.grid_metrics import accuracy_interval, mean_label, mean_over
 from randhead.robustness.settings import CLEAN, Grid
 from randhead.runs import LoadedRun
@@ -73,8 +73,7 @@ def compare_arms(
             return accuracy_interval(each[i][name])
 
         def of_pair(i: int, j: int, name: str = name) -> Interval:
-            one = difference(each[j][name] - each[i][name])
-            return Interval(one.low, one.high, method=one.method)
+            return interval(each[j][name] - each[i][name])
 
         found = comparison.with_images(found, name, of_run, of_pair)
     return ArmComparison(found, mean_over(grid), tuple(run.run.name for run in runs))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from randhead.intervals import paired, per_image
+from randhead.intervals import Interval, paired, per_image
 from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator
 from randhead.robustness.grid_metrics import image_scores, mean_over
@@ -105,9 +105,15 @@ def compare(accumulator: Accumulator, baseline: Accumulator, grid: Grid, baselin
 
 def difference(gaps: Tensor) -> Difference:
     """The mean over images of the score of one model less that of another, (N,), with its interval."""
-    whole = bool((gaps == gaps.round()).all())  # -1, 0 or 1 in every image: a single cell
-    interval = paired(int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps)) if whole else per_image(gaps.tolist())
-    return Difference(float(gaps.mean()), interval.low, interval.high, interval.method)
+    found = interval(gaps)
+    return Difference(float(gaps.mean()), found.low, found.high, found.method)
+
+
+def interval(gaps: Tensor) -> Interval:
+    """The interval of the mean over images of the score of one model less that of another, (N,)."""
+    if bool((gaps == gaps.round()).all()):  # -1, 0 or 1 in every image: a single cell
+        return paired(int((gaps > 0).sum()), int((gaps < 0).sum()), len(gaps))
+    return per_image(gaps.tolist())
 
 
 def scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
