@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 __all__ = [
     "Axes",
+    "ConstrainedLayoutEngine",
     "Figure",
     "FT2Font",
     "LogFormatter",
@@ -59,5 +60,6 @@ with quiet(), _without_backend():
     from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
     from matplotlib.ft2font import FT2Font
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.text import Text
     from matplotlib.ticker import LogFormatter, MaxNLocator

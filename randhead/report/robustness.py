@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from randhead.corruptions import SEVERITIES, names
-from randhead.report._matplotlib import Axes, Figure
+from randhead.report._matplotlib import Axes, ConstrainedLayoutEngine, Figure
 from randhead.report.canvas import BLUE, COLOURS, INK, ORANGE, heat_map, label, look, picture, png
 from randhead.robustness import Comparison, ContactSheet, CorruptionReport, Difference, GridMetrics, ReleasedMetrics
 from randhead.robustness.grid_metrics import mean_label
@@ -41,7 +41,8 @@ def draw(report: CorruptionReport, base: Path) -> list[Path]:
 def curves(path: Path, report: CorruptionReport) -> Path:
     """Error by severity, one panel per group of corruptions, with the error on clean images."""
     panels, cells = _panels(report.grid), report.grid.cells
-    figure = Figure(figsize=(2.9 * len(panels) + 0.4, 4.2), layout="constrained")
+    layout = ConstrainedLayoutEngine(h_pad=0.12)  # inches; with less, the last line of a legend is cut
+    figure = Figure(figsize=(2.9 * len(panels) + 0.4, 4.5), layout=layout)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (group, members) in zip(axes, panels.items(), strict=True):
         for i, name in enumerate(members):
@@ -178,9 +179,7 @@ def _label(name: str, report: CorruptionReport) -> str:
 
 
 def _title(report: CorruptionReport) -> str:
-    return f"{label(report.run)}\n{report.split} split, n = {report.n}, {_parameters(report)}"
-
-
-def _parameters(report: CorruptionReport) -> str:
+    """The run, the images and the parameters, on lines that fit above a heat map."""
     smaller = f", images of {report.side} px" if report.parameters_note else ""
-    return f"severity parameters for {report.parameters} px{smaller}"
+    parameters = f"severity parameters for {report.parameters} px{smaller}"
+    return f"{label(report.run)}\n{report.split} split, n = {report.n}\n{parameters}"
