@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from randhead import ambient
-from randhead.analyses._inputs import NOTHING, check_finite, checked_samples, checked_vectors, left_out, unit
+from randhead.analyses._inputs import EQUAL, NOTHING, check_finite, checked_samples, checked_vectors, left_out, unit
 from randhead.arguments import whole
 from randhead.errors import DataError
 
@@ -52,7 +52,7 @@ class ClassStatistics:
         if int(self.counts.max()) < 2:
             return "classes of one sample have no spread: what is measured within classes has no value"
         if self.is_constant:
-            return "all features are equal (a dead encoder, or equal images): what is measured of them has no value"
+            return EQUAL
         return None
 
     @property

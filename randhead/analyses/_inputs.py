@@ -14,6 +14,7 @@ from randhead.errors import DataError, UsageError
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
 OF_FEATURES = "`class_statistics(features, labels, num_classes=K)`"
+EQUAL = "all features are equal (a dead encoder, or equal images): what is measured of them has no value"
 NOTHING = 1e-12  # relative to the other norms: a vector below this is only rounding error and has no direction
 
 
@@ -86,6 +87,11 @@ def check_finite(features: Tensor) -> None:
     bad = int((~features.isfinite().all(dim=1)).sum())
     if bad:
         raise DataError(f"{bad} of {len(features)} features contain NaN or infinity", hint="did the run diverge?")
+
+
+def all_equal(features: Tensor) -> bool:
+    """Whether all features (N, D) are the same."""
+    return bool((features == features[0]).all())
 
 
 def checked_vectors(class_vectors: Any, num_classes: int, dim: int) -> Tensor:

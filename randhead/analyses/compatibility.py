@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import Array, mean
-from randhead.analyses import Findings, Metric, _retrieval
-from randhead.analyses._inputs import OTHER_CLASSES, checked_samples
+from randhead.analyses import Findings, Metric, Metrics, _retrieval
+from randhead.analyses._inputs import OTHER_CLASSES, all_equal, checked_samples
 from randhead.arguments import several
 from randhead.arrays import as_classes
 from randhead.errors import UsageError
@@ -73,15 +73,15 @@ def measure(features: Sequence[Array], labels: Array) -> Findings:
             matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
             matrices["map_at_r"][i, j] = mean(found.average_precision_at_r)
     notes = [f"{found.lone} samples without another one of their class are left out"] if found.lone else []
-    if equal := [i for i, h in enumerate(each) if bool((h == h[0]).all())]:
-        names = {key for name, matrix in matrices.items() for key in summary(name, matrix)}
-        runs = ", ".join(map(str, equal))
+    metrics: Metrics = {key: value for name, matrix in matrices.items() for key, value in summary(name, matrix).items()}
+    if equal := [str(i) for i, h in enumerate(each) if all_equal(h)]:
+        runs = ", ".join(equal)
         notes.append(
             f"all features of run {runs} are equal (a dead encoder, or equal images): nothing can be retrieved"
         )
-        empty = {name: torch.full_like(matrix, torch.nan) for name, matrix in matrices.items()}
-        return Findings(dict.fromkeys(sorted(names)), empty, tuple(notes))
-    return Findings({k: v for name, m in matrices.items() for k, v in summary(name, m).items()}, matrices, tuple(notes))
+        metrics = dict.fromkeys(metrics)
+        matrices = {name: torch.full_like(matrix, torch.nan) for name, matrix in matrices.items()}
+    return Findings(metrics, matrices, tuple(notes))
 
 
 def summary(name: str, matrix: Tensor) -> dict[str, float]:

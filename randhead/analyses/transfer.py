@@ -13,7 +13,7 @@ from torch import Tensor
 
 from randhead.ambient import Array
 from randhead.analyses import Findings, Metric, Metrics, _few_shot, _retrieval
-from randhead.analyses._inputs import OTHER_CLASSES, check_finite, checked_samples, number
+from randhead.analyses._inputs import EQUAL, OTHER_CLASSES, all_equal, check_finite, checked_samples, number
 from randhead.arguments import whole
 from randhead.arrays import as_classes
 from randhead.errors import DataError, UsageError
@@ -35,7 +35,6 @@ METRICS = {
 NEIGHBOURS = (1, 20)
 SHOTS = (1, 5)
 STEPS = 1000
-EQUAL = "all features are equal (a dead encoder, or equal images): what is measured of them has no value"
 
 
 def measure(
@@ -75,7 +74,7 @@ def measure(
     features, labels = _checked(features, labels)
     train_features, train_labels = _checked(train_features, train_labels)
     classes, y, train_y = _classes(features, labels, train_features, train_labels)
-    if any(len(h) > 1 and bool((h == h[0]).all()) for h in (features, train_features)):
+    if any(len(h) > 1 and all_equal(h) for h in (features, train_features)):
         few_shot = _few_shot_metrics(None)
         names = ("knn_1", "knn_20", "linear_probe", *few_shot, *_retrieval.NAMES)
         return Findings(dict.fromkeys(names), {"classes": classes}, (EQUAL,))
