@@ -100,12 +100,11 @@ def measure(
         if progress is not None:
             progress(len(metrics) // 2 * permutations + done, len(tests) * permutations)
 
-    for side, matrix in sides.items():
-        for name, reference in known.items():
-            rho, p = mantel(matrix, reference, permutations=permutations, seed=seed, advanced=advanced)
-            metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
-            if rho is None:
-                notes.append(f"{side} and {name}: all pairs are equally similar in one of them, no correlation")
+    for side, name in tests:
+        rho, p = mantel(sides[side], known[name], permutations=permutations, seed=seed, advanced=advanced)
+        metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
+        if rho is None:
+            notes.append(f"{side} and {name}: all pairs are equally similar in one of them, no correlation")
     if num_classes < POWER:
         notes.append(f"{num_classes} classes give this test no power: use {POWER} or more")
     return Findings(metrics, sides | {name: matrix.double() for name, matrix in known.items()}, tuple(notes))
@@ -180,16 +179,17 @@ def common_ancestry(paths: list[list[str]]) -> Tensor:
 
     Twice the length of the common beginning over the sum of the two lengths (Wu and Palmer 1994).
     """
-    paths = [list(several("paths", path, PATHS, kinds=str)) for path in several("paths", paths, PATHS)]
-    if not paths:
+    known = [several("paths", path, PATHS, kinds=str) for path in several("paths", paths, PATHS)]
+    if not known:
         raise UsageError(f"paths must be {PATHS}, got none", hint='`[["animal", "cat"], ["animal", "dog"]]`')
-    lengths = torch.tensor([len(path) for path in paths], dtype=torch.float64, device="cpu")
-    common = torch.zeros(len(paths), len(paths), dtype=torch.float64, device="cpu")
-    for depth in range(1, max(map(len, paths), default=0) + 1):
-        beginnings = {path: i for i, path in enumerate({tuple(path[:depth]) for path in paths if len(path) >= depth})}
-        ids = [beginnings.get(tuple(path[:depth]), -1) if len(path) >= depth else -1 for path in paths]
-        found = as_tensor(ids)
-        common += (found[:, None] == found) & (found >= 0)
+    lengths = torch.tensor([len(path) for path in known], dtype=torch.float64, device="cpu")
+    common = torch.zeros(len(known), len(known), dtype=torch.float64, device="cpu")
+    for depth in range(1, max(map(len, known)) + 1):
+        first: dict[tuple[str, ...], int] = {}  # class with each beginning of this length
+        ids = as_tensor(
+            [first.setdefault(path[:depth], i) if len(path) >= depth else -1 for i, path in enumerate(known)]
+        )
+        common += (ids[:, None] == ids) & (ids >= 0)
     return 2 * common / (lengths[:, None] + lengths).clamp_min(1)
 
 
