@@ -13,7 +13,7 @@ from randhead.datasets._duplicates import compare, report_of
 from randhead.datasets._images import Images, ResizedImages, TensorImages, resized
 from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
-from randhead.datasets._report import LISTED, ReadReport
+from randhead.datasets._report import LISTED
 from randhead.errors import DataError
 
 RESIZE_CHUNK = 4096  # images
@@ -58,10 +58,6 @@ def build(
     labels: Tensor,
     rows: dict[str, Tensor],
     options: Options,
-    *,
-    bad_images: tuple[str, ...] = (),
-    report: ReadReport | None = None,
-    bit_depth: int | None = None,
 ) -> Dataset:
     """Build the Dataset of `images(rows)` and `labels[rows]`.  Raises DataError for a split without images."""
     for split, members in rows.items():
@@ -71,7 +67,7 @@ def build(
             )
     splits = {split: Split(images(members), labels[members].to(options.device)) for split, members in rows.items()}
     size = next(iter(splits.values())).images.shape[1]
-    return Dataset(name, class_names, splits, size, bad_images, report=report or ReadReport(), bit_depth=bit_depth)
+    return Dataset(name, class_names, splits, size)
 
 
 def build_arrays(

@@ -59,20 +59,13 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
         return load_files(rest, options, test_share=test_share, left_out=bad)  # a bad file had another size
     rows = split_rows(listing, good, options, test_share)
     make = _streamed(listing.paths, size, read, options) if pixels is None else _resident(pixels, read, options)
-    report = report_on(listing, read, {name: found.numpy() for name, found in rows.items()})
-    listed = tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad))
-    dataset = build(
-        listing.name,
-        listing.class_names,
-        make,
-        as_tensor(listing.labels),
-        rows,
-        options,
-        bad_images=listed,
-        report=report,
+    return replace(
+        build(listing.name, listing.class_names, make, as_tensor(listing.labels), rows, options),
+        bad_images=tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad)),
+        report=report_on(listing, read, {name: found.numpy() for name, found in rows.items()}),
         bit_depth=read.rules.bit_depth,
+        drawn_test="test" in rows and "test" not in listing.splits,
     )
-    return replace(dataset, drawn_test="test" in rows and "test" not in listing.splits)
 
 
 def split_rows(listing: Listing, good: list[int], options: Options, test_share: float) -> dict[str, torch.Tensor]:
