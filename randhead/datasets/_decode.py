@@ -119,11 +119,6 @@ def _is_flat(image: Image.Image) -> bool:
     return all(high - low < FLAT for low, high in image.getextrema())  # type: ignore[misc]
 
 
-@functools.cache
-def _plain(size: int) -> Facts:
-    return Facts(size=(size, size))
-
-
 @functools.lru_cache(maxsize=4096)
 def _shared(facts: Facts) -> Facts:
     """One object for equal facts: most images of a set have the same."""
@@ -139,7 +134,7 @@ def _decode(path: Path, size: int, rules: Rules) -> tuple[Image.Image, Facts]:
             if jpeg_shape(content) == (size, size, 3):
                 plain = _plain_jpeg(content + file.read(), size)
                 if plain is not None:
-                    return plain, _plain(size)
+                    return plain, Facts(size=(size, size))
             image, facts = _rgb_with_facts(file, path, size, rules)
         return _central_square(image, size), facts
     except Exception as error:
