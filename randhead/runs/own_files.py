@@ -11,7 +11,7 @@ from pathlib import Path
 
 from randhead.errors import RunError
 from randhead.files import LINK_OUT, delete, leads_elsewhere, sweep
-from randhead.runs.folder import Run
+from randhead.runs.folder import LAST, Run
 from randhead.runs.steps import NAME as CHECKPOINT
 
 FOLDERS = {  # with the names of their files
@@ -71,7 +71,7 @@ def delete_results(run: Run) -> None:
 def sweep_fragments(run: Run) -> None:
     """Delete what killed processes left of files that they were writing in a run folder."""
     sweep(run.path, FILES.__contains__)
-    sweep(run.path.parent, lambda name: name == "last")
+    sweep(run.path.parent, LAST.__eq__)
     for name, pattern in FOLDERS.items():
         folder = run.path / name
         if not leads_elsewhere(folder):
@@ -80,14 +80,16 @@ def sweep_fragments(run: Run) -> None:
 
 def delete_fragments_of_trainings(run: Run) -> None:
     """Delete all fragments of files that only a training writes; the caller has the lock, so none is being written."""
-    for folder, names in ((run.path, FILES), (run.checkpoints, None)):
-        if folder != run.path and leads_elsewhere(folder):
-            continue
-        for path in folder.glob(".*"):
-            name = path.name[1:]
-            ours = any(name.startswith(f"{each}.") for each in names) if names else name.startswith("step-")
-            if (ours and name.endswith(".tmp")) or SAFETENSORS_FRAGMENT.fullmatch(path.name):
-                delete(path)
+    _delete_fragments(run.path, tuple(f".{name}." for name in FILES))
+    if not leads_elsewhere(run.checkpoints):
+        _delete_fragments(run.checkpoints, (".step-",))
+
+
+def _delete_fragments(folder: Path, starts: tuple[str, ...]) -> None:
+    for path in folder.glob(".*"):
+        ours = path.name.startswith(starts) and path.name.endswith(".tmp")
+        if ours or SAFETENSORS_FRAGMENT.fullmatch(path.name):
+            delete(path)
 
 
 def _is_file(path: Path) -> bool:
