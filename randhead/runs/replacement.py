@@ -6,6 +6,8 @@ each of which can be repeated, so that a process that is killed at any moment le
     .fresh      the new training has begun; deleted if another one begins
     .replacing  it has a checkpoint: the old files are being deleted
     .moving     the old files are gone: the new ones are being moved to their place
+
+A stage is deleted whatever it is: nobody else has a file of its name in a run folder.  Links are not followed.
 """
 
 from pathlib import Path
@@ -34,7 +36,7 @@ def begin(run: Run, *, fresh: bool) -> Run:
         delete_training(run)
         return run
     staged = run.path / FRESH
-    _clear(staged)
+    delete(staged)
     staged.mkdir()
     return Run(staged)
 
@@ -54,7 +56,7 @@ def commit(staged: Run) -> Run:
     if not is_staged(staged):
         return staged
     run = final(staged)
-    _clear(run.path / REPLACING)
+    delete(run.path / REPLACING)
     staged.path.rename(run.path / REPLACING)
     finish(run)
     set_last(run)
@@ -66,7 +68,7 @@ def finish(run: Run) -> None:
     replacing, moving = run.path / REPLACING, run.path / MOVING
     if _is_real(replacing):
         delete_training(run)
-        _clear(moving)
+        delete(moving)
         replacing.rename(moving)
     if _is_real(moving):
         for path in own_files(Run(moving)):
@@ -74,7 +76,7 @@ def finish(run: Run) -> None:
             target.parent.mkdir(exist_ok=True)
             path.replace(target)
     for stage in STAGES:
-        _clear(run.path / stage)
+        delete(run.path / stage)
 
 
 def was_interrupted(path: Path) -> bool:
@@ -105,9 +107,3 @@ def is_remainder(path: Path) -> bool:
 
 def _is_real(folder: Path) -> bool:
     return folder.is_dir() and not folder.is_symlink()
-
-
-def _clear(stage: Path) -> None:
-    """Delete a stage, whatever it is: nobody else has a file of this name in a run folder.  Links are not followed."""
-    if stage.is_symlink() or stage.exists():
-        delete(stage)
