@@ -71,6 +71,16 @@ def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] 
     return items
 
 
+def has_controls(name: str) -> bool:
+    """Whether a name has control characters, or bytes that are not UTF-8: no name of a class has.
+
+    Example:
+        >>> has_controls("caf" + chr(0xE9)), has_controls("a" + chr(27)), has_controls(chr(0xDCFF))
+        (False, True, True)
+    """
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
 def composed(name: str) -> str:
     """A name in the composed form of Unicode (NFC), in which names are compared: macOS unpacks archives decomposed.
 

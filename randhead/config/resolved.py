@@ -1,15 +1,13 @@
 """The settings of a run resolved for its images: values for "auto", and the sizes and names of the data."""
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from randhead.arguments import MOST_CLASSES, composed, whole
+from randhead.arguments import MOST_CLASSES, composed, has_controls, whole
 from randhead.config.parse import check_value
 from randhead.config.setting import require
 
-UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8; not in the name of a class
 LARGEST_SIDE = 1024  # pixels, as for data.image_size
 CHANNELS = 3
 
@@ -51,7 +49,7 @@ class ResolvedSettings:
 
     def __post_init__(self) -> None:
         for name in self.class_names:
-            is_name = isinstance(name, str) and not any(unicodedata.category(c) in UNPRINTABLE for c in name)
+            is_name = isinstance(name, str) and not has_controls(name)
             require(is_name, "the name of a class", "be text without control characters", name)
         require(
             len(set(self.class_names)) == len(self.class_names), "class_names", "be different names", self.class_names

@@ -1,19 +1,16 @@
 """Where the classes and splits of a folder are: train/CLASS/ with val/ or test/ beside it, or only CLASS/."""
 
-import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from randhead.arguments import composed
+from randhead.arguments import composed, has_controls
 from randhead.config import data_source
 from randhead.datasets._folders import folders_of_runs, has_images, loose_images, subfolders
 from randhead.datasets._split_folders import class_like, is_split, is_unlabelled, listed, split_folders, unwrapped
 from randhead.datasets._split_names import IMAGES, NO_CLASSES
 from randhead.errors import DataError
 from randhead.tables import count
-
-UNPRINTABLE = ("Cc", "Cs")  # control characters, and bytes that are not UTF-8
 
 Classes = dict[str, Path]  # class name -> folder, sorted by name
 
@@ -56,7 +53,7 @@ def class_folders(folder: Path) -> Classes:
         loose = " (the images are directly in it)" if loose_images(folder) else ""
         raise DataError(f"{folder}: no class folders{loose}", hint=data_source.LAYOUT)
     for name, path in folders.items():
-        if any(unicodedata.category(character) in UNPRINTABLE for character in name):
+        if has_controls(name):
             raise DataError(f"{str(path)!r}: a class name with bytes that cannot be printed", hint="rename the folder")
         if path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
             raise DataError(f"{path}: a link back to a folder that holds it", hint="remove the link")
