@@ -65,7 +65,7 @@ def finished_on_other_images(
         dataset: the images, if they have been loaded.
         progress: called with (done, total) while images are read.
     """
-    saved, now = ResolvedSettings.from_json(run.document()["resolved"]), time.time()
+    saved, now = run.resolved(), time.time()
     if not saved.fingerprints:
         return None
     try:
