@@ -68,10 +68,10 @@ class Bench:
     def reports(self, tested: Sequence[LoadedRun], reference: LoadedRun, *, per_class: bool) -> list[CorruptionReport]:
         """Test the runs, and compare each with the reference, or of several runs with the one of its own seeds."""
         title = f"{count(len(self.grid) - 1, 'corruption')} of {count(len(self.source.ids), 'image')}"
-        filled = {
-            path_of(each): self.fill(each, self.source, self.grid, title) for each in unique([*tested, reference])
-        }
-        partners = _partners(unique([*tested, reference]), reference)
+        every = unique([*tested, reference])
+        baseline = [path_of(each) for each in every].index(path_of(reference))
+        filled = {path_of(each): self.fill(each, self.source, self.grid, title) for each in every}
+        partners = _partners(every, baseline)
         reports = []
         for each in tested:
             accumulator = filled[path_of(each)]
@@ -84,9 +84,7 @@ class Bench:
                 report = replace(report, per_class=by_class)
             reports.append(report)
         if len(tested) > 1:
-            every = unique([*tested, reference])
             cells = [filled[path_of(each)] for each in every]
-            baseline = [path_of(each) for each in every].index(path_of(reference))
             reports[0] = replace(reports[0], by_arm=compare_arms(every, cells, self.grid, baseline=baseline))
         return reports
 
@@ -158,11 +156,10 @@ class Bench:
         accumulator.note = None
 
 
-def _partners(every: list[LoadedRun], reference: LoadedRun) -> dict[Path, LoadedRun]:
+def _partners(every: list[LoadedRun], baseline: int) -> dict[Path, LoadedRun]:
     """The run that each is compared with; the seeds of two runs need not be equal, for they are compared as models."""
-    baseline = [path_of(each) for each in every].index(path_of(reference))
     if len(every) == 2:
-        return {path_of(every[1 - baseline]): reference}
+        return {path_of(every[1 - baseline]): every[baseline]}
     return {path_of(every[j]): every[i] for j, i in comparison.pairs([e.config for e in every], baseline).items()}
 
 
