@@ -8,8 +8,8 @@ from randhead.evaluation import analysis_tables, comparison
 from randhead.evaluation.comparison import Comparison
 from randhead.intervals import Interval
 from randhead.robustness.accumulator import Accumulator
-from randhead.robustness.comparison import MEAN, interval, scores
-from randhead.robustness.grid_metrics import accuracy_interval, mean_label, mean_over
+from randhead.robustness.comparison import interval, scores
+from randhead.robustness.grid_metrics import MEAN, accuracy_interval, mean_label, mean_over
 from randhead.robustness.settings import CLEAN, Grid
 from randhead.runs import LoadedRun
 from randhead.tables import ARROWS, Metric, Table, rows

@@ -3,19 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from randhead.intervals import Interval, paired, per_image
 from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator
-from randhead.robustness.grid_metrics import image_scores, mean_over
+from randhead.robustness.grid_metrics import MEAN, image_scores, mean_over, mean_score
 from randhead.robustness.settings import CLEAN, Grid
 
 INTERVAL = (
     "95 percent, paired by image: Tango's score interval and McNemar's mid-p test for a cell, t for means over cells"
 )
-MEAN = "mean"  # the column of the mean over the benchmark, beside those of corruptions
 
 
 @dataclass(frozen=True)
@@ -119,9 +117,8 @@ def interval(gaps: Tensor) -> Interval:
 def scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
     """Scores of images: clean, by corruption, and their mean over the benchmark's corruptions, if there are any."""
     found = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
-    benchmark = metrics.benchmark()
-    members = [score for name, score in found.items() if name in benchmark]
-    return {**found, MEAN: torch.stack(members).mean(dim=0)} if members else found
+    mean = mean_score(found)
+    return found if mean is None else {**found, MEAN: mean}
 
 
 def _errors(accumulator: Accumulator, grid: Grid) -> dict[str, list[float]]:

@@ -14,6 +14,8 @@ from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator, CellMetrics
 from randhead.robustness.settings import CLEAN, Grid
 
+MEAN = "mean"  # the name of the mean over the benchmark, beside those of corruptions and groups
+
 
 @dataclass(frozen=True)
 class GridMetrics:
@@ -86,7 +88,7 @@ class GridMetrics:
             "mean_corruption_accuracy": mean if self.is_complete else None,
             **({} if self.is_complete else {"partial_mean_corruption_accuracy": mean}),
             "mean_corruption_accuracy_standard_error": self.mean_standard_error,
-            "mean_corruption_accuracy_interval": self._interval("mean"),
+            "mean_corruption_accuracy_interval": self._interval(MEAN),
             "mean_over": self.mean_over,
             "groups": {
                 group: {"accuracy": accuracy, "accuracy_interval": self._interval(group), "corruptions": there}
@@ -118,10 +120,10 @@ def grid_metrics(
         if name != CLEAN
     }
     scores = image_scores(accumulator, grid)
-    members = {"mean": metrics.benchmark(), **corruptions.groups()}
-    means = {name: _mean_score([scores[each] for each in group if each in scores]) for name, group in members.items()}
+    means = {MEAN: mean_score(scores)}
+    means |= {group: mean_score(scores, members) for group, members in corruptions.groups().items()}
     over_images = {name: accuracy_interval(score) for name, score in means.items() if score is not None}
-    mean = means["mean"]
+    mean = means[MEAN]
     found = GridMetrics(cells, None if mean is None else _standard_error(mean), intervals=over_images)
     if found.is_complete and metrics.is_imagenet(class_names):
         return replace(found, imagenet=metrics.imagenet_errors(found.errors, clean_error))
@@ -152,6 +154,15 @@ def image_scores(accumulator: Accumulator, grid: Grid) -> dict[str, Tensor]:
     }
 
 
+def mean_score(scores: Mapping[str, Tensor], group: Sequence[str] | None = None) -> Tensor | None:
+    """The mean over the corruptions of a group, by default the benchmark, of the score of each image: float64 (N,).
+
+    None if none of them is in `scores`.
+    """
+    members = [scores[name] for name in (metrics.benchmark() if group is None else group) if name in scores]
+    return torch.stack(members).mean(dim=0) if members else None
+
+
 def accuracy_interval(scores: Tensor) -> Interval:
     """The interval of an accuracy from the score of each image, (N,) in [0, 1], which all cells share.
 
@@ -161,11 +172,6 @@ def accuracy_interval(scores: Tensor) -> Interval:
         return wilson(int(scores.sum()), len(scores))
     found = per_image((1 - scores).tolist())
     return replace(found, low=1 - found.high, high=1 - found.low).within(0.0, 1.0)
-
-
-def _mean_score(scores: list[Tensor]) -> Tensor | None:
-    """The mean over corruptions of the score of each image, (N,); None without corruptions."""
-    return torch.stack(scores).mean(dim=0) if scores else None
 
 
 def _standard_error(scores: Tensor) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 from randhead.intervals import Interval, of_accuracy
 from randhead.robustness import metrics
 from randhead.robustness.accumulator import Accumulator
-from randhead.robustness.grid_metrics import accuracy_interval, image_scores
+from randhead.robustness.grid_metrics import accuracy_interval, image_scores, mean_score
 from randhead.robustness.settings import CLEAN, Grid
 
 
@@ -50,8 +50,7 @@ def class_accuracies(
     columns = {CLEAN: accumulator.correct(CLEAN, 0).double(), **image_scores(accumulator, grid)}
     zeros = torch.zeros(len(counts), dtype=torch.float64, device=counts.device)
     means = {name: (zeros.index_add(0, labels, column) / counts).tolist() for name, column in columns.items()}
-    in_mean = [column for name, column in columns.items() if name in benchmark]
-    scores = torch.stack(in_mean).mean(dim=0) if in_mean else None  # of each image
+    scores = mean_score(columns)
     found = {}
     for k, (class_name, n) in enumerate(zip(class_names, counts.tolist(), strict=True)):
         values = {name: column[k] for name, column in means.items()} if n else {}

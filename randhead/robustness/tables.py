@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from randhead import corruptions
 from randhead.robustness.comparison import Comparison, Difference
-from randhead.robustness.grid_metrics import GridMetrics, mean_label
+from randhead.robustness.grid_metrics import MEAN, GridMetrics, mean_label
 from randhead.robustness.metrics import benchmark
 from randhead.robustness.per_class import ClassAccuracy
 from randhead.robustness.results import CorruptionReport, ReleasedMetrics, display_groups, display_name
@@ -87,7 +87,7 @@ def means(report: CorruptionReport) -> Table:
     if grid.mean_accuracy is not None:
         covered = _covered(grid.mean_over).replace(" corruptions", "")
         label = mean_label(grid.mean_over)
-        body.append([label, percent(grid.mean_accuracy), grid.intervals["mean"].percent(), covered])
+        body.append([label, percent(grid.mean_accuracy), grid.intervals[MEAN].percent(), covered])
     for key, title in (("mce", "mCE"), ("relative_mce", "relative mCE")):
         if grid.imagenet:
             body.append([title, f"{grid.imagenet[key]:.2f}", "", "percent of AlexNet's errors"])
