@@ -192,7 +192,8 @@ def _common_files(
             listings.setdefault(digest, files)
             found.setdefault(name, {})[severity] = digest
     common, times = Counter(digest for row in found.values() for digest in row.values()).most_common(1)[0]
-    if times == 1 < sum(map(len, found.values())):
+    grid = {name: tuple(row) for name, row in found.items() if set(row.values()) == {common}}
+    if not grid or times == 1 < sum(map(len, found.values())):
         raise DataError(f"{folder}: no corruption has severities 1 to 5 of the same files", hint=f"give {LAYOUT}")
     notes, files = list(_other_classes(others, len(class_names))), listings[common]
     for name, row in found.items():
@@ -202,9 +203,6 @@ def _common_files(
                 f"{name} is left out: its files are not those of the other corruptions "
                 f"({roots[name].name}/{severity} has {shared} of {len(files)})"
             )
-    grid = {name: tuple(row) for name, row in found.items() if set(row.values()) == {common}}
-    if not grid:
-        raise DataError(f"{folder}: no corruption has severities 1 to 5 of the same files", hint=f"give {LAYOUT}")
     return grid, files, notes
 
 
