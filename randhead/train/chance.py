@@ -34,11 +34,12 @@ def warning(epochs: Sequence[Mapping[str, Any]], model: Classifier, split: Split
         preprocess: turns the images into the input of the model.
     """
     labels = split.labels.cpu()
-    if (
-        len(epochs) < SHORTEST
-        or len(labels) < FEWEST
-        or not all(_guesses(line, labels, HARDLY_BETTER) for line in epochs)
-    ):
+    nlls: list[Any] = [line.get("val_nll") for line in epochs]
+    if len(epochs) < SHORTEST or len(labels) < FEWEST or None in nlls:
+        return None
+    shares = torch.bincount(labels).double() / len(labels)  # of each class
+    guessing = torch.special.entr(shares).sum().item()  # the NLL of a guess that knows only these
+    if min(nlls) < HARDLY_BETTER * guessing:
         return None
     first, last = epochs[0]["train_loss"], epochs[-1]["train_loss"]
     best = max(line["val_accuracy"] for line in epochs)
@@ -52,8 +53,7 @@ def warning(epochs: Sequence[Mapping[str, Any]], model: Classifier, split: Split
             f"the statistics of each batch it has {percent(other)}); train for more `epochs`, or with a smaller "
             "`batch_size`"
         )
-    chance = torch.bincount(labels).max().item() / len(labels)
-    if not all(_guesses(line, labels, NO_BETTER) for line in epochs) or _interval(best, labels).low > chance:
+    if min(nlls) < NO_BETTER * guessing or _interval(best, labels).low > shares.max().item():
         return None
     if last > FALLEN * first:
         return f"{found}and the training loss hardly fell: try another `optim.lr` or `scale`, or more `epochs`"
@@ -61,13 +61,6 @@ def warning(epochs: Sequence[Mapping[str, Any]], model: Classifier, split: Split
         f"{found}{falling}the labels or the kind of the validation images are probably others than those of the "
         "training images (`randhead doctor --data` shows both), or the network learns single images by heart"
     )
-
-
-def _guesses(line: Mapping[str, Any], labels: Tensor, share: float) -> bool:
-    """Whether the NLL of an epoch is at least a share of that of a guess that knows only how frequent each class is."""
-    frequencies = torch.bincount(labels).double() / len(labels)
-    guessing = -(frequencies[frequencies > 0].log() * frequencies[frequencies > 0]).sum().item()
-    return line.get("val_nll") is not None and line["val_nll"] >= share * guessing
 
 
 def _interval(accuracy: float, labels: Tensor) -> Interval:
