@@ -111,9 +111,9 @@ def _write_arrays(
     order = indices(len(source.labels)) if order is None else order
     labels = source.labels.cpu()[order].repeat(len(corruptions.SEVERITIES)).numpy()
     atomic_write(folder / "labels.npy", lambda fragment: _save(fragment, labels))
+    rows = torch.argsort(order).numpy()  # of each image in its block of an array
     for done, (name, severities) in enumerate(grid.items(), start=1):
-        rows = torch.argsort(order)
-        write_rows = functools.partial(_fill, source=source, name=name, severities=severities, rows=rows.numpy())
+        write_rows = functools.partial(_fill, source=source, name=name, severities=severities, rows=rows)
         atomic_write(folder / f"{name}.npy", write_rows)
         yield done, len(grid)
 
