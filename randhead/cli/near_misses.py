@@ -74,8 +74,8 @@ def refuse(words: Sequence[str], parameters: Iterable[Any]) -> None:
     if not words:
         return
     unknown = list(_grouped(words))
-    options = {name: item for item in parameters for name in (*item.opts, *item.secondary_opts) if name[:2] == "--"}
-    meant = [_meant(word, list(options)) for word in unknown]
+    options = [name for item in parameters for name in (*item.opts, *item.secondary_opts) if name[:2] == "--"]
+    meant = [_meant(word, options) for word in unknown]
     found = list(dict.fromkeys(text for text in meant if text))
     kinds = [f"no {'option' if word.text.startswith('-') else 'argument'} {word.text}" for word in unknown]
     hint = f"use {' '.join(found)}" if found else "all settings: randhead settings; all options: randhead train --help"

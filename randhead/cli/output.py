@@ -102,8 +102,7 @@ class Output:
             if not number:
                 self.say()  # a path stays in one piece, to be copied
             more = f" (and of {tables.count(len(others), 'other run')})" if others else ""
-            line = f"{KINDS.get(path.suffix, 'images'):<8} {short_path(path)}{more}"
-            self.console.print(line, markup=False)
+            self.whole(f"{KINDS.get(path.suffix, 'images'):<8} {short_path(path)}{more}")
         return files
 
     def tables(self, found: Iterable[Table]) -> None:

@@ -32,8 +32,7 @@ def of_reports(report: CorruptionReport) -> Iterator[Table]:
         yield replace(first, notes=(*first.notes, *([over] if over else []), *_settings(report)))
         yield from more
         if len(report.by_arm.found.arms) == 1 and len(report.others) == 1:
-            for each in report.others:
-                yield from [comparison(each.compared_with, report.frost)] if each.compared_with else []
+            yield from (comparison(each.compared_with, report.frost) for each in report.others if each.compared_with)
     for each in (report, *report.others):
         yield from (replace(table, title=f"{each.run}: {table.title}") for table in _requested(each))
 
