@@ -43,12 +43,15 @@ def begun_settings(run: Run, *, fresh: bool) -> ResolvedSettings | None:
     return run.resolved() if saved_steps(run.checkpoints) and not fresh else None
 
 
-def resolve_settings(config: Config, dataset: Dataset, begun: ResolvedSettings | None = None) -> ResolvedSettings:
+def resolve_settings(
+    config: Config, dataset: Dataset, encoder: EncoderInput | None = None, begun: ResolvedSettings | None = None
+) -> ResolvedSettings:
     """Choose the values for settings that are "auto", from the images.
 
     Args:
         config: the configuration.
         dataset: the images.
+        encoder: the images that its encoder is used to, if it is trained already.
         begun: the settings of the training that is resumed.  A trained encoder keeps the normalisation that it began
             with, whatever has become of the run that it came from.
 
@@ -58,7 +61,6 @@ def resolve_settings(config: Config, dataset: Dataset, begun: ResolvedSettings |
     if len(dataset.class_names) < 2:
         raise UsageError(f"{dataset.name} has {len(dataset.class_names)} class; a classifier needs two")
     data = config.data
-    encoder = encoder_input(config)
     mean, std = (begun.mean, begun.std) if begun and encoder else _normalisation(config, dataset, encoder)
     return ResolvedSettings(
         class_names=tuple(dataset.class_names),

@@ -49,13 +49,14 @@ class Trainer:
         self.batches_per_epoch = batches.count(len(self.train_split), config.train.batch_size)
         self.steps_per_epoch = -(-self.batches_per_epoch // config.optim.accumulate)
         self.total_steps = self.steps_per_epoch * config.train.epochs
-        settings = resolve_settings(config, dataset, begun_settings(run, fresh=fresh))
+        encoder = encoder_input(config)
+        settings = resolve_settings(config, dataset, encoder, begun_settings(run, fresh=fresh))
         model, warm = _initial_model(config, settings)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.settings = replace(settings, dim=self.model.head.dim, scale=float(self.model.head.scale))
         precision = config.train.precision
         self.preprocess = Preprocess.of(settings.mean, settings.std, precision=precision, device=self.device)
-        self.notes = notes.of_training(config, self.settings, encoder_input(config), warm)
+        self.notes = notes.of_training(config, self.settings, encoder, warm)
         self.notes += tuple(filter(None, [batch_norm.keep_up(self.model, self.batches_per_epoch)]))
         self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
         self.state = TrainState()
