@@ -18,6 +18,8 @@ from randhead.train.notes import _few
 
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 MEAN, STD = (0.5, 0.4, 0.3), (0.3, 0.2, 0.1)
+ENCODER = RunError, "the encoder of a is not the one to train"
+VECTOR = UsageError, "10 classes of a would get another vector"
 
 
 @pytest.fixture
@@ -175,32 +177,22 @@ def test_another_encoder_is_refused_before_images_are_read(tmp_path, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("old", "new", "hint"),
+    ("old", "new", "refused", "hint"),
     [
-        ({}, {"backbone__name": "resnet18"}, '`backbone="small_resnet"`'),
-        ({"head__neck": "linear"}, {}, '`neck="linear"`'),
-        ({"head__learn_scale": True}, {}, "`head.learn_scale=true`"),
+        ({}, {"backbone__name": "resnet18"}, ENCODER, '`backbone="small_resnet"`'),
+        ({"head__neck": "linear"}, {}, ENCODER, '`neck="linear"`'),
+        ({"head__learn_scale": True}, {}, ENCODER, "`head.learn_scale=true`"),
+        ({"head__class_keys": "name"}, {}, VECTOR, "`class_keys='name'`"),
+        ({}, {"train__head_seed": 1}, VECTOR, "`head_seed=0`"),
+        ({"head__trainable": True}, {}, VECTOR, "`trainable=True`"),
     ],
 )
-def test_another_encoder_is_refused_with_the_settings_to_use(tmp_path, old, new, hint):
+def test_another_encoder_and_fixed_vectors_that_would_move_are_refused_with_the_settings_to_use(
+    tmp_path, old, new, refused, hint
+):
+    kind, message = refused
     tiny.fit(tmp_path / "a", tiny.config(train__epochs=1, **old), tiny.digits())
-    with pytest.raises(RunError, match="the encoder of a is not the one to train") as caught:
-        tiny.fit(tmp_path / "b", tiny.config(train__start_from=str(tmp_path / "a"), **new), tiny.digits())
-    assert hint in caught.value.hint
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("old", "new", "hint"),
-    [
-        ({"head__class_keys": "name"}, {}, "`class_keys='name'`"),
-        ({}, {"train__head_seed": 1}, "`head_seed=0`"),
-        ({"head__trainable": True}, {}, "`trainable=True`"),
-    ],
-)
-def test_a_fixed_vector_that_would_move_is_refused_with_the_settings_to_use(tmp_path, old, new, hint):
-    tiny.fit(tmp_path / "a", tiny.config(train__epochs=1, **old), tiny.digits())
-    with pytest.raises(UsageError, match="10 classes of a would get another vector") as caught:
+    with pytest.raises(kind, match=message) as caught:
         tiny.fit(tmp_path / "b", tiny.config(train__start_from=str(tmp_path / "a"), **new), tiny.digits())
     assert hint in caught.value.hint
 
