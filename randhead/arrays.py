@@ -49,6 +49,11 @@ def as_flags(name: str, values: Any, count: int) -> Tensor:
     return found.bool()
 
 
+def is_integer(values: Tensor) -> bool:
+    """Whether the dtype of a tensor is one of whole numbers; that of True and False is none."""
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+
+
 def _dense(name: str, values: Any, what: str, hint: str) -> Tensor:
     """A tensor that holds its values, without its gradient.  Raises UsageError for anything else."""
     try:

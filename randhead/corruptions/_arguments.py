@@ -9,6 +9,7 @@ from torch import Tensor
 
 from randhead.ambient import as_tensor
 from randhead.arguments import check_type, is_whole, several, shown, whole
+from randhead.arrays import is_integer
 from randhead.corruptions.frost import FrostImages
 from randhead.errors import UsageError, unknown
 
@@ -75,11 +76,6 @@ def checked_ids(ids: Tensor | Iterable[int] | None, images: Tensor) -> Tensor:
     if len(ids) and int(ids.min()) < 0:
         raise UsageError(f"ids must not be negative, got {int(ids.min())}", hint=hint)
     return ids.to(torch.int64).to(images.device)
-
-
-def is_integer(values: Tensor) -> bool:
-    """Whether the dtype of a tensor is one of whole numbers; that of True and False is none."""
-    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
 
 
 def check_severity(severity: Any) -> None:

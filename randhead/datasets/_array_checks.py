@@ -8,6 +8,7 @@ from torch import Tensor
 
 from randhead.ambient import as_tensor
 from randhead.arguments import check_type, several, shown
+from randhead.arrays import is_integer
 from randhead.config import SPLITS
 from randhead.datasets._options import Options
 from randhead.errors import DataError, UsageError
@@ -77,8 +78,7 @@ def _tensor(name: str, given: Any) -> Tensor:
 
 def _whole(name: str, values: Tensor, count: int | None, shape: str) -> Tensor:
     """Whole numbers (N,) as int64."""
-    fractions = values.is_floating_point() or values.is_complex() or values.dtype == torch.bool
-    if values.ndim != 1 or (count is not None and len(values) != count) or (fractions and len(values)):
+    if values.ndim != 1 or (count is not None and len(values) != count) or (len(values) and not is_integer(values)):
         raise DataError(f"{name} must be whole numbers, {shape}, got {_described(values)}")
     return values.to(torch.int64)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from randhead import ambient, registry
 from randhead.arguments import MOST_CLASSES, check_type, shown, whole
+from randhead.arrays import is_integer
 from randhead.errors import ContractError, UsageError
 from randhead.vectors import _geometry
 from randhead.vectors._bounds import cosine_bound, random_angle, simplex_cosine, welch_bound
@@ -245,8 +246,7 @@ def _as_ids(ids: Tensor | list[int]) -> Tensor:
         given = ids if isinstance(ids, Tensor) else torch.as_tensor(ids, dtype=None, device="cpu")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UsageError(f"ids must be integers below 2^63, got {shown(ids)}", hint=hint) from error
-    fractions = given.is_floating_point() or given.is_complex() or given.dtype == torch.bool
-    if given.ndim != 1 or (given.numel() and fractions):
+    if given.ndim != 1 or (given.numel() and not is_integer(given)):
         got = f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}"
         raise UsageError(f"ids must be integers of shape (N,), got {got}", hint=hint)
     if given.is_meta:
