@@ -5,7 +5,7 @@ which tables a reader wants to see.  Cells are numbers, which are shown with fou
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from math import inf, isfinite
@@ -153,6 +153,17 @@ def count(number: int, noun: str) -> str:
     """
     plural = "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def few(names: Sequence[object], most: int, separator: str = ", ") -> str:
+    """The first names of a list.
+
+    Example:
+        >>> few(["cat", "dog"], 2), few(["cat", "dog", "eel"], 2)
+        ('cat, dog', 'cat, dog, ...')
+    """
+    shown = [*map(str, names[:most]), *(["..."] if len(names) > most else [])]
+    return separator.join(shown)
 
 
 def percent(share: float | None) -> str:

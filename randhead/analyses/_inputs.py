@@ -11,6 +11,7 @@ from torch import Tensor
 from randhead.arguments import check_type, shown, whole
 from randhead.arrays import as_classes, as_numbers
 from randhead.errors import DataError, UsageError
+from randhead.tables import few
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
 OF_FEATURES = "`class_statistics(features, labels, num_classes=K)`"
@@ -137,5 +138,4 @@ def left_out(counts: Tensor) -> tuple[str, ...]:
     empty = (counts == 0).nonzero().flatten().tolist()
     if not empty:
         return ()
-    shown = ", ".join(map(str, empty[:10])) + (", ..." if len(empty) > 10 else "")
-    return (f"{len(empty)} of {len(counts)} classes have no sample and are left out: {shown}",)
+    return (f"{len(empty)} of {len(counts)} classes have no sample and are left out: {few(empty, 10)}",)

@@ -8,7 +8,7 @@ from randhead.cli.output import Output, progress_bar
 from randhead.config import Config
 from randhead.escapes import printable
 from randhead.runs.finding import data_label
-from randhead.tables import percent
+from randhead.tables import few, percent
 from randhead.train import events
 
 NAMED = 5  # classes in the first line
@@ -62,7 +62,7 @@ class TrainingDisplay:
         settings, head = event.settings, self.config.head
         images = settings.images
         instances = ", one per training image" if self.config.data.labels == "instance" else ""
-        names = ", ".join(settings.class_names[:NAMED]) + (", ..." if len(settings.class_names) > NAMED else "")
+        names = few(settings.class_names, NAMED)
         views = ", augmented by views" if settings.augment == "views" else ""
         data = printable(data_label(self.config))
         self.output.note(

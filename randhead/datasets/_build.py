@@ -15,6 +15,7 @@ from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
 from randhead.datasets._report import LISTED
 from randhead.errors import DataError
+from randhead.tables import few
 
 RESIZE_CHUNK = 4096  # images
 
@@ -133,8 +134,7 @@ def _untrained(dataset: Dataset) -> tuple[str, ...]:
         return ()
     counts = dataset.splits["train"].labels.bincount(minlength=len(dataset.class_names)).tolist()
     empty = [name for name, n in zip(dataset.class_names, counts, strict=True) if not n]
-    names = ", ".join(empty[:LISTED]) + (", ..." if len(empty) > LISTED else "")
-    return (f"{len(empty)} of {len(counts)} classes have no training image: {names}",) if empty else ()
+    return (f"{len(empty)} of {len(counts)} classes have no training image: {few(empty, LISTED)}",) if empty else ()
 
 
 def _images(pixels: Tensor, options: Options) -> Callable[[Tensor], Images]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from randhead.arguments import composed
 from randhead.datasets._images import Images
 from randhead.datasets._report import ReadReport
-from randhead.tables import count
+from randhead.tables import count, few
 
 NAMED = 3  # bad images in a note
 
@@ -62,5 +62,5 @@ class Dataset:
         """A sentence for each thing that a user has to know about how the images were read."""
         if not self.bad_images:
             return self.report.notes()
-        named = "; ".join(self.bad_images[:NAMED]) + ("; ..." if len(self.bad_images) > NAMED else "")
+        named = few(self.bad_images, NAMED, "; ")
         return (f"{count(len(self.bad_images), 'unreadable image')} left out: {named}", *self.report.notes())

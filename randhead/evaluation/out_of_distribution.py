@@ -12,7 +12,7 @@ from randhead.evaluation.features import extract
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 from randhead.runs import LoadedRun
-from randhead.tables import Table, count, percent, rows, words
+from randhead.tables import Table, count, few, percent, rows, words
 
 SCORES = ("maximum_probability", "maximum_logit", "energy", "maximum_cosine")
 NAMED = 5  # classes in a remark
@@ -46,8 +46,7 @@ def remarks(loaded: LoadedRun, others: Dataset) -> Iterator[str]:
     """What the reader must know about images that should be of other classes than those of a run."""
     same = [name for name in others.class_names if name in loaded.class_names]
     if same:
-        names = ", ".join(same[:NAMED]) + (", ..." if len(same) > NAMED else "")
-        yield f"has {count(len(same), 'class')} of the run too ({names}), and should have others only"
+        yield f"has {count(len(same), 'class')} of the run too ({few(same, NAMED)}), and should have others only"
 
 
 def measure(

@@ -20,6 +20,7 @@ from randhead.corruptions import SEVERITIES
 from randhead.datasets import image_files
 from randhead.errors import DataError, DataFileError
 from randhead.files import sha256
+from randhead.tables import few
 
 # Larger images up to this ratio are cropped: 256 px to 224, the usual central crop.  Beyond, it is another set.
 LARGEST_CROP = 256 / 224
@@ -230,9 +231,8 @@ def _listing(folder: Path, class_names: Sequence[str]) -> tuple[list[str], int]:
     there = {composed(name): name for name in folders}
     missing = sorted(set(class_names) - set(there))
     if missing:
-        named = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise DataError(
-            f"{folder}: {len(missing)} classes of the run are missing ({named})",
+            f"{folder}: {len(missing)} classes of the run are missing ({few(missing, 5)})",
             hint="class folders are matched by name with the classes of the run",
         )
     found = (file for name in sorted(class_names) for file in image_files(folder / there[name]))
