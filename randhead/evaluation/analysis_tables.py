@@ -205,7 +205,8 @@ def ends(about: Metric, found: Estimate, *, of_difference: bool = False) -> tupl
     low, high = about.limits
     if of_difference:
         low, high = low - high, high - low
-    return tuple(about.scale * min(max(end, low), high) for end in (found.interval.low, found.interval.high))
+    possible = found.interval.within(low, high)
+    return (about.scale * possible.low, about.scale * possible.high)
 
 
 def interval_shown(about: Metric, found: Estimate | None) -> str | None:
