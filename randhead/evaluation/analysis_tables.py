@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from randhead import registry
 from randhead.analyses import Findings
 from randhead.evaluation import accuracy
-from randhead.evaluation.comparison import Arm, Comparison, Estimate, arms
+from randhead.evaluation.comparison import Arm, Comparison, Estimate, arm_labels
 from randhead.evaluation.measuring import Measurement, metric
 from randhead.tables import ARROWS, Cell, Metric, Table, count, rows, shown
 
@@ -42,11 +42,10 @@ def tables(analysis: "Analysis") -> Iterator[Table]:
 def runs(analysis: "Analysis") -> Table:
     """The runs with their arms, seeds and accuracies."""
     configs = [run.loaded.config for run in analysis.members]
-    labels = {i: arm.label for arm in arms(configs) for i in arm.indices}
     accuracies: list[Cell] = [100 * found.value for found in analysis.accuracies] or [None] * len(configs)
     cells = [
-        (run.name, labels[i], config.train.head_seed, config.train.seed, value)
-        for i, (run, config, value) in enumerate(zip(analysis.members, configs, accuracies, strict=True))
+        (run.name, label, config.train.head_seed, config.train.seed, value)
+        for run, label, config, value in zip(analysis.members, arm_labels(configs), configs, accuracies, strict=True)
     ]
     columns = ("run", "arm", "head seed", "seed", "accuracy (%)")
     return Table("runs", columns, rows(cells)).without_empty_columns()

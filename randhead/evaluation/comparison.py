@@ -92,6 +92,12 @@ def arms(configs: list[Config]) -> list[Arm]:
     return [Arm(label, indices) for label, indices in zip(_labels(kinds), members, strict=True)]
 
 
+def arm_labels(configs: list[Config]) -> list[str]:
+    """The label of the arm of each run."""
+    labels = {i: arm.label for arm in arms(configs) for i in arm.indices}
+    return [labels[i] for i in range(len(configs))]
+
+
 def first_of(label: str, configs: list[Config]) -> int | None:
     """The index of the first run of the arm with a label; None without such an arm."""
     return next((arm.indices[0] for arm in arms(configs) if arm.label == label), None)

@@ -9,13 +9,13 @@ from randhead.analyses import Metrics
 from randhead.escapes import csv_text, latex
 from randhead.evaluation import accuracy
 from randhead.evaluation.analysis import Analysis
-from randhead.evaluation.comparison import ArmMeans, Comparison, arms
+from randhead.evaluation.comparison import ArmMeans, Comparison, arm_labels
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.measuring import metric
 from randhead.files import atomic_write, write_json
 from randhead.robustness import CorruptionReport
 from randhead.runs import Run
-from randhead.tables import Metric, Table, shown
+from randhead.tables import Cell, Metric, Table, shown
 
 RUN_COLUMNS = ("run", "arm", "head_seed", "seed", "split", "analysis", "metric", "name", "better", "value")
 ARM_COLUMNS = (
@@ -63,7 +63,7 @@ def write_comparison(report: CorruptionReport) -> list[Path]:
 def runs_csv(analysis: Analysis) -> str:
     """One line per run and metric, with exact values; shares are not in percent."""
     configs = [member.loaded.config for member in analysis.members]
-    labels = {i: arm.label for arm in arms(configs) for i in arm.indices}
+    labels = arm_labels(configs)
     split = analysis.options.split
     lines: list[tuple[object, ...]] = [RUN_COLUMNS]
     for i, (member, found) in enumerate(zip(analysis.members, analysis.each, strict=True)):
@@ -127,7 +127,6 @@ def _difference(found: Comparison, arm: ArmMeans, key: str) -> tuple[object, ...
 def _latex(table: Table, number: int) -> str:
     """One table, with its title as caption, a label, and its notes below."""
     aligned = "".join("r" if table.is_numeric(i) else "l" for i in range(len(table.columns)))
-    body = [" & ".join(map(_cell, row)) + r" \\" for row in ([shown(v) for v in row] for row in table.rows)]
     notes = [rf"\par\footnotesize {_cell(note)}" for note in table.notes]
     lines = [
         r"\begin{table}",
@@ -135,15 +134,20 @@ def _latex(table: Table, number: int) -> str:
         rf"\label{{tab:randhead-{number}}}" if table.title else "",
         rf"\begin{{tabular}}{{{aligned}}}",
         r"\toprule",
-        " & ".join(map(_cell, map(shown, table.columns))) + r" \\",
+        _line(table.columns),
         r"\midrule",
-        *body,
+        *map(_line, table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         *notes,
         r"\end{table}",
     ]
     return "\n".join(line for line in lines if line) + "\n"
+
+
+def _line(cells: Iterable[Cell]) -> str:
+    """One row."""
+    return " & ".join(_cell(shown(cell)) for cell in cells) + r" \\"
 
 
 def _cell(text: str) -> str:
