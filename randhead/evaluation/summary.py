@@ -140,28 +140,34 @@ def summary(analysis: "Analysis") -> Summary:
     """The four questions about the runs of an analysis."""
     answers: list[Answer] = []
     missing, minus = {}, None
-    configs = [member.loaded.config for member in analysis.members]
+    several = len(arms([member.loaded.config for member in analysis.members])) > 1
     for question in QUESTIONS:
+        asked = question.text if several else question.noun
         measured = _measured(analysis, question)
         if isinstance(measured, str):
-            missing[question.text if len(arms(configs)) > 1 else question.noun] = f"not measured: {measured}"
+            missing[asked] = f"not measured: {measured}"
             continue
         about, found, images = measured
-        before = len(answers)
-        for arm in found.differences:
-            minus = arm.minus.label
-            if one := arm.metrics.get(question.key):
-                n = f"{images:,} images" if one.over_images else count(one.n, "pair")
-                answers.append(Answer(question.text, about, arm.arm.label, question.answer(about, one), one, n))
-        only = found.arms[0].metrics.get(question.key)
-        if only and not found.differences:
-            n = count(only.n, "run") if only.n > 1 else f"{images:,} images"
-            answers.append(Answer(question.noun, about, None, None, only, n))
-        if len(answers) == before:
-            asked = question.text if found.differences else question.noun
-            unpaired = ", or no two runs share their seeds" if len(arms(configs)) > 1 else ""
-            missing[asked] = f"unknown: it is undefined{unpaired}"
+        minus = found.arms[0].arm.label if several else None
+        if known := _answers(question, about, found, images):
+            answers += known
+        else:
+            missing[asked] = "unknown: it is undefined" + (", or no two runs share their seeds" if several else "")
     return Summary(tuple(answers), minus, missing)
+
+
+def _answers(question: Question, about: Metric, found: Comparison, images: int) -> list[Answer]:
+    """The answer for each arm but the baseline, or the value of a single arm, where they are defined."""
+    answers = []
+    for arm in found.differences:
+        if one := arm.metrics.get(question.key):
+            n = f"{images:,} images" if one.over_images else count(one.n, "pair")
+            answers.append(Answer(question.text, about, arm.arm.label, question.answer(about, one), one, n))
+    only = found.arms[0].metrics.get(question.key)
+    if only and not found.differences:
+        n = count(only.n, "run") if only.n > 1 else f"{images:,} images"
+        answers.append(Answer(question.noun, about, None, None, only, n))
+    return answers
 
 
 def _measured(analysis: "Analysis", question: Question) -> tuple[Metric, Comparison, int] | str:
