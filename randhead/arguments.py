@@ -57,6 +57,13 @@ def is_number(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, numbers.Real)
 
 
+def as_share(name: str, value: Any, slack: float = 0.0) -> float:
+    """A share in [0, 1], or out of it by no more than `slack`, as a float of Python.  Raises UsageError for others."""
+    if not is_number(value) or not -slack <= value <= 1 + slack:
+        raise UsageError(f"{name} must be in [0, 1], got {shown(value)}", hint="a share, not percent")
+    return float(value)
+
+
 def several(name: str, value: Any, rule: str, *, kinds: type | tuple[type, ...] = object) -> tuple[Any, ...]:
     """The items of a collection, each of one of the types.  Raises UsageError for text, which is no collection here."""
     hint = f"give a list, `{name}=[...]`"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from randhead.arguments import is_number, shown, whole
+from randhead.arguments import as_share, is_number, shown, whole
 from randhead.errors import UsageError
 
 LEVEL = 0.95
@@ -87,9 +87,7 @@ def of_accuracy(accuracy: float | None, n: int | None) -> Interval | None:
     """The Wilson interval of an accuracy in [0, 1] of n samples, as a document has them; None if one is missing."""
     if accuracy is None or n is None or whole("n", n) == 0:
         return None
-    if not is_number(accuracy) or not 0 <= accuracy <= 1:
-        raise UsageError(f"accuracy must be in [0, 1], got {shown(accuracy)}", hint="a share, not percent")
-    return wilson(round(accuracy * n), n)
+    return wilson(round(as_share("accuracy", accuracy) * n), n)
 
 
 def mcnemar(gained: int, lost: int) -> float:

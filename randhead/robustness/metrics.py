@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from randhead import corruptions
-from randhead.arguments import check_type, is_number, several, shown
+from randhead.arguments import as_share, check_type, is_number, several, shown
 from randhead.errors import UsageError, guess
 from randhead.files import sha256
 
@@ -168,7 +168,7 @@ def _members(values: Mapping[str, object], partial: bool) -> list[str]:
 
 def _ratios(errors: Errors, clean: float, baseline: Errors, baseline_clean: float) -> dict[str, float | None]:
     errors, baseline = _checked("errors", errors), _checked("baseline", baseline)
-    clean, baseline_clean = _share("clean", clean), _share("baseline_clean", baseline_clean)
+    clean, baseline_clean = as_share("clean", clean, ROUNDING), as_share("baseline_clean", baseline_clean, ROUNDING)
     ratios = {}
     for name, row in errors.items():
         baseline_row = baseline.get(name, ())
@@ -198,14 +198,8 @@ def _checked(argument: str, errors: Any) -> dict[str, list[float]]:
         values = several(f"{argument}: {name}", row.tolist() if hasattr(row, "tolist") else row, rule)
         if not values:
             raise UsageError(f"{argument}: {name} must be {rule}, got {shown(row)}")
-        found[name] = [_share(f"{argument}: {name}", value) for value in values]
+        found[name] = [as_share(f"{argument}: {name}", value, ROUNDING) for value in values]
     return found
-
-
-def _share(name: str, value: Any) -> float:
-    if not is_number(value) or not -ROUNDING <= value <= 1 + ROUNDING:
-        raise UsageError(f"{name} must be in [0, 1], got {shown(value)}", hint="a share, not percent")
-    return float(value)
 
 
 def _mean_of(row: Sequence[float]) -> float:
