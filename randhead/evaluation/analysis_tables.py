@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from randhead import registry
 from randhead.analyses import Findings
 from randhead.evaluation import accuracy
 from randhead.evaluation.comparison import Arm, Comparison, Estimate, arm_labels
-from randhead.evaluation.measuring import Measurement, metric
+from randhead.evaluation.measuring import Measurement, metric, module
 from randhead.tables import ARROWS, Cell, Metric, Table, count, rows, shown
 
 if TYPE_CHECKING:
@@ -129,8 +128,7 @@ def differences(parts: list[tuple[Comparison, dict[str, Metric]]]) -> Iterator[T
 
 def headlines(name: str, findings: Findings) -> dict[str, float | int | str | None]:
     """The most important metrics of an analysis: its HEADLINES, or all of them without it."""
-    analysis = registry.load("analyses", name) if name in registry.names("analyses") else None
-    keys = getattr(analysis, "HEADLINES", findings.metrics)
+    keys = getattr(module(name), "HEADLINES", findings.metrics)
     return {key: findings.metrics[key] for key in keys if key in findings.metrics}
 
 

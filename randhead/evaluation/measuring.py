@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -24,10 +25,14 @@ NO_ARGUMENTS = {"session", "loaded", "options", "members", "dataset", "extracted
 INPUTS: dict[str, Any] = {"run": RunInputs, "training": TrainingInputs, "new classes": NewClassInputs}
 
 
+def module(name: str) -> ModuleType | None:
+    """The file of an analysis; None for one of the user that is no longer registered, whose results are still shown."""
+    return registry.load("analyses", name) if name in registry.names("analyses") else None
+
+
 def metric(name: str, key: str) -> Metric:
     """How a metric of an analysis is shown: as its file states it, or by its key in words."""
-    known = registry.load("analyses", name) if name in registry.names("analyses") else None
-    stated: dict[str, Metric] = getattr(known, "METRICS", {})
+    stated: dict[str, Metric] = getattr(module(name), "METRICS", {})
     if key not in stated and (plain := key.removeprefix("train_")) in stated:
         return replace(stated[plain], name=f"{stated[plain].name}, training")
     return stated.get(key) or Metric(words(key))
