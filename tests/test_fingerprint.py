@@ -18,7 +18,7 @@ from randhead.errors import RunError
 from randhead.evaluation import evaluate, feature_cache
 from randhead.robustness import benchmark
 from randhead.runs import Run, checkpoint
-from randhead.train import events, fit, fit_events
+from randhead.train import events, fit
 
 
 def folder_of(path):
@@ -33,11 +33,8 @@ def settings(folder, **changes):
 
 def train(run, folder, *, steps=None, **changes):
     """The events of a training, which is stopped after a number of steps."""
-    found, config = [], settings(folder, **changes)
-    stop = lambda: steps is not None and sum(isinstance(event, events.StepDone) for event in found) >= steps  # noqa: E731
-    for event in fit_events(config, datasets.from_config(config), Run(run), should_stop=stop):
-        found.append(event)
-    return found
+    config = settings(folder, **changes)
+    return tiny.fit(run, config, datasets.from_config(config), steps=steps)
 
 
 def warnings_of(found):

@@ -15,6 +15,7 @@ from randhead.config import parse
 from randhead.datasets import Dataset, Split, TensorImages
 from randhead.runs import Run
 from randhead.train import fit_events
+from randhead.train.events import StepDone
 
 SETTINGS = {
     "train.epochs": 2,
@@ -41,9 +42,14 @@ def digits(train=40, val=20, test=20):
     return Dataset("digits", whole.class_names, splits, 8, (), False)
 
 
-def fit(folder, configuration, dataset, **options):
-    """All events of a training in a folder."""
-    return list(fit_events(configuration, dataset, Run(folder), **options))
+def fit(folder, configuration, dataset, *, steps=None, **options):
+    """All events of a training in a folder, which is stopped after a number of steps if one is given."""
+    found = []
+    if steps is not None:
+        options["should_stop"] = lambda: sum(isinstance(event, StepDone) for event in found) >= steps
+    for event in fit_events(configuration, dataset, Run(folder), **options):
+        found.append(event)
+    return found
 
 
 @contextlib.contextmanager
