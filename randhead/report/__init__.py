@@ -3,11 +3,14 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from randhead.evaluation import Analysis
-from randhead.robustness import CorruptionReport
 from randhead.runs import Run
 from randhead.tables import Result
+
+if TYPE_CHECKING:
+    from randhead.evaluation import Analysis
+    from randhead.robustness import CorruptionReport
 
 __all__ = ["draw", "export"]
 
@@ -34,7 +37,7 @@ def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.war
     return drawing.draw(result, run, warn=warn)
 
 
-def export(result: Analysis | CorruptionReport, run: Run | None = None) -> list[Path]:
+def export(result: "Analysis | CorruptionReport", run: Run | None = None) -> list[Path]:
     """Write a result for other programs, into the reports folder of a run: CSV files, and its tables as LaTeX.
 
     Args:
@@ -45,7 +48,8 @@ def export(result: Analysis | CorruptionReport, run: Run | None = None) -> list[
         The files.  Of an analysis: values per run (.csv), for several runs by arm (-arms.csv), and tables (.tex, with
         booktabs).  Of several runs under corruptions: their comparison by arm as corrupt-test-arms.json, .csv and .tex.
     """
-    from randhead.report import exports
+    from randhead.report import exports  # imports SciPy, as the results do
+    from randhead.robustness import CorruptionReport
 
     if isinstance(result, CorruptionReport):
         return exports.write_comparison(result)
