@@ -211,10 +211,10 @@ class CorruptionReport(Result):
         write_json(path, self.document())
         return path
 
-    def replaces(self, *, name: str = "corrupt-test") -> str | None:
+    def replaces(self) -> str | None:
         """A sentence on the more complete result that `save` replaces; None if it replaces none."""
         try:
-            old = json.loads((self.folder.reports / f"{name}.json").read_text(encoding="utf-8"))
+            old = json.loads((self.folder.reports / "corrupt-test.json").read_text(encoding="utf-8"))
             complete = old["mean_corruption_accuracy"] is not None
             more = old["n"] > self.n or (complete and self.mean_corruption_accuracy is None)
             kept = f"{old['mean_over']}, and {old['images']}"

@@ -57,12 +57,12 @@ def largest(vectors: Tensor, *, absolute: bool = False) -> float:
     return float((cosines.fill_diagonal_(0).abs() if absolute else cosines).max())
 
 
-def spread(vectors: Tensor, *, steps: int = STEPS, absolute: bool = False) -> Tensor:
+def spread(vectors: Tensor, *, absolute: bool = False) -> Tensor:
     """Push unit vectors (K, D) float64 apart, the closest pairs first: (K, D) float64 of unit norm."""
     mean, power = torch.zeros_like(vectors), torch.zeros_like(vectors)
     low, high = SHARPNESS
-    for step in range(1, steps + 1):
-        done = step / steps
+    for step in range(1, STEPS + 1):
+        done = step / STEPS
         gradient = _push(vectors, low * (high / low) ** done, absolute)
         mean.lerp_(gradient, 0.1)
         power.lerp_(gradient.square(), 0.01)
@@ -72,12 +72,12 @@ def spread(vectors: Tensor, *, steps: int = STEPS, absolute: bool = False) -> Te
     return vectors
 
 
-def settle(vectors: Tensor, *, steps: int = STEPS, absolute: bool = False) -> Tensor:
+def settle(vectors: Tensor, *, absolute: bool = False) -> Tensor:
     """Move unit vectors (K, D) float64 that are apart already to the nearest optimum: (K, D) float64 of unit norm."""
     velocity = torch.zeros_like(vectors)
     low, high = SETTLED
-    for step in range(steps):
-        sharpness = low * (high / low) ** (step / steps)
+    for step in range(STEPS):
+        sharpness = low * (high / low) ** (step / STEPS)
         velocity = MOMENTUM * velocity - _push(vectors, sharpness, absolute) / sharpness
         velocity = velocity - (velocity * vectors).sum(dim=1, keepdim=True) * vectors
         vectors = vectors + velocity
@@ -85,7 +85,7 @@ def settle(vectors: Tensor, *, steps: int = STEPS, absolute: bool = False) -> Te
     return vectors
 
 
-def _push(vectors: Tensor, sharpness: float, absolute: bool = False) -> Tensor:
+def _push(vectors: Tensor, sharpness: float, absolute: bool) -> Tensor:
     """The gradient of the energy, scaled to weights of mean 1 per row, without its radial part: (K, D)."""
     cosines = (vectors @ vectors.T).fill_diagonal_(-torch.inf)
     if absolute:
