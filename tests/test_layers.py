@@ -38,6 +38,7 @@ LAYERS = [
     {"runs"},
     {"evaluation"},
     {"train", "robustness"},
+    {"study"},
     {"report"},
     {"cli"},
     {"testing"},

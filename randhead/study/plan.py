@@ -1,0 +1,71 @@
+"""The runs of a study, as a function of its design and, for arms that are tuned, of what was chosen."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from randhead.config import Config, configure, parse
+from randhead.study.design import Study
+
+Choice = Mapping[str, Any]  # the tuned settings of an arm
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a study.
+
+    Attributes:
+        name: of its run folder: arm, seeds, and a digest of everything that determines the result.
+        arm: name of the arm.
+        head_seed: seed of the class vectors.
+        seed: seed of everything else.
+        tuned: the settings that were tuned, with the values of this run.
+        tuning: whether the run is one of the sweep, which is not reported.
+        config: all settings.
+    """
+
+    name: str
+    arm: str
+    head_seed: int
+    seed: int
+    tuned: Mapping[str, Any]
+    tuning: bool
+    config: Config
+
+
+def grid(study: Study) -> list[dict[str, Any]]:
+    """All combinations of the values that are tuned; one empty combination if nothing is."""
+    keys = list(study.tune)
+    return [dict(zip(keys, values, strict=True)) for values in itertools.product(*study.tune.values())]
+
+
+def tuning_runs(study: Study) -> Iterator[PlannedRun]:
+    """The runs of the sweep: every arm with every combination and every tuning seed."""
+    if study.tune:
+        for arm in study.arms:
+            for tuned in grid(study):
+                for seed in study.tune_seeds:
+                    yield _run(study, arm.name, seed, seed, tuned, tuning=True)
+
+
+def reported_runs(study: Study, choices: Mapping[str, Choice]) -> Iterator[PlannedRun]:
+    """The reported runs, seed by seed, so that a study that is cut short has all arms of its first seeds.
+
+    Args:
+        study: the design.
+        choices: the tuned settings of each arm; arms without one are left out if anything is tuned.
+    """
+    for head_seed, seed in study.pairs_of_seeds:
+        for arm in study.arms:
+            if not study.tune or arm.name in choices:
+                yield _run(study, arm.name, head_seed, seed, choices.get(arm.name, {}), tuning=False)
+
+
+def _run(study: Study, arm: str, head_seed: int, seed: int, tuned: Mapping[str, Any], *, tuning: bool) -> PlannedRun:
+    own = study.arm(arm).settings
+    chosen = {**study.settings, **own, **tuned, "train.seed": seed, "train.head_seed": head_seed}
+    config = configure(chosen)
+    seeds = f"seed{seed}" if head_seed == seed else f"head{head_seed}-seed{seed}"
+    name = f"{'tune-' if tuning else ''}{arm}-{seeds}-{parse.digest(config)}"
+    return PlannedRun(name, arm, head_seed, seed, dict(tuned), tuning, config)
