@@ -6,7 +6,7 @@ functions that need them only, because the command line shows intervals of accur
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from randhead.arguments import as_share, is_number, shown, whole
@@ -28,16 +28,21 @@ class Interval:
         high: upper limit.
         level: the share of intervals that hold the truth.
         method: "wilson", "mcnemar", "student" or "crossed".
+        freedom: degrees of freedom of the t distribution that a "student" or "crossed" interval is made with; None for
+            others and for one that was read from a document.
+        standard_error: of the mean in the middle; with `freedom` it gives p, also after `within` has cut a limit.
     """
 
     low: float
     high: float
     level: float = LEVEL
     method: str = "wilson"
+    freedom: float | None = field(default=None, repr=False, compare=False)
+    standard_error: float | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
-        return asdict(self)
+        return {"low": self.low, "high": self.high, "level": self.level, "method": self.method}
 
     def percent(self) -> str:
         """The limits of an accuracy in percent.
@@ -148,7 +153,7 @@ def student(values: Sequence[float]) -> Interval | None:
         >>> student([1.0, 2.0, 3.0])
         Interval(low=-0.48..., high=4.48..., level=0.95, method='student')
     """
-    found = _numbers("values", values, 1)
+    found = finite_array("values", values, 1)
     if len(found) < 2:
         return None
     return _around(float(found.mean()), float(found.var(ddof=1)) / len(found), len(found) - 1, "student")
@@ -171,7 +176,7 @@ def per_image(values: Sequence[float], *, at_most: float = 1.0) -> Interval:
         >>> per_image([0.2, 0.4, 0.0, 0.0])
         Interval(low=-1.0, high=1.0, level=0.95, method='student')
     """
-    found = _numbers("values", values, 1)
+    found = finite_array("values", values, 1)
     if not is_number(at_most) or not 0 < at_most <= LARGEST:
         raise UsageError(f"at_most must be a number above 0, got {shown(at_most)}", hint="1 for shares of cells")
     if (largest := float(abs(found).max())) > at_most * (1 + EQUAL):
@@ -205,7 +210,7 @@ def crossed(values: Sequence[Sequence[float]]) -> Interval | None:
         >>> crossed([[1.0, 2.0], [3.0, 5.0]])
         Interval(low=-5.58..., high=11.0..., level=0.95, method='crossed')
     """
-    grid = _numbers("values", values, 2)
+    grid = finite_array("values", values, 2)
     rows, columns = grid.shape
     if min(rows, columns) < 2:
         return student(grid.flatten().tolist())
@@ -243,12 +248,13 @@ def _crossing(beyond: Callable[[float], bool], low: float, high: float) -> float
 def _around(mean: float, variance: float, freedom: float, method: str) -> Interval:
     from scipy.special import stdtrit
 
-    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
-    return Interval(mean - half, mean + half, method=method)
+    error = math.sqrt(variance)
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    return Interval(mean - half, mean + half, method=method, freedom=float(freedom), standard_error=error)
 
 
-def _numbers(name: str, values: Any, ndim: int) -> Any:
-    """Finite values as an array of float64."""
+def finite_array(name: str, values: Any, ndim: int) -> Any:
+    """Finite values as an array of float64.  Raises UsageError for others, and for none."""
     import numpy as np
 
     hint = "numbers without NaN, in rows of equal length" if ndim > 1 else "give a list of numbers"

@@ -28,6 +28,7 @@ LAYERS = [
         "rng",
         "registry",
         "members",
+        "significance",
         "user_files",
         "device",
         "tables",
