@@ -8,6 +8,7 @@ import types
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
@@ -17,7 +18,7 @@ from randhead.backbones import small_resnet
 from randhead.config import configure
 from randhead.errors import DataError, UsageError
 
-OWN = ["resnet18", "small_resnet"]
+OWN = ["resnet18", "resnet9", "small_resnet"]
 LIBRARIES = ["torchvision:resnet18", "torchvision:mobilenet_v3_small", "timm:resnet18", "timm:vit_tiny_patch16_224"]
 WIDTHS = {
     "torchvision:resnet18": 512,
@@ -51,6 +52,38 @@ def test_the_papers_network_is_the_sum_of_its_layers():
     assert count == 11_168_832
 
 
+@pytest.mark.parametrize("size", [8, *(pytest.param(size, marks=pytest.mark.slow) for size in (32, 64))])
+def test_the_network_of_page_has_eight_convolutions_and_512_features_of_any_image(size):
+    """Counted by hand: prep, layers 1 to 3, two convolutions in each residual block, and their batch norms."""
+    pairs = [(3, 64), (64, 128), (128, 128), (128, 128), (128, 256), (256, 512), (512, 512), (512, 512)]
+    network = backbones.build("resnet9", image_size=size)
+    convolutions = [(m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert convolutions == pairs
+    assert parameters(network) == sum(9 * before * width + 2 * width for before, width in pairs) == 6_568_000
+    assert network.dim == 512
+
+
+def test_the_network_of_page_is_his_formula():
+    torch.manual_seed(0)
+    network = backbones.build("resnet9", image_size=32)
+    weights = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    layers = [lambda x, i=i: F.relu(weights[2 * i + 1](weights[2 * i](x))) for i in range(8)]
+    images = torch.randn(3, 3, 32, 32)
+    first = F.max_pool2d(layers[1](layers[0](images)), 2)
+    second = F.max_pool2d(layers[4](first + layers[3](layers[2](first))), 2)
+    third = F.max_pool2d(layers[5](second), 2)
+    features = (third + layers[7](layers[6](third))).amax((2, 3)) / 8
+    torch.testing.assert_close(network(images), features)
+
+
+def test_every_weight_of_a_residual_block_is_used_even_for_the_smallest_images():
+    """In a map of one pixel, eight of the nine weights of a 3x3 convolution would only see padding."""
+    network = backbones.build("resnet9", image_size=8)
+    network(torch.randn(8, 3, 8, 8)).square().sum().backward()
+    last = [m for m in network.modules() if isinstance(m, nn.Conv2d)][-1].weight.grad
+    assert (last.abs().sum((0, 1)) > 0).all()
+
+
 def test_the_small_network_has_128_features_of_any_image(monkeypatch):
     monkeypatch.setattr(small_resnet, "WIDTHS", runpy.run_path(small_resnet.__file__)["WIDTHS"])  # not those of tests
     for size in (8, 9, 32, 96):
@@ -61,7 +94,7 @@ def test_the_small_network_has_128_features_of_any_image(monkeypatch):
 @pytest.mark.parametrize(
     ("size", "name"),
     [
-        pytest.param(size, name, marks=pytest.mark.slow if name == "resnet18" and size > 8 else ())
+        pytest.param(size, name, marks=pytest.mark.slow if name != "small_resnet" and size > 8 else ())
         for size in (8, 15, 32)
         for name in OWN
     ],

@@ -319,14 +319,28 @@ def test_learned_is_understood_however_it_is_spelled(spelling):
     assert recipes.settings({"recipe": "paper", "head.trainable": spelling})["optim.lr"] == 0.001
 
 
-def test_the_fair_recipe_is_the_same_in_all_arms():
+@pytest.mark.parametrize("recipe", ["fair", "fast"])
+def test_a_fair_recipe_is_the_same_in_all_arms(recipe):
     arms = [
-        parse.build(recipes.settings({"recipe": "fair", "head.scoring": scoring, "head.trainable": learned}))
+        parse.build(recipes.settings({"recipe": recipe, "head.scoring": scoring, "head.trainable": learned}))
         for scoring, learned in ARMS
     ]
     for config in arms[1:]:
         changed = {line.partition(":")[0] for line in parse.differences(config, arms[0])}
         assert changed <= {"head.scoring", "head.trainable"}
+
+
+def test_the_fast_recipe_has_the_settings_of_page():
+    """With a summed loss he divides the rate by the batch and multiplies the decay by it; ours is the mean."""
+    config = configure({"recipe": "fast"})
+    optim, batch = config.optim, config.train.batch_size
+    assert (config.backbone.name, batch, config.train.epochs) == ("resnet9", 512, 24)
+    assert (optim.name, optim.momentum, optim.schedule) == ("sgd", 0.9, "onecycle")
+    rate, decay = 0.4 / batch, 5e-4 * batch  # his
+    assert optim.lr * optim.weight_decay == pytest.approx(rate * decay)
+    assert optim.lr / batch == pytest.approx(rate)
+    assert config.head == HeadConfig()
+    assert optim.label_smoothing == 0
 
 
 @pytest.mark.parametrize("recipe", sorted(recipes.RECIPES))
@@ -376,7 +390,7 @@ def test_what_the_user_sets_never_collides_with_what_the_recipe_sets():
 def test_an_unknown_recipe_is_refused_with_the_known_ones(recipe):
     with pytest.raises(UsageError, match="unknown recipe") as caught:
         recipes.settings({"recipe": recipe})
-    assert "default, fair, finetune, paper" in caught.value.hint
+    assert "default, fair, fast, finetune, paper" in caught.value.hint
 
 
 # Values beyond the limits of Python and of torch

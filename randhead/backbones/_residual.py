@@ -1,4 +1,4 @@
-"""The basic residual block (He et al. 2016, arXiv 1512.03385), as both built-in networks use it."""
+"""The parts of the built-in networks: the basic residual block (He et al. 2016, arXiv 1512.03385), and others."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,9 +25,13 @@ class Block(nn.Module):
         return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x), inplace=True)
 
 
-def stem(width: int) -> nn.Sequential:
-    """A 3x3 convolution of stride 1 without pooling, as fits small images: (B, 3, H, W) -> (B, width, H, W)."""
-    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+def convolution(width_in: int, width: int) -> nn.Sequential:
+    """A 3x3 convolution of stride 1, batch normalisation and ReLU: (B, width_in, H, W) -> (B, width, H, W).
+
+    From 3 channels, it is the stem that fits small images, without a pool.
+    """
+    layer = nn.Conv2d(width_in, width, 3, padding=1, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
 
 
 def stages(widths: tuple[int, ...], blocks: int, width_in: int) -> nn.Sequential:

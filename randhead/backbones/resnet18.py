@@ -6,7 +6,7 @@ arXiv 2011.08704.  So D grows with the image: 512 at 32 px, 4608 at 96 px.  Feat
 
 from torch import nn
 
-from randhead.backbones._residual import refuse_variants, stages, stem
+from randhead.backbones._residual import convolution, refuse_variants, stages
 
 POOL = 4
 
@@ -16,4 +16,4 @@ def build(*, name: str = "", image_size: int, pretrained: bool = False) -> nn.Mo
     refuse_variants("resnet18", name, pretrained)
     side = -(-image_size // 8)  # of the last stage, after three halvings that round up
     pool = nn.AvgPool2d(min(POOL, side))  # below 25 px the image is smaller than a full window
-    return nn.Sequential(stem(64), stages((64, 128, 256, 512), 2, 64), pool, nn.Flatten())
+    return nn.Sequential(convolution(3, 64), stages((64, 128, 256, 512), 2, 64), pool, nn.Flatten())

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from randhead.backbones._residual import refuse_variants, stages, stem
+from randhead.backbones._residual import convolution, refuse_variants, stages
 
 WIDTHS = (32, 64, 128)
 
@@ -10,4 +10,4 @@ WIDTHS = (32, 64, 128)
 def build(*, name: str = "", image_size: int, pretrained: bool = False) -> nn.Module:
     """(B, 3, H, W) -> (B, 128), never negative.  Raises UsageError for `pretrained`: no such weights exist."""
     refuse_variants("small_resnet", name, pretrained)
-    return nn.Sequential(stem(WIDTHS[0]), stages(WIDTHS, 1, WIDTHS[0]), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(convolution(3, WIDTHS[0]), stages(WIDTHS, 1, WIDTHS[0]), nn.AdaptiveAvgPool2d(1), nn.Flatten())

@@ -51,6 +51,30 @@ def fair(chosen: Settings) -> Settings:
     }
 
 
+def fast(chosen: Settings) -> Settings:
+    """CIFAR-10 in seconds on a GPU, equal in all arms: David Page's network and training, made for 94 % in 24 epochs.
+
+    From "How to train your ResNet" (myrtle.ai, 2018), parts 3 and 4, and his code of that time.  He sums the loss over
+    the 512 images of a batch, and divides the rate by 512 and multiplies the weight decay by 512: with our mean, that
+    is a rate of 0.4 and a decay of 5e-4, of all weights.  His factor of 0.125 on the logits is in `resnet9`.
+
+    Otherwise than there: the rate rises and falls along cosines instead of lines, to its peak after a quarter instead
+    of a fifth of the training; crops are padded with zeros instead of reflections; 5 percent of the training images
+    validate, of which he used all.  Left out is what came in 2019 (part 8), so that arms differ only in their class
+    vectors: label smoothing, which moves confidences; frozen weights of batch normalisation, which with fixed class
+    vectors would leave nothing to set the norm of features; averages of weights, and of mirrored test images.
+    """
+    return {
+        "backbone.name": "resnet9",
+        "data.validation": 0.05,
+        "optim.lr": 0.4,
+        "optim.weight_decay": 5e-4,
+        "optim.schedule": "onecycle",
+        "train.batch_size": 512,
+        "train.epochs": 24,
+    }
+
+
 def finetune(chosen: Settings) -> Settings:
     """For an encoder that is trained already: small steps, and a warm-up while the statistics of AdamW form.
 
@@ -72,6 +96,7 @@ RECIPES: dict[str, Callable[[Settings], Settings]] = {
     "default": default,
     "paper": paper,
     "fair": fair,
+    "fast": fast,
     "finetune": finetune,
 }
 
@@ -80,6 +105,7 @@ NOTES = {
     "learning rate of 0.001 and the other three with 0.1, weight decay is 5e-4 for dot product and 0 for cosine. "
     "The official code selects its model on the test split; here the validation split selects.",
     "fair": "The same settings in every arm.",
+    "fast": "The same settings in every arm: David Page's training of small images on a GPU, without label smoothing.",
     "finetune": "Small steps for an encoder that was trained before.",
 }
 

@@ -109,7 +109,8 @@ class BackboneConfig(Section, section="backbone"):
 
     name: str = setting(
         "small_resnet",
-        "Network from image to feature vector: small_resnet, resnet18, torchvision:NAME or timm:NAME.",
+        "Network from image to feature vector: small_resnet, resnet9 (fast on a GPU), resnet18, torchvision:NAME or "
+        "timm:NAME.",
         family="backbones",
         option=Option("--backbone", DATA, "NAME"),
     )
@@ -305,8 +306,8 @@ class Config(Section):
     recipe: str = setting(
         "default",
         "Settings that belong together: default, paper (those of the paper's code), fair (equal for all kinds of "
-        "heads) or finetune (for encoders that are trained already; chosen by itself with --pretrained). What you set "
-        "yourself has precedence.",
+        "heads), fast (equal too; resnet9 on a GPU) or finetune (for encoders that are trained already; chosen by "
+        "itself with --pretrained). What you set yourself has precedence.",
         choices=tuple(recipes.RECIPES),
         option=Option("--recipe", TRAINING, "NAME"),
     )
