@@ -105,7 +105,7 @@ def build(values: Mapping[str, Any]) -> Config:
     parts: dict[str, dict[str, Any]] = {part.section: {} for part in (Config, *SECTIONS)}
     for key, value in values.items():
         if key not in known:
-            raise _unknown_key(key)
+            raise unknown_key(key)
         parts[key.rpartition(".")[0]][known[key].name] = known[key].convert(value)
     top = parts.pop("")
     made: dict[str, Any] = {part.section: part(**parts[part.section]) for part in SECTIONS}
@@ -136,6 +136,17 @@ def read_file(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: if it cannot be read.
     """
+    content = read_tables(path)
+    if isinstance(of_run := content.get("config"), dict):  # settings that came after the run have their defaults
+        return flatten(build(unnest(of_run)))
+    found, of_run_too = unnest(content), path.parent / "config.json"
+    if path.suffix == ".json" and not set(found) & set(settings()) and of_run_too != path and of_run_too.is_file():
+        raise UsageError(f"{path}: not a file of settings", hint=f"give {of_run_too}")
+    return found
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The content of a TOML or JSON file, as it is nested.  Raises UsageError if it cannot be read."""
     import tomllib  # takes 3 ms, and few commands read a file
 
     kind, line = ("JSON", '{"optim.lr": 0.1}') if path.suffix == ".json" else ("TOML", "optim.lr = 0.1")
@@ -152,12 +163,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a {kind} file ({reason})", hint=f"it looks like: {line}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: not a file of settings", hint=f"it looks like: {line}")
-    if isinstance(of_run := content.get("config"), dict):  # settings that came after the run have their defaults
-        return flatten(build(unnest(of_run)))
-    found, of_run_too = unnest(content), path.parent / "config.json"
-    if kind == "JSON" and not set(found) & set(settings()) and of_run_too != path and of_run_too.is_file():
-        raise UsageError(f"{path}: not a file of settings", hint=f"give {of_run_too}")
-    return found
+    return content
 
 
 def _beyond_limits(path: Path) -> str:
@@ -200,7 +206,7 @@ def _shown(key: str, value: Any) -> str:
     return ("learned" if value else "fixed") if key == "head.trainable" else repr(value)
 
 
-def _unknown_key(key: str) -> UsageError:
+def unknown_key(key: str) -> UsageError:
     """The error for it: the setting that is probably meant, or the settings of its section, or the sections."""
     sections = {part.section: [about.name for about in part.settings()] for part in SECTIONS}
     section, _, name = key.partition(".") if "." in key else ("", "", key)

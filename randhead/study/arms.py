@@ -1,20 +1,22 @@
 """Arms of a study: what is compared, as a name and the settings in which an arm differs from the others."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from randhead import registry
-from randhead.config import settings
 from randhead.config.parse import parse_assignment
-from randhead.errors import UsageError, unknown
+from randhead.errors import UsageError, guess
+from randhead.study import values
+from randhead.study.documents import SETTING, TEXT, entries
 
 DEFAULT = ("dot-fixed", "dot-learned", "cosine-fixed", "cosine-learned")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,59}")  # part of the name of a run folder
 SCORINGS = ("dot", "cosine")
 KINDS = {"fixed": False, "learned": True}
-SEEDS = ("train.seed", "train.head_seed")
+EXAMPLE = '"sharp: head.scoring=cosine head.scale=64"'
 
 
 @dataclass(frozen=True)
@@ -23,24 +25,26 @@ class StudyArm:
 
     Attributes:
         name: letters, digits and . _ + = -
-        settings: dotted names with values; no seeds, which belong to the study.
+        settings: dotted names with values, which are converted to the types of the settings; no seeds, which belong to
+            the study.
     """
 
     name: str
     settings: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise UsageError(f"an arm cannot be named {self.name!r}", hint="use letters, digits and . _ + = -")
-        for key in self.settings:
-            if key in SEEDS:
-                raise UsageError(f"arm {self.name} sets {key}", hint="seeds belong to the study: `seeds`, `head_seeds`")
-            if key not in settings():
-                raise unknown("setting", key, settings())
+        object.__setattr__(self, "settings", values.convert(f"arm {self.name}", self.settings))
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
         return {"name": self.name, "settings": dict(self.settings)}
+
+    @classmethod
+    def from_json(cls, document: Any) -> "StudyArm":
+        """The inverse of `to_json`.  Raises UsageError for a document of another form."""
+        return cls(**entries("an arm", document, {"name": TEXT, "settings": SETTING.by_name()}))
 
 
 def named(name: str) -> StudyArm:
@@ -56,8 +60,8 @@ def named(name: str) -> StudyArm:
     scoring, _, rest = name.partition("-")
     kind, _, geometry = rest.partition("-")
     if scoring not in SCORINGS or kind not in KINDS:
-        hint = f"arms with a name of their own: {', '.join(DEFAULT)}, each also with -GEOMETRY; others need settings"
-        raise UsageError(f"unknown arm {name!r}", hint=hint)
+        known = f"known: {', '.join(DEFAULT)}, each also with -GEOMETRY, such as dot-fixed-simplex"
+        raise UsageError(f"unknown arm {name!r}", hint=f"{guess(name, DEFAULT)}{known}; others need settings")
     found: dict[str, Any] = {"head.scoring": scoring, "head.trainable": KINDS[kind]}
     if geometry:
         registry.check("vectors", geometry)
@@ -66,16 +70,31 @@ def named(name: str) -> StudyArm:
 
 
 def parse(text: str) -> StudyArm:
-    """An arm from text: "name: key=value key=value".
+    """An arm from text: "name: key=value key=value"; a value with spaces is in quotes.
 
     Raises:
         UsageError: for text without a name or with a setting that does not exist.
 
     Example:
         >>> parse("sharp: head.scoring=cosine head.scale=64").settings
-        {'head.scoring': 'cosine', 'head.scale': '64'}
+        {'head.scoring': 'cosine', 'head.scale': 64.0}
     """
+    name, given = parts(text)
+    return StudyArm(name, given)
+
+
+def parts(text: str) -> tuple[str, dict[str, str]]:
+    """The name and the settings, as they are typed, of an arm as text.  Raises UsageError for text of another form."""
     name, colon, rest = text.partition(":")
     if not colon:
-        raise UsageError(f"arm {text!r} has no settings", hint='write for example "sharp: head.scale=64"')
-    return StudyArm(name.strip(), dict(parse_assignment(word) for word in rest.split()))
+        raise UsageError(f"arm {text!r} has no settings", hint=f"write for example {EXAMPLE}")
+    words = shlex.shlex(rest, posix=True)
+    words.whitespace_split, words.escape, words.commenters = True, "", ""  # paths of Windows have backslashes
+    try:
+        found = list(words)
+    except ValueError:
+        raise UsageError(f"arm {text!r}: a quotation mark is not closed", hint=f"write for example {EXAMPLE}") from None
+    given = dict(map(parse_assignment, found))
+    if len(given) < len(found):
+        raise UsageError(f"arm {text!r} has a setting twice", hint="leave one of them out")
+    return name.strip(), given

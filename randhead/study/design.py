@@ -1,29 +1,56 @@
 """The design of a study: which arms are compared, over which seeds, what is measured, and which claims are tested."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from pathlib import PurePath
 from typing import Any
 
-from randhead.errors import UsageError, unknown
-from randhead.study import arms
+from randhead.errors import unknown
+from randhead.study import arms, checks, values
 from randhead.study.arms import StudyArm
 from randhead.study.claims import Claim
+from randhead.study.documents import ANYTHING, FLAG, FOLDER, SETTING, TEXT, WHOLE, check_format, entries
 
 TUNING_SEED = 1_000_000  # the first seed of tuning runs, which are not reported
+FORMAT = "randhead study 1"
+RECIPE = {"recipe": "fair"}  # of a study that names none: equal settings in all arms
+SMALL = {"backbone.name": "small_resnet", "train.epochs": 20, "train.batch_size": 64}  # of digits, unless set
+DATA = "digits"
+KINDS = {
+    "name": FOLDER,
+    "arms": ANYTHING.list(),
+    "settings": SETTING.by_name(),
+    "seeds": WHOLE.list(),
+    "head_seeds": WHOLE.list().or_none(),
+    "control": TEXT,
+    "tune": SETTING.list().by_name(),
+    "tune_seeds": WHOLE.list(),
+    "corruptions": FLAG,
+    "severities": WHOLE.list(),
+    "corruption_limit": WHOLE.or_none(),
+    "claims": ANYTHING.list(),
+    "title": TEXT,
+    "source": TEXT,
+    "differs": TEXT,
+    "cost": TEXT,
+    "threads": WHOLE,
+}
+PARTS = ("name", "seeds", "head_seeds", "claims", "title", "source", "differs", "cost", "threads")
 
 
 @dataclass(frozen=True)
 class Study:
-    """The design of a study.
+    """The design of a study.  Two designs are equal if they describe the same trainings and the same tests.
 
     Attributes:
         name: of the study, and of its folder.
         arms: what is compared.
-        settings: dotted settings of all arms: data, network, recipe, epochs; those of an arm have precedence.
+        settings: dotted settings of all arms: data, network, recipe, epochs; those of an arm have precedence.  Values
+            are converted to the types of the settings.
         seeds: training seeds; every arm is trained with each.
         head_seeds: seeds of the class vectors, each crossed with each training seed; None for one per training seed,
             equal to it.
-        control: the arm that all others are compared with.
+        control: the arm that all others are compared with; "" for the first learned arm, or the first.
         tune: settings with the values that every arm tries, all combinations, on the validation split.
         tune_seeds: seeds of these runs; no seed of a reported run.
         corruptions: whether accuracy under the 15 corruptions of the benchmark is measured.
@@ -35,6 +62,9 @@ class Study:
         differs: what differs here from the source.
         cost: what a study of this size takes, in words.
         threads: threads of a training on the CPU; the last bits of a result depend on them.
+
+    Raises:
+        UsageError: for a design that cannot be run, or in which something that is said cannot be tested.
     """
 
     name: str
@@ -56,14 +86,13 @@ class Study:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        names = [arm.name for arm in self.arms]
-        if len(set(names)) < max(len(names), 2):
-            raise UsageError(f"a study needs two arms or more, of different names, got {', '.join(names) or 'none'}")
+        tune = {key: tuple(values.convert_value("tune", key, v) for v in given) for key, given in self.tune.items()}
+        checked: dict[str, Any] = {"settings": values.convert(f"study {self.name}", self.settings), "tune": tune}
         learned = [arm.name for arm in self.arms if arm.settings.get("head.trainable") is True]
-        object.__setattr__(self, "control", self.control or (learned or names)[0])
-        for name in (self.control, *(arm for claim in self.claims for arm in (claim.first, claim.second))):
-            if name not in names:
-                raise unknown("arm", name, names)
+        checked["control"] = self.control or next(iter((*learned, *(arm.name for arm in self.arms))), "")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        checks.check(self)
 
     def arm(self, name: str) -> StudyArm:
         """The arm with a name.  Raises UsageError if there is none."""
@@ -78,3 +107,67 @@ class Study:
         if self.head_seeds is None:
             return tuple((seed, seed) for seed in self.seeds)
         return tuple((head, seed) for head in self.head_seeds for seed in self.seeds)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The settings of all arms with those that a study has by default.
+
+        Without a recipe it is `fair`; that of digits, if no recipe is set, has a network and a length that suit its
+        1,438 training images.
+
+        Example:
+            >>> Study("a").common["backbone.name"], Study("a", settings={"data.name": "cifar10"}).common
+            ('small_resnet', {'recipe': 'fair', 'data.name': 'cifar10'})
+        """
+        small = SMALL if self.settings.get("data.name", DATA) == DATA and "recipe" not in self.settings else {}
+        return {**RECIPE, **small, **self.settings}
+
+    def settings_of(self, arm: str) -> dict[str, Any]:
+        """The settings of an arm, with those of all arms; without what is tuned, and without seeds."""
+        return {**self.common, **self.arm(arm).settings}
+
+    def identity(self) -> dict[str, Any]:
+        """What is equal in the parts of one study, which may have other seeds, claims, texts and machines.
+
+        A folder of images counts by its name only, since it is elsewhere on another machine; records have a fingerprint
+        of the images.
+        """
+        found = {key: value for key, value in self.to_json().items() if key not in PARTS}
+        settings = {key: value for key, value in sorted(self.common.items()) if not key.startswith("machine.")}
+        settings["data.name"] = PurePath(settings.get("data.name", DATA)).name
+        return {**found, "name": self.name, "settings": settings, "crossed": self.head_seeds is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """The document, ready for JSON; floats keep every bit there."""
+        lists = {name: list(getattr(self, name)) for name in ("seeds", "tune_seeds", "severities")}
+        return {
+            "format": FORMAT,
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            **lists,
+            "head_seeds": None if self.head_seeds is None else list(self.head_seeds),
+            "arms": [arm.to_json() for arm in self.arms],
+            "settings": dict(self.settings),
+            "tune": {key: list(given) for key, given in self.tune.items()},
+            "claims": [claim.to_json() for claim in self.claims],
+        }
+
+    @classmethod
+    def from_json(cls, document: Any) -> "Study":
+        """The inverse of `to_json`, for a document that may come from anybody.
+
+        Raises:
+            UsageError: for a document of another format, an entry that is missing, unknown or of another type, and a
+                design that cannot be run.
+        """
+        content = entries("the design of a study", check_format("the design of a study", document, FORMAT), KINDS)
+        lists = ("seeds", "tune_seeds", "severities", "head_seeds")
+        content |= {name: None if content[name] is None else tuple(content[name]) for name in lists}
+        content["arms"] = tuple(map(StudyArm.from_json, content["arms"]))
+        content["claims"] = tuple(map(Claim.from_json, content["claims"]))
+        content["tune"] = {key: tuple(given) for key, given in content["tune"].items()}
+        return cls(**content)
+
+
+def with_seeds(study: Study, seeds: tuple[int, ...], head_seeds: tuple[int, ...] | None = None) -> Study:
+    """The same study over other seeds, for a part of it, or for parts that are put together."""
+    return replace(study, seeds=seeds, head_seeds=head_seeds)

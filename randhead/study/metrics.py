@@ -29,6 +29,9 @@ METRICS = {
     "converged": Metric("converged", "share of runs that did not diverge and are better than chance", "higher", "%"),
 }
 
+OF_CORRUPTIONS = ("corruption_accuracy",)  # measured only if images are corrupted
+OF_NEW_CLASSES = ("transfer", "transfer_1nn")  # measured only if classes are held out
+
 
 def about(key: str) -> Metric:
     """How a metric is shown.  Raises UsageError for an unknown key."""

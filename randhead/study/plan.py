@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from randhead.config import Config, configure, parse
+from randhead.errors import UsageError
 from randhead.study.design import Study
 
 Choice = Mapping[str, Any]  # the tuned settings of an arm
@@ -34,8 +35,35 @@ class PlannedRun:
     config: Config
 
 
+def check(study: Study) -> None:
+    """Check the settings of every arm with every value that is tuned, before anything is trained.
+
+    Raises:
+        UsageError: for settings that do not go together, an unknown member of a family, and two arms that are the same
+            trainings under two names.
+        DataError: for a folder of images that does not exist.
+    """
+    same: dict[str, str] = {}
+    for arm in study.arms:
+        config = None
+        for tuned in grid(study):
+            try:
+                config = configure({**study.settings_of(arm.name), **tuned})
+            except UsageError as error:
+                raise type(error)(f"arm {arm.name}: {error.message}", hint=error.hint) from None
+        other = same.setdefault(parse.digest(config), arm.name) if config else arm.name
+        if other != arm.name:
+            hint = "leave one of them out, or give it a setting of its own"
+            raise UsageError(f"arms {other} and {arm.name} have the same settings", hint=hint)
+
+
 def grid(study: Study) -> list[dict[str, Any]]:
-    """All combinations of the values that are tuned; one empty combination if nothing is."""
+    """All combinations of the values that are tuned; one empty combination if nothing is.
+
+    Example:
+        >>> grid(Study("a", tune={"optim.lr": (0.1, 0.2), "head.bias": (None,)}))
+        [{'optim.lr': 0.1, 'head.bias': None}, {'optim.lr': 0.2, 'head.bias': None}]
+    """
     keys = list(study.tune)
     return [dict(zip(keys, values, strict=True)) for values in itertools.product(*study.tune.values())]
 
@@ -63,9 +91,7 @@ def reported_runs(study: Study, choices: Mapping[str, Choice]) -> Iterator[Plann
 
 
 def _run(study: Study, arm: str, head_seed: int, seed: int, tuned: Mapping[str, Any], *, tuning: bool) -> PlannedRun:
-    own = study.arm(arm).settings
-    chosen = {**study.settings, **own, **tuned, "train.seed": seed, "train.head_seed": head_seed}
-    config = configure(chosen)
+    config = configure({**study.settings_of(arm), **tuned, "train.seed": seed, "train.head_seed": head_seed})
     seeds = f"seed{seed}" if head_seed == seed else f"head{head_seed}-seed{seed}"
     name = f"{'tune-' if tuning else ''}{arm}-{seeds}-{parse.digest(config)}"
     return PlannedRun(name, arm, head_seed, seed, dict(tuned), tuning, config)

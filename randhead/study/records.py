@@ -1,15 +1,39 @@
 """What is kept of a run of a study: every number that tables and pictures need, in one small JSON file."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from randhead.study.documents import ANYTHING, FLAG, FOLDER, NUMBER, SETTING, TEXT, WHOLE, check_format, entries
+
 NAME = "study.json"  # in the reports of the run
+FORMAT = "randhead study run 1"
+KINDS = {
+    "run": FOLDER,
+    "arm": TEXT,
+    "head_seed": WHOLE,
+    "seed": WHOLE,
+    "tuned": SETTING.by_name(),
+    "tuning": FLAG,
+    "diverged": TEXT,
+    "metrics": NUMBER.or_none().by_name(),
+    "curves": NUMBER.or_none().list().by_name(),
+    "corruptions": NUMBER.or_none().list().by_name(),
+    "counts": WHOLE.by_name(),
+    "images": TEXT,
+    "val": NUMBER.or_none().by_name(),
+    "seconds": NUMBER,
+    "weights_sha256": TEXT,
+    "environment": ANYTHING.by_name(),
+}
 
 
 @dataclass(frozen=True)
 class RunRecord:
     """A finished run, or one that diverged, which is a result too.
+
+    A number that is not finite is None, as in JSON, which has no others; so `from_json(to_json())` is equal.
 
     Attributes:
         run: name of the run folder.
@@ -38,11 +62,39 @@ class RunRecord:
     tuning: bool = False
     diverged: str = ""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    corruptions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    curves: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    corruptions: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     images: str = ""
-    val: Mapping[str, float] = field(default_factory=dict)
+    val: Mapping[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
     weights_sha256: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("metrics", "val"):
+            values = {key: _finite(value) for key, value in getattr(self, name).items()}
+            object.__setattr__(self, name, values)
+        for name in ("curves", "corruptions"):
+            lists = {key: tuple(map(_finite, values)) for key, values in getattr(self, name).items()}
+            object.__setattr__(self, name, lists)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document, ready for JSON; floats keep every bit there."""
+        lists = {name: {key: list(v) for key, v in getattr(self, name).items()} for name in ("curves", "corruptions")}
+        maps = {name: dict(getattr(self, name)) for name in ("tuned", "metrics", "counts", "val", "environment")}
+        return {"format": FORMAT, **vars(self), **maps, **lists}
+
+    @classmethod
+    def from_json(cls, document: Any) -> "RunRecord":
+        """The inverse of `to_json`, for a document that may come from anybody.
+
+        Raises:
+            UsageError: for a document of another format, and an entry that is missing, unknown or of another type.
+        """
+        content = check_format("the record of a run of a study", document, FORMAT)
+        return cls(**entries("the record of a run", content, KINDS))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
