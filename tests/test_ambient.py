@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from randhead import ambient, datasets, evaluation, losses, metrics, registry, rng, robustness, runs, vectors
-from randhead.augment import crop, views
+from randhead.augment import crop, cutout, views
 from randhead.corruptions import corrupt, corrupt_each, frost, names
 from randhead.losses import dense, expected, streaming
 from randhead.preprocess import Preprocess
@@ -159,8 +159,14 @@ def augmented():
     ids = torch.arange(3, dtype=torch.int64, device="cpu")
     crops = crop.draw(ids, seed=0, epoch=1, padding=4)
     seen = views.apply(IMAGES, views.draw(ids, seed=0, epoch=1, size=(32, 32)))
+    corners = cutout.draw(ids, seed=0, epoch=1, image_size=32, side=8)
     prepared = Preprocess.of((0.4, 0.5, 0.6), (0.2, 0.2, 0.3), precision="fp32", device=torch.device("cpu"))
-    return {"crops": crop.crop_flip(IMAGES, crops, 4), "views": seen, "prepared": prepared.prepare(IMAGES)}
+    return {
+        "crops": crop.crop_flip(IMAGES, crops, 4),
+        "views": seen,
+        "cutout": cutout.apply(IMAGES, corners, 8, (9, 8, 7)),
+        "prepared": prepared.prepare(IMAGES),
+    }
 
 
 def class_vectors():

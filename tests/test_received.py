@@ -56,6 +56,7 @@ RESOLVED = {
     "augment": ["other", 1],
     "crop_padding": [-1, 10**9, "a"],
     "flip": ["yes", 2],
+    "cutout": [-1, 8, 0.25, "a"],
     "dim": [-1, "a", 1.5],
     "scale": ["a", 0.0, 1e300],
     "images": [{"train": -1}, {"train": "a"}, [1]],

@@ -134,6 +134,7 @@ def test_no_number_may_be_negative_or_not_finite(key, value):
     [
         ("data.image_size", 8, 1024),
         ("data.crop_padding", 0, 256),
+        ("data.cutout", 0, 0.9),
         ("train.epochs", 1, 100_000),
         ("train.batch_size", 2, 1_000_000),
         ("train.seed", 0, 2**63 - 1),
@@ -340,6 +341,7 @@ def test_the_fast_recipe_has_the_settings_of_page():
     assert optim.lr * optim.weight_decay == pytest.approx(rate * decay)
     assert optim.lr / batch == pytest.approx(rate)
     assert config.head == HeadConfig()
+    assert config.data.cutout * 32 == 8
     assert optim.label_smoothing == 0
 
 

@@ -629,10 +629,11 @@ def test_what_cannot_be_built_leaves_no_folder(tmp_path, images):
 
 def test_sizes_and_variation_follow_the_images_unless_they_are_set(images):
     found = resolve_settings(config(), images)
-    assert (found.image_size, found.crop_padding, found.flip) == (8, 1, False)
+    assert (found.image_size, found.crop_padding, found.flip, found.cutout) == (8, 1, False, 0)
     assert found.images == {"train": 40, "val": 20, "test": 20}
-    found = resolve_settings(config(data__crop_padding=3, data__flip=True), images)
-    assert (found.crop_padding, found.flip) == (3, True)
+    found = resolve_settings(config(data__crop_padding=3, data__flip=True, data__cutout=0.25), images)
+    assert (found.crop_padding, found.flip, found.cutout) == (3, True, 2)
+    assert resolve_settings(config(data__cutout=0.9), images).cutout == 7  # never the whole image
 
 
 def test_normalisation_is_of_the_training_images_of_pretrained_weights_or_half(images):

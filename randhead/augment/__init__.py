@@ -1,1 +1,1 @@
-"""Augmentation of training images: random crops (`crop`) and strong views (`views`)."""
+"""Augmentation of training images: random crops (`crop`), strong views (`views`), squares left out (`cutout`)."""

@@ -66,6 +66,7 @@ def fast(chosen: Settings) -> Settings:
     """
     return {
         "backbone.name": "resnet9",
+        "data.cutout": 0.25,
         "data.validation": 0.05,
         "optim.lr": 0.4,
         "optim.weight_decay": 5e-4,

@@ -46,6 +46,7 @@ class ResolvedSettings:
     scale: float | None = None  # of the logits; known when the model is built
     input_of: str = ""  # the trained encoder whose image size and normalisation are used, if those were "auto"
     bit_depth: int | None = None  # in use by images of 16 bits; None if there are none
+    cutout: int = 0  # pixels; side of the square that is blanked out in training images
 
     def __post_init__(self) -> None:
         for name in self.class_names:
@@ -61,6 +62,7 @@ class ResolvedSettings:
         for key, value in {"data.augment": self.augment, "data.flip": self.flip, "head.scale": self.scale}.items():
             check_value(key, value)
         check_value("data.crop_padding", self.crop_padding)
+        whole("cutout", self.cutout, 0, self.image_size - 1)
         if self.dim is not None:
             whole("dim", self.dim, 1)
         if self.bit_depth is not None:

@@ -70,6 +70,13 @@ class DataConfig(Section, section="data"):
     flip: bool | None = setting(
         AUTO, "Mirror half of the training images. auto: yes, but not for digits.", unset="auto"
     )
+    cutout: float = setting(  # at most 0.9, so that a part of every image is left
+        0.0,
+        "Side of a square that is blanked out in every training image at a random position, as a share of the image "
+        "size; 0.25 is 8 of 32 pixels, 0 none.",
+        bounds=Interval(0, 0.9),
+        later=True,
+    )
     normalise: str | None = setting(
         AUTO,
         "Mean and deviation that pixels are normalised by: those of the dataset, half (0.5 and 0.5) or imagenet. "

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from randhead import rng
-from randhead.augment import crop, views
+from randhead.augment import crop, cutout, views
 from randhead.config import TrainConfig
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Split
@@ -48,6 +48,17 @@ def variation(ids: Tensor, settings: ResolvedSettings, *, seed: int, epoch: int)
 
     It is drawn for the whole epoch at once, which saves the generator's fixed cost per batch.
     """
+    vary, side = _crops_or_views(ids, settings, seed=seed, epoch=epoch), settings.cutout
+    if not side:
+        return vary
+    corners = cutout.draw(ids, seed=seed, epoch=epoch, image_size=settings.image_size, side=side)
+    colour = [round(255 * mean) for mean in settings.mean]
+    return lambda images, rows: cutout.apply(vary(images, rows), corners[rows], side, colour)
+
+
+def _crops_or_views(
+    ids: Tensor, settings: ResolvedSettings, *, seed: int, epoch: int
+) -> Callable[[Tensor, slice], Tensor]:
     if settings.augment == "views":
         drawn = views.draw(ids, seed=seed, epoch=epoch, size=(settings.image_size,) * 2, flip=settings.flip)
         return lambda images, rows: views.apply(images, drawn[rows])

@@ -71,6 +71,7 @@ def resolve_settings(
         augment=data.augment or tasks.usual_augmentation(config),
         crop_padding=dataset.image_size // 8 if data.crop_padding is None else data.crop_padding,
         flip=dataset.mirrors if data.flip is None else data.flip,
+        cutout=round(data.cutout * dataset.image_size),
         images={name: len(split) for name, split in dataset.splits.items()},
         fingerprints=fingerprints(dataset),
         input_of=encoder.source if encoder else "",
