@@ -16,7 +16,7 @@ from randhead.intervals import EQUAL, LARGEST, LEVEL, Interval, finite_array
 POSITIVE = (1 / LARGEST, "a number above 0")
 ROUNDING = 1e-12  # of a sum of differences, whose values are about 1
 MOST_FLIPPED = 12  # values of an exact sign-flip test: 4,096 assignments
-MOST_PAIRS = 10**9  # that are worth a number
+MOST_PAIRS = 2**30  # about a billion: more are not worth a number
 NODES = 161  # of the integral over the estimated standard deviation
 
 
@@ -133,7 +133,7 @@ def power_of(pairs: int, *, std: float, difference: float, level: float = LEVEL)
         0.8031
     """
     pairs = whole("pairs", pairs, low=2, high=MOST_PAIRS)
-    effect = abs(_number("difference", difference)) / _number("std", std, *POSITIVE)
+    effect = _number("difference", difference) / _number("std", std, *POSITIVE)
     return _power(pairs, effect, _between("level", level))
 
 
@@ -165,12 +165,12 @@ def pairs_needed(std: float | None, difference: float, *, power: float = 0.8, le
     low, high = 1, 2  # low is not enough
     while _power(high, effect, level) < power:
         low, high = high, 2 * high
-        if high > 2 * MOST_PAIRS:
+        if high > MOST_PAIRS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if _power(middle, effect, level) >= power else (middle, high)
-    return high if high <= MOST_PAIRS else None
+    return high
 
 
 def _power(pairs: int, effect: float, level: float) -> float:

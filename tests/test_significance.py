@@ -1,10 +1,12 @@
 """p-values, Holm's correction and numbers of pairs, against SciPy's tests, definitions and simulated studies."""
 
 import itertools
+import json
 import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from randhead import intervals, significance
 from randhead.errors import UsageError
 from randhead.evaluation import estimates
 
-DIFFERENCES = [0.013, -0.002, 0.021, 0.008, 0.004]
+SIMULATED = Path(__file__).parent.parent / "examples" / "benchmarks" / "results" / "study_statistics.json"
 
 
 def test_the_p_value_of_a_student_interval_is_that_of_scipys_paired_t_test():
@@ -89,7 +91,8 @@ def test_documents_and_equality_of_intervals_do_not_know_of_degrees_of_freedom()
 
 def test_a_value_that_is_not_in_the_middle_of_the_interval_has_no_p_value():
     found = intervals.student([1.0, 2.0, 3.0])
-    for value, interval in ((1.9, found), (2.1, found), (200.0, found), (1.9, found.within(1, 9))):
+    cut, narrow = found.within(1, 9), found.within(1, 3)
+    for value, interval in ((1.9, found), (2.1, found), (200.0, found), (1.9, cut), (0.9, narrow), (3.1, narrow)):
         with pytest.raises(UsageError, match="must be the middle of the interval"):
             significance.p_value(value, interval)
     with pytest.raises(UsageError, match="must be the middle"):
@@ -131,6 +134,7 @@ def test_means_that_differ_by_rounding_are_ties_of_sign_flips():
         shares = [(base + count / 10_000) - base for count in counts]
         assert significance.sign_flip(shares) == significance.sign_flip(counts)
     assert significance.sign_flip([0.1, 0.2, -0.3]) == 1.0
+    assert significance.sign_flip([1e8 / 3, 2e8 / 3, -3e8 / 3]) == significance.sign_flip([0.1e9, 0.2e9, -0.3e9]) == 1.0
     assert significance.sign_flip([2e-17] * 6) == 1.0
 
 
@@ -239,6 +243,22 @@ def test_holm_errs_in_at_most_5_percent_of_studies_of_three_arms_that_share_a_co
     corrected = np.array([significance.holm(row) for row in p])
     assert (p.min(axis=1) < 0.05).mean() > 0.09
     assert 0.02 < (corrected.min(axis=1) < 0.05).mean() < 0.055
+
+
+def test_the_stored_simulation_says_that_intervals_cover_and_false_findings_are_as_rare_as_stated():
+    """10,000 studies per row, by examples/benchmarks/study_statistics.py."""
+    found = json.loads(SIMULATED.read_text())
+    normal = [row for row in found["pairs"] if row["differences"] == "normal"]
+    assert [row["pairs"] for row in normal] == [3, 5, 10, 20]
+    for row in normal:
+        assert 0.94 < row["student"] < 0.96
+        for step in (0.0625, 0.125, 0.25, 0.5):
+            if row["pairs"] <= 12:
+                assert row[f"flip <= {step}"] == pytest.approx(row[f"exact {step}"], abs=0.012)
+    assert all(row["crossed"] > 0.945 for row in found["crossed"])  # on the safe side if a seed has no effect
+    assert all(row["t, Holm"] < 0.055 and (row["flip, Holm"] or 0) < 0.055 for row in found["arms"])
+    for row in found["power"]:
+        assert row["reached"] == pytest.approx(row["computed"], abs=0.015) and row["reached"] > 0.78
 
 
 BAD = {
