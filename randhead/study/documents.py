@@ -18,14 +18,18 @@ MOST = 100_000  # items of a list, or entries of an object
 
 @dataclass(frozen=True)
 class Kind:
-    """A type of an entry: a test, and what it accepts in words."""
+    """A type of an entry: what it is in words, for one and for many of them, and a test."""
 
     words: str
+    many: str
     accepts: Callable[[Any], bool]
 
     def list(self) -> "Kind":
         """A list of such values."""
-        return Kind(f"a list of {self.words}", lambda value: _is_list(value) and all(map(self.accepts, value)))
+        words = f"of {self.many}"
+        return Kind(
+            f"a list {words}", f"lists {words}", lambda value: _is_list(value) and all(map(self.accepts, value))
+        )
 
     def by_name(self) -> "Kind":
         """An object with such values."""
@@ -33,11 +37,12 @@ class Kind:
         def accepts(value: Any) -> bool:
             return isinstance(value, Mapping) and len(value) <= MOST and all(map(self.accepts, value.values()))
 
-        return Kind(f"an object with {self.words}", accepts)
+        return Kind(f"a table of {self.many}", f"tables of {self.many}", accepts)
 
     def or_none(self) -> "Kind":
         """Such a value, or null."""
-        return Kind(f"{self.words}, or null", lambda value: value is None or self.accepts(value))
+        words = f"{self.words}, or null"
+        return Kind(words, f"{self.many}, or null", lambda value: value is None or self.accepts(value))
 
 
 def _is_list(value: Any) -> bool:
@@ -57,13 +62,13 @@ def _is_finite(value: Any) -> bool:
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")  # of a folder, never a path
-TEXT = Kind("text", _is_text)
-FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-WHOLE = Kind("whole numbers", lambda value: is_whole(value) and 0 <= value <= LARGEST)
-NUMBER = Kind("finite numbers", _is_finite)
-FOLDER = Kind("the name of a folder", lambda value: _is_text(value) and NAME.fullmatch(value) is not None)
-SETTING = Kind("values of settings", _is_setting)
-ANYTHING = Kind("anything", lambda value: True)
+TEXT = Kind("text", "texts", _is_text)
+FLAG = Kind("true or false", "true or false", lambda value: isinstance(value, bool))
+WHOLE = Kind("a whole number", "whole numbers", lambda value: is_whole(value) and 0 <= value <= LARGEST)
+NUMBER = Kind("a finite number", "finite numbers", _is_finite)
+FOLDER = Kind("the name of a folder", "names of folders", lambda value: _is_text(value) and bool(NAME.fullmatch(value)))
+SETTING = Kind("the value of a setting", "values of settings", _is_setting)
+ANYTHING = Kind("a value", "values", lambda value: True)
 
 
 def entries(what: str, content: Any, kinds: Mapping[str, Kind], *, optional: Mapping[str, Any] | None = None) -> Any:

@@ -33,7 +33,8 @@ from randhead.study.documents import ANYTHING, FLAG, TEXT, WHOLE, Kind, entries
 from randhead.study.seeds import seeds
 
 TABLE = ANYTHING.by_name()
-SEEDS = Kind("a number of seeds, or a list of seeds", lambda value: WHOLE.accepts(value) or WHOLE.list().accepts(value))
+NUMBER_OF = "a number of seeds, or a list of seeds"
+SEEDS = Kind(NUMBER_OF, NUMBER_OF, lambda value: WHOLE.accepts(value) or WHOLE.list().accepts(value))
 KINDS = {
     "name": TEXT,
     "title": TEXT,
