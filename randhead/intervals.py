@@ -6,7 +6,7 @@ functions that need them only, because the command line shows intervals of accur
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from randhead.arguments import as_share, is_number, shown, whole
@@ -69,6 +69,12 @@ class Interval:
     def reach(self, value: float) -> float:
         """The distance from a value to the farther limit."""
         return max(self.high - value, value - self.low)
+
+
+def as_document(result: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, as `dataclasses.asdict`, but its intervals as documents have them."""
+    found = {field.name: getattr(result, field.name) for field in fields(result)}
+    return {name: value.to_json() if isinstance(value, Interval) else value for name, value in found.items()}
 
 
 def wilson(correct: int, n: int) -> Interval:

@@ -117,6 +117,8 @@ def test_json_has_the_promised_keys_and_the_report_is_the_same(call, folder):
     assert cell.keys() == figures
     assert found["accuracy"] == found["clean"]["accuracy"]
     assert sum(row["n"] for row in found["per_class"].values()) == 40
+    by_class = [row["mean_corruption_accuracy_interval"] for row in found["per_class"].values() if row["n"]]
+    assert {tuple(row) for row in by_class if row} == {("low", "high", "level", "method")}
     kept = json.loads((folder / "first" / "reports" / "corrupt-test.json").read_text())
     assert {**kept, "others": []} == found
     with (folder / "first" / "reports" / "corrupt-test.csv").open() as file:

@@ -15,6 +15,7 @@ from scipy import stats
 from randhead import intervals, significance
 from randhead.errors import UsageError
 from randhead.evaluation import estimates
+from randhead.evaluation.classification import NeighbourMetrics
 
 SIMULATED = Path(__file__).parent.parent / "examples" / "benchmarks" / "results" / "study_statistics.json"
 
@@ -87,6 +88,7 @@ def test_documents_and_equality_of_intervals_do_not_know_of_degrees_of_freedom()
     assert found.to_json().keys() == {"low", "high", "level", "method"}
     assert found == intervals.Interval(**found.to_json())
     assert "freedom" not in repr(found)
+    assert NeighbourMetrics(9, 0.5, 0.1, found, 0.5, 0.5).to_json()["accuracy_interval"] == found.to_json()
 
 
 def test_a_value_that_is_not_in_the_middle_of_the_interval_has_no_p_value():

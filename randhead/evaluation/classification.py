@@ -1,6 +1,5 @@
 """Metrics of a trained model on a split; each uses every image of the split exactly once."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from randhead.ambient import mean
 from randhead.analyses import transfer
 from randhead.datasets import Dataset, Split
 from randhead.evaluation.features import embeddings, extract
-from randhead.intervals import Interval, of_accuracy, wilson
+from randhead.intervals import Interval, as_document, of_accuracy, wilson
 from randhead.losses import HeadOutput
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
@@ -50,9 +49,9 @@ class ClassificationMetrics:
 
     def to_json(self) -> dict[str, Any]:
         """The metrics ready for JSON, with either the confusion matrix or the confused pairs."""
-        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        found = as_document(self)
         del found["confusion" if self.confusion is None else "confused_pairs"]
-        return {name: value.to_json() if isinstance(value, Interval) else value for name, value in found.items()}
+        return found
 
     def most_confused_with(self, label: int) -> tuple[int, int] | None:
         """The class most often predicted instead of `label`, and for how many images; None if there is none."""
@@ -77,7 +76,7 @@ class NeighbourMetrics:
 
     def to_json(self) -> dict[str, Any]:
         """The metrics ready for JSON."""
-        return {**dataclasses.asdict(self), "nll": None, "ece": None}
+        return {**as_document(self), "nll": None, "ece": None}
 
 
 def full_metrics(

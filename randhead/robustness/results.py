@@ -11,6 +11,7 @@ from torch import Tensor
 from randhead import corruptions, registry
 from randhead.escapes import csv_text
 from randhead.files import atomic_write, write_json
+from randhead.intervals import as_document
 from randhead.robustness.accumulator import CellMetrics
 from randhead.robustness.by_arm import ArmComparison
 from randhead.robustness.comparison import Comparison
@@ -180,7 +181,7 @@ class CorruptionReport(Result):
         if self.compared_with:
             document["compared_with"] = asdict(self.compared_with)
         if self.per_class:
-            document["per_class"] = {name: asdict(row) for name, row in self.per_class.items()}
+            document["per_class"] = {name: as_document(row) for name, row in self.per_class.items()}
         if self.released:
             document["published"] = self.released.to_json()
         if self.parameters_note:
