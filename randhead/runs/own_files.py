@@ -17,7 +17,7 @@ from randhead.runs.steps import NAME as CHECKPOINT
 FOLDERS = {  # with the names of their files
     "checkpoints": CHECKPOINT,
     "reports": re.compile(
-        r"(evaluate|analyze|corrupt-test|corruptions|corruption-cells|predictions|report)(-.+)?"
+        r"(evaluate|analyze|corrupt-test|corruptions|corruption-cells|predictions|report|study)(-.+)?"
         r"\.(json|csv|png|html|tex|safetensors)"
     ),
     "features": re.compile(r".+-(train|val|test)-[0-9a-f]{12}\.safetensors"),

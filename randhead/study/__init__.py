@@ -1,1 +1,38 @@
-"""Studies: arms that differ in their heads, trained with equal seeds, compared with intervals; claims get verdicts."""
+"""Studies: arms that differ in their heads, trained with equal seeds, compared with intervals; claims get verdicts.
+
+`run` trains and measures what a study lacks, and returns its result.  Names are imported on first use: a design needs
+no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from randhead.study.arms import StudyArm
+    from randhead.study.claims import Claim
+    from randhead.study.design import Study
+    from randhead.study.events import RunDone, RunStarted
+    from randhead.study.records import RunRecord
+    from randhead.study.running import run
+
+__all__ = ["Claim", "RunDone", "RunRecord", "RunStarted", "Study", "StudyArm", "run"]
+
+_MODULES = {
+    "Claim": "claims",
+    "RunDone": "events",
+    "RunRecord": "records",
+    "RunStarted": "events",
+    "Study": "design",
+    "StudyArm": "arms",
+    "run": "running",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

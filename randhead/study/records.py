@@ -20,6 +20,7 @@ KINDS = {
     "metrics": NUMBER.or_none().by_name(),
     "curves": NUMBER.or_none().list().by_name(),
     "corruptions": NUMBER.or_none().list().by_name(),
+    "severities": WHOLE.list(),
     "counts": WHOLE.by_name(),
     "images": TEXT,
     "val": NUMBER.or_none().by_name(),
@@ -45,7 +46,8 @@ class RunRecord:
         diverged: why the training diverged, in words; "" if it did not.
         metrics: the metrics of `study.metrics` by key; None for one that is undefined.
         curves: one value per epoch: "val_accuracy", "train_loss".
-        corruptions: accuracy by corruption, one value per severity of the study.
+        corruptions: accuracy by corruption, one value per severity.
+        severities: of the corruptions.
         counts: numbers of images: "train", "val", "test", "corrupted"; and "classes".
         images: fingerprint of the images and labels.
         val: accuracy and NLL of the selected weights on the validation split.
@@ -64,6 +66,7 @@ class RunRecord:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     curves: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     corruptions: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    severities: tuple[int, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     images: str = ""
     val: Mapping[str, float | None] = field(default_factory=dict)
@@ -83,7 +86,7 @@ class RunRecord:
         """The document, ready for JSON; floats keep every bit there."""
         lists = {name: {key: list(v) for key, v in getattr(self, name).items()} for name in ("curves", "corruptions")}
         maps = {name: dict(getattr(self, name)) for name in ("tuned", "metrics", "counts", "val", "environment")}
-        return {"format": FORMAT, **vars(self), **maps, **lists}
+        return {"format": FORMAT, **vars(self), **maps, **lists, "severities": list(self.severities)}
 
     @classmethod
     def from_json(cls, document: Any) -> "RunRecord":
@@ -93,7 +96,8 @@ class RunRecord:
             UsageError: for a document of another format, and an entry that is missing, unknown or of another type.
         """
         content = check_format("the record of a run of a study", document, FORMAT)
-        return cls(**entries("the record of a run", content, KINDS))
+        content = entries("the record of a run", content, KINDS)
+        return cls(**{**content, "severities": tuple(content["severities"])})
 
 
 def _finite(value: float | None) -> float | None:

@@ -17,7 +17,7 @@ from randhead.runs import ROOT, Run, TrainingSummary, card
 from randhead.train import resume
 from randhead.train.events import Event, Finished, Stopped, Warned
 from randhead.train.loop import fit_events
-from randhead.train.resolve import begun_settings, encoder_input
+from randhead.train.resolve import begun_size
 from randhead.train.warm_start import check_settings
 
 
@@ -76,9 +76,7 @@ def fit(
             if config.train.start_from:
                 source = runs.find(config.train.start_from)
                 check_settings(config, source.config(), source.name)  # before images are read
-            encoder = encoder_input(config)
-            used_to = begun_settings(run, fresh=fresh) or encoder  # a training that is resumed keeps its size
-            size = used_to.image_size if encoder and used_to and not config.data.image_size else None
+            size = begun_size(config, run, fresh=fresh)
             dataset = datasets.from_config(config, device=device, image_size=size, progress=progress)
         events = fit_events(config, dataset, run, fresh=fresh, should_stop=should_stop)
         summary = _last(events, on_event or _ignore, warn)

@@ -43,6 +43,16 @@ def begun_settings(run: Run, *, fresh: bool) -> ResolvedSettings | None:
     return run.resolved() if saved_steps(run.checkpoints) and not fresh else None
 
 
+def begun_size(config: Config, run: Run, *, fresh: bool = False) -> int | None:
+    """The size in pixels at which the images of a training are read; None for that of its settings or the dataset.
+
+    A trained encoder is used at the size that it is used to, and a training that is resumed keeps its size.
+    """
+    encoder = encoder_input(config)
+    used_to = begun_settings(run, fresh=fresh) or encoder
+    return used_to.image_size if encoder and used_to and not config.data.image_size else None
+
+
 def resolve_settings(
     config: Config, dataset: Dataset, encoder: EncoderInput | None = None, begun: ResolvedSettings | None = None
 ) -> ResolvedSettings:

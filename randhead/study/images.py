@@ -1,0 +1,48 @@
+"""The images of a study, which all of its runs share: they are read once per worker."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from randhead import datasets
+from randhead.config import Config
+from randhead.datasets import Dataset
+from randhead.device import resolve_device
+from randhead.runs import Run
+from randhead.train.resolve import begun_size
+
+# The settings that the images depend on; augmentation and normalisation come later.
+READ_BY = ("name", "image_size", "validation", "split_seed", "skip_bad_images", "hold_out_classes")
+
+
+class ImageCache:
+    """The datasets that were read, by the settings that they depend on.
+
+    Args:
+        progress: called with (done, total) while images are read.
+    """
+
+    def __init__(self, *, progress: Callable[[int, int], None] | None = None):
+        self.progress = progress
+        self._kept: dict[Any, tuple[Dataset, Dataset | None]] = {}
+
+    def dataset(self, config: Config, run: Run) -> Dataset:
+        """The images that a run is trained and tested on."""
+        return self._read(config, run)[0]
+
+    def held_out(self, config: Config, run: Run) -> Dataset | None:
+        """The classes that the training of a run leaves out; None if it has all."""
+        return self._read(config, run)[1]
+
+    def _read(self, config: Config, run: Run) -> tuple[Dataset, Dataset | None]:
+        size, data = begun_size(config, run), config.data
+        device = resolve_device(config.machine.device)
+        key = (*(getattr(data, name) for name in READ_BY), size, device)
+        if key not in self._kept:
+            whole = replace(config, data=replace(data, hold_out_classes=None))
+            found = datasets.from_config(whole, device=device, image_size=size, progress=self.progress)
+            if data.hold_out_classes:
+                self._kept[key] = datasets.divide_classes(found, data.hold_out_classes, seed=data.split_seed)
+            else:
+                self._kept[key] = found, None
+        return self._kept[key]

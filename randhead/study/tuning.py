@@ -1,0 +1,45 @@
+"""Tuning: what the sweep of every arm says on the validation split.  No reported run and no test image has a part."""
+
+from collections.abc import Mapping, Sequence
+from math import fsum, inf
+from typing import Any
+
+from randhead.study.design import Study
+from randhead.study.plan import grid
+from randhead.study.records import RunRecord
+
+
+def choices(study: Study, sweep: Sequence[RunRecord]) -> dict[str, dict[str, Any]]:
+    """The tuned settings of each arm whose sweep is complete.
+
+    The best combination has the highest mean validation accuracy over the tuning seeds, then the lowest mean NLL, then
+    the first place in the grid.  A run that diverged has no right prediction.
+
+    Args:
+        study: the design.
+        sweep: records of the sweep, in any order.
+
+    Returns:
+        Settings with values, by name of the arm; nothing if the design tunes nothing.
+    """
+    if not study.tune:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for arm in study.arms:
+        tried = [(tuned, runs_of(study, sweep, arm.name, tuned)) for tuned in grid(study)]
+        if all(len(runs) == len(set(study.tune_seeds)) for _, runs in tried):
+            found[arm.name] = max(tried, key=lambda pair: rank(pair[1]))[0]  # the first of equal ones
+    return found
+
+
+def runs_of(study: Study, sweep: Sequence[RunRecord], arm: str, tuned: Mapping[str, Any]) -> list[RunRecord]:
+    """The records of one combination of an arm, one per tuning seed."""
+    seeds = set(study.tune_seeds)
+    return [run for run in sweep if run.arm == arm and dict(run.tuned) == dict(tuned) and run.seed in seeds]
+
+
+def rank(runs: Sequence[RunRecord]) -> tuple[float, float]:
+    """The key by which a combination is chosen: higher mean validation accuracy, then lower mean validation NLL."""
+    accuracies = [0.0 if run.diverged else run.val.get("accuracy") or 0.0 for run in runs]
+    nlls = [inf if run.diverged else run.val.get("nll") or 0.0 for run in runs]  # none for instance labels
+    return fsum(accuracies) / len(runs), -fsum(nlls) / len(runs)

@@ -1,0 +1,252 @@
+"""A worker of a study: it claims unfinished runs one by one, trains and measures them, until none is left.
+
+Any number of workers can share a folder, also on several machines.  A run is claimed by a lock that the operating
+system releases if its worker dies; the next worker resumes the training from its checkpoint, which gives the same bits.
+"""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from randhead import train
+from randhead.arguments import check_functions
+from randhead.config import Config
+from randhead.device import resolve_device
+from randhead.errors import DataError, DivergedError, RandheadError, RunError, StopRequested, UsageError, unknown
+from randhead.files import described, way_out, write_json
+from randhead.study import folder as folders
+from randhead.study import locks, records, tuning
+from randhead.study.checks import number_of_runs
+from randhead.study.design import Study
+from randhead.study.events import RunDone, RunStarted
+from randhead.study.folder import StudyFolder
+from randhead.study.images import ImageCache
+from randhead.study.jobs import parent_is_gone
+from randhead.study.limit import TimeLimit
+from randhead.study.measure import measure
+from randhead.study.plan import PlannedRun, reported_runs, tuning_runs
+from randhead.study.records import RunRecord
+
+POLL_S = 1.0  # between two looks at the runs of other workers
+MOST_FAILURES = 2  # runs in a row after which a worker gives up: the cause is then not in one run
+AGAIN = "the same command tries it again, and repeats nothing that is finished"
+OF_ALL = (UsageError, DataError)  # errors that other seeds of an arm have too, so that a worker stops at once
+OF_ONE = (RunError, OSError, MemoryError, RuntimeError)  # the last of torch, if a device has no memory left
+
+
+def work(
+    folder: StudyFolder,
+    study: Study,
+    *,
+    device: str = "auto",
+    only: str | None = None,
+    minutes: float | None = None,
+    wait: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = warnings.warn,
+    on_event: Callable[[Any], None] = lambda event: None,
+) -> None:
+    """Train and measure the unfinished runs of a study, beside any number of other workers.
+
+    Args:
+        folder: the folder of the study.
+        study: its design.
+        device: "auto", "cpu" or "cuda"; "auto" is the device of the design.
+        only: the name of the only run to do.
+        minutes: after this time the worker saves what it is doing, and ends; it starts no run for which the time would
+            probably not be enough.
+        wait: whether to wait for runs of other workers, and to take over those of workers that die.
+        should_stop: called between batches; if it returns True, the training is saved and the worker ends.
+        warn: called with each warning, once.
+        on_event: called with `RunStarted`, `RunDone`, and the events of each training.
+
+    Raises:
+        UsageError: for settings that cannot be used, and an unknown run.
+        DataError: if images are missing or cannot be used.
+        RunError: if runs could not be finished, after all others are; and if the folder cannot be used.
+        StopRequested: if `should_stop` returned True; the same call resumes.
+    """
+    check_functions(should_stop=should_stop, warn=warn, on_event=on_event)
+    resolve_device(device)
+    with _threads(study.threads):
+        _Worker(folder, study, device, TimeLimit(minutes), should_stop, warn, on_event).work(only, wait=wait)
+
+
+class _Worker:
+    """What one worker knows."""
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        study: Study,
+        device: str,
+        limit: TimeLimit,
+        should_stop: Callable[[], bool],
+        warn: Callable[[str], None],
+        on_event: Callable[[Any], None],
+    ):
+        self.folder, self.study, self.device, self.limit = folder, study, device, limit
+        self.caller_stops, self.on_event = lambda: should_stop() or parent_is_gone(), on_event
+        self._warn, self._warned = warn, set[str]()
+        self.images = ImageCache()
+        self.finished: dict[str, RunRecord] = {}
+        self.failed: dict[str, RandheadError] = {}
+        self.failures = 0  # in a row
+        self.sweep = list(tuning_runs(study))
+        self.total = number_of_runs(study)
+        self.design = self._design()
+
+    def work(self, only: str | None, *, wait: bool) -> None:
+        """Do runs until none is left that can be done."""
+        while todo := self._todo(only):
+            if self.caller_stops():
+                raise StopRequested("stopped between two runs", hint="the same call resumes the study")
+            if not self.limit.allows():
+                break
+            if self._do_one([run for run in todo if run.name not in self.failed]):
+                continue
+            if not wait or all(run.name in self.failed for run in todo):
+                break
+            time.sleep(POLL_S)
+        if self.failed:
+            raise self._failure()
+
+    def _todo(self, only: str | None) -> list[PlannedRun]:
+        """The runs that are not finished, in the order in which they are done: the sweep first."""
+        sweep = [record for run in self.sweep if (record := self._record(run))]
+        runs = [*self.sweep, *reported_runs(self.study, tuning.choices(self.study, sweep))]
+        if only is not None and only not in (names := [run.name for run in runs]):
+            if len(runs) == self.total:
+                raise unknown("run of this study", only, names)
+            raise UsageError(f"{only} is no run of this study before all runs of the sweep are done")
+        todo = [run for run in runs if self._record(run) is None]
+        return [run for run in todo if only in (None, run.name)]
+
+    def _record(self, run: PlannedRun) -> RunRecord | None:
+        """The record of a run, which is read only until it is there."""
+        if run.name not in self.finished and (found := folders.record(self.folder, self.study, run)):
+            self.finished[run.name] = found
+        return self.finished.get(run.name)
+
+    def _do_one(self, todo: list[PlannedRun]) -> bool:
+        """Do the first run that no other worker has.  Returns whether there was one, or another worker finished one."""
+        for run in todo:
+            with locks.claim(self.folder.lock(run)) as is_ours:
+                if not is_ours:
+                    continue
+                if self._record(run):  # another worker finished it a moment ago
+                    return True
+                self._check_design()
+                with self._set_aside(run), self.limit.run():
+                    self._do(run)
+                    self.failures = 0
+                return True
+        return False
+
+    def _do(self, run: PlannedRun) -> None:
+        self.on_event(RunStarted(run, len(self.finished), self.total))
+        where = self.folder.run(run)
+        config = self._config(run)
+        if where.summary() is None and not where.diverged_path.exists():
+            try:
+                train.fit(
+                    config,
+                    root=self.folder.runs,
+                    name=run.name,
+                    dataset=self.images.dataset(config, where),
+                    on_event=self.on_event,
+                    should_stop=self._should_stop,
+                    warn=self.warn,
+                )
+            except DivergedError as error:
+                if not where.diverged_path.exists():
+                    write_json(where.diverged_path, {"message": error.message})
+        record = measure(
+            run,
+            where,
+            self.study,
+            self.images,
+            config=config,
+            should_stop=self._should_stop,
+            warn=self.warn,
+        )
+        write_json(where.reports / records.NAME, record.to_json())
+        self.finished[run.name] = record
+        self.on_event(RunDone(record, len(self.finished), self.total))
+
+    def _config(self, run: PlannedRun) -> Config:
+        """The settings of a run with those of this machine.  A study keeps a single checkpoint of each run."""
+        machine = run.config.machine
+        if self.device != "auto":
+            machine = replace(machine, device=self.device)
+        if "machine.keep_checkpoints" not in self.study.settings_of(run.arm):
+            machine = replace(machine, keep_checkpoints=1)
+        return replace(run.config, machine=machine)
+
+    @contextlib.contextmanager
+    def _set_aside(self, run: PlannedRun) -> Iterator[None]:
+        """A context in which a run is done: an error of this run only leaves the others to be done."""
+        try:
+            yield
+        except StopRequested:
+            if self.caller_stops():
+                raise
+            # else the time is over, which `work` sees
+        except OF_ALL as error:
+            raise type(error)(f"{run.name}: {error.message}", hint=error.hint) from error
+        except OF_ONE as error:
+            self.failed[run.name], self.failures = _of_run(run, error), self.failures + 1
+            if self.failures >= MOST_FAILURES:
+                raise self._failure() from error
+            self.warn(f"{self.failed[run.name].message}; the other runs go on")
+
+    def _failure(self) -> RandheadError:
+        """The error of the first run that failed, with the number of others."""
+        first, more = next(iter(self.failed.values())), len(self.failed) - 1
+        others = f"; {more} more failed: {', '.join(list(self.failed)[1:4])}" if more else ""
+        return RunError(f"{first.message}{others}", hint=first.hint)
+
+    def _should_stop(self) -> bool:
+        return self.caller_stops() or self.limit.is_over()
+
+    def warn(self, text: str) -> None:
+        """Pass a warning on, unless another run had the same."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
+
+    def _design(self) -> bytes | None:
+        path = self.folder.design_path
+        return path.read_bytes() if path.exists() else None
+
+    def _check_design(self) -> None:
+        """Raise RunError if another design has replaced that of this worker."""
+        if self._design() != self.design:
+            message = f"{self.folder.path} has another design than when this worker started"
+            raise RunError(message, hint="start the worker again")
+
+
+def _of_run(run: PlannedRun, error: Exception) -> RandheadError:
+    """The error of one run."""
+    if isinstance(error, RandheadError):
+        return RunError(f"{run.name}: {error.message}", hint=error.hint)
+    if isinstance(error, OSError):
+        return RunError(f"{run.name}: {described(error)}", hint=f"{way_out(error)}; {AGAIN}")
+    reason = " ".join(str(error).split())[:500]
+    return RunError(f"{run.name}: {type(error).__name__}: {reason}", hint=AGAIN)
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """A context in which torch uses so many threads, on which the last bits of a result depend."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
