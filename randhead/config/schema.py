@@ -54,6 +54,13 @@ class DataConfig(Section, section="data"):
     split_seed: int = setting(  # apart from train.seed, so that all runs share their splits
         0, "Seed of the splits.", bounds=SEED
     )
+    train_images: int | None = setting(
+        None,
+        "Number of training images that are used, stratified by class and drawn by data.split_seed; the validation "
+        "split becomes smaller by the same factor.",
+        bounds=AT_LEAST_ONE,
+        later=True,
+    )
     augment: str | None = setting(
         AUTO,
         "Augmentation of training images: crop (random shift, mirroring) or views (random window, colours, grey). "

@@ -28,13 +28,14 @@ from randhead.datasets import _decode
 from randhead.datasets._build import from_arrays, with_report
 from randhead.datasets._contract import wrong_dataset
 from randhead.datasets._dataset import Dataset, Split
+from randhead.datasets._fewer import with_fewer
 from randhead.datasets._fingerprint import changed_since, changes, fingerprint, fingerprints
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
 from randhead.datasets._left_out import image_files
 from randhead.datasets._opening import AS_FOUND, Rules
 from randhead.datasets._options import Options, Progress
-from randhead.datasets._ranks import ranks_in_class
+from randhead.datasets._ranks import ranks_in_class, stratified_order
 from randhead.datasets._report import SPLIT_WORDS, Copies, ReadReport
 from randhead.datasets._scan import Scan, scan
 from randhead.errors import UsageError
@@ -65,6 +66,7 @@ __all__ = [
     "ranks_in_class",
     "read_image",
     "scan",
+    "stratified_order",
 ]
 
 
@@ -108,6 +110,7 @@ def load(name_or_folder: str | Path, *, labelled: bool = True, **options: Any) -
     if registry.is_builtin("datasets", found):
         return dataset
     registry.expect("datasets", found, wrong_dataset(dataset))
+    dataset = with_fewer(dataset, Options(**options))
     return dataset if dataset.report.images else with_report(dataset)
 
 
@@ -154,6 +157,7 @@ def from_config(
         image_size=image_size or options.image_size,
         validation=options.validation,
         split_seed=options.split_seed,
+        train_images=None if data else options.train_images,
         memory_budget=machine.memory_budget_mb << 20,
         workers=machine.workers,
         max_megapixels=machine.max_megapixels,

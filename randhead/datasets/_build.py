@@ -10,6 +10,7 @@ from randhead.ambient import Array, indices
 from randhead.datasets._array_checks import check_build, checked_arrays
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._duplicates import compare, report_of
+from randhead.datasets._fewer import fewer_rows
 from randhead.datasets._images import Images, ResizedImages, TensorImages, resized
 from randhead.datasets._options import Options
 from randhead.datasets._ranks import ranks_in_class
@@ -40,7 +41,7 @@ def complete(
     """
     if "train" not in rows:
         return dict(rows)
-    rows = dict(rows)
+    rows, drawn_val = dict(rows), "val" not in rows
     shares = {"test": test_share, "val": options.validation}
     if "test" not in rows:
         shares["val"] /= 1 - test_share  # both are shares of all images, and the test split is drawn first
@@ -49,7 +50,8 @@ def complete(
             train = rows["train"]
             held = held_out(labels[train], ids[train], share, seed=options.split_seed, purpose=f"split/{name}")
             rows["train"], rows[name] = train[~held], train[held]
-    return {name: rows[name] for name in ("train", "val", "test")}
+    ordered = {name: rows[name] for name in ("train", "val", "test")}
+    return fewer_rows(ordered, labels, ids, options, drawn_val=drawn_val)
 
 
 def build(

@@ -46,7 +46,9 @@ class Listing:
 
 
 def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, left_out: Sequence[Bad] = ()) -> Dataset:
-    """Decode or check every file, and build the Dataset.  Bad files are left out or raise DataError."""
+    """Decode or check every file that is used, and build the Dataset.  Bad files are left out or raise DataError."""
+    if options.train_images is not None:
+        return _load_fewer(listing, options, test_share)
     size = chosen_size(listing, options)
     resident = len(listing.paths) * 3 * size * size <= options.memory_budget
     pixels = np.empty((len(listing.paths), 3, size, size), dtype=np.uint8) if resident else None
@@ -66,6 +68,16 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
         bit_depth=read.rules.bit_depth,
         drawn_test="test" in rows and "test" not in listing.splits,
     )
+
+
+def _load_fewer(listing: Listing, options: Options, test_share: float) -> Dataset:
+    """As `load_files`, with `train_images`: the images are chosen by their paths, and the others are not opened."""
+    rows = split_rows(listing, list(range(len(listing.paths))), options, test_share)
+    split_of = {row: split for split, members in rows.items() for row in members.tolist()}
+    part = _only(listing, kept := sorted(split_of))
+    part = replace(part, splits=[split_of[row] for row in kept])
+    dataset = load_files(part, replace(options, train_images=None))
+    return replace(dataset, drawn_test="test" in rows and "test" not in listing.splits)
 
 
 def split_rows(listing: Listing, good: list[int], options: Options, test_share: float) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ CHECKED = {  # settings of the configuration with the bounds of these options
     "data.image_size": "image_size",
     "data.validation": "validation",
     "data.split_seed": "split_seed",
+    "data.train_images": "train_images",
     "machine.memory_budget_mb": "memory_budget",
     "machine.workers": "workers",
 }
@@ -43,6 +44,8 @@ class Options:
         validation: share of the training images that becomes the validation split; share of all images if the test
             split is drawn from them too.
         split_seed: seed of the splits that are drawn from the training images.
+        train_images: number of training images that are used, stratified by class and drawn by `split_seed`; a
+            validation split that is drawn becomes smaller by the same factor.  None for all.
         memory_budget: in bytes; image folders that are larger after decoding are streamed from disk.
         workers: number of threads that decode.
         skip_bad_images: leave out unreadable images instead of raising DataError.
@@ -61,6 +64,7 @@ class Options:
     image_size: int | None = None
     validation: float = 0.1
     split_seed: int = 0
+    train_images: int | None = None
     memory_budget: int = 2 * GIBIBYTE
     workers: int = field(default_factory=_default_workers)
     skip_bad_images: bool = False

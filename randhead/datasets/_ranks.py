@@ -31,3 +31,21 @@ def ranks_in_class(labels: Tensor, ids: Tensor, *, seed: int, purpose: str) -> T
     ranks = torch.empty(len(labels), dtype=torch.int64, device=labels.device)
     ranks[order] = indices(len(labels), labels.device) - first
     return ranks
+
+
+def stratified_order(labels: Tensor, ids: Tensor, *, seed: int, purpose: str) -> Tensor:
+    """An order in which the first samples, however many, are stratified by class.
+
+    Samples are in the order of (rank within their class + 1/2) / size of the class.  Arguments as in `ranks_in_class`.
+
+    Returns:
+        Indices, int64 (N,).
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> labels[stratified_order(labels, torch.arange(6), seed=0, purpose="x")].tolist()
+        [0, 1, 0, 1, 0, 1]
+    """
+    share = (ranks_in_class(labels, ids, seed=seed, purpose=purpose).double() + 0.5) / torch.bincount(labels)[labels]
+    by_class = torch.argsort(labels, stable=True)  # if two classes have the same share, the lower class is first
+    return by_class[torch.argsort(share[by_class], stable=True)]

@@ -151,10 +151,7 @@ def mixed_order(labels: Tensor, *, seed: int = 0) -> Tensor:
         [0, 1, 0, 1, 0, 1]
     """
     labels = labels.cpu()
-    ranks = datasets.ranks_in_class(labels, indices(len(labels)), seed=seed, purpose="robustness/subset")
-    share = (ranks.double() + 0.5) / torch.bincount(labels)[labels]
-    by_class = torch.argsort(labels, stable=True)  # if two classes have the same share, the lower class is first
-    return by_class[torch.argsort(share[by_class], stable=True)]
+    return datasets.stratified_order(labels, indices(len(labels)), seed=seed, purpose="robustness/subset")
 
 
 @functools.cache

@@ -113,7 +113,7 @@ class Study:
         """The settings of all arms with those that a study has by default.
 
         Without a recipe it is `fair`; that of digits, if no recipe is set, has a network and a length that suit its
-        1,438 training images.
+        1,259 training images.
 
         Example:
             >>> Study("a").common["backbone.name"], Study("a", settings={"data.name": "cifar10"}).common
