@@ -215,6 +215,15 @@ def interval_shown(about: Metric, found: Estimate | None) -> str | None:
     return f"{low:z.{digits}f} to {high:z.{digits}f}"
 
 
+def mean_shown(about: Metric, found: Estimate | None) -> str | None:
+    """A mean with its interval in brackets."""
+    ends = interval_shown(about, found)
+    if found is None or found.interval is None:
+        return None if found is None else shown(float(found.value * about.scale))
+    digits = _decimals(about.scale * (found.interval.high - found.interval.low) / 2)
+    return f"{found.value * about.scale:z.{digits}f} [{ends}]"
+
+
 def difference_shown(about: Metric, found: Estimate | None) -> str | None:
     """A difference with its interval in brackets."""
     if found is None:

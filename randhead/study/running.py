@@ -2,14 +2,16 @@
 
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from randhead.arguments import check_functions, check_type, whole
 from randhead.study import folder as folders
 from randhead.study.design import Study
 from randhead.study.folder import ROOT, StudyFolder
+
+if TYPE_CHECKING:
+    from randhead.study.result import StudyResult
 
 
 def run(
@@ -22,7 +24,7 @@ def run(
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = warnings.warn,
     on_event: Callable[[Any], None] = lambda event: None,
-) -> Any:
+) -> "StudyResult":
     """Run a study: train every arm with every seed, measure the runs, and compare the arms.
 
     Every training is an ordinary run folder in studies/NAME/runs.  A study that was stopped is resumed, and finished
@@ -69,7 +71,9 @@ def run(
     return result
 
 
-def collect(folder: StudyFolder, study: Study) -> Any:
+def collect(folder: StudyFolder, study: Study) -> "StudyResult":
     """The result of the finished runs of a study."""
+    from randhead.study.result import StudyResult
+
     reported, sweep = folders.records(folder, study)
-    return import_module("randhead.study.result").StudyResult(study, tuple(reported), tuple(sweep))
+    return StudyResult(study, tuple(reported), tuple(sweep))

@@ -1,0 +1,151 @@
+"""Tables on how a study was made: its tuning, the variance from the draw of the class vectors, and its design."""
+
+from collections.abc import Iterable, Iterator
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from randhead.evaluation.estimates import design
+from randhead.study.design import DATA
+from randhead.study.differences import p_shown, seeds_of, value_of
+from randhead.tables import Cell, Table, count, rows
+
+if TYPE_CHECKING:
+    from randhead.study.records import RunRecord
+    from randhead.study.result import StudyResult
+
+SPLIT = "accuracy"  # the metric whose variance is split
+CHOSEN = "chosen"
+IN_ORDER = ("train", "val", "test", "corrupted")
+
+
+def sweep(result: "StudyResult") -> Table:
+    """The runs that chose the tuned settings: every combination of every arm on the validation split."""
+    from randhead.study import tuning
+
+    study = result.study
+    if not study.tune:
+        return Table(
+            "tuning",
+            (),
+            (),
+            (f"nothing was tuned: all arms have the settings of the recipe `{recipe(result)}`, but for their own",),
+        )
+    choices = tuning.choices(study, result.sweep)
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in result.sweep:
+        groups.setdefault((record.arm, combination(record.tuned)), []).append(record)
+    cells: list[list[Cell]] = []
+    for (arm, words), records in groups.items():
+        is_chosen = arm in choices and combination(choices[arm]) == words
+        diverged = sum(bool(record.diverged) for record in records)
+        accuracy = "diverged" if diverged else _percent(_mean(records, "accuracy"))
+        cells.append([arm, words, accuracy, _mean(records, "nll"), len(records), CHOSEN if is_chosen else ""])
+    planned = len(study.arms) * len(study.tune_seeds)
+    for values in study.tune.values():
+        planned *= len(values)
+    said = [f"every arm was trained with the same combinations and {_seeds('seed', study.tune_seeds)}, not reported"]
+    said += [f"{len(result.sweep)} of {count(planned, 'run')} done"] if len(result.sweep) < planned else []
+    columns = ("arm", "settings", "val. accuracy (%)", "val. NLL", "runs", "")
+    return Table("tuning on the validation split", columns, rows(cells), tuple(said)).without_empty_columns()
+
+
+def variance_split(result: "StudyResult") -> Iterator[Table]:
+    """For crossed seeds, how much of the variance of the accuracy comes from each kind of seed, per arm."""
+    grids = {arm: design([seeds_of(record) for record in records]) for arm, records in result.by_arm.items()}
+    if all(min(len(grid.heads), len(grid.trains)) < 2 for grid in grids.values()):
+        return
+    import torch
+
+    from randhead.analyses import seeds
+
+    cells: list[list[Cell]] = []
+    smallest = [0, 0]
+    for arm, grid in grids.items():
+        values = {seeds_of(record): value_of(record, SPLIT) for record in result.by_arm[arm]}
+        table = [[values[head, seed] for seed in grid.trains] for head in grid.heads]
+        if min(len(grid.heads), len(grid.trains)) < 2 or any(value is None for row in table for value in row):
+            continue
+        smallest = min(smallest, [len(grid.heads), len(grid.trains)], key=lambda pair: min(pair) or 10**9)
+        found, _ = seeds.components(torch.tensor(table, dtype=torch.float64))
+        if not found["std"]:
+            continue
+        shares = [f"{100 * found[f'{kind}_share']:.0f}" for kind in ("head", "seed", "rest")]
+        ps = (p_shown(found[f"{kind}_p"]) for kind in ("head", "seed"))
+        cells.append([arm, grid.used, f"{100 * found['std']:.2f}", *shares, *ps])
+    if cells:
+        columns = ("arm", "runs", "std (%)", "vectors (%)", "seed (%)", "rest (%)", "p, vectors", "p, seed")
+        said = (
+            "shares of the variance: vectors, from the draw of the class vectors; seed, from initial weights, order "
+            "and augmentation; rest, everything else; p: F-tests of no variance from either",
+            *seeds.few(*smallest),
+        )
+        yield Table("variance of the accuracy over crossed seeds", columns, rows(cells), said)
+
+
+def notes(result: "StudyResult") -> Table:
+    """What was trained: data, images, settings, seeds and devices."""
+    return Table("design", (), (), tuple(_notes(result)))
+
+
+def _notes(result: "StudyResult") -> Iterator[str]:
+    study = result.study
+    yield f"{len(result.records)} of {count(result.planned, 'run')} done"
+    counts = _common([dict(record.counts) for record in result.records])
+    images = ", ".join(f"{counts[key]:,} {key}" for key in IN_ORDER if key in counts)
+    classes = f", {count(counts['classes'], 'class')}" if "classes" in counts else ""
+    yield f"data: {study.common.get('data.name', DATA)}{f'; images: {images}' if images else ''}{classes}"
+    yield f"all arms: recipe {recipe(result)}{_others(study.common)}"
+    for arm in study.arms:
+        own = ", ".join(f"{key} = {value}" for key, value in arm.settings.items())
+        yield f"{arm.name}{' (control)' if arm.name == study.control else ''}: {own or 'nothing else'}"
+    heads = f", each with {_seeds('head seed', study.head_seeds)}" if study.head_seeds is not None else ""
+    same = "initial weights, class vectors, batches and crops are the same in all arms"
+    yield f"{_seeds('seed', study.seeds)}{heads}; per seed, {same}"
+    environments = [dict(record.environment) for record in result.records]
+    used = {key: sorted({str(each[key]) for each in environments if key in each}) for key in _keys(environments)}
+    machine = "; ".join(f"{key}: {', '.join(values)}" for key, values in used.items() if values)
+    yield f"{count(study.threads, 'thread')} per training{f'; {machine}' if machine else ''}"
+    yield from (text for text in (study.differs and f"differs from the source: {study.differs}", study.cost) if text)
+
+
+def recipe(result: "StudyResult") -> str:
+    """The name of the recipe of a study."""
+    return str(result.study.common["recipe"])
+
+
+def combination(tuned: Any) -> str:
+    """Tuned settings in words: "optim.lr = 0.1"."""
+    return ", ".join(f"{key} = {value}" for key, value in tuned.items())
+
+
+def _mean(records: "Iterable[RunRecord]", key: str) -> float | None:
+    values = [value for record in records if (value := record.val.get(key)) is not None]
+    return fmean(values) if values else None
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.2f}"
+
+
+def _others(settings: Any) -> str:
+    """The settings of all arms without the data and the recipe."""
+    found = [f"{key} = {value}" for key, value in settings.items() if key not in ("recipe", "data.name")]
+    return f"; {', '.join(found)}" if found else ""
+
+
+def _common(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all documents say alike."""
+    first = documents[0] if documents else {}
+    return {key: value for key, value in first.items() if all(each.get(key) == value for each in documents)}
+
+
+def _keys(documents: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for each in documents for key in each))
+
+
+def _seeds(noun: str, seeds: Iterable[int]) -> str:
+    """Seeds in words: "seeds 0 to 4", "seed 7", "seeds 1, 5"."""
+    found = list(seeds)
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"{noun}s {found[0]} to {found[-1]}"
+    return f"{noun}{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"

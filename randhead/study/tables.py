@@ -1,0 +1,217 @@
+"""The tables of a study: claims first, then means per arm, differences from the control, tuning, and the design.
+
+A difference is an arm minus another one in the metric's own unit; the arrow of the metric says which sign is better.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from randhead import significance
+from randhead.evaluation.analysis_tables import difference_shown, mean_shown
+from randhead.evaluation.estimates import design
+from randhead.study import metrics
+from randhead.study.design_tables import notes, sweep, variance_split
+from randhead.study.differences import CONVERGED, EPOCHS, ArmResult, Difference, left_out, p_shown
+from randhead.tables import ARROWS, Cell, Table, count, rows
+
+if TYPE_CHECKING:
+    from randhead.study.result import StudyResult
+
+OF_TRAINING = ("epochs", "train_loss", CONVERGED)  # metrics with a table of their own
+MOST_COLUMNS = 4  # arms beside each other; more of them are rows
+INTERVAL = "[95 % interval]"
+OF_CLAIMS = (
+    "difference: first arm minus second; points are percentage points",
+    "a claim holds if the whole 95 % interval is beyond its threshold, and does not hold if the whole interval is on "
+    "the other side; each claim is tested at 95 %, without a correction for their number",
+)
+SHARED = "no sign-flip p and no number of pairs: pairs share seeds, so they are not independent"
+
+
+def tables(result: "StudyResult") -> Iterator[Table]:
+    """The tables that a person sees, most important first."""
+    if result.verdicts:
+        yield of_claims([result])
+    if result.records:
+        yield from means(result, [key for key in result.keys if key not in OF_TRAINING], "means over runs")
+        yield from differences(result)
+        yield from means(result, [key for key in result.keys if key in OF_TRAINING], "training")
+    yield sweep(result)
+    yield from variance_split(result)
+    yield notes(result)
+
+
+def of_claims(results: Sequence["StudyResult"]) -> Table:
+    """One line per claim of one or several studies, with its verdict and the published result.
+
+    Args:
+        results: the studies.
+    """
+    several = len(results) > 1
+    found = [(result, verdict) for result in results for verdict in result.verdicts]
+    cells: list[list[Cell]] = [
+        [
+            result.study.name if several else None,
+            f"{i}. {verdict.claim.text}" if len(found) > 1 else verdict.claim.text,
+            verdict.words,
+            verdict.shown,
+            verdict.difference.n,
+            verdict.claim.published or None,
+        ]
+        for i, (result, verdict) in enumerate(found, start=1)
+    ]
+    said: dict[str, list[int]] = {}
+    for i, (_, verdict) in enumerate(found, start=1):
+        for note in verdict.notes:
+            said.setdefault(note, []).append(i)
+    reasons = [note if len(of) == len(found) else f"{_claims(of)}: {note}" for note, of in said.items()]
+    sources = dict.fromkeys(verdict.claim.source for _, verdict in found if verdict.claim.source)
+    cited = (f"published: {'; '.join(sources)}",) if sources else ()
+    columns = ("study", "claim", "verdict", f"difference {INTERVAL}", "n", "published")
+    title = "claims" if several else _titled(results[0], "claims")
+    return Table(title, columns, rows(cells), (*reasons, *OF_CLAIMS, *cited)).without_empty_columns()
+
+
+def means(result: "StudyResult", keys: Sequence[str], title: str) -> Iterator[Table]:
+    """Means of some metrics with intervals: metrics as rows and arms as columns, or the other way for many arms.
+
+    Args:
+        result: the study.
+        keys: of the metrics.
+        title: what they are.
+    """
+    if not keys:
+        return
+    arms = result.arms
+    sizes = {_runs(arm, keys) for arm in arms}
+    same = f", {sizes.pop()} per arm" if len(sizes) == 1 else ""
+    has_intervals = any(arm.means[key].interval for arm in arms for key in keys if key in arm.means)
+    title = _titled(result, f"{title}{f' {INTERVAL}' if has_intervals else ''}{same}")
+    if len(arms) <= MOST_COLUMNS:
+        cells: list[list[Cell]] = [[_title(key), *(_mean(arm, key, keys) for arm in arms)] for key in keys]
+        columns = ("metric", *(arm.name if same else f"{arm.name}, {_runs(arm, keys)}" for arm in arms))
+    else:
+        cells = [
+            [arm.name, None if same else _runs(arm, keys), *(_mean(arm, key, keys) for key in keys)] for arm in arms
+        ]
+        columns = ("arm", "n", *(_title(key) for key in keys))
+    yield Table(title, columns, rows(cells), (ARROWS, *_of_means(result))).without_empty_columns()
+
+
+def differences(result: "StudyResult") -> Iterator[Table]:
+    """Differences from the control: a table per arm, or per metric if there are many arms."""
+    found = [each for each in result.differences if each.pairs and not _is_empty(each)]
+    by_arm = len(result.study.arms) <= MOST_COLUMNS
+    groups: dict[str, list[Difference]] = {}
+    for each in found:
+        groups.setdefault(each.first if by_arm else each.metric, []).append(each)
+    control = result.study.control
+    heads = ("metric" if by_arm else "arm", f"difference {INTERVAL}", "n", "p", "Holm", "flip", "pairs")
+    for number, (name, members) in enumerate(groups.items(), start=1):
+        whose = f"{name} minus {control}" if by_arm else f"{metrics.about(name).title}: difference from {control}"
+        same = len({each.n for each in members}) == 1
+        cells = [
+            [metrics.about(each.metric).title if by_arm else each.first, *_tested(each, without_n=same)]
+            for each in members
+        ]
+        over = f", {count(members[0].n, 'pair')}" if same else ""
+        said = (*_left_out(members), *(_of_differences(result, found) if number == len(groups) else ()))
+        yield Table(f"{whose}{over}", heads, rows(cells), said).without_empty_columns()
+
+
+def _claims(numbers: Sequence[int]) -> str:
+    """The numbers of claims in words: "claims 1, 2"."""
+    return f"claim{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _titled(result: "StudyResult", title: str) -> str:
+    """A title with the name of the study, and the number of runs that are done, if some are missing."""
+    missing = "" if result.is_complete else f" ({len(result.records)} of {count(result.planned, 'run')} done)"
+    return f"{result.study.name}: {title}{missing}"
+
+
+def _title(key: str) -> str:
+    """The title of a metric; runs that converged are counted."""
+    return "converged, runs" if key == CONVERGED else metrics.about(key).title
+
+
+def _common_n(arm: ArmResult, keys: Iterable[str]) -> int | None:
+    """The number of runs in each mean of an arm, if it is the same in all."""
+    found = {arm.means[key].n for key in keys if key in arm.means and key != CONVERGED}
+    return found.pop() if len(found) == 1 else None
+
+
+def _runs(arm: ArmResult, keys: Iterable[str]) -> str:
+    """The number of runs in the means of an arm: "5 runs", "3 of 5 runs"."""
+    done, n = len(arm.records), _common_n(arm, keys)
+    return count(done, "run") if n in (done, None) else f"{n} of {count(done, 'run')}"
+
+
+def _mean(arm: ArmResult, key: str, keys: Iterable[str]) -> str:
+    """A mean with its interval, and its n if that of other metrics of the arm is another one."""
+    found = arm.means.get(key)
+    if found is None:
+        return "-"
+    if key == CONVERGED:
+        return f"{len(arm.records) - arm.not_converged} of {len(arm.records)}"
+    n = f" (n = {found.n})" if found.n < len(arm.records) and _common_n(arm, keys) is None else ""
+    return f"{mean_shown(metrics.about(key), found)}{n}"
+
+
+def _tested(found: Difference, *, without_n: bool) -> list[Cell]:
+    """The cells of a difference."""
+    ps = (found.p, found.holm_p, found.sign_flip_p)
+    n = None if without_n else found.n
+    return [difference_shown(metrics.about(found.metric), found.estimate), n, *map(p_shown, ps), found.pairs_needed]
+
+
+def _is_empty(found: Difference) -> bool:
+    """Whether all runs of both arms converged, which is nothing to compare."""
+    return found.metric == CONVERGED and not any(pair.difference for pair in found.pairs)
+
+
+def _of_means(result: "StudyResult") -> Iterator[str]:
+    """What the reader of the means must know."""
+    for arm in result.arms:
+        if arm.diverged:
+            yield f"{arm.diverged} of {count(len(arm.records), 'run')} of {arm.name} diverged: they are in no mean"
+    seeds = {(record.head_seed, record.seed) for record in result.records}
+    if note := design(sorted(seeds)).note():
+        yield note
+
+
+def _left_out(found: Sequence[Difference]) -> tuple[str, ...]:
+    """Which pairs are in no difference; for epochs only if they are others than for the other metrics."""
+    failed = {(each.first, each.second, each.failed) for each in found if each.metric != EPOCHS}
+    said = [
+        note
+        for each in found
+        if each.metric != EPOCHS or (each.first, each.second, each.failed) not in failed
+        for note in left_out(each)
+    ]
+    return tuple(dict.fromkeys(said))
+
+
+def _of_differences(result: "StudyResult", found: Sequence[Difference]) -> Iterator[str]:
+    """What the reader of the differences must know."""
+    yield ARROWS
+    if max(each.n for each in found) == 1:
+        yield "one pair of runs has no interval and no p"
+        return
+    arms = len(result.study.arms) - 1
+    model = "paired t test" if all(each.independent for each in found) else "of the model of the interval"
+    holm = f"; Holm: p corrected for {count(arms, 'arm')}, per metric" if arms > 1 else ""
+    yield f"p: {model}{holm}"
+    if flipped := [each.n for each in found if each.sign_flip_p is not None]:
+        largest = max(flipped)
+        least = p_shown(2 / 2**largest)
+        yield f"flip: p of the exact sign-flip permutation test, {least} or more with {count(largest, 'pair')}"
+    elif any(not each.independent for each in found):
+        yield SHARED
+    else:
+        yield f"no sign-flip p: it is computed for {significance.MOST_FLIPPED} pairs at most"
+    if any(each.pairs_needed is not None for each in found):
+        yield (
+            "pairs: number of pairs that would show a difference of 0.5 points with probability 0.8; rough if it is "
+            "estimated from a few"
+        )
