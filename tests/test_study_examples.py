@@ -1,0 +1,53 @@
+"""The studies that are shipped: every file plans its runs, and states its source, what differs and its cost."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from randhead.errors import UsageError
+from randhead.study import plan, reading
+from randhead.study.options import designed
+
+FOLDER = Path(__file__).parent.parent / "examples" / "studies"
+FILES = sorted(path.name for path in FOLDER.glob("*.toml"))
+NOT_YET = ["long-tail.toml"]
+SMALL = {"set": ["backbone.name=small_resnet", "data.train_images=5000", "train.epochs=10"], "seeds": 3}
+
+
+def test_the_claims_of_the_field_are_there():
+    assert {"paper-cifar10", "paper-tiny", "hadamard", "simplex", "scale", "long-tail"} <= {f[:-5] for f in FILES}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in NOT_YET])
+def test_a_shipped_study_can_be_run_and_states_where_it_is_from(name):
+    study = reading.read(FOLDER / name)
+    plan.check(study)
+    runs = list(plan.reported_runs(study, {}))
+    assert len(runs) == len(study.arms) * len(study.seeds) and len({run.name for run in runs}) == len(runs)
+    assert len(study.seeds) >= 5 and study.claims
+    assert study.title and study.source and study.differs and study.cost
+    assert all(claim.published and claim.source for claim in study.claims)
+    assert [text for text, times in Counter(claim.text for claim in study.claims).items() if times > 1] == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name not in NOT_YET])
+def test_a_shipped_study_can_be_made_smaller(name):
+    study = reading.read(FOLDER / name)
+    small = designed(study, name="small", **SMALL)
+    assert small.claims == study.claims and len(small.seeds) == 3
+    assert {run.config.backbone.name for run in plan.reported_runs(small, {})} == {"small_resnet"}
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_a_study_that_needs_what_does_not_exist_says_so(name):
+    with pytest.raises(UsageError, match=r"it cannot be run yet: it needs a long-tailed"):
+        reading.read(FOLDER / name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_head_of_a_file_shows_how_to_run_it(name):
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    assert all(len(line) <= 120 for line in text.splitlines())
+    assert name in NOT_YET or re.search(rf"^#     randhead study examples/studies/{name}$", text, re.MULTILINE)
