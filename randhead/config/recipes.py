@@ -54,15 +54,15 @@ def fair(chosen: Settings) -> Settings:
 def fast(chosen: Settings) -> Settings:
     """CIFAR-10 in seconds on a GPU, equal in all arms: David Page's network and training, made for 94 % in 24 epochs.
 
-    From "How to train your ResNet" (myrtle.ai, 2018), parts 3 and 4, and his code of that time.  He sums the loss over
+    From "How to train your ResNet" (myrtle.ai, 2018), parts 1 to 4, and his code of that time.  He sums the loss over
     the 512 images of a batch, and divides the rate by 512 and multiplies the weight decay by 512: with our mean, that
     is a rate of 0.4 and a decay of 5e-4, of all weights.  His factor of 0.125 on the logits is in `resnet9`.
 
-    Otherwise than there: the rate rises and falls along cosines instead of lines, to its peak after a quarter instead
-    of a fifth of the training; crops are padded with zeros instead of reflections; 5 percent of the training images
-    validate, of which he used all.  Left out is what came in 2019 (part 8), so that arms differ only in their class
-    vectors: label smoothing, which moves confidences; frozen weights of batch normalisation, which with fixed class
-    vectors would leave nothing to set the norm of features; averages of weights, and of mirrored test images.
+    Different here: the rate follows cosines instead of lines, with its peak after a quarter instead of a fifth of the
+    training; crops are padded with zeros instead of reflections; 5 percent of the training images are for validation.
+    Left out is what he added in 2019 (part 8): label smoothing, which changes confidences; frozen weights of batch
+    normalisation, which with fixed class vectors would leave only biases to set the norm of features; averages of
+    weights, and of predictions for mirrored images.
     """
     return {
         "backbone.name": "resnet9",
