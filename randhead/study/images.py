@@ -11,8 +11,8 @@ from randhead.device import resolve_device
 from randhead.runs import Run
 from randhead.train.resolve import begun_size
 
-# The settings that the images depend on; augmentation and normalisation come later.
-READ_BY = ("name", "image_size", "validation", "split_seed", "skip_bad_images", "hold_out_classes")
+# Settings that come after reading, so that arms that differ in them share their images.
+LATER: dict[str, Any] = {"augment": None, "crop_padding": None, "flip": None, "normalise": None, "cutout": 0.0}
 
 
 class ImageCache:
@@ -37,7 +37,7 @@ class ImageCache:
     def _read(self, config: Config, run: Run) -> tuple[Dataset, Dataset | None]:
         size, data = begun_size(config, run), config.data
         device = resolve_device(config.machine.device)
-        key = (*(getattr(data, name) for name in READ_BY), size, device)
+        key = (replace(data, **LATER), size, device)
         if key not in self._kept:
             whole = replace(config, data=replace(data, hold_out_classes=None))
             found = datasets.from_config(whole, device=device, image_size=size, progress=self.progress)
