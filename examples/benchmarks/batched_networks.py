@@ -7,6 +7,11 @@
 SGD works weight by weight, so one optimiser over all of them is S optimisers.  Every network has its own seed: initial
 weights, order of the images, class vectors.  Images are (B, S * 3, H, W), the channels of each network side by side;
 features are (B, S, D).
+
+Networks trained together are those trained alone: to 1e-11 in float64, and in float32 about as close as one network is
+to itself in another memory layout (`tests/test_batched_benchmark.py`).  Under autocast vmap has float32 after a batch
+normalisation, since it applies weight and bias in steps of their own.  It has no rule for a step of the average pooling
+of channels-last maps, and does that network by network.
 """
 
 import copy

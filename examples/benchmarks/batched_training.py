@@ -1,6 +1,6 @@
 """Many small trainings at once: S networks in one process (vmap, groups), beside S processes and one after the other.
 
-    python examples/benchmarks/batched_training.py --out examples/benchmarks/results/batched_training_cpu.json
+    python examples/benchmarks/batched_training.py --threads 1 --out batched_training_cpu.json
     python examples/benchmarks/batched_training.py --device cuda --out batched_training_cuda.json
 
 The ways are those of `batched_networks.py`: "alone" is one training in one process, so also the rate of S trainings one
@@ -14,11 +14,15 @@ its own row.  "images_per_second" is of all networks, in the window in which all
 the mean of "alone" right before and right after the rows of the same S.  The document is written again after each row.
 A GPU is shared in time slices: nothing here starts the multi-process service (MPS) or needs it.
 
-Nothing was measured on a GPU yet, so `randhead study` trains side by side (`--jobs`) and has no `--batched`.
+On a CPU (`results/batched_training_cpu.json`: two cores shared with other programs, so that wall times are noise; one
+thread per process; images per second of processor time relative to "alone", which itself varied by 12 percent either
+way) batching does not win: processes 0.87 to 1.08; grouped 1.03 and 1.09 with 2 networks, 1.11 and 0.75 with 4, 0.67 to
+0.90 with 8 and 16; vmap 0.57 to 0.90.  Grouped takes 0.45 to 0.76 of the processes' memory.
+
+Nothing was measured on a GPU yet.  Therefore `randhead study` trains side by side (`--jobs`) and has no `--batched`.
 """
 
 import argparse
-import contextlib
 import json
 import multiprocessing
 import os
@@ -44,14 +48,13 @@ WARM_UP = {"cpu": 1, "cuda": 5}  # steps
 LEAST_STEPS = 2  # of a measurement
 PAUSE_S = 0.1  # at least, between two times that the device is waited for
 ROW_S = {"cpu": 300.0, "cuda": 60.0}  # a measurement that takes longer is killed
-CHECKED_STEPS = 5
 WAYS = ["processes", "grouped", "vmap"]
 NAMED = ("network", "batch", "layout", "way", "networks")
 RATIOS = {"images_per_second": "ratio", "images_per_processor_second": "ratio_per_processor_second"}
 DEFAULTS = {
     "cpu": {
-        "cells": [("small_resnet", 32), ("resnet9", 8)],
-        "counts": [16, 8, 4, 2, 1], "seconds": 2.0, "limit": 1500.0,
+        "cells": [("small_resnet", 16), ("resnet9", 4)],
+        "counts": [16, 8, 4, 2, 1], "seconds": 1.5, "limit": 2000.0,
     },
     "cuda": {
         "cells": [("small_resnet", 512), ("resnet9", 512), ("small_resnet", 128), ("resnet9", 128)],
@@ -128,9 +131,7 @@ def _wait(spec: dict) -> None:
 
 
 def _resident_mb() -> float:
-    with contextlib.suppress(FileNotFoundError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
-    return 0.0
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
 def rates(marks: list[list]) -> dict:
@@ -164,7 +165,7 @@ def check(spec: dict, rank: int, barrier) -> dict:
     """The largest differences between networks trained alone and together, on a CPU in float32."""
     warnings.filterwarnings("ignore", NO_RULE)
     torch.set_num_threads(spec["threads"])
-    return differences(Setting(spec["network"], 8, image_size=16, images=64), networks=3, steps=CHECKED_STEPS)
+    return differences(Setting(spec["network"], 8, image_size=16, images=64), networks=3, steps=5)
 
 
 def _first_failure(processes: list, limit: float) -> str | None:
