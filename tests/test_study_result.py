@@ -174,6 +174,15 @@ def test_all_equal_values_have_no_interval_and_decide_nothing():
     assert list(found.tables())
 
 
+def test_no_interval_leaves_what_a_metric_can_be():
+    found = result(study=design(seeds=(0, 1)), accuracy=lambda arm, seed: 0.99 - 0.5 * (arm == B) * seed)
+    accuracy = found.arms[1].means["accuracy"].interval
+    assert (accuracy.low, accuracy.high) == (0.0, 1.0)
+    difference = found.difference(A, B, "accuracy")
+    assert (difference.estimate.interval.low, difference.estimate.interval.high) == (-1.0, 1.0)
+    assert difference.p == pytest.approx(stats.ttest_1samp([0.0, 0.5], 0).pvalue)
+
+
 # Crossed seeds
 
 
@@ -295,6 +304,25 @@ def test_missing_runs_are_counted_and_their_pairs_left_out():
     assert [len(arm.records) for arm in found.arms] == [5, 4, 4, 5]
 
 
+def test_a_number_of_pairs_that_differs_between_metrics_is_in_a_column_of_its_own():
+    found = result(nll=lambda arm, seed: None if (arm, seed) == (A, 0) else 0.2 + seed / (7 + len(arm)))
+    tables = {table.title: table for table in found.tables()}
+    assert tables[f"{C} minus {B}, 5 pairs"].columns[2] == "p"
+    mixed = tables[f"{A} minus {B}"]
+    assert mixed.columns[2] == "n" and [row[2] for row in mixed.rows] == [5, 4]
+    assert "NLL: 1 pair without a value left out" in mixed.notes
+    means = next(table for title, table in tables.items() if "means over runs" in title)
+    assert means.columns[1:3] == (A, B) and "5 runs per arm" in means.title
+    assert "(n = 4)" in means.rows[1][1] and "(n" not in means.rows[0][1] + means.rows[1][2]
+
+
+def test_a_note_names_the_claims_that_it_is_about():
+    found = result(f"{A} > {B} on accuracy", f"{C} > {B} on nll", f"{A} > {C} on nll", diverged={(C, 0)})
+    claims = next(found.tables())
+    assert f"claims 2, 3: 1 of 5 runs of {C} diverged: the difference is over 4 pairs" in claims.notes
+    assert [row[0].partition(" ")[0] for row in claims.rows] == ["1.", "2.", "3."]
+
+
 # Documents
 
 
@@ -372,6 +400,9 @@ def test_merged_halves_are_the_whole_to_the_last_digit(tmp_path):
     for order in (paths, paths[::-1], [path.parent for path in paths]):
         [merged] = merging.merge(order)
         assert merged.to_json() == whole.to_json()
+    study = replace(study, seeds=(1, 8))
+    [merged] = merging.merge(parts(study, tmp_path / "others", (8,), (1,)))
+    assert merged.to_json() == StudyResult(study, done(study)).to_json()
 
 
 def test_the_same_run_in_two_parts_counts_once_if_it_is_equal(tmp_path):

@@ -101,6 +101,8 @@ def _notes(result: "StudyResult") -> Iterator[str]:
     heads = f", each with {_seeds('head seed', study.head_seeds)}" if study.head_seeds is not None else ""
     same = "initial weights, class vectors, batches and crops are the same in all arms"
     yield f"{_seeds('seed', study.seeds)}{heads}; per seed, {same}"
+    if len({record.images for record in result.records}) > 1:
+        yield "not all arms have the same images: settings of the data are among what makes an arm"
     environments = [dict(record.environment) for record in result.records]
     used = {key: sorted({str(each[key]) for each in environments if key in each}) for key in _keys(environments)}
     machine = "; ".join(f"{key}: {', '.join(values)}" for key, values in used.items() if values)

@@ -257,9 +257,9 @@ def no_interval(found: Difference) -> str:
     """Why a difference over several pairs has no interval."""
     if found.metric == CONVERGED:
         return "no interval: pairs that share a seed are not independent, and each is only yes or no"
-    if len({pair.difference for pair in found.pairs}) == 1:
-        return "no interval: the difference is the same in all pairs, which says nothing about others"
-    return "no interval: too few runs have all combinations of their seeds"
+    if not design([(pair.head_seed, pair.seed) for pair in found.pairs]).has_interval:
+        return "no interval: too few runs have all combinations of their seeds"
+    return "no interval: the difference is the same in all pairs, which says nothing about others"
 
 
 def p_shown(p: float | None) -> str | None:

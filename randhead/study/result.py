@@ -54,7 +54,7 @@ class StudyResult(Result):
         for arm, records in self.by_arm.items():
             _check(self.study.name, arm, records)
 
-    @property
+    @cached_property
     def by_arm(self) -> dict[str, list[RunRecord]]:
         """The reported runs of each arm that are done."""
         return {arm.name: [record for record in self.records if record.arm == arm.name] for arm in self.study.arms}
