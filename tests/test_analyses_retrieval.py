@@ -192,6 +192,12 @@ def test_few_shot_intervals_hold_the_mean_of_many_more_episodes():
     assert figures["few_shot_5"] > figures["few_shot_1"] + 0.05
 
 
+def test_one_episode_has_no_interval():
+    x, y = blobs()
+    found = transfer.measure(x, y, train_features=x, train_labels=y, episodes=1).metrics
+    assert found["few_shot_1"] > 0.2 and found["few_shot_1_interval"] is None
+
+
 def test_transfer_takes_any_labels_and_says_what_it_could_not_measure():
     x, y = blobs(60)
     found = transfer.measure(x, y * 1000 + 17, train_features=x, train_labels=y * 1000 + 17, episodes=2)

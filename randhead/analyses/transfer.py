@@ -156,7 +156,7 @@ def _classes(
 def _few_shot_metrics(found: Tensor | None) -> Metrics:
     if found is None:
         return {f"few_shot_{s}{end}": None for s in SHOTS for end in ("", "_interval")}
-    half = 1.96 * found.std(dim=0) / len(found) ** 0.5
+    half = 1.96 * found.std(dim=0, correction=min(len(found) - 1, 1)) / len(found) ** 0.5
     half = half.where(half > 0, torch.nan)  # equal accuracies of all episodes say nothing about their spread
     means: Metrics = {f"few_shot_{s}": number(value) for s, value in zip(SHOTS, found.mean(dim=0), strict=True)}
     return means | {f"few_shot_{s}_interval": number(value) for s, value in zip(SHOTS, half, strict=True)}

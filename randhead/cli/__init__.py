@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from randhead.cli import analyze, corrupt_test, doctor, evaluate, list, predict, settings, train, vectors
+from randhead.cli import analyze, corrupt_test, doctor, evaluate, list, predict, settings, study, train, vectors
 from randhead.cli.options import FLAG
 
 
@@ -57,6 +57,7 @@ command("evaluate")(evaluate.evaluate)
 command("eval", short_help="The same as evaluate.")(evaluate.evaluate)
 command("corrupt-test")(corrupt_test.corrupt_test)
 command("analyze")(analyze.analyze)
+command("study", context_settings={"ignore_unknown_options": True})(study.study)  # near_misses refuses them
 command("vectors")(vectors.vectors)
 command("predict")(predict.predict)
 command("list")(list.list_command)

@@ -1,4 +1,4 @@
-"""Words that `randhead train` does not know, as users of other software type them, and what to type instead."""
+"""Words that a command does not know, as users of other software type them, and what to type instead."""
 
 import difflib
 import re
@@ -52,7 +52,23 @@ SYNONYMS = {
     "--config": "cfg config-file hparams yaml toml",
 }
 MEANT = {word: key for key, words in SYNONYMS.items() for word in words.split()}
-FLAGS = ("--fresh", "--resume", "--json", "--settings")  # options without a value that are no settings
+OF_STUDY = {
+    "--seeds": "seed n runs repeats trials num-seeds n-seeds random-seeds",
+    "--head-seeds": "head-seed",
+    "--control": "baseline reference against",
+    "--tune": "grid sweep search tuning lr-grid hparams",
+    "--jobs": "workers num-workers parallel processes n-jobs j",
+    "--arms": "compare heads methods learned fixed scoring vectors geometry",
+    "--claim": "claims hypothesis test",
+    "--corruptions": "corrupt corruption robustness",
+    "--corruption-limit": "limit",
+    "--minutes": "time timeout time-limit budget",
+    "--out": "output output-dir out-dir runs root",
+    "--name": "exp-name experiment exp tag",
+    "--print-commands": "commands dry-run slurm",
+}
+OWN = {"study": {word: option for option, words in OF_STUDY.items() for word in words.split()}}
+FLAGS = ("--fresh", "--resume", "--json", "--settings", "--corruptions", "--print-commands")  # take no value
 
 
 @dataclass(frozen=True)
@@ -64,22 +80,25 @@ class Word:
     value: str | None
 
 
-def refuse(words: Sequence[str], parameters: Iterable[Any]) -> None:
-    """Raise UsageError, which says what to type instead, if there are words that `randhead train` does not know.
+def refuse(words: Sequence[str], parameters: Iterable[Any], command: str = "train") -> None:
+    """Raise UsageError, which says what to type instead, if there are words that a command does not know.
 
     Args:
         words: what is left of the command line.
         parameters: the parameters of the command.
+        command: its name, "train" or "study".
     """
     if not words:
         return
     unknown = list(_grouped(words))
     options = [name for item in parameters for name in (*item.opts, *item.secondary_opts) if name[:2] == "--"]
-    meant = [_meant(word, options) for word in unknown]
+    meant = [_meant(word, options, OWN.get(command, {})) for word in unknown]
     found = list(dict.fromkeys(text for text in meant if text))
     kinds = [f"no {'option' if word.text.startswith('-') else 'argument'} {word.text}" for word in unknown]
-    hint = f"use {' '.join(found)}" if found else "all settings: randhead settings; all options: randhead train --help"
-    raise UsageError(f"randhead train takes {' and '.join(kinds)}", hint=hint)
+    hint = (
+        f"use {' '.join(found)}" if found else "all settings: randhead settings; all options: randhead {command} --help"
+    )
+    raise UsageError(f"randhead {command} takes {' and '.join(kinds)}", hint=hint)
 
 
 def _grouped(words: Sequence[str]) -> Iterable[Word]:
@@ -96,30 +115,33 @@ def _grouped(words: Sequence[str]) -> Iterable[Word]:
             yield Word(text, text, None)
 
 
-def _meant(word: Word, options: Sequence[str]) -> str | None:
-    """What to type for a word; None if nothing is near."""
+def _meant(word: Word, options: Sequence[str], synonyms: dict[str, str]) -> str | None:
+    """What to type for a word, which may be a synonym of an option of the command; None if nothing is near."""
     plain = word.name.lstrip("-").replace("_", "-").lower()
     if not word.text.startswith("-") and word.value is None:
         return f"--data {shlex.quote(word.text)}"
     known = {key.replace("_", "-").lower(): key for key in settings()}
     names = {about.name.replace("_", "-"): key for key, about in settings().items() if about.name != "name"}
+    declared = {name[2:]: about.key for about in settings().values() if about.option for name in about.option.names()}
     own = {option[2:]: option for option in options}
     last = plain.rpartition(".")[2]  # of "trainer.max_epochs"
-    table = MEANT | names | own | known
+    table = MEANT | names | declared | own | known | synonyms
     for candidate in (plain, last):
         if candidate in table:
-            return _typed(table[candidate], word.value)
+            return _typed(table[candidate], word.value, options)
     near = difflib.get_close_matches(last, table, n=1, cutoff=0.75)
-    return _typed(table[near[0]], word.value) if near else None
+    return _typed(table[near[0]], word.value, options) if near else None
 
 
-def _typed(meant: str, value: str | None) -> str:
+def _typed(meant: str, value: str | None, options: Sequence[str]) -> str:
     """An option, or a setting, with the value if it is one for it."""
     by_option = {name: about for about in settings().values() if about.option for name in about.option.names()}
     about = by_option.get(meant) or settings().get(meant)
+    if about is None and meant == "--arms":
+        return "--arms ... or --arm 'NAME: KEY=VALUE ...'"
     if about is None:
         return meant if value is None or meant in FLAGS else f"{meant} {shlex.quote(value)}"
-    option = about.option.names()[0] if about.option else None
+    option = about.option.names()[0] if about.option and about.option.names()[0] in options else None
     if about.kind is bool and option:
         return option
     if about.family == "backbones" and value and not _fits(about, value):

@@ -1,7 +1,7 @@
 """The design of a study: which arms are compared, over which seeds, what is measured, and which claims are tested."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
 
@@ -166,8 +166,3 @@ class Study:
         content["claims"] = tuple(map(Claim.from_json, content["claims"]))
         content["tune"] = {key: tuple(given) for key, given in content["tune"].items()}
         return cls(**content)
-
-
-def with_seeds(study: Study, seeds: tuple[int, ...], head_seeds: tuple[int, ...] | None = None) -> Study:
-    """The same study over other seeds, for a part of it, or for parts that are put together."""
-    return replace(study, seeds=seeds, head_seeds=head_seeds)

@@ -89,6 +89,8 @@ def designed(
     }
     made = replace(found, **{key: value for key, value in chosen.items() if value is not None}, control="", claims=())
     made = _with_claims(made, found, control, claim)
+    if corruption_limit is not None and not made.corruptions:
+        raise UsageError("corruption_limit without corruptions", hint="add `corruptions=True`")
     plan.check(made)
     return made
 

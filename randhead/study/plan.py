@@ -34,6 +34,11 @@ class PlannedRun:
     tuning: bool
     config: Config
 
+    @property
+    def label(self) -> str:
+        """Arm and seeds: the name of a reported run that is known before anything is tuned."""
+        return f"{self.arm}-{_seeds(self.head_seed, self.seed)}"
+
 
 def check(study: Study) -> None:
     """Check the settings of every arm with every value that is tuned, before anything is trained.
@@ -90,8 +95,27 @@ def reported_runs(study: Study, choices: Mapping[str, Choice]) -> Iterator[Plann
                 yield _run(study, arm.name, head_seed, seed, choices.get(arm.name, {}), tuning=False)
 
 
+def names(study: Study) -> list[str]:
+    """A name for every run, known before anything is tuned: of the sweep its names, of reported runs their labels.
+
+    Example:
+        >>> names(Study("a", seeds=(0, 1)))[:5]
+        ['dot-fixed-seed0', 'dot-learned-seed0', 'cosine-fixed-seed0', 'cosine-learned-seed0', 'dot-fixed-seed1']
+    """
+    return [*(run.name for run in tuning_runs(study)), *labels(study)]
+
+
+def labels(study: Study) -> dict[str, str]:
+    """The arm of every reported run by its label."""
+    return {f"{arm.name}-{_seeds(*pair)}": arm.name for pair in study.pairs_of_seeds for arm in study.arms}
+
+
+def _seeds(head_seed: int, seed: int) -> str:
+    """Seeds as a part of a name."""
+    return f"seed{seed}" if head_seed == seed else f"head{head_seed}-seed{seed}"
+
+
 def _run(study: Study, arm: str, head_seed: int, seed: int, tuned: Mapping[str, Any], *, tuning: bool) -> PlannedRun:
     config = configure({**study.settings_of(arm), **tuned, "train.seed": seed, "train.head_seed": head_seed})
-    seeds = f"seed{seed}" if head_seed == seed else f"head{head_seed}-seed{seed}"
-    name = f"{'tune-' if tuning else ''}{arm}-{seeds}-{parse.digest(config)}"
+    name = f"{'tune-' if tuning else ''}{arm}-{_seeds(head_seed, seed)}-{parse.digest(config)}"
     return PlannedRun(name, arm, head_seed, seed, dict(tuned), tuning, config)

@@ -13,9 +13,6 @@ from randhead.study.folder import ROOT, StudyFolder
 if TYPE_CHECKING:
     from randhead.study.result import StudyResult
 
-if TYPE_CHECKING:
-    from randhead.study.result import StudyResult
-
 
 def run(
     study: Study,

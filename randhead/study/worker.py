@@ -7,7 +7,7 @@ system releases if its worker dies; the next worker resumes the training from it
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from randhead.device import resolve_device
 from randhead.errors import DataError, DivergedError, RandheadError, RunError, StopRequested, UsageError, unknown
 from randhead.files import described, way_out, write_json
 from randhead.study import folder as folders
-from randhead.study import locks, records, tuning
+from randhead.study import locks, plan, records, tuning
 from randhead.study.checks import number_of_runs
 from randhead.study.design import Study
 from randhead.study.events import RunDone, RunStarted
@@ -57,7 +57,7 @@ def work(
         folder: the folder of the study.
         study: its design.
         device: "auto", "cpu" or "cuda"; "auto" is the device of the design.
-        only: the name of the only run to do.
+        only: the name of the only run to do, or its label; of a tuned arm, its sweep is done before.
         minutes: after this time the worker saves what it is doing, and ends; it starts no run for which the time would
             probably not be enough.
         wait: whether to wait for runs of other workers, and to take over those of workers that die.
@@ -120,12 +120,16 @@ class _Worker:
         """The runs that are not finished, in the order in which they are done: the sweep first."""
         sweep = [record for run in self.sweep if (record := self._record(run))]
         runs = [*self.sweep, *reported_runs(self.study, tuning.choices(self.study, sweep))]
-        if only is not None and only not in (names := [run.name for run in runs]):
-            if len(runs) == self.total:
-                raise unknown("run of this study", only, names)
-            raise UsageError(f"{only} is no run of this study before all runs of the sweep are done")
         todo = [run for run in runs if self._record(run) is None]
-        return [run for run in todo if only in (None, run.name)]
+        return todo if only is None else self._todo_of(only, runs, todo)
+
+    def _todo_of(self, only: str, runs: Sequence[PlannedRun], todo: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """The run with a name or a label, if it is not finished; before it, the sweep that chooses its settings."""
+        arm = plan.labels(self.study).get(only)
+        if arm is None and only not in [run.name for run in runs]:
+            raise unknown("run of this study", only, plan.names(self.study))
+        sweep = [run for run in todo if run.tuning and run.arm == arm]
+        return sweep or [run for run in todo if only in (run.name, None if run.tuning else run.label)]
 
     def _record(self, run: PlannedRun) -> RunRecord | None:
         """The record of a run, which is read only until it is there."""

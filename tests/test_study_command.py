@@ -1,0 +1,229 @@
+"""randhead study as a person or a scheduler uses it: options, messages, one command per run, merged results."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import tiny
+
+from randhead.study import metrics
+from randhead.study.arms import named
+from randhead.study.claims import parse
+from randhead.study.design import Study
+from randhead.study.plan import names
+from randhead.study.records import RunRecord
+from randhead.study.result import StudyResult
+
+USAGE, DATA, RUN = 2, 3, 4
+ARMS = ("dot-fixed", "dot-learned")
+CLAIM = "dot-fixed > dot-learned on accuracy"
+
+
+@pytest.fixture
+def call(request, tmp_path, monkeypatch, capsys, no_pictures):
+    """Run `randhead study` in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    if not request.node.get_closest_marker("slow"):
+        monkeypatch.setattr("randhead.study.running.run", lambda *args, **options: pytest.fail("a study was trained"))
+
+    def run(*words):
+        return tiny.main("study", *words), *capsys.readouterr()
+
+    return run
+
+
+# What is typed wrongly
+
+REFUSED = [
+    (("--arm", "sharp head.scale=64"), USAGE, "has no settings", '"sharp: head.scoring=cosine head.scale=64"'),
+    (("--arm", "sharp: head.scal=64"), USAGE, "unknown setting 'head.scal'", "did you mean 'head.scale'"),
+    (("--arm", "two: train.seed=1"), USAGE, "sets train.seed", "--seeds 5"),
+    (("--arms", "dot-fixed"), USAGE, "two arms or more", ""),
+    (("--arms", "dot-fixd,dot-learned"), USAGE, "unknown arm 'dot-fixd'", "did you mean 'dot-fixed'"),
+    (("--arms", "dot-fixed-simplx,dot-learned"), USAGE, "unknown geometry of class vectors 'simplx'", "simplex"),
+    (("--control", "dot-lerned"), USAGE, "unknown control arm", "did you mean 'dot-learned'"),
+    (("--seeds", "0"), USAGE, "seeds", ""),
+    (("--seeds", "1,1"), USAGE, "the seed 1 twice", "every seed once"),
+    (("--seeds", "many"), USAGE, "seeds must be seeds, got 'many'", "a number of seeds"),
+    (("--head-seeds", "x"), USAGE, "head_seeds must be seeds", ""),
+    (("--tune", "optim.lr"), USAGE, "has no value", ""),
+    (("--tune", "optim.lrr=1,2"), USAGE, "unknown setting 'optim.lrr'", "optim.lr"),
+    (("--claim", "fixed is better"), USAGE, "cannot read the claim", "on accuracy"),
+    (("--claim", "dot-fixed > dot-lerned on accuracy"), USAGE, "unknown arm", "dot-learned"),
+    (("--claim", "dot-fixed > dot-learned on speed"), USAGE, "unknown metric", "accuracy"),
+    (("--claim", "dot-fixed > dot-learned on corruption_accuracy"), USAGE, "corruption_accuracy", "--corruptions"),
+    (("--corruption-limit", "10"), USAGE, "corruption_limit", "--corruptions"),
+    (("--epochs", "0"), USAGE, "must be from 1", ""),
+    (("--set", "optim.lr"), USAGE, "has no value", ""),
+    (("--data", "nowhere"), USAGE, "unknown dataset 'nowhere'", ""),
+    (("--device", "tpu"), USAGE, "--device: unknown value 'tpu'", ""),
+    (("--name", "a/b"), USAGE, "a study cannot be named 'a/b'", ""),
+    (("cifar10",), USAGE, "cifar10 is a dataset, not a study", "--data cifar10"),
+    (("nothing",), USAGE, "there is no study nothing", "a TOML file"),
+    (("folder",), RUN, "is not the folder of a study", "study.json"),
+    (("bad.toml",), USAGE, "bad.toml: unknown entry of a study 'sedes'", "seeds"),
+    (("one.toml", "two.toml"), USAGE, "one study at a time", "--merge"),
+    (("--merge",), USAGE, "--merge needs the files", "randhead study --merge"),
+    (("--merge", "--seeds", "3", "a.json"), USAGE, "--merge takes no --seeds", ""),
+    (("--merge", "nothing.json"), RUN, "nothing.json", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message", "hint"),
+    REFUSED,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_mistake_is_named_before_anything_is_made(call, tmp_path, words, code, message, hint):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bad.toml").write_text("sedes = 3\n")
+    before = tiny.tree(tmp_path)
+    found, out, err = call(*words)
+    assert found == code, err
+    assert message in err.splitlines()[0]
+    assert hint in err
+    assert "Traceback" not in err and not out
+    assert tiny.tree(tmp_path) == before
+
+
+MISSES = {
+    "--lr 0.1": "--set optim.lr=0.1",
+    "--batch-size 64": "--set train.batch_size=64",
+    "--backbone resnet9": "--set backbone.name=resnet9",
+    "--recipe fast": "--set recipe=fast",
+    "--seed 3": "--seeds 3",
+    "--baseline dot-learned": "--control dot-learned",
+    "--workers 4": "--jobs 4",
+    "--grid optim.lr=0.1,0.2": "--tune optim.lr=0.1,0.2",
+    "--learned": "--arms ... or --arm 'NAME: KEY=VALUE ...'",
+    "--scoring cosine": "--arms ... or --arm 'NAME: KEY=VALUE ...'",
+    "--robustness": "--corruptions",
+    "--epoch 3": "--epochs 3",
+}
+
+
+@pytest.mark.parametrize("typed", MISSES)
+def test_an_option_of_train_or_of_other_software_is_refused_with_what_to_type(call, typed):
+    code, _, err = call(*typed.split())
+    assert code == USAGE
+    first, hint = err.splitlines()
+    assert first == f"error: randhead study takes no option {typed.split()[0]}"
+    assert hint == f"  use {MISSES[typed]}"
+
+
+# One command per run
+
+
+def test_print_commands_prints_one_line_per_run_that_the_command_accepts(call):
+    words = ("--arms", "dot-fixed,dot-learned", "--seeds", "2", "--tune", "optim.lr=0.1,0.2", "--out", "my studies")
+    code, out, err = call(*words, "--print-commands")
+    assert code == 0, err
+    lines = [shlex.split(line) for line in out.splitlines()]
+    assert {tuple(line[:-1]) for line in lines} == {("randhead", "study", "my studies/digits", "--only")}
+    design = Study.from_json(json.loads(Path("my studies/digits/study.json").read_text()))
+    assert [line[-1] for line in lines] == names(design)
+    assert [name for name in names(design) if not name.startswith("tune-")] == [
+        f"{arm}-seed{seed}" for seed in (0, 1) for arm in ARMS
+    ]
+    assert len(set(names(design))) == 8
+    assert json.loads(call(*words, "--print-commands", "--json")[1]) == {"commands": out.splitlines()}
+
+
+def test_a_run_that_is_not_of_the_study_is_refused(call):
+    code, _, err = call("--seeds", "1", "--only", "dot-fixed-seed1")
+    assert code == USAGE
+    assert "unknown run of this study 'dot-fixed-seed1'" in err and "did you mean 'dot-fixed-seed0'" in err
+
+
+# Results
+
+
+def result(name, seeds, *, lead=0.02):
+    """A result of made-up numbers: dot-fixed is better by `lead`, more or less."""
+    design = Study(name, tuple(map(named, ARMS)), seeds=seeds, claims=(parse(CLAIM, published="+1.2"),))
+    records = [
+        RunRecord(
+            run=f"{arm}-seed{seed}-0a1b2c",
+            arm=arm,
+            head_seed=seed,
+            seed=seed,
+            metrics={
+                "accuracy": 0.9 + 0.001 * (7 * seed % 5) + (arm == "dot-fixed") * (lead + 0.0007 * (seed % 3)),
+                "nll": 0.3,
+            },
+            curves={"val_accuracy": (0.5, 0.9), "train_loss": (1.0, 0.5)},
+            counts={"train": 80, "val": 10, "test": 10, "classes": 10},
+            images="f00d",
+            weights_sha256="0a",
+        )
+        for seed in seeds
+        for arm in ARMS
+    ]
+    return StudyResult(design, tuple(records))
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Two parts of a study, and another study."""
+    for folder, made in (
+        ("a", result("one", (0, 1))),
+        ("b", result("one", (2, 3))),
+        ("c", result("two", (0, 1, 2), lead=-0.02)),
+    ):
+        (tmp_path / folder).mkdir()
+        made.save(tmp_path / folder)
+    return tmp_path
+
+
+def test_merge_makes_one_study_of_its_parts_and_keeps_others_apart(call, parts):
+    code, out, err = call("--merge", "a", "b/result.json", "c", "--out", "all", "--json")
+    assert code == 0, err
+    first, second = json.loads(out)["studies"]
+    assert first == result("one", (0, 1, 2, 3)).to_json()
+    assert second == result("two", (0, 1, 2), lead=-0.02).to_json()
+    assert json.loads((parts / "all" / "result.json").read_text()) == json.loads(out)
+
+
+def test_the_verdict_is_the_first_line_of_the_tables(call, parts, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    code, out, err = call("--merge", "a", "b", "--out", "all")
+    assert code == 0, err
+    title, _, row = out.splitlines()[:3]
+    assert "claims" in title
+    assert re.match(rf"{CLAIM}\s+holds\s+\+2\.\d+ \[.*\] points\s+4\s+\+1.2", row), row
+
+
+def test_explain_says_what_every_metric_statistic_and_verdict_means(call):
+    code, out, _ = call("--explain")
+    assert code == 0
+    assert all(key in out for key in metrics.METRICS)
+    assert all(
+        word in out for word in ("95 % interval", "Holm", "sign", "pairs", "holds", "does not hold", "undecided")
+    )
+    document = json.loads(call("--explain", "--json")[1])
+    assert set(document) == {"metrics", "statistics", "verdicts"}
+
+
+# A whole study
+
+
+@pytest.mark.slow
+def test_two_workers_train_a_study_and_the_same_command_shows_it_again(call, tmp_path):
+    tiny.image_folder(tmp_path / "images")
+    words = ("--data", "images", "--arms", ",".join(ARMS), "--seeds", "2", "--epochs", "1", "--claim", CLAIM)
+    code, out, err = call(*words, "--jobs", "2", "--device", "cpu", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert (document["done"], document["planned"]) == (4, 4)
+    lines = [line for line in err.splitlines() if re.match(r"\[\d/4\] ", line)]
+    assert [line[:5] for line in lines] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    assert re.fullmatch(
+        r"\[1/4\] dot-(fixed|learned) seed [01]: accuracy [\d.]+ %, .+; 3 runs left, about .+", lines[0]
+    )
+    code, again, err = call("studies/images", "--json")
+    assert code == 0, err
+    assert json.loads(again) == document
+    assert "[" not in err  # nothing was trained
+    assert (tmp_path / "studies" / "images" / "report.html").stat().st_size > 10_000
