@@ -12,6 +12,8 @@ from randhead import datasets, registry
 from randhead.config import configure, parse
 from randhead.datasets import TensorImages
 from randhead.errors import UsageError
+from randhead.runs import Run
+from randhead.study.images import ImageCache
 
 
 def pixels(split):
@@ -112,6 +114,14 @@ def test_it_is_a_setting_that_came_later_and_goes_with_classes_that_are_held_out
     assert len(kept.class_names) == 7 and len(new.class_names) == 3
     other = datasets.from_config(config, "digits")  # other images are used as they are
     assert len(other.splits["train"]) == 1259
+
+
+def test_a_worker_of_a_study_that_shares_images_between_runs_has_those_of_each(tmp_path):
+    images, sizes = ImageCache(), []
+    for number in (100, 200, 100):
+        config = configure({"data.train_images": number, "data.cutout": number / 1000})
+        sizes.append(len(images.dataset(config, Run(tmp_path / "none")).splits["train"]))
+    assert sizes == [100, 200, 100] and len(images._kept) == 2  # cutting squares out needs no other images
 
 
 @pytest.mark.slow
