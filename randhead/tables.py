@@ -144,6 +144,16 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def capitalised(text: str) -> str:
+    """A text with a capital letter; the others stay as they are.
+
+    Example:
+        >>> capitalised("mean NLL")
+        'Mean NLL'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def count(number: int, noun: str) -> str:
     """A number of things in words.
 

@@ -1,17 +1,15 @@
 """The page of an analysis: everything in it, nothing beside it, and a browser that has nothing to complain of."""
 
 import dataclasses
-import html.parser
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from html_pages import BROWSERS_OWN, CHROMIUM, Outline, assert_whole, browse
 from PIL import Image
 from sklearn.decomposition import PCA
 from tiny import image_folder
@@ -25,25 +23,10 @@ from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.measuring import metric
 from randhead.intervals import Interval
-from randhead.report import canvas, confusion, differences, page, projections, sections
+from randhead.report import canvas, confusion, differences, frame, page, projections, sections
 from randhead.tables import Metric, Table
 from randhead.train.log import EpochMetrics
 
-CHROMIUM = shutil.which("chromium")
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)
-BROWSERS_OWN = ("google.com", "googleapis.com", "gvt1.com")  # what Chromium asks for by itself, whatever it is told
 # Markup, a formula, quotes, a script that matplotlib's font lacks; in the order of their code points, as folders are.
 EVIL = ("$x_1$", "<img src=x onerror=alert(1)>", 'a"b&c', "\u732b \u72ac")
 
@@ -65,47 +48,8 @@ def one_page(everything):
     return page.render(everything)
 
 
-class Outline(html.parser.HTMLParser):
-    """Tags that are open, ids, and everything that a page would load."""
-
-    VOID = frozenset({"meta", "link", "br", "path", "use", "rect", "image", "circle", "line", "polygon"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.targets, self.words = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.note(attrs)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.note(attrs)
-
-    def note(self, attrs):
-        self.ids += [value for key, value in attrs if key == "id"]
-        self.targets += [value for key, value in attrs if key in ("href", "src", "xlink:href", "srcset", "action")]
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
 def test_a_page_is_whole_and_loads_nothing(one_page):
-    outline = Outline(one_page)
-    assert outline.open == []
-    assert len(set(outline.ids)) == len(outline.ids)
-    for target in outline.targets:
-        assert target.startswith(("#", "data:")), target
-        assert not target.startswith("#") or target[1:] in outline.ids, target
-    inline = re.sub(r'"data:[^"]*"', '""', one_page)
-    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", inline)
-    for reference in re.findall(r"url\(#([^)]*)\)", one_page):
-        assert reference in outline.ids
+    assert_whole(one_page)
 
 
 def test_names_are_shown_and_never_obeyed(one_page):
@@ -355,16 +299,9 @@ def test_pictures_in_files_name_their_run(everything, monkeypatch):
 
 
 def test_cells_without_a_value_are_empty_and_numbers_sort_by_their_value():
-    table = page.table_html(Table("t", ("name", "value"), (("a", float("nan")), ("b", 0.123456789), ("c", None))))
+    table = frame.table_html(Table("t", ("name", "value"), (("a", float("nan")), ("b", 0.123456789), ("c", None))))
     assert '<td>a</td><td class="number"></td>' in table
     assert 'data-value="0.123456789">0.1235</td>' in table
-
-
-def browse(path, tmp_path, *flags):
-    """Open a page in a new browser; what it says on stderr, and what on stdout."""
-    words = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *flags, path.as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    return done.stderr, done.stdout
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from randhead.report import study
 from randhead.runs import Run
 from randhead.tables import Result
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from randhead.evaluation import Analysis
     from randhead.robustness import CorruptionReport
 
-__all__ = ["draw", "export"]
+__all__ = ["draw", "export", "study"]
 
 
 def draw(result: Result, run: Run, *, warn: Callable[[str], None] = warnings.warn) -> list[Path]:

@@ -28,6 +28,8 @@ LONGEST_NAME = 22
 NAMED = 60  # most rows of a heat map with names; with more they cannot be read
 MOST_LISTED = 10  # names, in a warning
 LARGEST = 14.0  # inches
+DECIMALS = re.compile(r"(\.\d\d)\d+")
+MARKS = re.compile(r"<g(?P<attributes>[^>]*)>(?P<marks>(?:<use [^>]*/>){2,})</g>")
 LOOK: dict[Any, Any] = {
     "text.parse_math": False,
     "font.family": fonts.OWN,
@@ -185,9 +187,27 @@ def svg(figure: Figure, name: str) -> str:
     element = re.sub(r' (?:xmlns(?::\w+)?|version)="[^"]*"', "", element)
     element = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", element, count=1)
     element = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", element, count=1)
+    element = _smaller(element)
     prefix = re.sub(r"\W+", "-", name)
     element = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", element)
     return element.replace(INK, "currentColor").replace("xlink:href", "href")
+
+
+def _smaller(element: str) -> str:
+    """An SVG element without indents and ids that nothing refers to, with coordinates to 1/100 point."""
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', element))
+    element = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", element)
+    element = re.sub(r' (?:d|x|y)="[^"]*"', lambda found: DECIMALS.sub(r"\1", found[0].replace("\n", "")), element)
+    return MARKS.sub(_one_style, re.sub(r">\s+<", "><", element))
+
+
+def _one_style(group: re.Match[str]) -> str:
+    """A group of marks, which has their style, if it is the same for all."""
+    styles = set(re.findall(r' style="[^"]*"', group["marks"]))
+    if len(styles) != 1 or "style" in group["attributes"]:
+        return group[0]
+    style = styles.pop()
+    return f"<g{group['attributes']}{style}>{group['marks'].replace(style, '')}</g>"
 
 
 def _on(background: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from randhead.analyses import Metrics
-from randhead.escapes import csv_text, latex
+from randhead.escapes import csv_text, latex, markdown
 from randhead.evaluation import accuracy
 from randhead.evaluation.analysis import Analysis
 from randhead.evaluation.comparison import ArmMeans, Comparison, arm_labels
@@ -27,6 +27,7 @@ NUMBER = r"[+-]?\d[\d.]*(?:e[+-]?\d+)?"
 UNIT = "(?:points|deg|nats)"
 NUMBERS = re.compile(
     rf"{NUMBER}(?: \({NUMBER}\))?(?: %| {UNIT})?(?: \[{NUMBER} to {NUMBER}\])?(?: to {NUMBER})?(?: %| {UNIT})?"
+    r"(?: \(n = \d+\))?"
 )
 CODE = re.compile(r"`([^`]+)`")
 SYMBOLS = {"\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$", "\u00b2": "$^2$"}
@@ -95,6 +96,23 @@ def latex_tables(tables: Iterable[Table]) -> str:
     return "% \\usepackage{booktabs}\n\n" + "\n".join(_latex(table, i) for i, table in enumerate(found, 1))
 
 
+def markdown_table(table: Table, *, level: int) -> list[str]:
+    """Lines of a table as Markdown: its title as a heading of a level, the table, and its notes as a list."""
+    lines = [f"{'#' * level} {markdown(table.title)}", ""] if table.title else []
+    if table.rows:
+        marks = ["---:" if table.is_numeric(i) else "---" for i in range(len(table.columns))]
+        for cells in (map(markdown, table.columns), marks, *(map(_markdown_cell, row) for row in table.rows)):
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    notes = [f"- {markdown(note)}" for note in table.notes]
+    return [*lines, *notes, ""] if notes else lines
+
+
+def _markdown_cell(value: Cell) -> str:
+    text = shown(value)
+    return text if NUMBERS.fullmatch(text) else markdown(text)
+
+
 def _arm_lines(
     split: str, name: str, found: Comparison, about: Callable[[str], Metric]
 ) -> Iterator[tuple[object, ...]]:
@@ -102,14 +120,15 @@ def _arm_lines(
     for arm in found.arms:
         for key, mean in arm.metrics.items():
             head = (split, name, key, about(key).name, about(key).better, arm.arm.label, mean.n)
-            yield (*head, *_numbers(mean), *_difference(found, arm, key))
+            yield (*head, *numbers(mean), *_difference(found, arm, key))
 
 
 def _about(name: str, key: str, split: str) -> Metric:
     return accuracy.metric(split) if name == accuracy.NAME else metric(name, key)
 
 
-def _numbers(found: Estimate) -> Iterator[object]:
+def numbers(found: Estimate) -> Iterator[object]:
+    """The columns mean, std, low, high and method of an estimate; empty for what is missing."""
     ends = found.interval
     limits = (ends.low, ends.high, ends.method) if ends else (None, None, None)
     return ("" if value is None else value for value in (found.value, found.std, *limits))
@@ -120,7 +139,7 @@ def _difference(found: Comparison, arm: ArmMeans, key: str) -> tuple[object, ...
     for difference in found.differences:
         if difference.arm == arm.arm and key in difference.metrics:
             one = difference.metrics[key]
-            return (difference.minus.label, one.n, *_numbers(one))
+            return (difference.minus.label, one.n, *numbers(one))
     return ("",) * 7
 
 

@@ -1,21 +1,9 @@
-"""The HTML page of an analysis: one self-contained file, with a light and a dark theme, readable on a phone.
+"""The HTML page of an analysis; its frame is `report.frame`."""
 
-The page is rendered from templates (folder `templates`) that escape all text, such as the names of classes.
-"""
-
-import functools
 import inspect
-import math
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup, escape
-
-from randhead import __version__, registry
+from randhead import registry
 from randhead.evaluation import accuracy, analysis_tables
 from randhead.evaluation.analysis import Analysis
 from randhead.evaluation.analysis_tables import NOT_APPLICABLE, headlines, in_order
@@ -23,56 +11,9 @@ from randhead.evaluation.comparison import Comparison
 from randhead.evaluation.inputs import RunInputs, Seen
 from randhead.evaluation.measuring import Measurement, metric
 from randhead.evaluation.summary import Summary
-from randhead.report import canvas, differences, projections, sections
-from randhead.report.sections import Picture
-from randhead.tables import ARROWS, Cell, Metric, Table, percent, rows, shown
-
-TEMPLATES = Path(__file__).parent / "templates"
-LARGE = 6.5  # inches; wider pictures get their own line, and scroll on a phone
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture as the template needs it."""
-
-    svg: Markup
-    caption: str
-    large: bool
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of the page with an entry in its navigation; it has `runs` or the other fields."""
-
-    title: str
-    prefix: str = ""  # of the anchor
-    lead: str = ""
-    seen: str = ""
-    tiles: list[tuple[Metric, str]] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    pictures: list[Drawing] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
-    summary: Summary | None = None
-    folded: list[Table] = field(default_factory=list)
-    runs: list["FoldedRun"] = field(default_factory=list)
-
-    @property
-    def anchor(self) -> str:
-        """The id of the block."""
-        return "".join(letter if letter.isalnum() else "-" for letter in self.prefix + self.title)
-
-    @property
-    def heading(self) -> str:
-        """The title with a capital letter."""
-        return _capitalised(self.title)
-
-
-@dataclass(frozen=True)
-class FoldedRun:
-    """The blocks of one of several runs."""
-
-    title: str
-    blocks: list[Block]
+from randhead.report import differences, frame, projections, sections
+from randhead.report.frame import Block, Chapter, FoldedRun, drawings
+from randhead.tables import ARROWS, Metric, Table, capitalised, percent, rows, shown
 
 
 def render(analysis: Analysis) -> str:
@@ -84,58 +25,8 @@ def render(analysis: Analysis) -> str:
     if analysis.not_applicable:
         reasons = tuple(analysis.not_applicable.items())
         blocks.append(Block(NOT_APPLICABLE, tables=[Table("", ("analysis", "why not"), reasons)]))
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            title=members[0].name if single else f"{len(members)} runs compared",
-            summary=_summary(analysis),
-            blocks=blocks,
-            style=_file("page.css"),
-            script=_file("page.js"),
-            version=__version__,
-        )
-    )
-
-
-def table_html(table: Table) -> str:
-    """A table as the page shows it; numbers keep their exact value, which is used to sort a column by a click."""
-    template = '{% from "parts.html.jinja" import render_table %}{{ render_table(table) }}'
-    return _environment().from_string(template).render(table=table)
-
-
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"shown": shown, "exact": _exact, "code": _code, "column_classes": _column_classes}
-    environment.filters["capitalised"] = _capitalised
-    return environment
-
-
-def _file(name: str) -> Markup:
-    """A file of the package, unescaped."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _code(text: str) -> Markup:
-    """A text in which Python names in backticks become code; escaped."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
-
-
-def _exact(value: Cell) -> Markup:
-    """The attribute with the exact value of a number; empty for words and missing values."""
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    return Markup(' data-value="{}"').format(repr(value)) if is_number else Markup()
-
-
-def _column_classes(table: Table) -> list[Markup]:
-    """The attribute per column that aligns numbers, or empty; names of classes are words, even "7"."""
-    numeric = [all(isinstance(row[i], int | float | None) for row in table.rows) for i in range(len(table.columns))]
-    return [Markup(' class="number"') if is_numeric else Markup() for is_numeric in numeric]
+    title = members[0].name if single else f"{len(members)} runs compared"
+    return frame.render(title, _summary(analysis), [Chapter(blocks)])
 
 
 def _summary(analysis: Analysis) -> list[str]:
@@ -157,7 +48,7 @@ def _summary(analysis: Analysis) -> list[str]:
 
 def _compares(found: Summary) -> str:
     """What the summary compares, as a sentence."""
-    return f"{_capitalised(found.title)}." if found.minus else ""
+    return f"{capitalised(found.title)}." if found.minus else ""
 
 
 def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -> list[Block]:
@@ -165,7 +56,7 @@ def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -
     names, title = run.loaded.class_names, "feature space"
     shown_pictures = projections.pictures(run.features, run.labels, run.class_vectors, names, seed=run.seed)
     lead = "Directions of features, coloured by class, with the class vectors among them."
-    space = Block(title, prefix, lead, pictures=_drawings(shown_pictures, prefix + title))
+    space = Block(title, prefix, lead, pictures=drawings(shown_pictures, prefix + title))
     return [space, *(_analysis(name, found[name], names, prefix=prefix) for name in in_order(found))]
 
 
@@ -206,7 +97,7 @@ def _compared(name: str, found: Comparison, about: dict[str, Metric]) -> Block:
             replace(analysis_tables.means("", [(found, about)]), notes=()),
             *analysis_tables.differences([(found, about)]),
         ],
-        pictures=_drawings(differences.pictures(found, about, describe), title),
+        pictures=drawings(differences.pictures(found, about, describe), title),
         folded=[analysis_tables.glossary(about.values()), *differences.everything(found, describe)],
     )
 
@@ -223,7 +114,7 @@ def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefi
         lead=_lead(name),
         seen=_seen(measured.seen),
         tiles=[(about, shown(about.shown(value))) for about, value in chosen.items() if value is not None],
-        pictures=_drawings(sections.pictures(name, findings, names), f"{prefix}{name}"),
+        pictures=drawings(sections.pictures(name, findings, names), f"{prefix}{name}"),
         notes=findings.notes,
         folded=[
             analysis_tables.glossary(chosen),
@@ -237,7 +128,7 @@ def _lead(name: str) -> str:
     """The question of an analysis: the first line of its docstring after the colon."""
     documentation = inspect.getdoc(registry.load("analyses", name)) or ""
     lead = documentation.partition("\n")[0].partition(": ")[2]
-    return _capitalised(lead)
+    return capitalised(lead)
 
 
 def _seen(seen: Seen) -> str:
@@ -246,16 +137,3 @@ def _seen(seen: Seen) -> str:
         f"{key} = {value}" if key == "n" else f"{value} {key}" if key != "data" else str(value)
         for key, value in seen.items()
     )
-
-
-def _drawings(pictures: Iterable[Picture], owner: str) -> list[Drawing]:
-    return [_drawing(picture, owner) for picture in pictures]
-
-
-def _drawing(picture: Picture, owner: str) -> Drawing:
-    """A picture as an SVG element, whose ids start with its owner and name."""
-    large = picture.figure.get_figwidth() > LARGE
-    attributes: dict[str, Any] = {"kind": Markup(' class="large"') if large else "", "label": picture.caption}
-    opening = Markup('<svg{kind} role="img" aria-label="{label}"').format(**attributes)
-    svg = canvas.svg(picture.figure, f"{owner} {picture.name}").replace("<svg", opening, 1)
-    return Drawing(Markup(svg), picture.caption, large)  # noqa: S704  # matplotlib escapes its texts

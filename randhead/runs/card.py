@@ -7,7 +7,7 @@ from randhead.files import atomic_write
 from randhead.runs.finding import data_label
 from randhead.runs.folder import Run
 from randhead.runs.summary import TrainingSummary, limits
-from randhead.tables import percent
+from randhead.tables import capitalised, percent
 
 
 def write(run: Run, config: Config, summary: TrainingSummary) -> None:
@@ -43,7 +43,7 @@ def text(run: Run, config: Config, summary: TrainingSummary) -> str:
     for warning in summary.warnings:
         lines += ["", f"**Warning**: {markdown(warning)}."]
     for note in summary.notes:
-        lines += ["", markdown(f"{note[:1].upper()}{note[1:]}.")]
+        lines += ["", markdown(f"{capitalised(note)}.")]
     if config.recipe in recipes.NOTES:
         lines += ["", f"Recipe `{config.recipe}`. {recipes.NOTES[config.recipe]}"]
     if summary.bad_images:

@@ -1,6 +1,7 @@
 """Tables on how a study was made: its tuning, the variance from the draw of the class vectors, and its design."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -83,21 +84,34 @@ def variance_split(result: "StudyResult") -> Iterator[Table]:
 
 
 def notes(result: "StudyResult") -> Table:
-    """What was trained: data, images, settings, seeds and devices."""
-    return Table("design", (), (), tuple(_notes(result)))
+    """What was trained: data, images, settings, seeds and devices, and the settings of each arm."""
+    of_arms = (f"{name}: {own}" for name, own in arms(result).rows)
+    return Table("design", (), (), (*conditions(result), *of_arms))
 
 
-def _notes(result: "StudyResult") -> Iterator[str]:
+def arms(result: "StudyResult") -> Table:
+    """The settings in which each arm differs from the others."""
+    study = result.study
+    cells = [
+        (
+            f"{arm.name} (control)" if arm.name == study.control else arm.name,
+            combination(arm.settings) or "nothing else",
+        )
+        for arm in study.arms
+    ]
+    return Table("arms", ("arm", "settings"), rows(cells))
+
+
+def conditions(result: "StudyResult") -> Iterator[str]:
+    """What all arms have in common: data, images, settings, seeds and devices."""
     study = result.study
     yield f"{len(result.records)} of {count(result.planned, 'run')} done"
     counts = _common([dict(record.counts) for record in result.records])
     images = ", ".join(f"{counts[key]:,} {key}" for key in IN_ORDER if key in counts)
     classes = f", {count(counts['classes'], 'class')}" if "classes" in counts else ""
-    yield f"data: {study.common.get('data.name', DATA)}{f'; images: {images}' if images else ''}{classes}"
+    data = PurePath(str(study.common.get("data.name", DATA))).name
+    yield f"data: {data}{f'; images: {images}' if images else ''}{classes}"
     yield f"all arms: recipe {recipe(result)}{_others(study.common)}"
-    for arm in study.arms:
-        own = ", ".join(f"{key} = {value}" for key, value in arm.settings.items())
-        yield f"{arm.name}{' (control)' if arm.name == study.control else ''}: {own or 'nothing else'}"
     heads = f", each with {_seeds('head seed', study.head_seeds)}" if study.head_seeds is not None else ""
     same = "initial weights, class vectors, batches and crops are the same in all arms"
     yield f"{_seeds('seed', study.seeds)}{heads}; per seed, {same}"

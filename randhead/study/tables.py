@@ -32,13 +32,18 @@ def tables(result: "StudyResult") -> Iterator[Table]:
     """The tables that a person sees, most important first."""
     if result.verdicts:
         yield of_claims([result])
+    yield from of_study(result)
+    yield notes(result)
+
+
+def of_study(result: "StudyResult") -> Iterator[Table]:
+    """The tables of a study without those of its claims and of its design."""
     if result.records:
         yield from means(result, [key for key in result.keys if key not in OF_TRAINING], "means over runs")
         yield from differences(result)
         yield from means(result, [key for key in result.keys if key in OF_TRAINING], "training")
     yield sweep(result)
     yield from variance_split(result)
-    yield notes(result)
 
 
 def of_claims(results: Sequence["StudyResult"]) -> Table:
