@@ -17,6 +17,7 @@ from randhead.study.design import Study
 from randhead.study.metrics import METRICS
 from randhead.study.records import RunRecord
 from randhead.study.result import StudyResult
+from randhead.study.tables import of_claims
 from randhead.tables import shown
 
 A, B, C, D = arms.DEFAULT  # dot-fixed, dot-learned (the control), cosine-fixed, cosine-learned
@@ -509,6 +510,12 @@ def test_no_number_of_a_table_is_cut_at_80_columns(study, capsys, monkeypatch):
                     assert shown(cell).rpartition("]")[0] in text
 
 
+def test_one_arm_that_is_compared_with_the_control_needs_no_correction():
+    study = design(arms=design().arms[:2])
+    tables = list(StudyResult(study, done(study)).tables())
+    assert not any("Holm" in text for table in tables for text in (*table.columns, *table.notes))
+
+
 def test_tables_come_in_order_and_say_that_nothing_was_tuned():
     titles = [table.title for table in result(f"{A} > {B} on accuracy").tables()]
     assert [title.partition(",")[0].partition(" [")[0] for title in titles] == [
@@ -552,8 +559,6 @@ def test_the_sweep_is_shown_with_what_was_chosen():
 
 
 def test_a_joint_table_of_claims_names_studies_and_published_results():
-    from randhead.study.tables import of_claims
-
     first = result(f"{A} > {D} on accuracy")
     second = result(study=replace(design(f"{A} > {B} on accuracy by 9"), name="other"))
     table = of_claims([first, second])
@@ -563,3 +568,7 @@ def test_a_joint_table_of_claims_names_studies_and_published_results():
     assert [row[5] for row in table.rows] == ["+1.3 points, 3 runs"] * 2
     assert any("without a correction" in note for note in table.notes)
     assert any("arXiv 0000.00000" in note for note in table.notes)
+    together = list(merging.tables([first, second]))
+    assert together[0] == table
+    assert {each.title.partition(":")[0] for each in together[1:]} == {"made-up", "other"}
+    assert list(merging.tables([first])) == list(first.tables())

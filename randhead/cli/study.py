@@ -140,10 +140,7 @@ def _merge(output: "Output", paths: Sequence[str], given: Mapping[str, Any], fol
     for key in given:
         raise UsageError(f"--merge takes no --{key.replace('_', '-')}", hint="the results have designs of their own")
     results = merging.merge(paths)
-    for number, result in enumerate(results):
-        if number:
-            output.say()
-        output.tables(result.tables())
+    output.tables(merging.tables(results))
     output.keep(lambda: merging.save(results, folder), partial(_write, results, folder, output.warn))
     output.result(merging.document(results))
 

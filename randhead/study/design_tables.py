@@ -113,8 +113,10 @@ def conditions(result: "StudyResult") -> Iterator[str]:
     yield f"data: {data}{f'; images: {images}' if images else ''}{classes}"
     yield f"all arms: recipe {recipe(result)}{_others(study.common)}"
     heads = f", each with {_seeds('head seed', study.head_seeds)}" if study.head_seeds is not None else ""
-    same = "initial weights, class vectors, batches and crops are the same in all arms"
-    yield f"{_seeds('seed', study.seeds)}{heads}; per seed, {same}"
+    yield (
+        f"{_seeds('seed', study.seeds)}{heads}; with a seed, all arms have the same initial weights, batches and "
+        "crops, and those of one geometry the same initial class vectors"
+    )
     if len({record.images for record in result.records}) > 1:
         yield "not all arms have the same images: settings of the data are among what makes an arm"
     environments = [dict(record.environment) for record in result.records]

@@ -13,17 +13,19 @@ STATISTICS = {
     "of vectors that are crossed with seeds of training are not counted as independent)",
     "difference": "mean of arm minus control, both trained with the same seeds (paired), with a 95 % interval; shares "
     "in percentage points",
-    "p": "p-value of the paired t-test: how often a difference this far from 0 would be seen if there were none",
-    "sign-flip p": "the same by an exact permutation test: the share of all sign changes of the paired differences "
+    "p": "p-value of the paired t-test, or for crossed seeds of the model of the interval: how often a difference this "
+    "far from 0 would be seen if there were none",
+    "flip": "the same by an exact permutation test: the share of all sign changes of the paired differences "
     "whose mean is as far from 0; up to 12 pairs",
-    "Holm p": "p after Holm's correction for comparing several arms with one control",
-    "pairs needed": "pairs of runs with which a difference of 0.5 points would be seen with probability 0.8, at the "
+    "Holm": "p after Holm's correction for comparing several arms with one control",
+    "pairs": "pairs of runs with which a difference of 0.5 points would be seen with probability 0.8, at the "
     "standard deviation that was found",
 }
 VERDICTS = {
     HOLDS: "the whole 95 % interval of the difference is on the side that the claim says",
     FAILS: "the whole 95 % interval is on the other side",
-    UNDECIDED: "the interval has values of both sides, or there is none: more seeds could decide",
+    UNDECIDED: "the interval has values of both sides, or there is none: more seeds could decide; or runs of the arm "
+    "that the verdict would favour diverged: these count as worse than any others, and are not left out in its favour",
 }
 
 

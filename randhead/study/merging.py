@@ -5,7 +5,7 @@ records of all parts, so that the result is that of one machine, to the last dig
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from randhead.files import described, write_json
 from randhead.study.design import Study
 from randhead.study.records import RunRecord
 from randhead.study.result import FORMAT, HINT, NAME, StudyResult
+from randhead.tables import Table
 
 NOT_COMPARED = ("run", "seconds", "environment")  # of two records of the same run
 
@@ -66,6 +67,26 @@ def save(results: Sequence[StudyResult], folder: Path) -> Path:
     path = Path(folder) / NAME
     write_json(path, document(results))
     return path
+
+
+def tables(results: Sequence[StudyResult]) -> Iterator[Table]:
+    """The tables of one or several studies; the claims of several are in one table, the first.
+
+    Args:
+        results: as `merge` returns them.
+    """
+    from randhead.study import design_tables
+    from randhead.study.tables import of_claims, of_study
+
+    if len(results) == 1:
+        yield from results[0].tables()
+        return
+    if any(result.verdicts for result in results):
+        yield of_claims(results)
+    for result in results:
+        for table in (*of_study(result), design_tables.notes(result)):
+            name = f"{result.study.name}: "
+            yield replace(table, title=f"{name}{table.title.removeprefix(name)}")
 
 
 def _read(path: Path) -> list[_Part]:
