@@ -169,6 +169,12 @@ def test_the_values_of_an_arm_may_have_spaces():
     }
 
 
+def test_the_arms_of_the_file_are_among_those_that_are_suggested(file):
+    with pytest.raises(UsageError) as caught:
+        designed(reading.read(file), arms="shrap,dot-learned")
+    assert caught.value.hint.startswith("did you mean 'sharp'? known: sharp, dot-learned, other, dot-fixed, ")
+
+
 def test_a_folder_of_images_is_absolute_and_names_the_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-images").mkdir()

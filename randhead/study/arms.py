@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,12 @@ class StudyArm:
         return cls(**entries("an arm", document, {"name": TEXT, "settings": SETTING.by_name()}))
 
 
-def named(name: str) -> StudyArm:
+def named(name: str, others: Iterable[str] = ()) -> StudyArm:
     """An arm by a name that says what it is: SCORING-fixed or SCORING-learned, and the geometry if not the default.
+
+    Args:
+        name: the name.
+        others: names of arms that are known too, for the message.
 
     Raises:
         UsageError: for any other name.
@@ -60,8 +64,9 @@ def named(name: str) -> StudyArm:
     scoring, _, rest = name.partition("-")
     kind, _, geometry = rest.partition("-")
     if scoring not in SCORINGS or kind not in KINDS:
-        known = f"known: {', '.join(DEFAULT)}, each also with -GEOMETRY, such as dot-fixed-simplex"
-        raise UsageError(f"unknown arm {name!r}", hint=f"{guess(name, DEFAULT)}{known}; others need settings")
+        names = list(dict.fromkeys([*others, *DEFAULT]))
+        known = f"known: {', '.join(names)}; SCORING-fixed and SCORING-learned also with -GEOMETRY"
+        raise UsageError(f"unknown arm {name!r}", hint=f"{guess(name, names)}{known}; others need settings")
     found: dict[str, Any] = {"head.scoring": scoring, "head.trainable": KINDS[kind]}
     if geometry:
         registry.check("vectors", geometry)

@@ -57,6 +57,10 @@ def _is_setting(value: Any) -> bool:
     return value is None or isinstance(value, bool) or _is_text(value) or _is_finite(value)
 
 
+def _is_flat(value: Any) -> bool:
+    return _is_setting(value) or SETTING.by_name().accepts(value)
+
+
 def _is_finite(value: Any) -> bool:
     return is_number(value) and abs(value) <= sys.float_info.max  # an integer may have thousands of digits
 
@@ -68,6 +72,7 @@ WHOLE = Kind("a whole number", "whole numbers", lambda value: is_whole(value) an
 NUMBER = Kind("a finite number", "finite numbers", _is_finite)
 FOLDER = Kind("the name of a folder", "names of folders", lambda value: _is_text(value) and bool(NAME.fullmatch(value)))
 SETTING = Kind("the value of a setting", "values of settings", _is_setting)
+FLAT = Kind("a value, or a table of values", "values and tables of values", _is_flat)
 ANYTHING = Kind("a value", "values", lambda value: True)
 
 

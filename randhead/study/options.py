@@ -118,7 +118,7 @@ def _arms(base: Study, names: str | Sequence[str] | None, texts: Sequence[str]) 
     if names is None:
         return tuple(known.values())
     listed = list(_split(names))
-    chosen = [known.get(arm) or arms_.named(arm) for arm in listed]
+    chosen = [known.get(arm) or arms_.named(arm, known) for arm in listed]
     return (*chosen, *(arm for arm in made.values() if arm.name not in listed))
 
 

@@ -105,7 +105,7 @@ def _study(stem: str, content: Mapping[str, Any]) -> Study:
 def _arms(names: Sequence[str], tables: Mapping[str, Any]) -> tuple[StudyArm, ...]:
     """The arms of a list of names and of tables; a table that the list does not name is an arm too."""
     made = {name: StudyArm(name, flat(table)) for name, table in tables.items()}
-    listed = tuple(made.get(name) or arms.named(name) for name in names)
+    listed = tuple(made.get(name) or arms.named(name, made) for name in names)
     return (*listed, *(arm for name, arm in made.items() if name not in names))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from randhead.study.documents import ANYTHING, FLAG, FOLDER, NUMBER, SETTING, TEXT, WHOLE, check_format, entries
+from randhead.study.documents import FLAG, FLAT, FOLDER, NUMBER, SETTING, TEXT, WHOLE, check_format, entries
 
 NAME = "study.json"  # in the reports of the run
 FORMAT = "randhead study run 1"
@@ -26,7 +26,7 @@ KINDS = {
     "val": NUMBER.or_none().by_name(),
     "seconds": NUMBER,
     "weights_sha256": TEXT,
-    "environment": ANYTHING.by_name(),
+    "environment": FLAT.by_name(),
 }
 
 
