@@ -23,7 +23,7 @@ from randhead.escapes import printable
 from randhead.files import described
 from randhead.tables import Result, Table
 
-KINDS = {".json": "report", ".csv": "table", ".tex": "latex", ".png": "picture", ".html": "page"}
+KINDS = {".json": "report", ".csv": "table", ".tex": "latex", ".md": "markdown", ".png": "picture", ".html": "page"}
 GAP = 2  # between columns of a table
 NUMBER = re.compile(r"[+-]?\d[\d.]* [(\[]|[+-]?\d[\d.]* (to|%|nats)")  # with what belongs to it, on one line
 ASCII = str.maketrans({"\u2191": "^", "\u2193": "v", "\u00b1": "+-"})

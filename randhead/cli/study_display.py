@@ -38,7 +38,7 @@ class StudyDisplay:
         self.began, self.finished = clock(), 0
         columns = [BarColumn(), MofNCompleteColumn(), TextColumn("runs  {task.description}")]
         self.bar = Progress(*columns, console=output.log, transient=True, disable=not is_live(output.log))
-        self.task = self.bar.add_task("", total=None)
+        self.task = self.bar.add_task("", total=None, visible=False)
         self.left = ""  # the time left, in words
 
     def __enter__(self) -> "StudyDisplay":
@@ -50,7 +50,7 @@ class StudyDisplay:
 
     def begin(self, design: Study, folder: StudyFolder) -> None:
         """Print what will be done, in one or two lines."""
-        self.bar.update(self.task, completed=0, total=number_of_runs(design))
+        self.bar.update(self.task, completed=0, total=number_of_runs(design), visible=True)
         arms, seeds = count(len(design.arms), "arm"), count(len(design.pairs_of_seeds), "seed")
         sweep = f" after a sweep of {count(len(list(tuning_runs(design))), 'run')}" if design.tune else ""
         cores = f", each with {count(design.threads, 'thread')} on a CPU" if self.jobs > 1 else ""
@@ -71,7 +71,8 @@ class StudyDisplay:
         """Show one event; those of a training only change the words beside the bar."""
         match event:
             case RunStarted(run, done, total):
-                self.bar.update(self.task, completed=done, total=total, description=self._beside(_named(run)))
+                words = self._beside(_named(run))
+                self.bar.update(self.task, completed=done, total=total, description=words, visible=True)
             case RunDone(record, done, total):
                 self._done(record, done, total)
             case EpochDone(epoch, epochs) if self.jobs == 1:
