@@ -378,6 +378,8 @@ def test_runs_on_other_images_are_not_compared():
     first, *others = done(study)
     with pytest.raises(RunError, match="on the same images"):
         StudyResult(study, (replace(first, images="other"), *others))
+    with pytest.raises(UsageError, match="seeds that the design does not have"):
+        StudyResult(study, (replace(first, seed=9), *others))
     with pytest.raises(UsageError, match="unknown arm"):
         StudyResult(study, (replace(first, arm="other"), *others))
 
@@ -468,6 +470,8 @@ def test_claims_of_later_parts_are_appended(tmp_path):
         ('{"test": {"accuracy": 0.9}}', "no result of a study"),
         ('{"format": 2, "studies": []}', "format 2"),
         ("[]", "no result of a study"),
+        ('{"format": NaN}', "NaN is no number of JSON"),
+        (100_000 * "[", "not complete JSON"),
         (b"\xff\xfe", "not complete JSON"),
         (None, "No such file"),
     ],

@@ -93,11 +93,11 @@ def _read(path: Path) -> list[_Part]:
     """The results in a file, or in the result.json of a folder."""
     file = path / NAME if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refused)
     except OSError as error:
         hint = "run the study first: it writes this file" if path.is_dir() else HINT
         raise RunError(described(error), hint=hint) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{file} is not complete JSON: {error}", hint="copy the file again") from error
     several = isinstance(content, Mapping) and isinstance(content.get("studies"), list)
     if several and content.get("format") != FORMAT:
@@ -107,6 +107,10 @@ def _read(path: Path) -> list[_Part]:
         )
     documents = content["studies"] if several else [content]
     return [_Part(str(file), StudyResult.from_json(each, source=str(file))) for each in documents]
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _united(parts: Sequence[_Part]) -> StudyResult:

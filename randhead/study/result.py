@@ -5,7 +5,7 @@ its JSON file are equal, and parts of a study that were made on several machines
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,32 +32,33 @@ class StudyResult(Result):
         study: the design.
         records: the reported runs that are done, in the order of the design.
         sweep: the tuning runs that are done, in the order of the arms.
-        planned: number of reported runs that the design has; by default counted.
 
     Raises:
-        UsageError: for two records of the same run.
+        UsageError: for two records of the same run, and for one of an arm or of seeds that the design does not have.
         RunError: for runs of an arm that were trained on different images, or with different tuned settings.
     """
 
     study: Study
     records: tuple[RunRecord, ...]
     sweep: tuple[RunRecord, ...] = ()
-    planned: int = field(default=-1)
 
     def __post_init__(self) -> None:
         for record in (*self.records, *self.sweep):
             self.study.arm(record.arm)
         for name, key in (("records", _order(self.study)), ("sweep", _sweep_order(self.study))):
             object.__setattr__(self, name, tuple(sorted(getattr(self, name), key=key)))
-        if self.planned < 0:
-            object.__setattr__(self, "planned", len(self.study.arms) * len(self.study.pairs_of_seeds))
         for arm, records in self.by_arm.items():
-            _check(self.study.name, arm, records)
+            _check(self.study, arm, records)
 
     @cached_property
     def by_arm(self) -> dict[str, list[RunRecord]]:
         """The reported runs of each arm that are done."""
         return {arm.name: [record for record in self.records if record.arm == arm.name] for arm in self.study.arms}
+
+    @property
+    def planned(self) -> int:
+        """Number of reported runs that the design has."""
+        return len(self.study.arms) * len(self.study.pairs_of_seeds)
 
     @property
     def is_complete(self) -> bool:
@@ -146,8 +147,7 @@ class StudyResult(Result):
             records, sweep = (
                 tuple(RunRecord.from_json(each) for each in document.get(key, ())) for key in ("records", "sweep")
             )
-            planned = document.get("planned", -1)
-            return cls(study, records, sweep, planned if isinstance(planned, int) else -1)
+            return cls(study, records, sweep)
         except (UsageError, TypeError, KeyError) as error:
             raise RunError(f"{source} is no result of a study: {error}", hint=HINT) from error
 
@@ -166,7 +166,7 @@ def _order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
     """The place of a reported run: by seeds, then by arm."""
     arms = {arm.name: i for i, arm in enumerate(study.arms)}
     seeds = {pair: i for i, pair in enumerate(study.pairs_of_seeds)}
-    return lambda record: (seeds.get(seeds_of(record), len(seeds)), seeds_of(record), arms[record.arm])
+    return lambda record: (seeds.get(seeds_of(record), len(seeds)), arms[record.arm])
 
 
 def _sweep_order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
@@ -182,13 +182,18 @@ def _sweep_order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
     return place
 
 
-def _check(study: str, arm: str, records: Sequence[RunRecord]) -> None:
-    """Runs of an arm are different runs, of the same images and tuned settings."""
+def _check(study: Study, arm: str, records: Sequence[RunRecord]) -> None:
+    """Runs of an arm are different runs of the design, of the same images and tuned settings."""
     first: dict[tuple[int, int], RunRecord] = {}
     for record in records:
+        if seeds_of(record) not in study.pairs_of_seeds:
+            raise UsageError(
+                f"study {study.name}: {record.run} has seeds that the design does not have",
+                hint="give the seeds of all runs to the design",
+            )
         if (other := first.setdefault(seeds_of(record), record)) is not record:
             raise UsageError(
-                f"study {study}: {other.run} and {record.run} are the same run of {arm}", hint="give each run once"
+                f"study {study.name}: {other.run} and {record.run} are the same run of {arm}", hint="give each run once"
             )
         what = [
             words
@@ -200,6 +205,6 @@ def _check(study: str, arm: str, records: Sequence[RunRecord]) -> None:
         ]
         if what:
             raise RunError(
-                f"study {study}: {records[0].run} and {record.run} were not trained {' and '.join(what)}",
+                f"study {study.name}: {records[0].run} and {record.run} were not trained {' and '.join(what)}",
                 hint="remove the runs of one kind, and train them again",
             )
