@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from randhead.arguments import check_functions, check_type, whole
 from randhead.study import folder as folders
 from randhead.study.design import Study
+from randhead.study.events import RunDone
 from randhead.study.folder import ROOT, StudyFolder
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def run(
         on_event: called with `RunStarted` and `RunDone`, and with a single job with the events of each training.
 
     Returns:
-        The result, which is also in the folder of the study as result.json.
+        The result, which is also in the folder of the study as result.json; while the study runs, that of the finished
+        runs is there.
 
     Raises:
         UsageError: for settings that cannot be used.
@@ -61,7 +63,7 @@ def run(
     check_functions(should_stop=should_stop, warn=warn, on_event=on_event)
     folder, number = folders.open_study(study, root), whole("jobs", jobs, 1, 256)
     options: dict[str, Any] = {"device": device, "minutes": minutes}
-    options |= {"should_stop": should_stop, "warn": warn, "on_event": on_event}
+    options |= {"should_stop": should_stop, "warn": warn, "on_event": _saving(folder, study, on_event)}
     if number == 1:
         worker.work(folder, study, **options)
     else:
@@ -69,6 +71,17 @@ def run(
     result = collect(folder, study)
     result.save(folder.path)
     return result
+
+
+def _saving(folder: StudyFolder, study: Study, on_event: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A function that passes events on, and writes the result of what is finished after each run."""
+
+    def passed_on(event: Any) -> None:
+        on_event(event)
+        if isinstance(event, RunDone):
+            collect(folder, study).save(folder.path)
+
+    return passed_on
 
 
 def collect(folder: StudyFolder, study: Study) -> "StudyResult":
