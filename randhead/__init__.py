@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # for editors and type checkers; `_HOMES` has the same names 
     from randhead.model import build_model
     from randhead.robustness import benchmark
     from randhead.runs import load as load_run
+    from randhead.study import Study
+    from randhead.study import run as run_study
     from randhead.train import fit
     from randhead.vectors import draw
 
@@ -43,6 +45,7 @@ __all__ = [
     "RandheadError",
     "RunError",
     "StopRequested",
+    "Study",
     "UsageError",
     "__version__",
     "analyze",
@@ -60,6 +63,7 @@ __all__ = [
     "register_dataset",
     "register_geometry",
     "register_loss",
+    "run_study",
 ]
 
 __version__ = "0.1.0"
@@ -73,6 +77,7 @@ _HOMES = {  # name -> module, with the name in that module if it differs
     "RandheadError": "randhead.errors",
     "RunError": "randhead.errors",
     "StopRequested": "randhead.errors",
+    "Study": "randhead.study",
     "UsageError": "randhead.errors",
     "analyze": "randhead.evaluation",
     "benchmark": "randhead.robustness",
@@ -89,6 +94,7 @@ _HOMES = {  # name -> module, with the name in that module if it differs
     "register_dataset": "randhead.members",
     "register_geometry": "randhead.members",
     "register_loss": "randhead.members",
+    "run_study": "randhead.study:run",
 }
 
 

@@ -133,6 +133,26 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_of_the_lock(tmp_path):
         pass
 
 
+@pytest.mark.parametrize(
+    ("where", "options", "word"),
+    [
+        ("/data/a", "rw,vers=3,nolock,proto=tcp", "nolock"),
+        ("/data/a", "rw,vers=3,local_lock=none", None),
+        ("/data/a", "rw,flock,lazystatfs", None),
+        ("/data/a", "rw,localflock,lazystatfs", "localflock"),
+        ("/data/own disk/a", "rw,localflock", None),  # another file system that is mounted there
+        ("/database/a", "rw,localflock", None),
+    ],
+)
+def test_locks_that_other_machines_do_not_see_are_told_of(where, options, word):
+    mounts = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+    mounts += f"40 22 0:50 / /data rw,relatime shared:9 - nfs server:/home {options}\n"
+    mounts += "41 40 8:2 / /data/own\\040disk rw - ext4 /dev/sdb1 rw\n"
+    found = locks.local_only(Path(where), mounts)
+    assert (word in found and "/data" in found) if word else found is None
+    assert locks.local_only(Path(where), "") is None
+
+
 def sweep(study, accuracies, **changes):
     """Records of the sweep: accuracies by arm and combination; NaN for a run that diverged."""
     found = []

@@ -11,6 +11,7 @@ from itertools import groupby
 
 import pytest
 import torch
+from PIL import Image
 from tiny import image_folder
 
 from randhead import datasets, evaluation, model, robustness
@@ -175,6 +176,18 @@ def test_what_is_asked_for_later_is_measured_without_training(tmp_path, images):
         kept = {key: value for key, value in new.metrics.items() if key != "corruption_accuracy"}
         assert kept == old.metrics | {key: old.metrics[key] for key in kept}
     assert work(study, tmp_path) == ([], before, [])
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_measured_on_other_images(tmp_path, images):
+    study = design(images, seeds=(0,), settings={"train.epochs": 1})
+    work(study, tmp_path)
+    for path in images.rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.rotate(180).save(path)
+    with pytest.raises(DataError, match="has changed since dot-fixed") as caught:
+        work(replace(study, corruptions=True), tmp_path)
+    assert "another `name`" in caught.value.hint
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from randhead.errors import RunError
 from randhead.files import described
 
 ENDING = ".lock"
+MOUNTS = Path("/proc/self/mountinfo")
+LOCAL = {"nolock", "local_lock=all", "local_lock=flock", "localflock"}  # options of NFS, and the last of Lustre
 ELSEWHERE = "keep the study on a file system with locks (flock), or start a single worker elsewhere and copy the folder"
 
 
@@ -42,6 +44,27 @@ def is_claimed(path: Path) -> bool:
     """Whether another process has the lock of a file.  Raises RunError as `claim`."""
     with claim(path) as is_free:
         return not is_free
+
+
+def local_only(folder: Path, mounts: str | None = None) -> str | None:
+    """A warning if the locks of a folder are not seen by other machines, which share it over a network; else None.
+
+    Args:
+        folder: the folder.
+        mounts: the content of /proc/self/mountinfo; by default that of this process, nothing if it has none.
+    """
+    if mounts is None:
+        with contextlib.suppress(OSError):
+            mounts = MOUNTS.read_text(encoding="utf-8", errors="replace")
+    path, found = folder.resolve(), (Path("/"), "")
+    for words in (line.split(" ") for line in (mounts or "").splitlines()):
+        point = Path(words[4].replace("\\040", " "))
+        if path.is_relative_to(point) and len(point.parts) >= len(found[0].parts):
+            found = point, words[-1]  # the options of the file system itself
+    options = set(found[1].split(",")) & LOCAL
+    if not options:
+        return None
+    return f"{found[0]} is mounted with {min(options)}: its locks hold on one machine, so start workers on one only"
 
 
 def _acquired(path: Path) -> Any:

@@ -39,6 +39,7 @@ def measure(
     images: ImageCache,
     *,
     config: Config | None = None,
+    is_new: bool = False,
     should_stop: ShouldStop = lambda: False,
     warn: Callable[[str], None] = lambda text: None,
 ) -> RunRecord:
@@ -52,10 +53,12 @@ def measure(
         study: the design, which says what is measured.
         images: the images of the study.
         config: the settings of the run with the device on which to measure; by default those of `planned`.
+        is_new: whether the run was trained on these images just now; else it is checked that they are the same.
         should_stop: called between batches.
         warn: called with each warning.
 
     Raises:
+        DataError: if the test images are other ones than when the run was trained.
         RunError: if the run cannot be read.
         StopRequested: if `should_stop` returns True.
     """
@@ -72,6 +75,8 @@ def measure(
     if planned.tuning:
         return RunRecord(**about, metrics=metrics)
     loaded = runs.load(run, device=config.machine.device)
+    if not is_new and (changed := loaded.image_changes(dataset, "test")):
+        raise DataError(changed, hint="restore its images, or give the study another `name`")
     metrics |= {name: summary.test.get(name) for name in ("accuracy", "nll", "ece")}
     metrics |= of_features(loaded, dataset, should_stop=should_stop, warn=warn)
     metrics |= of_new_classes(loaded, images.held_out(config, run), should_stop=should_stop, warn=warn)

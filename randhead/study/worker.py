@@ -19,6 +19,7 @@ from randhead.config import Config
 from randhead.device import resolve_device
 from randhead.errors import DataError, DivergedError, RandheadError, RunError, StopRequested, UsageError, unknown
 from randhead.files import described, way_out, write_json
+from randhead.runs import Run
 from randhead.study import folder as folders
 from randhead.study import locks, plan, records, tuning
 from randhead.study.checks import number_of_runs
@@ -73,6 +74,8 @@ def work(
     """
     check_functions(should_stop=should_stop, warn=warn, on_event=on_event)
     resolve_device(device)
+    if why := locks.local_only(folder.path):
+        warn(why)
     with _threads(study.threads):
         _Worker(folder, study, device, TimeLimit(minutes), should_stop, warn, on_event).work(only, wait=wait)
 
@@ -143,6 +146,7 @@ class _Worker:
             with locks.claim(self.folder.lock(run)) as is_ours:
                 if not is_ours:
                     continue
+                _look_again(self.folder.run(run))
                 if self._record(run):  # another worker finished it a moment ago
                     return True
                 self._check_design()
@@ -156,7 +160,8 @@ class _Worker:
         self.on_event(RunStarted(run, len(self.finished), self.total))
         where = self.folder.run(run)
         config = self._config(run)
-        if where.summary() is None and not where.diverged_path.exists():
+        is_new = where.summary() is None and not where.diverged_path.exists()
+        if is_new:
             try:
                 train.fit(
                     config,
@@ -176,6 +181,7 @@ class _Worker:
             self.study,
             self.images,
             config=config,
+            is_new=is_new,
             should_stop=self._should_stop,
             warn=self.warn,
         )
@@ -213,7 +219,9 @@ class _Worker:
         """The error of the first run that failed, with the number of others."""
         first, more = next(iter(self.failed.values())), len(self.failed) - 1
         others = f"; {more} more failed: {', '.join(list(self.failed)[1:4])}" if more else ""
-        return RunError(f"{first.message}{others}", hint=first.hint)
+        found = RunError(f"{first.message}{others}", hint=first.hint)
+        found.__cause__ = first.__cause__
+        return found
 
     def _should_stop(self) -> bool:
         return self.caller_stops() or self.limit.is_over()
@@ -238,11 +246,21 @@ class _Worker:
 def _of_run(run: PlannedRun, error: Exception) -> RandheadError:
     """The error of one run."""
     if isinstance(error, RandheadError):
-        return RunError(f"{run.name}: {error.message}", hint=error.hint)
-    if isinstance(error, OSError):
-        return RunError(f"{run.name}: {described(error)}", hint=f"{way_out(error)}; {AGAIN}")
-    reason = " ".join(str(error).split())[:500]
-    return RunError(f"{run.name}: {type(error).__name__}: {reason}", hint=AGAIN)
+        what, hint = error.message, error.hint
+    elif isinstance(error, OSError):
+        what, hint = described(error), f"{way_out(error)}; {AGAIN}"
+    else:
+        what, hint = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", AGAIN
+    found = RunError(f"{run.name}: {what}", hint=hint)
+    found.__cause__ = error
+    return found
+
+
+def _look_again(run: Run) -> None:
+    """List the folders of a run: on NFS, what has come in the last seconds is missing until its folder is opened."""
+    for path in (run.path.parent, run.path, run.reports):
+        with contextlib.suppress(OSError):
+            list(path.iterdir())
 
 
 @contextlib.contextmanager
