@@ -134,7 +134,7 @@ def test_only_the_command_line_knows_of_a_terminal():
         assert "click" not in {target[0] for target in imported(path)}, path
 
 
-DECLARE_OPTIONS = {"config/schema.py", "config/setting.py", "study/jobs.py"}  # the last starts commands
+DECLARE_OPTIONS = {"config/schema.py", "config/setting.py", "study/jobs.py", "study/python_files.py"}  # commands
 
 
 def test_no_module_but_the_command_line_names_an_option():

@@ -183,9 +183,10 @@ def _found(word: str, root: Path) -> Path:
 def _print_commands(output: "Output", folder: "StudyFolder", design: "Study") -> None:
     """Print one command per run; a scheduler can start them in any order."""
     from randhead.cli.output import short_path
-    from randhead.study import plan
+    from randhead.study import plan, python_files
 
-    start = f"randhead study {shlex.quote(short_path(folder.path))} --only"
+    words = [short_path(folder.path), *python_files.words(design), "--only"]
+    start = f"randhead study {shlex.join(words)}"
     commands = [f"{start} {name}" for name in plan.names(design)]
     for command in commands:
         output.whole(command)

@@ -14,6 +14,7 @@ from typing import Any
 
 from randhead.errors import DataError, RandheadError, RunError, StopRequested, UsageError
 from randhead.study import folder as folders
+from randhead.study import python_files
 from randhead.study.checks import number_of_runs
 from randhead.study.design import Study
 from randhead.study.events import RunDone, RunStarted
@@ -62,7 +63,7 @@ def work_in_processes(
         RandheadError: the first error of a worker, if runs are left that no other worker has finished.
         StopRequested: if `should_stop` returned True.
     """
-    command = [sys.executable, "-m", "randhead", "study", str(folder.path), "--worker"]
+    command = [sys.executable, "-m", "randhead", "study", str(folder.path), "--worker", *python_files.words(study)]
     command += ["--device", device] if device != "auto" else []
     command += ["--minutes", f"{minutes:g}"] if minutes is not None else []
     progress = _Progress(folder, study, on_event)
