@@ -12,7 +12,7 @@ import pytest
 from html_pages import CHROMIUM, Outline, assert_whole, browse
 
 from randhead import report
-from randhead.report import canvas, exports
+from randhead.report import canvas, exports, frame
 from randhead.report.study import lines, page, pictures, words
 from randhead.report.study.styles import COLOURS, styles
 from randhead.study import arms, claims
@@ -212,9 +212,22 @@ def simulated(colour):
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
-def test_colours_of_arms_differ_for_people_who_see_fewer_colours():
-    for first, second in combinations(COLOURS, 2):
-        assert np.linalg.norm(simulated(first) - simulated(second), axis=1).min() > 23, (first, second)
+def contrast(first, second):
+    """The contrast of two colours by WCAG 2."""
+    dark, light = sorted(
+        float(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+        for c in (np.array([int(each[i : i + 2], 16) for i in (1, 3, 5)]) / 255 for each in (first, second))
+    )
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize(("ground", "differ", "least"), [("#ffffff", 23, 2.6), ("#1c2024", 19, 3.6)])
+def test_colours_of_arms_differ_for_people_who_see_fewer_colours(ground, differ, least):
+    colours = [canvas.ON_DARK.get(each, each) for each in COLOURS] if ground == "#1c2024" else COLOURS
+    for first, second in combinations(colours, 2):
+        assert np.linalg.norm(simulated(first) - simulated(second), axis=1).min() > differ, (first, second)
+    assert min(contrast(colour, ground) for colour in colours) > least
+    assert f"--card: {ground}" in (frame.TEMPLATES / "page.css").read_text()
 
 
 def test_an_arm_has_one_style_and_no_two_arms_have_the_same():

@@ -23,6 +23,8 @@ INK = "#333333"  # the page replaces it by the colour of its text
 GREY = "#808080"
 BLUE, ORANGE, GREEN, PURPLE, BROWN = "#4a86cf", "#d9822b", "#4f9d69", "#9a6fb0", "#7a6a53"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BROWN)
+CRIMSON, OLIVE, VIOLET, TAN = "#bf1369", "#736028", "#7650e6", "#bf9469"
+ON_DARK = {CRIMSON: "#e0407f", OLIVE: "#8a7433", VIOLET: "#8a6af2", TAN: "#d9b48c"}  # in the dark theme of a page
 WIDTH = 5.0  # inches: on a phone the text in a picture is as large as the text around it
 LONGEST_NAME = 22
 NAMED = 60  # most rows of a heat map with names; with more they cannot be read
@@ -190,7 +192,14 @@ def svg(figure: Figure, name: str) -> str:
     element = _smaller(element)
     prefix = re.sub(r"\W+", "-", name)
     element = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{prefix}-", element)
+    for colour in ON_DARK:
+        element = element.replace(colour, f"var(--{variable(colour)}, {colour})")
     return element.replace(INK, "currentColor").replace("xlink:href", "href")
+
+
+def variable(colour: str) -> str:
+    """The variable by which a page has another colour in its dark theme."""
+    return f"on-{colour.removeprefix('#')}"
 
 
 def _smaller(element: str) -> str:

@@ -118,6 +118,7 @@ def render(title: str, summary: Sequence[str], chapters: Sequence[Chapter]) -> s
             summary=summary,
             chapters=chapters,
             style=_file("page.css"),
+            on_dark={canvas.variable(light): dark for light, dark in canvas.ON_DARK.items()},
             script=_file("page.js"),
             version=__version__,
         )

@@ -49,9 +49,12 @@ def _blocks(result: StudyResult, of_arms: Styles, prefix: str) -> Iterator[Block
         if any(record.corruptions for record in result.records):
             severities = _figures("corruptions", prefix, "corruptions", pictures.severities(result, of_arms))
             yield replace(severities, folded=[_by_corruption(result)])
-    figures = [table for table in tables.of_study(result) if table.rows]
+    tuning = design_tables.sweep(result)
+    figures = [table for table in tables.of_study(result) if table.rows and table.title != tuning.title]
     if figures:
         yield Block("means and differences", prefix, tables=figures)
+    if tuning.rows:
+        yield Block("tuning", prefix, tables=[replace(tuning, title="")])
     if result.records or result.sweep:
         yield _runs(result, prefix)
     if not prefix:

@@ -24,6 +24,7 @@ BySeverity = dict[tuple[int, int], list[float]]  # of a run, by its seeds
 
 FEW_ARMS = 5  # whose names fit below a picture of the usual width
 PER_ARM = 0.62  # inches, of more arms
+WIDE = 8.0  # inches, of a picture with several marks per arm
 SHIFT = 0.16  # of the mean from the values of an arm, in distances between arms
 HEIGHT = 4.3  # inches, without a legend
 DODGE = 0.6  # distance between the first and the last arm at a severity
@@ -183,7 +184,8 @@ def _drawn_severities(result: StudyResult, found: Mapping[str, BySeverity], styl
     """Means by severity, and below them differences from the control."""
     control = found.get(result.study.control, {})
     rows = 2 if control and len(found) > 1 else 1
-    figure, (above, *below) = panels(height=HEIGHT + legend_height(found), rows=rows, sharex=True)
+    width = WIDTH if len(found) <= FEW_ARMS else WIDE
+    figure, (above, *below) = panels(width, HEIGHT + legend_height(found), rows=rows, sharex=True)
     severities = np.array(result.study.severities)
     about = metrics.about("corruption_accuracy")
     for i, (arm, members) in enumerate(found.items()):

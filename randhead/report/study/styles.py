@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from randhead.report._matplotlib import Axes, Figure
-from randhead.report.canvas import BLUE, ORANGE, label
+from randhead.report.canvas import BLUE, CRIMSON, OLIVE, ORANGE, TAN, VIOLET, label
 from randhead.study.result import StudyResult
 
-# Any two of them differ by 23 or more in CIELAB, also as people with protanopia, deuteranopia or tritanopia see them
-# (Machado et al. 2009), and have a contrast of 2.6 or more with the light and with the dark ground of a page.
-COLOURS = (BLUE, ORANGE, "#bf1369", "#736028", "#7650e6", "#bf9469")
+# Any two of them differ by 23 or more in CIELAB (19 in the dark theme), also as people with protanopia, deuteranopia or
+# tritanopia see them (Machado et al. 2009), and have a contrast of 2.6 or more (3.6) with the ground of a page.
+COLOURS = (BLUE, ORANGE, CRIMSON, OLIVE, VIOLET, TAN)
 MARKS = "osD^vPX"  # as many as have no common divisor with the colours: 42 arms differ in one or the other
 LINES = ("-", "--", ":", "-.")
 LONGEST_LEGEND = 30  # characters of a name, of which two are beside each other
