@@ -13,11 +13,11 @@ from randhead.cli.hints import as_options
 from randhead.cli.output import Output
 from randhead.errors import RunError, UsageError
 from randhead.study import arms, claims, merging
+from randhead.study.claim_tables import of_claims
 from randhead.study.design import Study
 from randhead.study.metrics import METRICS
 from randhead.study.records import RunRecord
 from randhead.study.result import StudyResult
-from randhead.study.tables import of_claims
 from randhead.tables import shown
 
 A, B, C, D = arms.DEFAULT  # dot-fixed, dot-learned (the control), cosine-fixed, cosine-learned
@@ -512,6 +512,25 @@ def test_no_number_of_a_table_is_cut_at_80_columns(study, capsys, monkeypatch):
             for cell in row:
                 if "[" in shown(cell):
                     assert shown(cell).rpartition("]")[0] in text
+
+
+def test_long_published_results_are_notes_on_a_terminal_and_a_column_elsewhere():
+    texts = ("a" * 30, "b" * 30)
+    study = replace(
+        design(),
+        claims=tuple(
+            claims.parse(f"{A} > {B} on {metric}", published=text, source="there")
+            for metric, text in zip(("accuracy", "nll"), texts, strict=True)
+        ),
+    )
+    found = StudyResult(study, done(study))
+    shown, whole = next(found.tables()), of_claims([found])
+    assert shown.columns[-1] == "n"
+    assert [note for note in shown.notes if note.startswith("published")] == [
+        f"published on claim {i}: {text} (there)" for i, text in enumerate(texts, start=1)
+    ]
+    assert [row[-1] for row in whole.rows] == list(texts)
+    assert whole.notes[-1] == "published: there"
 
 
 def test_one_arm_that_is_compared_with_the_control_needs_no_correction():

@@ -76,13 +76,14 @@ def tables(results: Sequence[StudyResult]) -> Iterator[Table]:
         results: as `merge` returns them.
     """
     from randhead.study import design_tables
-    from randhead.study.tables import of_claims, of_study
+    from randhead.study.claim_tables import of_claims
+    from randhead.study.tables import of_study
 
     if len(results) == 1:
         yield from results[0].tables()
         return
     if any(result.verdicts for result in results):
-        yield of_claims(results)
+        yield of_claims(results, beside=False)
     for result in results:
         for table in (*of_study(result), design_tables.notes(result)):
             name = f"{result.study.name}: "

@@ -10,6 +10,7 @@ from randhead import significance
 from randhead.evaluation.analysis_tables import difference_shown, mean_shown
 from randhead.evaluation.estimates import design
 from randhead.study import metrics
+from randhead.study.claim_tables import INTERVAL, of_claims, titled
 from randhead.study.design_tables import notes, sweep, variance_split
 from randhead.study.differences import CONVERGED, EPOCHS, ArmResult, Difference, left_out, p_shown
 from randhead.tables import ARROWS, Cell, Table, count, rows
@@ -19,19 +20,13 @@ if TYPE_CHECKING:
 
 OF_TRAINING = ("epochs", "train_loss", CONVERGED)  # metrics with a table of their own
 MOST_COLUMNS = 4  # arms beside each other; more of them are rows
-INTERVAL = "[95 % interval]"
-OF_CLAIMS = (
-    "difference: first arm minus second; points are percentage points",
-    "a claim holds if the whole 95 % interval is beyond its threshold, and does not hold if the whole interval is on "
-    "the other side; each claim is tested at 95 %, without a correction for their number",
-)
 SHARED = "no sign-flip p and no number of pairs: pairs share seeds, so they are not independent"
 
 
 def tables(result: "StudyResult") -> Iterator[Table]:
     """The tables that a person sees, most important first."""
     if result.verdicts:
-        yield of_claims([result])
+        yield of_claims([result], beside=False)
     yield from of_study(result)
     yield notes(result)
 
@@ -44,37 +39,6 @@ def of_study(result: "StudyResult") -> Iterator[Table]:
         yield from means(result, [key for key in result.keys if key in OF_TRAINING], "training")
     yield sweep(result)
     yield from variance_split(result)
-
-
-def of_claims(results: Sequence["StudyResult"]) -> Table:
-    """One line per claim of one or several studies, with its verdict and the published result.
-
-    Args:
-        results: the studies.
-    """
-    several = len(results) > 1
-    found = [(result, verdict) for result in results for verdict in result.verdicts]
-    cells: list[list[Cell]] = [
-        [
-            result.study.name if several else None,
-            f"{i}. {verdict.claim.text}" if len(found) > 1 else verdict.claim.text,
-            verdict.words,
-            verdict.shown,
-            verdict.difference.n,
-            verdict.claim.published or None,
-        ]
-        for i, (result, verdict) in enumerate(found, start=1)
-    ]
-    said: dict[str, list[int]] = {}
-    for i, (_, verdict) in enumerate(found, start=1):
-        for note in verdict.notes:
-            said.setdefault(note, []).append(i)
-    reasons = [note if len(of) == len(found) else f"{_claims(of)}: {note}" for note, of in said.items()]
-    sources = dict.fromkeys(verdict.claim.source for _, verdict in found if verdict.claim.source)
-    cited = (f"published: {'; '.join(sources)}",) if sources else ()
-    columns = ("study", "claim", "verdict", f"difference {INTERVAL}", "n", "published")
-    title = "claims" if several else _titled(results[0], "claims")
-    return Table(title, columns, rows(cells), (*reasons, *OF_CLAIMS, *cited)).without_empty_columns()
 
 
 def means(result: "StudyResult", keys: Sequence[str], title: str) -> Iterator[Table]:
@@ -91,7 +55,7 @@ def means(result: "StudyResult", keys: Sequence[str], title: str) -> Iterator[Ta
     sizes = {_runs(arm, keys) for arm in arms}
     same = f", {sizes.pop()} per arm" if len(sizes) == 1 else ""
     has_intervals = any(arm.means[key].interval for arm in arms for key in keys if key in arm.means)
-    title = _titled(result, f"{title}{f' {INTERVAL}' if has_intervals else ''}{same}")
+    title = titled(result, f"{title}{f' {INTERVAL}' if has_intervals else ''}{same}")
     if len(arms) <= MOST_COLUMNS:
         cells: list[list[Cell]] = [[_title(key), *(_mean(arm, key, keys) for arm in arms)] for key in keys]
         columns = ("metric", *(arm.name if same else f"{arm.name}, {_runs(arm, keys)}" for arm in arms))
@@ -123,17 +87,6 @@ def differences(result: "StudyResult") -> Iterator[Table]:
         over = f", {count(members[0].n, 'pair')}" if same else ""
         said = (*_left_out(members), *(_of_differences(result, found) if number == len(groups) else ()))
         yield Table(f"{whose}{over}", heads, rows(cells), said).without_empty_columns()
-
-
-def _claims(numbers: Sequence[int]) -> str:
-    """The numbers of claims in words: "claims 1, 2"."""
-    return f"claim{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-
-
-def _titled(result: "StudyResult", title: str) -> str:
-    """A title with the name of the study, and the number of runs that are done, if some are missing."""
-    missing = "" if result.is_complete else f" ({len(result.records)} of {count(result.planned, 'run')} done)"
-    return f"{result.study.name}: {title}{missing}"
 
 
 def _title(key: str) -> str:

@@ -12,7 +12,7 @@ from randhead.report.sections import Picture
 from randhead.report.study import pictures, words
 from randhead.report.study.pictures import Styles
 from randhead.report.study.styles import styles
-from randhead.study import design_tables, metrics, tables
+from randhead.study import claim_tables, design_tables, metrics, tables
 from randhead.study.records import RunRecord
 from randhead.study.result import StudyResult
 from randhead.tables import ARROWS, Cell, Table, capitalised, count, rows
@@ -37,7 +37,7 @@ def render(results: Sequence[StudyResult]) -> str:
 
 def _claims(found: list[Claimed]) -> Block:
     """The verdicts of all claims, and how they are made."""
-    said = ". ".join(map(capitalised, tables.OF_CLAIMS)) if found else "No claim was tested"
+    said = ". ".join(map(capitalised, claim_tables.MEANING)) if found else "No claim was tested"
     return Block("claims", seen=f"{said}.", claims=found)
 
 

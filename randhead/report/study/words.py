@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from randhead import escapes
 from randhead.report import exports
-from randhead.study import design_tables, tables
+from randhead.study import claim_tables, design_tables, tables
 from randhead.study.result import StudyResult
 from randhead.tables import Table, capitalised
 
@@ -68,7 +68,7 @@ def latex(results: Sequence[StudyResult]) -> str:
 
 
 def _claims(results: Sequence[StudyResult]) -> list[Table]:
-    return [tables.of_claims(results)] if any(result.verdicts for result in results) else []
+    return [claim_tables.of_claims(results)] if any(result.verdicts for result in results) else []
 
 
 def _others(result: StudyResult) -> Iterator[Table]:
