@@ -13,7 +13,6 @@ from randhead.study.options import designed
 FOLDER = Path(__file__).parent.parent / "examples" / "studies"
 FILES = sorted(path.name for path in FOLDER.glob("*.toml"))
 NOT_YET = ["long-tail.toml"]
-SMALL = {"set": ["backbone.name=small_resnet", "data.train_images=5000", "train.epochs=10"], "seeds": 3}
 
 
 def test_the_claims_of_the_field_are_there():
@@ -33,11 +32,19 @@ def test_a_shipped_study_can_be_run_and_states_where_it_is_from(name):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in NOT_YET])
-def test_a_shipped_study_can_be_made_smaller(name):
+def test_the_smaller_study_at_the_head_of_a_file_has_its_claims(name):
+    lines = [line[1:].strip() for line in (FOLDER / name).read_text(encoding="utf-8").splitlines() if line[:2] == "# "]
+    path, *words = " ".join(lines).replace("\\", "").split("randhead study ")[-1].split()
+    typed = [(option.removeprefix("--"), value) for option, value in zip(words[::2], words[1::2], strict=True)]
+    options = {option.replace("-", "_"): value for option, value in typed if option not in ("set", "data")}
+    options["set"] = [value for option, value in typed if option == "set"]
+    options |= {"hold_out_classes": 3, "data": "digits"} if "data" in dict(typed) else {}  # for a folder of images
     study = reading.read(FOLDER / name)
-    small = designed(study, name="small", **SMALL)
-    assert small.claims == study.claims and len(small.seeds) == 3
+    small = designed(study, **options)
+    assert path == f"examples/studies/{name}" and small.name != study.name
+    assert small.claims == study.claims and small.arms == study.arms
     assert {run.config.backbone.name for run in plan.reported_runs(small, {})} == {"small_resnet"}
+    assert {run.config.data.train_images for run in plan.reported_runs(small, {})} <= {5_000, 10_000}
 
 
 @pytest.mark.parametrize("name", NOT_YET)
