@@ -1,6 +1,7 @@
 """A study from a TOML file and from options: one study however it is written, errors that name file and key."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -74,6 +75,15 @@ def file(tmp_path):
 
 def test_a_file_is_the_study_that_it_describes(file):
     assert reading.read(file) == STUDY
+
+
+def test_the_design_in_the_folder_of_a_study_is_read_too(tmp_path):
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(STUDY.to_json()))
+    assert reading.read(path) == STUDY
+    path.write_text("{}")
+    with pytest.raises(UsageError, match=r"study\.json: not the design of a study"):
+        reading.read(path)
 
 
 def test_a_file_says_only_what_differs_from_the_default(tmp_path):

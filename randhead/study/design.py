@@ -40,7 +40,7 @@ PARTS = ("name", "seeds", "head_seeds", "claims", "title", "source", "differs", 
 
 @dataclass(frozen=True)
 class Study:
-    """The design of a study.  Two designs are equal if they describe the same trainings and the same tests.
+    """The design of a study.
 
     Attributes:
         name: of the study, and of its folder.

@@ -64,7 +64,7 @@ def read(path: str | Path) -> Study:
     """The study that a TOML file describes; what the file does not say has the defaults of `Study`.
 
     Args:
-        path: the file.  Its name is that of the study, if it gives none.
+        path: the file.  Its name is that of the study, if it gives none.  It may also be the study.json of a study.
 
     Raises:
         UsageError: for a file that cannot be read, an unknown key, a value that cannot be used, a design that cannot be
@@ -73,7 +73,7 @@ def read(path: str | Path) -> Study:
     path = Path(path)
     content = read_tables(path)
     try:
-        return _study(path.stem, content)
+        return Study.from_json(content) if path.suffix == ".json" else _study(path.stem, content)
     except RandheadError as error:
         raise UsageError(f"{path}: {error.message}", hint=error.hint) from None
 
