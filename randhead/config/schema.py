@@ -321,7 +321,7 @@ class Config(Section):
         "default",
         "Settings that belong together: default, paper (those of the paper's code), fair (equal for all kinds of "
         "heads), fast (equal too; resnet9 on a GPU) or finetune (for encoders that are trained already; chosen by "
-        "itself with --pretrained). What you set yourself has precedence.",
+        "itself with --pretrained). What you set has precedence.",
         choices=tuple(recipes.RECIPES),
         option=Option("--recipe", TRAINING, "NAME"),
     )
