@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from randhead import intervals
+from randhead.analyses import seeds
 from randhead.cli.hints import as_options
 from randhead.cli.output import Output
 from randhead.errors import RunError, UsageError
@@ -197,10 +199,30 @@ def test_crossed_seeds_have_the_interval_of_random_effects_and_no_permutation_te
     assert 0 < verdict.difference.p < 1
     assert (verdict.difference.p < 0.05) == (expected.low > 0 or expected.high < 0)
     assert (verdict.difference.sign_flip_p, verdict.difference.pairs_needed) == (None, None)
+    assert "3 head seeds x 3 seeds: intervals of two-way random effects" in verdict.notes
     text = printed(found, capsys, monkeypatch)
     assert "pairs share seeds" in text
-    assert "variance of the accuracy over crossed seeds" in text
-    assert "3 head seeds x 3 seeds" in text
+
+
+def test_the_variance_of_crossed_seeds_is_split_as_analyze_seeds_does():
+    study = design(seeds=(0, 1, 2), head_seeds=(4, 5))
+    found = StudyResult(study, done(study, missing={(C, 1)}, diverged={(D, 1)}))
+    [table] = [table for table in found.tables() if table.title.startswith("variance")]
+    assert [row[0] for row in table.rows] == [A, B, C, D]
+    runs = [each for each in found.records if each.arm == A]
+    columns = [[getattr(each, name) for each in runs] for name in ("head_seed", "seed")]
+    values = {"accuracy": [each.metrics["accuracy"] for each in runs]}
+    expected = seeds.measure(*map(torch.tensor, columns), values={"accuracy": torch.tensor(values["accuracy"])}).metrics
+    shares = [f"{100 * expected[f'accuracy_{kind}_share']:.0f}" for kind in ("head", "seed", "rest")]
+    assert table.rows[0][1:6] == (6, f"{100 * expected['accuracy_std']:.2f}", *shares)
+    assert [row[1] for row in table.rows] == [6, 6, 4, 4]
+    [first, *_] = found.to_json()["variance"]
+    assert first["head_p"] == pytest.approx(expected["accuracy_head_p"])
+    assert (first["head_seeds"], first["seeds"]) == ([4, 5], [0, 1, 2])
+    additive = StudyResult(study, done(study, accuracy=lambda arm, seed: 0.5 + 0.25 * seed))
+    assert additive.variance[0].figures["seed_p"] is None  # nothing is left over to test against
+    assert list(additive.tables()) and json.dumps(additive.to_json(), allow_nan=False)
+    assert any("2 head seeds x" in note for note in table.notes)
 
 
 # Verdicts
@@ -405,6 +427,11 @@ def test_merged_halves_are_the_whole_to_the_last_digit(tmp_path):
         assert merged.to_json() == whole.to_json()
     study = replace(study, seeds=(1, 8))
     [merged] = merging.merge(parts(study, tmp_path / "others", (8,), (1,)))
+    assert merged.to_json() == StudyResult(study, done(study)).to_json()
+    study = replace(study, head_seeds=(3, 5))
+    halves = [replace(study, head_seeds=(head,)) for head in study.head_seeds]
+    paths = [StudyResult(half, done(half)).save(tmp_path / str(half.head_seeds)) for half in halves]
+    [merged] = merging.merge(paths)
     assert merged.to_json() == StudyResult(study, done(study)).to_json()
 
 

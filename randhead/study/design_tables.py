@@ -5,16 +5,14 @@ from pathlib import PurePath
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from randhead.evaluation.estimates import design
 from randhead.study.design import DATA
-from randhead.study.differences import p_shown, seeds_of, value_of
+from randhead.study.differences import p_shown
 from randhead.tables import Cell, Table, count, rows
 
 if TYPE_CHECKING:
     from randhead.study.records import RunRecord
     from randhead.study.result import StudyResult
 
-SPLIT = "accuracy"  # the metric whose variance is split
 CHOSEN = "chosen"
 IN_ORDER = ("train", "val", "test", "corrupted")
 
@@ -50,37 +48,26 @@ def sweep(result: "StudyResult") -> Table:
     return Table("tuning on the validation split", columns, rows(cells), tuple(said)).without_empty_columns()
 
 
-def variance_split(result: "StudyResult") -> Iterator[Table]:
+def variance(result: "StudyResult") -> Iterator[Table]:
     """For crossed seeds, how much of the variance of the accuracy comes from each kind of seed, per arm."""
-    grids = {arm: design([seeds_of(record) for record in records]) for arm, records in result.by_arm.items()}
-    if all(min(len(grid.heads), len(grid.trains)) < 2 for grid in grids.values()):
+    if not result.variance:
         return
-    import torch
-
     from randhead.analyses import seeds
 
     cells: list[list[Cell]] = []
-    smallest = [0, 0]
-    for arm, grid in grids.items():
-        values = {seeds_of(record): value_of(record, SPLIT) for record in result.by_arm[arm]}
-        table = [[values[head, seed] for seed in grid.trains] for head in grid.heads]
-        if min(len(grid.heads), len(grid.trains)) < 2 or any(value is None for row in table for value in row):
-            continue
-        smallest = min(smallest, [len(grid.heads), len(grid.trains)], key=lambda pair: min(pair) or 10**9)
-        found, _ = seeds.components(torch.tensor(table, dtype=torch.float64))
-        if not found["std"]:
-            continue
-        shares = [f"{100 * found[f'{kind}_share']:.0f}" for kind in ("head", "seed", "rest")]
-        ps = (p_shown(found[f"{kind}_p"]) for kind in ("head", "seed"))
-        cells.append([arm, grid.used, f"{100 * found['std']:.2f}", *shares, *ps])
-    if cells:
-        columns = ("arm", "runs", "std (%)", "vectors (%)", "seed (%)", "rest (%)", "p, vectors", "p, seed")
-        said = (
-            "shares of the variance: vectors, from the draw of the class vectors; seed, from initial weights, order "
-            "and augmentation; rest, everything else; p: F-tests of no variance from either",
-            *seeds.few(*smallest),
-        )
-        yield Table("variance of the accuracy over crossed seeds", columns, rows(cells), said)
+    for split in result.variance:
+        percent = [_percent(split.figures[f"{kind}_share"], digits=0) for kind in ("head", "seed", "rest")]
+        ps = (p_shown(split.figures[f"{kind}_p"]) for kind in ("head", "seed"))
+        runs = len(split.head_seeds) * len(split.seeds)
+        cells.append([split.arm, runs, _percent(split.figures["std"]), *percent, *ps])
+    smallest = min(result.variance, key=lambda split: min(len(split.head_seeds), len(split.seeds)))
+    columns = ("arm", "runs", "std (%)", "vectors (%)", "seed (%)", "rest (%)", "p, vectors", "p, seed")
+    said = (
+        "shares of the variance: vectors, from the draw of the class vectors; seed, from initial weights, order and "
+        "augmentation; rest, everything else; p: F-tests of no variance from either",
+        *seeds.few(len(smallest.head_seeds), len(smallest.seeds)),
+    )
+    yield Table("variance of the accuracy over crossed seeds", columns, rows(cells), said)
 
 
 def notes(result: "StudyResult") -> Table:
@@ -141,8 +128,8 @@ def _mean(records: "Iterable[RunRecord]", key: str) -> float | None:
     return fmean(values) if values else None
 
 
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{100 * share:.2f}"
+def _percent(share: float | None, *, digits: int = 2) -> str | None:
+    return None if share is None else f"{100 * share:.{digits}f}"
 
 
 def _others(settings: Any) -> str:

@@ -118,7 +118,17 @@ class Difference:
     @property
     def independent(self) -> bool:
         """Whether no two pairs share a seed."""
-        return independent([(pair.head_seed, pair.seed) for pair in self.pairs])
+        return independent(self.seeds)
+
+    @property
+    def seeds(self) -> list[tuple[int, int]]:
+        """Head seed and seed of each pair."""
+        return [(pair.head_seed, pair.seed) for pair in self.pairs]
+
+    @property
+    def note(self) -> str | None:
+        """How the interval takes account of seeds that pairs share; None if they share none."""
+        return design(self.seeds).note() if self.pairs else None
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
@@ -214,7 +224,7 @@ def with_holm(differences: Sequence[Difference]) -> list[Difference]:
 def _tested(found: Difference) -> Difference:
     """A difference with its estimate and tests."""
     values = [pair.difference for pair in found.pairs]
-    seeds = [(pair.head_seed, pair.seed) for pair in found.pairs]
+    seeds = found.seeds
     alone = found.independent and len(values) > 1
     if found.metric == CONVERGED:
         gained, lost = values.count(1.0), values.count(-1.0)
@@ -257,7 +267,7 @@ def no_interval(found: Difference) -> str:
     """Why a difference over several pairs has no interval."""
     if found.metric == CONVERGED:
         return "no interval: pairs that share a seed are not independent, and each is only yes or no"
-    if not design([(pair.head_seed, pair.seed) for pair in found.pairs]).has_interval:
+    if not design(found.seeds).has_interval:
         return "no interval: too few runs have all combinations of their seeds"
     return "no interval: the difference is the same in all pairs, which says nothing about others"
 

@@ -16,6 +16,7 @@ from randhead.study import metrics, plan
 from randhead.study.design import Study
 from randhead.study.differences import ArmResult, Difference, arm_result, difference, seeds_of, value_of, with_holm
 from randhead.study.records import RunRecord
+from randhead.study.variance import VarianceSplit, variance_split
 from randhead.study.verdicts import Verdict
 from randhead.tables import Result, Table
 
@@ -88,6 +89,12 @@ class StudyResult(Result):
         claims = self.study.claims
         return tuple(Verdict(claim, self.difference(claim.first, claim.second, claim.metric)) for claim in claims)
 
+    @cached_property
+    def variance(self) -> tuple[VarianceSplit, ...]:
+        """For crossed seeds, the variance components of the accuracy of each arm that has a grid of runs."""
+        splits = (variance_split(name, records) for name, records in self.by_arm.items())
+        return tuple(split for split in splits if split)
+
     def difference(self, first: str, second: str, metric: str) -> Difference:
         """The difference of a metric between any two arms, first minus second, over pairs with equal seeds.
 
@@ -110,7 +117,12 @@ class StudyResult(Result):
         return tables.tables(self)
 
     def to_json(self) -> dict[str, Any]:
-        """The document: the design and the records, from which `from_json` computes the rest, and the rest."""
+        """The document: the design and the records, from which `from_json` computes the rest, and the rest.
+
+        Keys: format, study (the design), planned and done (numbers of reported runs); claims, arms and differences,
+        in which shares are in [0, 1], with the names of the runs that each number is from; variance (of crossed seeds);
+        records and sweep, one entry per run with all its metrics and curves.
+        """
         return {
             "format": FORMAT,
             "study": self.study.to_json(),
@@ -119,6 +131,7 @@ class StudyResult(Result):
             "claims": [verdict.to_json() for verdict in self.verdicts],
             "arms": [arm.to_json() for arm in self.arms],
             "differences": [each.to_json() for each in self.differences],
+            "variance": [split.to_json() for split in self.variance],
             "records": [record.to_json() for record in self.records],
             "sweep": [record.to_json() for record in self.sweep],
         }

@@ -11,7 +11,7 @@ from randhead.evaluation.analysis_tables import difference_shown, mean_shown
 from randhead.evaluation.estimates import design
 from randhead.study import metrics
 from randhead.study.claim_tables import INTERVAL, of_claims, titled
-from randhead.study.design_tables import notes, sweep, variance_split
+from randhead.study.design_tables import notes, sweep, variance
 from randhead.study.differences import CONVERGED, EPOCHS, ArmResult, Difference, left_out, p_shown
 from randhead.tables import ARROWS, Cell, Table, count, rows
 
@@ -38,7 +38,7 @@ def of_study(result: "StudyResult") -> Iterator[Table]:
         yield from differences(result)
         yield from means(result, [key for key in result.keys if key in OF_TRAINING], "training")
     yield sweep(result)
-    yield from variance_split(result)
+    yield from variance(result)
 
 
 def means(result: "StudyResult", keys: Sequence[str], title: str) -> Iterator[Table]:

@@ -72,6 +72,8 @@ class Verdict:
             yield "one pair of runs has no interval"
         elif found.pairs and found.estimate and found.estimate.interval is None:
             yield no_interval(found)
+        elif note := found.note:
+            yield note
         if found.done < found.planned:
             yield f"{found.done} of {count(found.planned, 'pair')} done: the verdict can change"
         yield from left_out(found)
