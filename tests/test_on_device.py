@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -62,12 +63,16 @@ def kill_all(session):
 
 
 def test_parts_that_are_run_apart_are_merged_to_one_study(images, tmp_path):
-    for part in ("hadamard-a", "hadamard-b"):
-        script = start(images, tmp_path / part, part, scratch=tmp_path / f"scratch-{part}", jobs=1)
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with tarfile.open(packed / "cifar10.tar.xz", "w:xz") as archive:
+        archive.add(images / "cifar10", arcname=".")
+    for part, data in (("hadamard-a", images), ("hadamard-b", packed)):
+        script = start(data, tmp_path / part, part, scratch=tmp_path / f"scratch-{part}", jobs=1)
         said, _ = script.communicate(timeout=PATIENCE_S)
         assert script.returncode == 0, said
         assert (tmp_path / part / f"{part}.log").read_text().startswith(f"== {part}: ")
-        assert f"== {part}: " in said and "torch " in said
+        assert f"== {part}: " in said and "torch " in said and "3 of 3 trainings finished" in said
         assert sorted(path.name for path in (tmp_path / part).iterdir()) == [f"{part}.json", f"{part}.log"]
         assert not any((tmp_path / f"scratch-{part}").glob("randhead-studies-*"))  # nothing is left
     (merged,) = merging.merge([tmp_path / part / f"{part}.json" for part in ("hadamard-a", "hadamard-b")])

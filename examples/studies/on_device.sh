@@ -222,6 +222,13 @@ PYTHON
     return "$code"
 }
 
+finished() { # PART: how many of its trainings its JSON file has
+    [ -f "$out/$1.json" ] || return 0
+    "$python" -c 'import json, sys
+found = json.load(open(sys.argv[1]))
+print(", {done} of {planned} trainings finished".format(**found), end="")' "$out/$1.json"
+}
+
 run_part() { # PART
     local study seeds jobs estimate code=0
     read -r study seeds jobs estimate < <(awk -v part="$1" '$1 == part {print $2, $3, $4, $5}' <<<"$PARTS")
@@ -229,7 +236,7 @@ run_part() { # PART
     describe
     if [ "$(left)" -lt $((LEAST_S + RESERVE_S)) ]; then echo 'error: too little time is left' && return 1; fi
     if [ "$study" = - ]; then run_speed || code=1; else run_study "$1" "$study" "$seeds" "$jobs" || code=1; fi
-    echo "== $1: ended with $code after $SECONDS s"
+    echo "== $1: ended with $code after $SECONDS s$(finished "$1")"
     return "$code"
 }
 
