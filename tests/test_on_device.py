@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from PIL import Image
 
@@ -62,7 +63,7 @@ def kill_all(session):
             continue
 
 
-def test_parts_that_are_run_apart_are_merged_to_one_study(images, tmp_path):
+def test_parts_that_are_run_apart_are_merged_to_one_study(images, tmp_path, capsys):
     packed = tmp_path / "packed"
     packed.mkdir()
     with tarfile.open(packed / "cifar10.tar.xz", "w:xz") as archive:
@@ -75,7 +76,10 @@ def test_parts_that_are_run_apart_are_merged_to_one_study(images, tmp_path):
         assert f"== {part}: " in said and "torch " in said and "3 of 3 trainings finished" in said
         assert sorted(path.name for path in (tmp_path / part).iterdir()) == [f"{part}.json", f"{part}.log"]
         assert not any((tmp_path / f"scratch-{part}").glob("randhead-studies-*"))  # nothing is left
-    (merged,) = merging.merge([tmp_path / part / f"{part}.json" for part in ("hadamard-a", "hadamard-b")])
+    parts = [tmp_path / part / f"{part}.json" for part in ("hadamard-a", "hadamard-b")]
+    assert tiny.main("study", "--merge", *map(str, parts), "--out", str(tmp_path / "merged")) == 0
+    assert "6 of 6 runs" in capsys.readouterr().out and (tmp_path / "merged" / "report.html").exists()
+    (merged,) = merging.merge(parts)
     design = reading.read(STUDIES / "hadamard.toml")
     assert merged.study.seeds == (0, 5)
     assert [arm.name for arm in merged.arms] == [arm.name for arm in design.arms]
@@ -101,7 +105,7 @@ def test_a_part_that_is_killed_leaves_what_is_finished(images, tmp_path):
 
 def test_a_signal_ends_the_parts_and_keeps_what_is_finished(images, tmp_path):
     out = tmp_path / "out"
-    script = start(images, out, "scale-c", "hadamard-a", scratch=tmp_path / "scratch")
+    script = start(images, out, "scale-c", "hadamard-a", scratch=tmp_path / "scratch", jobs=1)
     try:
         until = time.monotonic() + PATIENCE_S
         while not (out / "scale-c.json").exists():
