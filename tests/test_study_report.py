@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -192,7 +193,7 @@ def test_a_study_without_a_finished_run_has_files_and_a_warning(tmp_path):
     files = report.study.write([StudyResult(Study("new"), ())], tmp_path / "new", warn=said.append)
     assert [file.name for file in files] == ["report.html", "result.csv", "runs.csv", "result.md", "result.tex"]
     assert all(file.read_text() for file in files)
-    assert said == ["study new: no run is done, so there are no figures"]
+    assert said == ["study new: no reported run is done, so there are no figures"]
     assert "0 of 20 runs done" in files[0].read_text()
 
 
@@ -309,6 +310,8 @@ def test_the_page_has_every_run_claim_and_number(one, one_page):
         rows = [row for row in re.findall(r"<tr><td><b>.*?</tr>", one_page, re.DOTALL) if claim["shown"] in row]
         assert any(f">{claim['verdict']}</b>" in row and claim["published"] in row for row in rows), claim
     assert re.findall(r'class="verdict (\w+)"', one_page) == ["no", "yes", "undecided"]
+    for name in set(re.findall(r"var\((--on-\w+)", one_page)):
+        assert re.search(rf"{name}: #[0-9a-f]{{6}};", one_page)
     design = re.search(r"<summary>made-up/study.json</summary><pre>(.*?)</pre>", one_page, re.DOTALL)
     assert Study.from_json(json.loads("".join(Outline(design[1]).words))) == one.study
 
@@ -319,6 +322,20 @@ def test_what_users_wrote_stays_text_in_the_page():
     assert_whole(text)
     assert "<img" not in text
     assert "<img src=x onerror=alert(1)> a|b" in "".join(Outline(text).words)
+
+
+@pytest.mark.slow
+def test_a_page_of_runs_without_values_has_the_runs_and_no_empty_pictures(one):
+    failed = {"metrics": {"converged": 0.0}, "corruptions": {}, "severities": (), "diverged": "the loss is NaN"}
+    curves = {"val_accuracy": (None,), "train_loss": (None,)}
+    lost = [replace(each, curves=curves, **failed) for each in one.records]
+    cases = {"one run": one.records[:1], "lost": lost, "none": (), "no curves": [replace(lost[0], curves={})]}
+    for name, records in cases.items():
+        text = page.render([StudyResult(one.study, tuple(records), one.sweep)])
+        assert_whole(text)
+        assert all(f"<code>{each.run}</code>" in text for each in (*records, *one.sweep)), name
+        assert text.count("<svg") == {"one run": 3}.get(name, 0), name
+        assert text.count("undecided at n = 0") == 3 and ">-</td>" in text
 
 
 @pytest.mark.slow

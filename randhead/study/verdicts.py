@@ -56,7 +56,8 @@ class Verdict:
         """The difference with its interval, in points for shares; a dash without a pair."""
         about = metrics.about(self.claim.metric)
         unit = "points" if about.unit == "%" else about.unit
-        return f"{difference_shown(about, self.difference.estimate) or '-'} {unit}".strip()
+        found = difference_shown(about, self.difference.estimate)
+        return f"{found} {unit}".strip() if found else "-"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def write(results: "Sequence[StudyResult]", folder: Path, *, warn: Callable[[str
     Args:
         results: of the studies, in the order in which they are shown.
         folder: where the files are written; it is created if it is missing.
-        warn: called with a warning for a study of which no run is done.
+        warn: called with a warning for a study of which no reported run is done.
 
     Returns:
         The files.
@@ -37,7 +37,7 @@ def write(results: "Sequence[StudyResult]", folder: Path, *, warn: Callable[[str
 
     for result in results:
         if not result.records:
-            warn(f"study {result.study.name}: no run is done, so there are no figures")
+            warn(f"study {result.study.name}: no reported run is done, so there are no figures")
     texts = {
         "report.html": page.render(results),
         "result.csv": lines.arms_csv(results),

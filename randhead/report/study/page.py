@@ -43,12 +43,14 @@ def _claims(found: list[Claimed]) -> Block:
 
 def _blocks(result: StudyResult, of_arms: Styles, prefix: str) -> Iterator[Block]:
     """The parts of a study after its claims."""
-    if result.records:
-        yield _paired(result, of_arms, prefix)
-        yield _figures("training", prefix, "training", pictures.curves(result, of_arms))
-        if any(record.corruptions for record in result.records):
-            severities = _figures("corruptions", prefix, "corruptions", pictures.severities(result, of_arms))
-            yield replace(severities, folded=[_by_corruption(result)])
+    drawn = [
+        _paired(result, of_arms, prefix),
+        _figures("training", prefix, "training", pictures.curves(result, of_arms)),
+    ]
+    if any(record.corruptions for record in result.records):
+        severities = _figures("corruptions", prefix, "corruptions", pictures.severities(result, of_arms))
+        drawn.append(replace(severities, folded=[_by_corruption(result)]))
+    yield from (block for block in drawn if block.pictures)
     tuning = design_tables.sweep(result)
     figures = [table for table in tables.of_study(result) if table.rows and table.title != tuning.title]
     if figures:

@@ -142,7 +142,7 @@ def _curves(records: Sequence[RunRecord], key: str, scale: float) -> list[tuple[
     return [
         (scale * np.array([nan if value is None else value for value in curve], dtype=float), diverged)
         for curve, diverged in found
-        if curve
+        if curve and any(value is not None for value in curve)
     ]
 
 

@@ -1,5 +1,6 @@
 """How arms are drawn: the same arm has the same colour, mark and kind of line in all pictures of a page."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,14 +43,15 @@ def styles(results: Sequence[StudyResult]) -> dict[str, Style]:
 def legend(figure: Figure, axes: Axes) -> None:
     """The names of the arms below the axes, in as many columns as fit."""
     handles, names = axes.get_legend_handles_labels()
-    longest = max(map(len, names), default=0)
-    columns = 1 if longest > LONGEST_LEGEND else 2 if longest > LONGEST_LEGEND // 2 else 3
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=3)
+    figure.legend(handles, names, loc="outside lower center", ncols=_columns(names), handlelength=3)
 
 
 def legend_height(names: Iterable[str]) -> float:
     """The height in inches that the legend of some arms needs."""
     found = [label(name) for name in names]
-    longest = max(map(len, found), default=0)
-    columns = 1 if longest > LONGEST_LEGEND else 2 if longest > LONGEST_LEGEND // 2 else 3
-    return 0.1 + 0.17 * -(-len(found) // columns)
+    return 0.1 + 0.17 * math.ceil(len(found) / _columns(found))
+
+
+def _columns(names: Iterable[str]) -> int:
+    longest = max(map(len, names), default=0)
+    return 1 if longest > LONGEST_LEGEND else 2 if longest > LONGEST_LEGEND // 2 else 3
