@@ -112,7 +112,7 @@ def test_workers_save_and_end_when_they_are_asked_to(tmp_path, design, started):
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path, design):
-    planned = design(**{"train.epochs": 500})
+    planned = design(**{"train.epochs": 500, "machine.checkpoint_epochs": 1})
     folder = folders.open_study(planned, tmp_path)
     code = f"from randhead import study; from randhead.study import folder; _, s = folder.read({str(folder.path)!r}); "
     code += f"study.run(s, root={str(tmp_path)!r}, jobs=2)"

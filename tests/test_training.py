@@ -564,6 +564,32 @@ def test_without_any_sound_checkpoint_nothing_is_trained_over_them(tmp_path, ima
     assert tree(folder) == before
 
 
+def test_a_training_that_saves_fewer_epochs_loses_more_to_a_kill_and_ends_the_same(tmp_path, images):
+    every = fit(tmp_path / "every", config(train__epochs=5), images)[-1].summary
+    rarely, run = (
+        config(train__epochs=5, machine__checkpoint_epochs=2, machine__keep_checkpoints=9),
+        Run(tmp_path / PATH),
+    )
+    coming = fit_events(rarely, images, run)
+    while not isinstance(next(coming), events.EpochDone):
+        pass
+    assert not run.model_path.exists()
+    assert checkpoint.saved_steps(run.checkpoints) == []
+    for event in coming:
+        if isinstance(event, events.EpochDone) and event.epoch == 3:
+            break
+    coming.close()  # as if it were killed
+    run.reports.mkdir()
+    (run.reports / "evaluate-test.json").write_text("{}", encoding="utf-8")
+    assert checkpoint.saved_steps(run.checkpoints) == [6]
+    happened = fit(run.path, rarely, images)
+    assert of(events.Started, happened)[0].step == 6
+    assert checkpoint.saved_steps(run.checkpoints) == [6, 12, 15]
+    assert happened[-1].summary.weights_sha256 == every.weights_sha256 == runs.load(run, device="cpu").weights_sha256
+    assert log(run.path) == log(tmp_path / "every")
+    assert not (run.reports / "evaluate-test.json").exists()  # of weights that were replaced
+
+
 @pytest.mark.parametrize("change", [{"optim__lr": 0.01}, {"head__vectors": "gaussian"}, {"train__epochs": 3}])
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, images, change):
     stopped(tmp_path / PATH, config(), images, 3)

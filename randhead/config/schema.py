@@ -287,7 +287,13 @@ class MachineConfig(Section, section="machine"):
         option=Option("--max-megapixels", DATA, "N", hidden=True),
     )
     checkpoint_minutes: float = setting(
-        10.0, "Minutes between checkpoints; the end of every epoch is saved as well.", bounds=NOT_NEGATIVE
+        10.0, "Minutes between checkpoints; ends of epochs are saved as well.", bounds=NOT_NEGATIVE
+    )
+    checkpoint_epochs: int = setting(  # a checkpoint can take longer than an epoch on a GPU
+        1,
+        "Save the end of every so many epochs, and of the last one. Until the first is saved, there is no model to "
+        "evaluate.",
+        bounds=AT_LEAST_ONE,
     )
     keep_checkpoints: int = setting(2, "Number of checkpoints that are kept, the newest.", bounds=AT_LEAST_ONE)
 

@@ -35,6 +35,8 @@ from randhead.study.records import RunRecord
 
 POLL_S = 1.0  # between two looks at the runs of other workers
 MOST_FAILURES = 2  # runs in a row after which a worker gives up: the cause is then not in one run
+# The runs of a study are many and short: a checkpoint after each epoch took a third of their time on a GPU.
+CHECKPOINTS: dict[str, Any] = {"keep_checkpoints": 1, "checkpoint_epochs": 100_000, "checkpoint_minutes": 1.0}
 AGAIN = "the same command tries it again, and repeats nothing that is finished"
 OF_ALL = (UsageError, DataError)  # errors that other seeds of an arm have too, so that a worker stops at once
 OF_ONE = (RunError, OSError, MemoryError, RuntimeError)  # the last of torch, if a device has no memory left
@@ -190,13 +192,12 @@ class _Worker:
         self.on_event(RunDone(record, len(self.finished), self.total))
 
     def _config(self, run: PlannedRun) -> Config:
-        """The settings of a run with those of this machine.  A study keeps a single checkpoint of each run."""
-        machine = run.config.machine
+        """The settings of a run with those of this machine."""
+        chosen = self.study.settings_of(run.arm)
+        usual: dict[str, Any] = {name: value for name, value in CHECKPOINTS.items() if f"machine.{name}" not in chosen}
         if self.device != "auto":
-            machine = replace(machine, device=self.device)
-        if "machine.keep_checkpoints" not in self.study.settings_of(run.arm):
-            machine = replace(machine, keep_checkpoints=1)
-        return replace(run.config, machine=machine)
+            usual["device"] = self.device
+        return replace(run.config, machine=replace(run.config.machine, **usual))
 
     @contextlib.contextmanager
     def _set_aside(self, run: PlannedRun) -> Iterator[None]:

@@ -96,6 +96,8 @@ class Trainer:
         doubt = chance.warning(log.read(self.run.metrics_path), self.model, self.dataset.splits["val"], self.preprocess)
         self.model.load_state_dict(dict(state.best_weights))
         test = self.task.evaluate(self.model, "test", self.preprocess, should_stop=self.should_stop)
+        if self.config.machine.checkpoint_epochs > 1:  # the best epoch may be one that was not saved
+            own_files.delete_results(self.run)
         self._write_model(best)
         images = len(self.train_split) * self.config.train.epochs
         return TrainingSummary(
@@ -185,10 +187,11 @@ class Trainer:
         state.loss_sum, state.images = 0.0, 0
         self.stepper.schedule.after_epoch(reached.accuracy)
         log.append(self.run.metrics_path, metrics)
-        self.save()
-        if is_best:
-            own_files.delete_results(self.run)
-            self._write_model(reached)
+        if state.epoch % self.config.machine.checkpoint_epochs == 0 or state.epoch == self.config.train.epochs:
+            self.save()
+            if is_best:
+                own_files.delete_results(self.run)
+                self._write_model(reached)
         return EpochDone(state.epoch, self.config.train.epochs, metrics, is_best)
 
     def _epoch_metrics(self, val: ValidationMetrics) -> EpochMetrics:
