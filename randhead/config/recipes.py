@@ -63,6 +63,10 @@ def fast(chosen: Settings) -> Settings:
     Left out is what he added in 2019 (part 8): label smoothing, which changes confidences; frozen weights of batch
     normalisation, which with fixed class vectors would leave only biases to set the norm of features; averages of
     weights, and of predictions for mirrored images.
+
+    With few images use smaller batches, as the rate needs its warm-up of hundreds of steps: with 60 steps in all, on
+    CIFAR-10 at 8 px, learned cosine vectors went astray at first (a loss of 5.5) and had an accuracy of 32 percent, and
+    fixed ones 42 (one seed); in the first 60 steps of a whole training the loss of the learned ones fell to 1.6.
     """
     return {
         "backbone.name": "resnet9",
