@@ -28,9 +28,16 @@ def test_the_drawing_has_the_layers_that_imports_keep():
     assert drawn == [layer for layer in reversed(LAYERS) if layer != {"__main__"}]
 
 
-def test_the_page_has_the_five_walks():
+def test_the_page_has_the_six_walks():
     walks = re.findall(r"^\*\*([^*]+)\*\*: .*\n\n((?:\d+\. .*\n?)+)", PAGE, flags=re.MULTILINE)
-    names = ["Image to logit", "Class name to vector", "Setting to optimiser", "Corruption cell to report", "Resume"]
+    names = [
+        "Image to logit",
+        "Class name to vector",
+        "Setting to optimiser",
+        "Corruption cell to report",
+        "Resume",
+        "Study",
+    ]
     assert [name for name, _ in walks] == names
     for name, steps in walks:
         assert all(STOP.match(line.partition(". ")[2]) for line in steps.splitlines()), name
