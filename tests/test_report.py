@@ -17,7 +17,7 @@ from trained import command, train
 
 from randhead import evaluation, registry, report, tables
 from randhead.analyses import Findings, dynamics
-from randhead.evaluation import analysis_tables, training_log
+from randhead.evaluation import analysis_tables, shown, training_log
 from randhead.evaluation.analysis_tables import headlines, in_order
 from randhead.evaluation.comparison import Arm, ArmMeans, Comparison, Difference
 from randhead.evaluation.estimates import Estimate
@@ -247,10 +247,10 @@ def test_shares_are_drawn_in_points_and_what_can_be_negative_is_not_drawn():
 def test_intervals_end_where_the_metric_does():
     share, rho = Metric("share", unit="%"), Metric("rho", bounds=(-1, 1))
     wide = Estimate(0.5, Interval(-0.4304, 1.264), 2, std=0.1)
-    assert analysis_tables.interval_shown(share, wide) == "0 to 100"
-    assert analysis_tables.interval_shown(rho, Estimate(0.7, Interval(-2.247, 3.561), 2)) == "-1.0 to 1.0"
-    assert analysis_tables.interval_shown(X, wide) == "-0.43 to 1.26"
-    assert analysis_tables.difference_shown(share, Estimate(-0.15, Interval(-1.506, 1.206), 2)) == "-15 [-100 to +100]"
+    assert shown.interval_shown(share, wide) == "0 to 100"
+    assert shown.interval_shown(rho, Estimate(0.7, Interval(-2.247, 3.561), 2)) == "-1.0 to 1.0"
+    assert shown.interval_shown(X, wide) == "-0.43 to 1.26"
+    assert shown.difference_shown(share, Estimate(-0.15, Interval(-1.506, 1.206), 2)) == "-15 [-100 to +100]"
 
 
 def test_definitions_are_given_once_and_metrics_without_a_value_have_no_row():
@@ -277,7 +277,7 @@ def test_pairs_of_runs_have_the_names_and_the_unit_of_the_analysis():
 
 
 def test_a_zero_has_no_sign_and_constants_are_not_compared():
-    assert [analysis_tables.signed(x, w) for x, w in ((-0.2, 16.0), (-0.0, None), (0.0, 0.1))] == ["0", "0", "0.00"]
+    assert [shown.signed(x, w) for x, w in ((-0.2, 16.0), (-0.0, None), (0.0, 0.1))] == ["0", "0", "0.00"]
     assert tables.shown(-0.0) == "0"
     found = two_arms(None)
     same = replace(found, differences=(replace(found.differences[0], metrics={"x": Estimate(0.0, None, 1)}),))

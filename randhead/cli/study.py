@@ -1,9 +1,7 @@
 """randhead study: arms trained with equal seeds, compared with intervals; claims get verdicts."""
 
-import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import dropwhile
 from pathlib import Path
@@ -12,73 +10,59 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from randhead.cli import near_misses
-from randhead.cli.signals import GracefulStop
-from randhead.cli.study_options import (
-    ArmOption,
-    ArmsOption,
-    ClaimOption,
-    ControlOption,
-    CorruptionLimitOption,
-    CorruptionsOption,
-    DataOption,
-    DeviceOption,
-    EpochsOption,
-    ExplainOption,
-    HeadSeedsOption,
-    HoldOutOption,
-    JobsOption,
-    JsonOption,
-    MergeOption,
-    MinutesOption,
-    NameOption,
-    OnlyOption,
-    OutOption,
-    PrintCommandsOption,
-    SeedsOption,
-    SetOption,
-    TuneOption,
-    WhatArgument,
-    WorkerOption,
-)
+from randhead.cli import study_options as option
 from randhead.config import DEVICES, one_of
-from randhead.errors import StopRequested, UsageError
+from randhead.errors import UsageError
 
 if TYPE_CHECKING:
     from randhead.cli.output import Output
     from randhead.study.design import Study
     from randhead.study.folder import StudyFolder
-    from randhead.study.result import StudyResult
 
 STUDIES, MERGED = Path("studies"), "merged"
+OF_DESIGN = (
+    "name",
+    "data",
+    "arms",
+    "arm",
+    "control",
+    "seeds",
+    "head_seeds",
+    "tune",
+    "claim",
+    "corruptions",
+    "corruption_limit",
+    "hold_out_classes",
+)
 
 
 def study(
     context: typer.Context,
-    what: WhatArgument = None,
-    data: DataOption = None,
-    arms: ArmsOption = None,
-    arm: ArmOption = None,
-    control: ControlOption = None,
-    seeds: SeedsOption = None,
-    head_seeds: HeadSeedsOption = None,
-    tune: TuneOption = None,
-    epochs: EpochsOption = None,
-    set_: SetOption = None,
-    name: NameOption = None,
-    corruptions: CorruptionsOption = None,
-    corruption_limit: CorruptionLimitOption = None,
-    hold_out_classes: HoldOutOption = None,
-    claim: ClaimOption = None,
-    jobs: JobsOption = None,
-    device: DeviceOption = "auto",
-    minutes: MinutesOption = None,
-    worker: WorkerOption = False,
-    only: OnlyOption = None,
-    print_commands: PrintCommandsOption = False,
-    merge: MergeOption = False,
-    out: OutOption = None,
-    explain: ExplainOption = False,
-    json: JsonOption = False,
+    what: option.WhatArgument = None,
+    data: option.DataOption = None,
+    arms: option.ArmsOption = None,
+    arm: option.ArmOption = None,
+    control: option.ControlOption = None,
+    seeds: option.SeedsOption = None,
+    head_seeds: option.HeadSeedsOption = None,
+    tune: option.TuneOption = None,
+    epochs: option.EpochsOption = None,
+    set_: option.SetOption = None,
+    name: option.NameOption = None,
+    corruptions: option.CorruptionsOption = None,
+    corruption_limit: option.CorruptionLimitOption = None,
+    hold_out_classes: option.HoldOutOption = None,
+    claim: option.ClaimOption = None,
+    jobs: option.JobsOption = None,
+    device: option.DeviceOption = "auto",
+    minutes: option.MinutesOption = None,
+    worker: option.WorkerOption = False,
+    only: option.OnlyOption = None,
+    print_commands: option.PrintCommandsOption = False,
+    merge: option.MergeOption = False,
+    out: option.OutOption = None,
+    explain: option.ExplainOption = False,
+    json: option.JsonOption = False,
 ) -> None:
     """Compare fixed and learned class vectors: train both with equal seeds, and say what pays.
 
@@ -99,39 +83,32 @@ def study(
         output.show(explanation.explain())
         return
     one_of("--device", device, DEVICES)  # before torch is imported: a typing error is reported at once
-    settings = [*([] if epochs is None else [f"train.epochs={epochs}"]), *(set_ or [])]
-    typed = {
-        "name": name,
-        "data": data,
-        "arms": arms,
-        "arm": arm,
-        "control": control,
-        "seeds": seeds,
-        "head_seeds": head_seeds,
-        "set": settings or None,
-        "tune": tune,
-        "claim": claim,
-        "corruptions": corruptions,
-        "corruption_limit": corruption_limit,
-        "hold_out_classes": hold_out_classes,
-    }
-    given = {key: value for key, value in typed.items() if value is not None}
+    given = _given(context.params)
     if merge:
         _merge(output, words, given, out or STUDIES / MERGED)
         return
     folder, design = _opened(words, given, out or STUDIES)
     if print_commands:
         _print_commands(output, folder, design)
-    elif worker or only is not None:
-        _work(output, folder, design, device=device, only=only, minutes=minutes)
-    elif result := _finished(folder, design):
-        _show(output, folder, result)
+        return
+    from randhead.cli import study_running
+
+    if worker or only is not None:
+        study_running.work(output, folder, design, device=device, only=only, minutes=minutes)
     else:
-        _run(output, folder, design, device=device, jobs=jobs, minutes=minutes)
+        study_running.run(output, folder, design, device=device, jobs=jobs, minutes=minutes)
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the design that were typed, as arguments of `study.options.designed`."""
+    epochs = [f"train.epochs={params['epochs']}"] if params["epochs"] is not None else []
+    named = {"set": [*epochs, *(params["set_"] or [])], **{name: params[name] for name in OF_DESIGN}}
+    return {name: value for name, value in named.items() if value not in (None, [], ())}
 
 
 def _merge(output: "Output", paths: Sequence[str], given: Mapping[str, Any], folder: Path) -> None:
     """Show several results as one, and write their page."""
+    from randhead.cli import study_running
     from randhead.study import merging
 
     if not paths:
@@ -141,7 +118,7 @@ def _merge(output: "Output", paths: Sequence[str], given: Mapping[str, Any], fol
         raise UsageError(f"--merge takes no --{key.replace('_', '-')}", hint="the results have designs of their own")
     results = merging.merge(paths)
     output.tables(merging.tables(results))
-    output.keep(lambda: merging.save(results, folder), partial(_write, results, folder, output.warn))
+    output.keep(lambda: merging.save(results, folder), partial(study_running.write, results, folder, output.warn))
     output.result(merging.document(results))
 
 
@@ -191,106 +168,3 @@ def _print_commands(output: "Output", folder: "StudyFolder", design: "Study") ->
     for command in commands:
         output.whole(command)
     output.result({"commands": commands})
-
-
-def _finished(folder: "StudyFolder", design: "Study") -> "StudyResult | None":
-    """The result of a study of which no run is left, for which nothing is trained and torch is not imported."""
-    from randhead.study import running
-
-    result = running.collect(folder, design)
-    return result if result.is_complete else None
-
-
-@contextmanager
-def _saving(output: "Output", folder: "StudyFolder") -> Iterator[GracefulStop]:
-    """A context in which a signal ends the command after what is trained is saved."""
-    from randhead.cli.output import short_path
-
-    with GracefulStop(output.note) as should_stop:
-        try:
-            yield should_stop
-        except StopRequested:
-            output.note(f"saved in {short_path(folder.path)}; the same command resumes it")
-            raise typer.Exit(should_stop.exit_code) from None
-
-
-def _work(
-    output: "Output", folder: "StudyFolder", design: "Study", *, device: str, only: str | None, minutes: float | None
-) -> None:
-    """Train what is left of a study, or one run of it, beside other workers; show no result."""
-    from randhead.cli.study_display import StudyDisplay
-    from randhead.study import jobs, worker
-
-    with _saving(output, folder) as should_stop, StudyDisplay(output) as display:
-        worker.work(
-            folder,
-            design,
-            device=device,
-            only=only,
-            minutes=minutes,
-            should_stop=lambda: should_stop() or jobs.parent_is_gone(),
-            warn=display.warn,
-            on_event=display.event,
-        )
-
-
-def _run(
-    output: "Output", folder: "StudyFolder", design: "Study", *, device: str, jobs: int | None, minutes: float | None
-) -> None:
-    """Train what is left of a study, and show and keep its result."""
-    from randhead import study as studies
-    from randhead.cli.study_display import StudyDisplay
-
-    jobs = jobs or _jobs(design, device)
-    with _saving(output, folder) as should_stop, StudyDisplay(output, jobs) as display:
-        display.begin(design, folder)
-        result = studies.run(
-            design,
-            root=folder.path.parent,
-            jobs=jobs,
-            device=device,
-            minutes=minutes,
-            should_stop=should_stop,
-            warn=display.warn,
-            on_event=display.event,
-        )
-    _show(output, folder, result)
-
-
-def _jobs(design: "Study", device: str) -> int:
-    """The number of trainings at the same time that suits a device: each uses `threads` of the usable cores."""
-    from randhead.device import resolve_device
-
-    if resolve_device(device).type != "cpu":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // design.threads)
-
-
-def _show(output: "Output", folder: "StudyFolder", result: "StudyResult") -> None:
-    """Show and keep the result of a study, and say how to go on."""
-    output.tables(result.tables())
-    output.keep(lambda: result.save(folder.path), partial(_write, [result], folder.path, output.warn))
-    output.say()
-    output.whole(f"next   {_next(folder, result)}")
-    output.result({**result.to_json(), "path": str(folder.path)})
-
-
-def _write(results: "Sequence[StudyResult]", folder: Path, warn: Callable[[str], None]) -> list[Path]:
-    """Write the page and the tables of results as files."""
-    from randhead.report import study as pages  # imports Matplotlib, a fault of which costs no result
-
-    return pages.write(results, folder, warn=warn)
-
-
-def _next(folder: "StudyFolder", result: "StudyResult") -> str:
-    """The command that goes on: what is left, or more seeds if something is undecided, or what the words mean."""
-    from randhead.cli.output import short_path
-    from randhead.study.claims import UNDECIDED
-
-    command = f"randhead study {shlex.quote(short_path(folder.path))}"
-    if not result.is_complete:
-        return command
-    if any(verdict.verdict == UNDECIDED for verdict in result.verdicts):
-        return f"{command} --seeds {2 * len(result.study.seeds)}"
-    return "randhead study --explain"

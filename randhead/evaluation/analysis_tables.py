@@ -1,6 +1,5 @@
 """The tables of an analysis: its metrics, and for several runs their means by arm and their differences."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from randhead.analyses import Findings
 from randhead.evaluation import accuracy
 from randhead.evaluation.comparison import Arm, Comparison, Estimate, arm_labels
 from randhead.evaluation.measuring import Measurement, metric, module
+from randhead.evaluation.shown import decimals, difference_shown, ends, interval_shown
 from randhead.tables import ARROWS, Cell, Metric, Table, count, rows, shown
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 NOT_APPLICABLE = "what does not apply"  # title, in tables and on the page
 ORDER = ("separability", "compactness", "similarity", "collapse", "dynamics", "transfer", "compatibility", "seeds")
 SPREAD = "in brackets: standard deviation over runs"
-DIGITS = 2  # significant digits of a standard deviation, or of half an interval
 
 
 def tables(analysis: "Analysis") -> Iterator[Table]:
@@ -167,12 +166,6 @@ def glossary(about: Iterable[Metric], *, title: str = "Definitions") -> Table:
     return Table(title, columns, rows(cells), notes).without_empty_columns()
 
 
-def signed(value: float, width: float | None) -> str:
-    """A difference with its sign, with as many digits as an interval of this half width leaves."""
-    text = f"{value:+.{_decimals(width)}f}" if width else f"{value:+.4g}"
-    return text if float(text) else text[1:]  # a zero has no sign
-
-
 def values(title: str, known: dict[Metric, Cell], notes: tuple[str, ...] = ()) -> Table:
     """One row per metric.  One without a value is a dash if there are notes, which say why; else it does not apply."""
     shown = {about: about.shown(value) for about, value in known.items()}
@@ -191,49 +184,8 @@ def _mean(about: Metric, found: Estimate | None) -> str | None:
     scale = about.scale
     if not found.std:
         return shown(float(found.value * scale)) + (" (0)" if found.n > 1 else "")
-    digits = _decimals(found.std * scale)
+    digits = decimals(found.std * scale)
     return f"{found.value * scale:z.{digits}f} ({found.std * scale:.{digits}f})"
-
-
-def ends(about: Metric, found: Estimate, *, of_difference: bool = False) -> tuple[float, ...]:
-    """The ends of an interval as tables show them, within what the metric, or a difference of two, can be."""
-    if found.interval is None:
-        return ()
-    low, high = about.limits
-    if of_difference:
-        low, high = low - high, high - low
-    possible = found.interval.within(low, high)
-    return (about.scale * possible.low, about.scale * possible.high)
-
-
-def interval_shown(about: Metric, found: Estimate | None) -> str | None:
-    """The interval of a mean."""
-    if found is None or found.interval is None:
-        return None
-    digits = _decimals(about.scale * (found.interval.high - found.interval.low) / 2)
-    low, high = ends(about, found)
-    return f"{low:z.{digits}f} to {high:z.{digits}f}"
-
-
-def mean_shown(about: Metric, found: Estimate | None) -> str | None:
-    """A mean with its interval in brackets."""
-    ends = interval_shown(about, found)
-    if found is None or found.interval is None:
-        return None if found is None else shown(float(found.value * about.scale))
-    digits = _decimals(about.scale * (found.interval.high - found.interval.low) / 2)
-    return f"{found.value * about.scale:z.{digits}f} [{ends}]"
-
-
-def difference_shown(about: Metric, found: Estimate | None) -> str | None:
-    """A difference with its interval in brackets."""
-    if found is None:
-        return None
-    value = found.value * about.scale
-    if found.interval is None:
-        return signed(value, None)
-    half = about.scale * (found.interval.high - found.interval.low) / 2
-    low, high = ends(about, found, of_difference=True)
-    return f"{signed(value, half)} [{signed(low, half)} to {signed(high, half)}]"
 
 
 def _counted(values: list[Cell], arm: Arm) -> str:
@@ -246,8 +198,3 @@ def _is_constant(about: Metric, key: str, found: Comparison) -> bool:
     """Whether a metric without a better direction, such as a bound, is the same in all arms: nothing to compare."""
     known = [arm.metrics[key] for arm in found.differences if key in arm.metrics]
     return not about.better and not any(one.value or (one.interval and any(ends(about, one))) for one in known)
-
-
-def _decimals(width: float) -> int:
-    """Digits after the point that leave DIGITS significant digits of a width."""
-    return min(max(DIGITS - 1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 4

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from randhead.evaluation import accuracy, stored_robustness
-from randhead.evaluation.analysis_tables import difference_shown, interval_shown
 from randhead.evaluation.comparison import Comparison, arms
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.measuring import metric
+from randhead.evaluation.shown import difference_shown, interval_shown
 from randhead.tables import Cell, Metric, Table, count, rows, shown
 
 if TYPE_CHECKING:

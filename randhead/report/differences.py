@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from randhead.evaluation.analysis_tables import ends
 from randhead.evaluation.comparison import Comparison, Difference
 from randhead.evaluation.estimates import Estimate
+from randhead.evaluation.shown import ends
 from randhead.report._matplotlib import Figure
 from randhead.report.canvas import COLOURS, GREY, look, panels
 from randhead.report.sections import Picture

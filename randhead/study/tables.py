@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from randhead import significance
-from randhead.evaluation.analysis_tables import difference_shown, mean_shown
 from randhead.evaluation.estimates import design
+from randhead.evaluation.shown import difference_shown, mean_shown
 from randhead.study import metrics
 from randhead.study.claim_tables import INTERVAL, of_claims, titled
 from randhead.study.design_tables import notes, sweep, variance

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from randhead.evaluation.analysis_tables import difference_shown
+from randhead.evaluation.shown import difference_shown
 from randhead.study import metrics
 from randhead.study.claims import FAILS, HOLDS, UNDECIDED, Claim
 from randhead.study.differences import Difference, left_out, no_interval

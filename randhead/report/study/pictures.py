@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from randhead.evaluation.analysis_tables import ends
 from randhead.evaluation.estimates import Estimate, estimate
+from randhead.evaluation.shown import ends
 from randhead.report._matplotlib import Axes, Figure, MaxNLocator
 from randhead.report.canvas import GREY, WIDTH, label, log_scale, look, mark_zero, panels, short
 from randhead.report.sections import Picture

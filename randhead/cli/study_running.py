@@ -1,0 +1,135 @@
+"""What `randhead study` does with a study: train it, as a worker or until it is done, and show its result."""
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from randhead.cli.output import Output, short_path
+from randhead.cli.signals import GracefulStop
+from randhead.errors import StopRequested
+from randhead.study import running
+from randhead.study.checks import number_of_runs
+from randhead.study.claims import UNDECIDED
+from randhead.study.design import Study
+from randhead.study.folder import StudyFolder
+
+if TYPE_CHECKING:
+    from randhead.study.result import StudyResult
+
+FILES = ("result.json", "report.html", "result.csv", "runs.csv", "result.md", "result.tex")  # of a result
+
+
+@contextmanager
+def _saving(output: Output, folder: StudyFolder) -> Iterator[GracefulStop]:
+    """A context in which a signal ends the command after what is trained is saved."""
+    with GracefulStop(output.note) as should_stop:
+        try:
+            yield should_stop
+        except StopRequested:
+            output.note(f"saved in {short_path(folder.path)}; the same command resumes it")
+            raise typer.Exit(should_stop.exit_code) from None
+
+
+def work(
+    output: Output, folder: StudyFolder, design: Study, *, device: str, only: str | None, minutes: float | None
+) -> None:
+    """Train what is left of a study, or one run of it, beside other workers; show no result."""
+    from randhead.cli.study_display import StudyDisplay
+    from randhead.study import jobs, worker
+
+    with _saving(output, folder) as should_stop, StudyDisplay(output) as display:
+        worker.work(
+            folder,
+            design,
+            device=device,
+            only=only,
+            minutes=minutes,
+            should_stop=lambda: should_stop() or jobs.parent_is_gone(),
+            warn=display.warn,
+            on_event=display.event,
+        )
+    found = running.collect(folder, design)
+    done = len(found.records) + len(found.sweep)
+    output.result({"study": design.name, "path": str(folder.path), "done": done, "planned": number_of_runs(design)})
+
+
+def run(
+    output: Output, folder: StudyFolder, design: Study, *, device: str, jobs: int | None, minutes: float | None
+) -> None:
+    """Train what is left of a study, and show and keep its result; if nothing is left, torch is not imported."""
+    found = running.collect(folder, design)
+    if found.is_complete:
+        _show(output, folder, found, is_new=not _is_written(folder, found))
+        return
+    from randhead.cli.study_display import StudyDisplay
+
+    jobs = jobs or _jobs(design, device)
+    with _saving(output, folder) as should_stop, StudyDisplay(output, jobs) as display:
+        display.begin(design, folder)
+        result = running.run(
+            design,
+            root=folder.path.parent,
+            jobs=jobs,
+            device=device,
+            minutes=minutes,
+            should_stop=should_stop,
+            warn=display.warn,
+            on_event=display.event,
+        )
+    _show(output, folder, result, is_new=True)
+
+
+def _jobs(design: Study, device: str) -> int:
+    """The number of trainings at the same time that suits a device: each uses `threads` of the usable cores."""
+    from randhead.device import resolve_device
+
+    if resolve_device(device).type != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // design.threads)
+
+
+def _is_written(folder: StudyFolder, result: "StudyResult") -> bool:
+    """Whether the files of a result are there, so that nothing has to be drawn again."""
+    try:
+        written = json.loads(folder.result_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    is_same = written == json.loads(json.dumps(result.to_json()))
+    return is_same and all((folder.path / name).exists() for name in FILES)
+
+
+def _show(output: Output, folder: StudyFolder, result: "StudyResult", *, is_new: bool) -> None:
+    """Show and keep the result of a study, and say how to go on."""
+    output.tables(result.tables())
+    if is_new:
+        output.keep(lambda: result.save(folder.path), partial(write, [result], folder.path, output.warn))
+    else:
+        output.keep(lambda: [folder.path / name for name in FILES])
+    output.say()
+    output.whole(f"next   {_next(folder, result)}")
+    output.result({**result.to_json(), "path": str(folder.path)})
+
+
+def write(results: "Sequence[StudyResult]", folder: Path, warn: Callable[[str], None]) -> list[Path]:
+    """Write the page and the tables of results as files."""
+    from randhead.report import study as pages  # imports Matplotlib, a fault of which costs no result
+
+    return pages.write(results, folder, warn=warn)
+
+
+def _next(folder: StudyFolder, result: "StudyResult") -> str:
+    """The command that goes on: what is left, or more seeds if something is undecided, or what the words mean."""
+    command = f"randhead study {shlex.quote(short_path(folder.path))}"
+    if not result.is_complete:
+        return command
+    if any(verdict.verdict == UNDECIDED for verdict in result.verdicts):
+        return f"{command} --seeds {2 * len(result.study.seeds)}"
+    return "randhead study --explain"

@@ -1,0 +1,60 @@
+"""Means and differences with their intervals as tables and pictures show them; text that needs no torch."""
+
+import math
+
+from randhead.evaluation.estimates import Estimate
+from randhead.tables import Metric, shown
+
+DIGITS = 2  # significant digits of a standard deviation, or of half an interval
+
+
+def signed(value: float, width: float | None) -> str:
+    """A difference with its sign, with as many digits as an interval of this half width leaves."""
+    text = f"{value:+.{decimals(width)}f}" if width else f"{value:+.4g}"
+    return text if float(text) else text[1:]  # a zero has no sign
+
+
+def ends(about: Metric, found: Estimate, *, of_difference: bool = False) -> tuple[float, ...]:
+    """The ends of an interval as tables show them, within what the metric, or a difference of two, can be."""
+    if found.interval is None:
+        return ()
+    low, high = about.limits
+    if of_difference:
+        low, high = low - high, high - low
+    possible = found.interval.within(low, high)
+    return (about.scale * possible.low, about.scale * possible.high)
+
+
+def interval_shown(about: Metric, found: Estimate | None) -> str | None:
+    """The interval of a mean."""
+    if found is None or found.interval is None:
+        return None
+    digits = decimals(about.scale * (found.interval.high - found.interval.low) / 2)
+    low, high = ends(about, found)
+    return f"{low:z.{digits}f} to {high:z.{digits}f}"
+
+
+def mean_shown(about: Metric, found: Estimate | None) -> str | None:
+    """A mean with its interval in brackets."""
+    ends = interval_shown(about, found)
+    if found is None or found.interval is None:
+        return None if found is None else shown(float(found.value * about.scale))
+    digits = decimals(about.scale * (found.interval.high - found.interval.low) / 2)
+    return f"{found.value * about.scale:z.{digits}f} [{ends}]"
+
+
+def difference_shown(about: Metric, found: Estimate | None) -> str | None:
+    """A difference with its interval in brackets."""
+    if found is None:
+        return None
+    value = found.value * about.scale
+    if found.interval is None:
+        return signed(value, None)
+    half = about.scale * (found.interval.high - found.interval.low) / 2
+    low, high = ends(about, found, of_difference=True)
+    return f"{signed(value, half)} [{signed(low, half)} to {signed(high, half)}]"
+
+
+def decimals(width: float) -> int:
+    """Digits after the point that leave DIGITS significant digits of a width."""
+    return min(max(DIGITS - 1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 4
