@@ -435,7 +435,12 @@ def narrow(monkeypatch):
         ("train", "--data", "nowhere"),
         ("analyze", "nothing"),
         ("eval", "--ood", "nowhere"),
-        *(((command, "--help")) for command in ("train", "eval", "corrupt-test", "analyze", "vectors", "predict")),
+        ("study", "--explain"),
+        ("study", "--lr", "0.1", "--seed", "3"),
+        *(
+            ((command, "--help"))
+            for command in ("train", "eval", "corrupt-test", "analyze", "study", "vectors", "predict")
+        ),
     ],
     ids=" ".join,
 )

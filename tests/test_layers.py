@@ -173,7 +173,7 @@ QUESTIONS = {
     "the settings": "from randhead.config import parse, recipes; parse.build(recipes.settings({}))",
     "help": "main('--help')",
     "the help of train": "main('train', '--help')",
-    "the help of every command": "[main(c, '--help') for c in ('evaluate', 'vectors', 'predict', 'list', 'doctor')]",
+    "the help of every command": "[main(c, '--help') for c in ('evaluate', 'study', 'vectors', 'predict', 'list')]",
     "all settings": "main('train', '--settings')",
     "the version": "main('--version')",
     "an unknown command": "main('tarin')",
@@ -183,6 +183,8 @@ QUESTIONS = {
     "an unknown setting": "main('train', '--set', 'optim.lrr=1')",
     "a run that is not there": "[main(*c) for c in (('eval',), ('corrupt-test', 'no'), ('predict', 'no', 'x.png'))]",
     "an unknown analysis": "main('analyze', 'seperability')",
+    "what a study says": "main('study', '--explain'); main('study', '--arms', 'fixed'); main('study', 'nothing')",
+    "the runs of a study": "main('study', '--tune', 'optim.lr=0.1,0.2', '--print-commands')",
     "the runs": "make_run(); main('list'); main('list', '--json')",
 }
 MAIN = """
