@@ -25,7 +25,7 @@ set -euo pipefail
 #
 # part            study          seeds  jobs  minutes
 readonly PARTS='
-speed             -              0-4    4     6
+speed             -              0-4    4     7
 paper-cifar10-a   paper-cifar10  0-2    4     6
 paper-cifar10-b   paper-cifar10  3-5    4     6
 hadamard-a        hadamard       0-4    4     7
@@ -216,7 +216,7 @@ PYTHON
     if [ "$limit" -le 0 ]; then echo 'no time is left for the benchmark' && return 1; fi
     command=("$python" "$root/examples/benchmarks/batched_training.py" --device "$device" --limit "$limit")
     if [ -n "$tiny" ]; then command+=(--cells small_resnet:4 --counts 2 --ways grouped --seconds 0.1); fi
-    timeout -k 15 $((limit + RESERVE_S)) "${command[@]}" --out "$folder/batched_training.json" &
+    timeout -k 15 $(($(left) - 10)) "${command[@]}" --out "$folder/batched_training.json" &
     children=($!)
     ended || code=1
     return "$code"
@@ -235,6 +235,7 @@ run_part() { # PART
     echo "== $1: $study, seeds ${seeds%,}, about $estimate minutes; $(left) s are left"
     describe
     if [ "$(left)" -lt $((LEAST_S + RESERVE_S)) ]; then echo 'error: too little time is left' && return 1; fi
+    if [ -f "$out/$1.json" ]; then mv "$out/$1.json" "$out/$1.json.old" || return 1; fi
     if [ "$study" = - ]; then run_speed || code=1; else run_study "$1" "$study" "$seeds" "$jobs" || code=1; fi
     echo "== $1: ended with $code after $SECONDS s$(finished "$1")"
     return "$code"
