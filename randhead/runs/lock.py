@@ -82,6 +82,17 @@ def is_locked(run: Run) -> bool:
     return False
 
 
+def unlockable(path: Path) -> str | None:
+    """Why a file cannot be locked at all; None if it can, or if another process has its lock."""
+    with contextlib.ExitStack() as stack:
+        try:
+            return _lock(path, stack, patience_s=0)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return error.strerror or str(error)
+
+
 def _lock(path: Path, stack: contextlib.ExitStack, *, patience_s: float = PATIENCE_S) -> str | None:
     """Lock a file until the stack is closed.  Returns the reason why the file system cannot, or None.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from randhead.errors import RunError
 from randhead.files import described
+from randhead.runs.lock import unlockable
 
 ENDING = ".lock"
 MOUNTS = Path("/proc/self/mountinfo")
@@ -82,6 +83,9 @@ def _acquired(path: Path) -> Any:
             warnings.simplefilter("error", UserWarning)  # versions without that option warn when they fall back
             lock.acquire()
     except Timeout:
+        # Some versions wait for the lock of another if the file cannot be locked at all.
+        if why := unlockable(path):
+            raise RunError(f"{path} cannot be locked: {why}", hint=ELSEWHERE) from None
         return None
     except OSError as error:
         raise RunError(f"cannot be locked: {described(error)}", hint=ELSEWHERE) from None
