@@ -103,9 +103,9 @@ def test_a_part_that_is_killed_leaves_what_is_finished(images, tmp_path):
     assert 0 < len(found.records) == json.loads((out / "scale-b.json").read_text())["done"] < found.planned == 14
 
 
-def test_a_signal_ends_the_parts_and_keeps_what_is_finished(images, tmp_path):
+def test_a_part_without_images_does_not_stop_others_and_a_signal_does(images, tmp_path):
     out = tmp_path / "out"
-    script = start(images, out, "scale-c", "hadamard-a", scratch=tmp_path / "scratch", jobs=1)
+    script = start(images, out, "paper-tiny-a", "scale-c", "hadamard-a", scratch=tmp_path / "scratch", jobs=1)
     try:
         until = time.monotonic() + PATIENCE_S
         while not (out / "scale-c.json").exists():
@@ -115,7 +115,8 @@ def test_a_signal_ends_the_parts_and_keeps_what_is_finished(images, tmp_path):
         said, _ = script.communicate(timeout=PATIENCE_S)
     finally:
         kill_all(script.pid)
-    assert script.returncode == 1 and "failed: scale-c hadamard-a" in said
+    assert script.returncode == 1 and "failed: paper-tiny-a scale-c hadamard-a" in said
+    assert "has neither tiny50 nor tiny50.tar.xz" in (out / "paper-tiny-a.log").read_text()
     assert not (out / "hadamard-a.json").exists() and not any((tmp_path / "scratch").iterdir())
     assert merging.merge([out / "scale-c.json"])[0].records
 
