@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import tiny
+from typer.main import get_command
 
+from randhead import cli
 from randhead.study import metrics
 from randhead.study.arms import named
 from randhead.study.claims import parse
@@ -112,6 +114,11 @@ def test_an_option_of_train_or_of_other_software_is_refused_with_what_to_type(ca
     first, hint = err.splitlines()
     assert first == f"error: randhead study takes no option {typed.split()[0]}"
     assert hint == f"  use {MISSES[typed]}"
+
+
+def test_help_shows_about_twenty_options():
+    shown = [item for item in get_command(cli.app).commands["study"].params if not item.hidden]
+    assert len(shown) <= 25
 
 
 # One command per run

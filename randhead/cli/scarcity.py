@@ -23,6 +23,7 @@ NUMBERS = {  # of errors of the system
 }
 SMALLER = {
     "train": "use a smaller --batch-size, --set data.image_size=... or --set machine.memory_budget_mb=...",
+    "study": "use fewer --jobs, a smaller --set train.batch_size=... or another --device",
     "predict": "give fewer images at once, or another --device",
     "corrupt-test": "use a smaller --limit, or another --device",
     "vectors": "use fewer --classes or a smaller --dim",
