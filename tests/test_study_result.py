@@ -23,6 +23,7 @@ from randhead.study.result import StudyResult
 from randhead.tables import shown
 
 A, B, C, D = arms.DEFAULT  # dot-fixed, dot-learned (the control), cosine-fixed, cosine-learned
+TWO = (arms.named(A), arms.named(B))
 ACCURACY = {A: 0.93, B: 0.92, C: 0.90, D: 0.85}
 SPREAD = 0.004
 PUBLISHED = {"published": "+1.3 points, 3 runs", "source": "arXiv 0000.00000, table 2"}
@@ -419,7 +420,7 @@ def parts(study, folder, *seeds, **of_records):
 
 
 def test_merged_halves_are_the_whole_to_the_last_digit(tmp_path):
-    study = design(f"{A} > {B} on accuracy")
+    study = design(f"{A} > {B} on accuracy", arms=TWO)
     whole = StudyResult(study, done(study, diverged={(A, 1)}, missing={(B, 4)}))
     paths = parts(study, tmp_path, (0, 1), (2, 3, 4), diverged={(A, 1)}, missing={(B, 4)})
     for order in (paths, paths[::-1], [path.parent for path in paths]):
@@ -436,7 +437,7 @@ def test_merged_halves_are_the_whole_to_the_last_digit(tmp_path):
 
 
 def test_the_same_run_in_two_parts_counts_once_if_it_is_equal(tmp_path):
-    study = design()
+    study = design(arms=TWO)
     paths = parts(study, tmp_path, (0, 1, 2), (2, 3, 4))
     [merged] = merging.merge(paths)
     assert merged.to_json() == result(study=study).to_json()
@@ -451,7 +452,7 @@ def test_the_same_run_in_two_parts_counts_once_if_it_is_equal(tmp_path):
 
 
 def test_parts_with_other_images_are_refused(tmp_path):
-    paths = parts(design(), tmp_path, (0, 1), (2, 3))
+    paths = parts(design(arms=TWO), tmp_path, (0, 1), (2, 3))
     paths[1].write_text(paths[1].read_text().replace('"images": "0123"', '"images": "4567"'))
     with pytest.raises(RunError, match="different images") as error:
         merging.merge(paths)
@@ -470,7 +471,7 @@ def test_parts_that_were_tuned_differently_are_refused(tmp_path):
 
 
 def test_other_studies_stay_apart_and_a_merge_can_be_merged(tmp_path):
-    study = design(f"{A} > {B} on accuracy")
+    study = design(f"{A} > {B} on accuracy", arms=TWO)
     other = replace(study, name="other", seeds=(0, 1))
     paths = parts(study, tmp_path, (0, 1), (2, 3, 4))
     paths.insert(1, StudyResult(other, done(other)).save(tmp_path / "other"))
@@ -521,13 +522,12 @@ def test_files_that_are_no_results_are_named(tmp_path, content, message):
     "study",
     [
         design(f"{A} > {B} on accuracy", f"{C} >= {D} on nll within 1"),
-        design(seeds=(0, 1)),
         design(
             arms=tuple(arms.parse(f"a-name-as-long-as-anybody-would-write-{i}: head.scale={i + 1}") for i in range(3))
         ),
         design(arms=tuple(arms.parse(f"scale{2**i}: head.scale={2**i}") for i in range(7)), seeds=(0, 1)),
     ],
-    ids=["four arms", "two seeds", "long names", "many arms"],
+    ids=["four arms", "long names", "many arms"],
 )
 def test_no_number_of_a_table_is_cut_at_80_columns(study, capsys, monkeypatch):
     found = StudyResult(study, done(study, full=True))
@@ -561,7 +561,7 @@ def test_long_published_results_are_notes_on_a_terminal_and_a_column_elsewhere()
 
 
 def test_one_arm_that_is_compared_with_the_control_needs_no_correction():
-    study = design(arms=design().arms[:2])
+    study = design(arms=TWO)
     tables = list(StudyResult(study, done(study)).tables())
     assert not any("Holm" in text for table in tables for text in (*table.columns, *table.notes))
 
