@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ import tiny
 from typer.main import get_command
 
 from randhead import cli
+from randhead.cli.output import Output
+from randhead.cli.study_display import StudyDisplay
 from randhead.study import metrics
 from randhead.study.arms import named
 from randhead.study.claims import parse
 from randhead.study.design import Study
-from randhead.study.plan import names
+from randhead.study.events import RunDone, RunStarted
+from randhead.study.plan import names, reported_runs
 from randhead.study.records import RunRecord
 from randhead.study.result import StudyResult
 
@@ -143,6 +147,46 @@ def test_a_run_that_is_not_of_the_study_is_refused(call):
     code, _, err = call("--seeds", "1", "--only", "dot-fixed-seed1")
     assert code == USAGE
     assert "unknown run of this study 'dot-fixed-seed1'" in err and "did you mean 'dot-fixed-seed0'" in err
+
+
+@pytest.mark.slow
+def test_a_single_run_of_a_tuned_arm_does_the_sweep_of_that_arm_first(call, tmp_path):
+    tiny.image_folder(tmp_path / "images")
+    words = ("--data", "images", "--arms", ",".join(ARMS), "--seeds", "2", "--epochs", "1", "--device", "cpu")
+    code, out, err = call(*words, "--tune", "optim.lr=0.05,0.1", "--only", "dot-fixed-seed1", "--json")
+    assert code == 0, err
+    made = sorted(
+        path.name.rpartition("-")[0] for path in (tmp_path / "studies" / "images" / "runs").iterdir() if path.is_dir()
+    )
+    assert made == ["dot-fixed-seed1", "tune-dot-fixed-seed1000000", "tune-dot-fixed-seed1000000"]
+    assert json.loads(out) == {"study": "images", "path": "studies/images", "done": 3, "planned": 8}
+
+
+# The display
+
+
+def test_a_line_per_finished_run_says_its_result_and_the_time_left(capsys):
+    seconds = iter([0.0, 5.0, 45.0, 46.0, 85.0])
+    display = StudyDisplay(Output(as_json=False), 2, clock=lambda: next(seconds))
+    first, second, third = (
+        RunRecord(f"a-seed{seed}-0a1b2c", "a", 0, seed, seconds=30.0 * (seed + 1)) for seed in range(3)
+    )
+    display.event(RunStarted(next(reported_runs(Study("b", seeds=(0,)), {})), 0, 5))
+    display.event(RunDone(replace(first, metrics={"accuracy": 0.978}), 1, 5))
+    display.event(RunDone(replace(second, diverged="the loss is nan"), 2, 5))
+    display.event(RunDone(replace(third, tuning=True, tuned={"optim.lr": 0.1}, val={"accuracy": 0.5}), 3, 5))
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/5] a seed 0: accuracy 97.80 %, 30 s; 4 runs left, about 1 min",  # two rounds of 40 s
+        "[2/5] a head seed 0 seed 1: diverged (the loss is nan), 1 min; 3 runs left, about 1 min",
+        "[3/5] tuning a, optim.lr=0.1: val accuracy 50.00 %, 2 min; 2 runs left, about 40 s",
+    ]
+
+
+def test_a_warning_that_differs_only_in_numbers_is_shown_once(capsys):
+    display = StudyDisplay(Output(as_json=False))
+    for text in ("0.70 at most", "0.68 at most", "something else"):
+        display.warn(text)
+    assert capsys.readouterr().err.splitlines() == ["warning: 0.70 at most", "warning: something else"]
 
 
 # Results

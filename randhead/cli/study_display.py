@@ -35,7 +35,7 @@ class StudyDisplay:
     def __init__(self, output: Output, jobs: int = 1, clock: Callable[[], float] = time.monotonic):
         self.output, self.jobs, self.clock = output, jobs, clock
         self.warned = set[str]()
-        self.began, self.finished = clock(), 0
+        self.is_begun, self.began, self.finished = False, clock(), 0
         columns = [BarColumn(), MofNCompleteColumn(), TextColumn("runs  {task.description}")]
         self.bar = Progress(*columns, console=output.log, transient=True, disable=not is_live(output.log))
         self.task = self.bar.add_task("", total=None, visible=False)
@@ -71,6 +71,8 @@ class StudyDisplay:
         """Show one event; those of a training only change the words beside the bar."""
         match event:
             case RunStarted(run, done, total):
+                if not self.is_begun:  # what came before, imports for example, is not the time of a run
+                    self.is_begun, self.began = True, self.clock()
                 words = self._beside(_named(run))
                 self.bar.update(self.task, completed=done, total=total, description=words, visible=True)
             case RunDone(record, done, total):
@@ -87,8 +89,9 @@ class StudyDisplay:
         """Print the line of a finished run."""
         self.finished += 1
         left = total - done
-        self.left = f"about {duration(self._seconds_left(left))} left" if left else ""
-        rest = f"; {count(left, 'run')} left, about {duration(self._seconds_left(left))}" if left else ""
+        time_left = f"about {duration(self._seconds_left(left))}"
+        self.left = f"{time_left} left" if left else ""
+        rest = f"; {count(left, 'run')} left, {time_left}" if left else ""
         self.output.note(
             f"[{done:>{len(str(total))}}/{total}] {_named(record)}: {_result(record)}, {duration(record.seconds)}{rest}"
         )
