@@ -3,6 +3,8 @@
 A key is measured from a trained run by `study.measure`.
 """
 
+from math import inf
+
 from randhead.errors import unknown
 from randhead.tables import Metric
 
@@ -23,7 +25,10 @@ METRICS = {
     ),
     "transfer_1nn": Metric("transfer, 1-NN", "1-NN accuracy on classes held out of training", "higher", "%"),
     "epochs": Metric(
-        "epochs", "epochs until the validation accuracy is within 1 point of that of the last epoch", "lower"
+        "epochs",
+        "epochs until the validation accuracy is within 1 point of that of the last epoch",
+        "lower",
+        bounds=(1, inf),
     ),
     "train_loss": Metric("training loss", "mean training loss of the last epoch", "", "nats"),
     "converged": Metric("converged", "share of runs that did not diverge and are better than chance", "higher", "%"),
