@@ -72,6 +72,7 @@ REFUSED = [
     (("folder",), RUN, "is not the folder of a study", "study.json"),
     (("bad.toml",), USAGE, "bad.toml: unknown entry of a study 'sedes'", "seeds"),
     (("one.toml", "two.toml"), USAGE, "one study at a time", "--merge"),
+    (("--qqqqq", "3"), USAGE, "randhead study takes no option --qqqqq", "all options: randhead study --help"),
     (("--merge",), USAGE, "--merge needs the files", "randhead study --merge"),
     (("--merge", "--seeds", "3", "a.json"), USAGE, "--merge takes no --seeds", ""),
     (("--merge", "nothing.json"), RUN, "nothing.json", ""),
@@ -141,6 +142,14 @@ def test_print_commands_prints_one_line_per_run_that_the_command_accepts(call):
     ]
     assert len(set(names(design))) == 8
     assert json.loads(call(*words, "--print-commands", "--json")[1]) == {"commands": out.splitlines()}
+
+
+def test_a_study_is_extended_from_inside_its_folder(call, monkeypatch):
+    assert call("--seeds", "1", "--print-commands")[0] == 0
+    monkeypatch.chdir("studies/digits")
+    assert call(".", "--seeds", "2", "--print-commands")[0] == 0
+    assert [path.name for path in Path().iterdir()] == ["study.json"]
+    assert json.loads(Path("study.json").read_text())["seeds"] == [0, 1]
 
 
 def test_a_run_that_is_not_of_the_study_is_refused(call):

@@ -15,6 +15,7 @@ from randhead.cli.hints import as_options
 from randhead.cli.output import Output
 from randhead.errors import RunError, UsageError
 from randhead.study import arms, claims, merging
+from randhead.study.arms import StudyArm
 from randhead.study.claim_tables import of_claims
 from randhead.study.design import Study
 from randhead.study.metrics import METRICS
@@ -483,6 +484,36 @@ def test_other_studies_stay_apart_and_a_merge_can_be_merged(tmp_path):
     assert merging.merge([merging.save(merged[:1], tmp_path / "one")]) == merged[:1]
 
 
+def test_parts_of_machines_with_other_paths_are_merged_and_another_study_of_the_name_is_refused(tmp_path):
+    def part(seed, home, **settings):
+        files = {"data.name": f"/{home}/photos", "machine.device": "cpu", **settings}
+        mine = StudyArm("mine", {"head.vectors": f"/{home}/mine.py"})
+        study = Study("made-up", arms=(arms.named(A), mine), settings=files, seeds=(seed,))
+        return StudyResult(study, done(study)).save(tmp_path / f"{home}{seed}")
+
+    first, second = part(0, "ann"), part(1, "bob")
+    assert [each.study.seeds for each in merging.merge([first, second])] == [(0, 1)]
+    with pytest.raises(RunError, match=r"both of a study made-up, but differ in optim\.lr\n"):
+        merging.merge([first, second, part(2, "ann", **{"optim.lr": 0.2})])
+
+
+def test_a_sweep_that_two_parts_have_run_has_the_numbers_of_the_first(tmp_path):
+    study = design(tune={"optim.lr": (0.1, 0.3)}, tune_seeds=(70,), seeds=(0,))
+    paths = []
+    for seed in (0, 1):  # the last bits of a GPU may differ
+        part = replace(study, seeds=(seed,))
+        chosen = tuple(replace(each, tuned={"optim.lr": 0.3}) for each in done(part))
+        sweep = tuple(
+            replace(record(arm, 70, 70), tuning=True, tuned={"optim.lr": rate}, val={"accuracy": rate + 1e-9 * seed})
+            for arm in (A, B, C, D)
+            for rate in (0.1, 0.3)
+        )
+        paths.append(StudyResult(part, chosen, sweep).save(tmp_path / str(seed)))
+    [merged] = merging.merge(paths)
+    assert len(merged.records) == 8
+    assert [each.val["accuracy"] for each in merged.sweep] == [0.1, 0.3] * 4
+
+
 def test_claims_of_later_parts_are_appended(tmp_path):
     first, second = f"{A} > {B} on accuracy", f"{C} > {D} on nll"
     paths = parts(design(first), tmp_path / "a", (0, 1)) + parts(design(second, first), tmp_path / "b", (2, 3))
@@ -605,6 +636,9 @@ def test_the_sweep_is_shown_with_what_was_chosen():
     assert table.rows[0][2:5] == ("90.00", pytest.approx(0.3), 2)
     partial = StudyResult(study, (), sweep[:-1])
     assert "15 of 16 runs done" in words(partial)
+    halved = (replace(sweep[0], diverged="the loss is NaN", val={}), *sweep[1:])
+    [table] = [each for each in StudyResult(study, (), halved).tables() if each.title.startswith("tuning")]
+    assert table.rows[-1][2:4] == ("diverged", None)  # the NLL of the other seed alone would flatter it
     assert StudyResult(study, (), sweep[::-1]).to_json() == found.to_json()
 
 

@@ -95,9 +95,8 @@ def refuse(words: Sequence[str], parameters: Iterable[Any], command: str = "trai
     meant = [_meant(word, options, OWN.get(command, {})) for word in unknown]
     found = list(dict.fromkeys(text for text in meant if text))
     kinds = [f"no {'option' if word.text.startswith('-') else 'argument'} {word.text}" for word in unknown]
-    hint = (
-        f"use {' '.join(found)}" if found else "all settings: randhead settings; all options: randhead {command} --help"
-    )
+    everything = f"all settings: randhead settings; all options: randhead {command} --help"
+    hint = f"use {' '.join(found)}" if found else everything
     raise UsageError(f"randhead {command} takes {' and '.join(kinds)}", hint=hint)
 
 

@@ -136,7 +136,8 @@ def _opened(words: Sequence[str], given: Mapping[str, Any], root: Path) -> "tupl
             folder, base = folders.read(path)
             if not given and base.name == folder.path.resolve().name:
                 return folder, base
-            root, name = folder.path.parent, folder.path.resolve().name
+            whole = folder.path.resolve()  # "." has neither a parent nor a name
+            root, name = whole.parent if folder.path.name in ("", "..") else folder.path.parent, whole.name
         else:
             base = reading.read(path)
     design = options.designed(base, **{"name": name, **given})

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
 
+from randhead.config.parse import OF_FILES
 from randhead.errors import unknown
 from randhead.study import arms, checks, values
 from randhead.study.arms import StudyArm
@@ -129,13 +130,17 @@ class Study:
     def identity(self) -> dict[str, Any]:
         """What is equal in the parts of one study, which may have other seeds, claims, texts and machines.
 
-        A folder of images counts by its name only, since it is elsewhere on another machine; records have a fingerprint
-        of the images.
+        A folder of images and a Python file count by their names only, since they are elsewhere on another machine;
+        records have a fingerprint of the images.
         """
         found = {key: value for key, value in self.to_json().items() if key not in PARTS}
-        settings = {key: value for key, value in sorted(self.common.items()) if not key.startswith("machine.")}
-        settings["data.name"] = PurePath(settings.get("data.name", DATA)).name
-        return {**found, "name": self.name, "settings": settings, "crossed": self.head_seeds is not None}
+        return {
+            **found,
+            "name": self.name,
+            "settings": _portable({"data.name": DATA, **self.common}),
+            "arms": {arm.name: _portable(arm.settings) for arm in self.arms},
+            "crossed": self.head_seeds is not None,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """The document, ready for JSON; floats keep every bit there."""
@@ -166,3 +171,12 @@ class Study:
         content["claims"] = tuple(map(Claim.from_json, content["claims"]))
         content["tune"] = {key: tuple(given) for key, given in content["tune"].items()}
         return cls(**content)
+
+
+def _portable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that change the result, with the name of a file or a folder instead of its path."""
+    return {
+        key: PurePath(value).name if key in OF_FILES else value
+        for key, value in sorted(settings.items())
+        if not key.startswith("machine.")
+    }

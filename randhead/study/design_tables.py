@@ -37,8 +37,8 @@ def sweep(result: "StudyResult") -> Table:
     for (arm, words), records in groups.items():
         is_chosen = arm in choices and combination(choices[arm]) == words
         diverged = sum(bool(record.diverged) for record in records)
-        accuracy = "diverged" if diverged else _percent(_mean(records, "accuracy"))
-        cells.append([arm, words, accuracy, _mean(records, "nll"), len(records), CHOSEN if is_chosen else ""])
+        means = ("diverged", None) if diverged else (_percent(_mean(records, "accuracy")), _mean(records, "nll"))
+        cells.append([arm, words, *means, len(records), CHOSEN if is_chosen else ""])
     planned = len(study.arms) * len(study.tune_seeds)
     for values in study.tune.values():
         planned *= len(values)

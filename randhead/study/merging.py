@@ -31,14 +31,16 @@ class _Part:
 def merge(paths: Iterable[str | Path]) -> tuple[StudyResult, ...]:
     """The studies in some files, in order; parts of one study become one.
 
-    Seeds of the parts are united, and claims that only later parts have are appended; texts are those of the first.
+    Seeds of the parts are united, and claims that only later parts have are appended; texts are those of the first, and
+    so are the numbers of a sweep that several parts have run.
 
     Args:
         paths: result.json of studies, folders with one, or files that `save` wrote.
 
     Raises:
         RunError: for a file that cannot be read or is no result of a study, for a run that is in two files with
-            different numbers, and for parts of a study with different images or tuned settings.
+            different numbers, for parts of a study with different images or tuned settings, and for two studies of one
+            name, which tables and files could not tell apart.
     """
     groups: list[list[_Part]] = []
     for part in (part for path in paths for part in _read(Path(path))):
@@ -48,6 +50,7 @@ def merge(paths: Iterable[str | Path]) -> tuple[StudyResult, ...]:
             groups.append([part])
         else:
             known.append(part)
+    _check_names([group[0] for group in groups])
     return tuple(_united(group) for group in groups)
 
 
@@ -142,7 +145,7 @@ def _records(parts: Sequence[_Part], name: str) -> tuple[RunRecord, ...]:
         for record in getattr(part.result, name):
             key = (record.arm, record.head_seed, record.seed, json.dumps(dict(record.tuned), sort_keys=True))
             source, known = found.setdefault(key, (part.source, record))
-            if known is not record and (different := _different(known, record)):
+            if not record.tuning and known is not record and (different := _different(known, record)):
                 raise RunError(
                     f"{source} and {part.source} have different numbers of the same run, {record.run}: "
                     f"{', '.join(different)}",
@@ -155,6 +158,26 @@ def _different(first: RunRecord, second: RunRecord) -> list[str]:
     """The names of what is different in two records of the same run."""
     names = [each.name for each in fields(RunRecord) if each.name not in NOT_COMPARED]
     return [name for name in names if getattr(first, name) != getattr(second, name)]
+
+
+def _check_names(studies: Sequence[_Part]) -> None:
+    """Refuse different studies of one name, most likely parts of a study of which one was changed."""
+    known: dict[str, _Part] = {}
+    for part in studies:
+        first = known.setdefault(part.result.study.name, part)
+        if first is not part:
+            raise RunError(
+                f"{first.source} and {part.source} are both of a study {part.result.study.name}, but differ in "
+                f"{', '.join(_changed(first.result.study.identity(), part.result.study.identity()))}",
+                hint="parts of a study differ in their seeds only; of another study, change `name` in its file",
+            )
+
+
+def _changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """The names of the entries in which two designs differ; of settings, their dotted names."""
+    keys = [key for key in first if first[key] != second[key] and key != "settings"]
+    settings = dict.fromkeys((*first["settings"], *second["settings"]))
+    return [*keys, *(key for key in settings if first["settings"].get(key) != second["settings"].get(key))]
 
 
 def _check_arms(parts: Sequence[_Part]) -> None:
