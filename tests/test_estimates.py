@@ -6,7 +6,7 @@ from tiny import config
 
 from randhead import intervals
 from randhead.evaluation import comparison
-from randhead.evaluation.estimates import design, estimate
+from randhead.evaluation.estimates import estimate, seed_design
 
 RANDOM = np.random.default_rng(0)
 
@@ -28,7 +28,7 @@ def test_runs_that_share_no_seed_are_independent():
     assert (found.value, found.n, found.interval.method) == (pytest.approx(np.mean(values)), 5, "student")
     expected = intervals.student(values)
     assert same(found.interval, expected) and same(estimate(values).interval, expected)
-    assert design([(i, i) for i in range(5)]).note() is None
+    assert seed_design([(i, i) for i in range(5)]).note() is None
 
 
 @pytest.mark.parametrize(("heads", "trains"), [(2, 2), (3, 3), (4, 2), (3, 5)])
@@ -37,7 +37,7 @@ def test_a_grid_of_seeds_has_the_interval_of_two_way_random_effects(heads, train
     found = estimate([table[key] for key in keys], keys)
     assert (found.value, found.n, found.interval.method) == (pytest.approx(table.mean()), heads * trains, "crossed")
     assert same(found.interval, intervals.crossed(table))
-    note = design(keys).note()
+    note = seed_design(keys).note()
     assert f"{heads} head seeds x {trains} seeds" in note
     assert ("unreliable" in note) == (min(heads, trains) < 3)
 
@@ -49,7 +49,7 @@ def test_a_grid_of_seeds_has_the_interval_of_two_way_random_effects(heads, train
 def test_a_grid_with_missing_runs_has_the_mean_of_all_and_the_width_of_a_complete_one_within(missing, left):
     keys = [key for key in grid(5, 5) if key not in missing]
     table = RANDOM.normal(size=(5, 5))
-    found, of = estimate([table[key] for key in keys], keys), design(keys)
+    found, of = estimate([table[key] for key in keys], keys), seed_design(keys)
     assert (len(of.heads), len(of.trains)) == left
     assert not {(h, s) for h in of.heads for s in of.trains} & set(missing)
     within = table[np.ix_(of.heads, of.trains)]
@@ -63,12 +63,12 @@ def test_a_grid_with_missing_runs_has_the_mean_of_all_and_the_width_of_a_complet
 
 def test_a_run_too_many_for_a_grid_counts_in_the_mean():
     keys = [*grid(3, 3), (9, 0)]
-    assert design(keys).heads == (0, 1, 2)
+    assert seed_design(keys).heads == (0, 1, 2)
     assert estimate([*np.zeros(9), 5.0], keys).value == 0.5
     l_shaped = [(0, 0), (0, 1), (1, 0)]
     found = estimate([0.25, 0.5, 0.5], l_shaped)
     assert (found.value, found.n, found.interval.method) == (pytest.approx(1.25 / 3), 3, "student")
-    assert "width is that of 2 of 3 runs" in design(l_shaped).note()
+    assert "width is that of 2 of 3 runs" in seed_design(l_shaped).note()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_where_less_than_half_of_the_runs_are_a_complete_grid_there_is_no_interv
     values = RANDOM.normal(size=len(keys)).tolist()
     found = estimate(values, keys)
     assert (found.value, found.n, found.interval) == (pytest.approx(np.mean(values)), len(keys), None)
-    assert f"no intervals: of {len(keys)} runs, only 2" in design(keys).note()
+    assert f"no intervals: of {len(keys)} runs, only 2" in seed_design(keys).note()
 
 
 @pytest.mark.parametrize("keys", [[(0, 0), (1, 1), (2, 2)], [(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0), (0, 1)]])
@@ -92,7 +92,7 @@ def test_one_seed_for_all_runs_is_said_not_to_be_in_the_interval():
     values = [0.1, 0.2, 0.4]
     for keys, word in (([(0, s) for s in range(3)], "head seed 0"), ([(h, 4) for h in range(3)], "seed 4")):
         assert same(estimate(values, keys).interval, intervals.student(values))
-        assert f"all runs have {word}: intervals leave out the effect" in design(keys).note()
+        assert f"all runs have {word}: intervals leave out the effect" in seed_design(keys).note()
 
 
 def test_runs_nested_in_their_head_seeds_are_groups():
@@ -100,14 +100,14 @@ def test_runs_nested_in_their_head_seeds_are_groups():
     values = RANDOM.normal(size=12) + np.repeat([0, 5, 9], 4)
     found = estimate(values, keys)
     assert same(found.interval, intervals.student(values.reshape(3, 4).mean(axis=1)))
-    assert "3 groups of runs" in design(keys).note()
+    assert "3 groups of runs" in seed_design(keys).note()
 
 
 def test_runs_with_equal_seeds_count_as_one():
     found = estimate([1.0, 3.0, 4.0], [(0, 0), (0, 0), (1, 1)])
     assert (found.value, found.n) == (3.0, 2)
     assert estimate([1.0, 3.0], [(0, 0), (0, 0)]).interval is None
-    assert design([(0, 0), (0, 0)]).note() is None
+    assert seed_design([(0, 0), (0, 0)]).note() is None
 
 
 def test_means_and_paired_differences_of_a_grid_are_crossed():

@@ -13,9 +13,9 @@ from randhead.files import write_json
 from randhead.study import folder as folders
 from randhead.study import locks, tuning
 from randhead.study.design import Study
-from randhead.study.limit import TimeLimit
 from randhead.study.plan import grid, reported_runs, tuning_runs
 from randhead.study.records import NAME, RunRecord
+from randhead.study.time_limit import TimeLimit
 
 STUDY = Study("a", seeds=(0, 1), settings={"machine.device": "cpu"})
 TUNED = Study("a", seeds=(0, 1), tune={"optim.lr": (0.1, 0.2)}, tune_seeds=(70, 71))

@@ -10,11 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from randhead.cli.output import Output, is_live, short_path
 from randhead.escapes import printable
-from randhead.study.checks import number_of_runs
 from randhead.study.design import Study
 from randhead.study.events import RunDone, RunStarted
 from randhead.study.folder import StudyFolder
-from randhead.study.plan import PlannedRun, tuning_runs
+from randhead.study.plan import PlannedRun
 from randhead.study.records import RunRecord
 from randhead.tables import count, percent
 from randhead.train.events import EpochDone
@@ -50,9 +49,9 @@ class StudyDisplay:
 
     def begin(self, design: Study, folder: StudyFolder) -> None:
         """Print what will be done, in one or two lines."""
-        self.bar.update(self.task, completed=0, total=number_of_runs(design), visible=True)
+        self.bar.update(self.task, completed=0, total=design.number_of_runs, visible=True)
         arms, seeds = count(len(design.arms), "arm"), count(len(design.pairs_of_seeds), "seed")
-        sweep = f" after a sweep of {count(len(list(tuning_runs(design))), 'run')}" if design.tune else ""
+        sweep = f" after a sweep of {count(design.number_of_tuning_runs, 'run')}" if design.tune else ""
         cores = f", each with {count(design.threads, 'thread')} on a CPU" if self.jobs > 1 else ""
         trainings = "one training at a time" if self.jobs == 1 else f"{self.jobs} trainings at the same time{cores}"
         self.output.note(

@@ -15,7 +15,6 @@ from randhead.cli.output import Output, short_path
 from randhead.cli.signals import GracefulStop
 from randhead.errors import StopRequested
 from randhead.study import running
-from randhead.study.checks import number_of_runs
 from randhead.study.claims import UNDECIDED
 from randhead.study.design import Study
 from randhead.study.folder import StudyFolder
@@ -57,7 +56,7 @@ def work(
         )
     found = running.collect(folder, design)
     done = len(found.records) + len(found.sweep)
-    output.result({"study": design.name, "path": str(folder.path), "done": done, "planned": number_of_runs(design)})
+    output.result({"study": design.name, "path": str(folder.path), "done": done, "planned": design.number_of_runs})
 
 
 def run(

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from randhead import registry
 from randhead.config import Config, parse
-from randhead.evaluation.estimates import Estimate, Seeds, design, estimate
+from randhead.evaluation.estimates import Estimate, Seeds, estimate, seed_design
 from randhead.intervals import Interval
 
 SEEDS = ("train.seed", "train.head_seed")
@@ -123,7 +123,7 @@ def compare(configs: list[Config], metrics: Sequence[Metrics], *, baseline: int 
     groups = sorted(arms(configs), key=lambda arm: baseline not in arm.indices)
     keys = _keys(configs)
     differences = []
-    notes = [(arm.label, design([keys[i] for i in arm.indices]).note()) for arm in groups]
+    notes = [(arm.label, seed_design([keys[i] for i in arm.indices]).note()) for arm in groups]
     for arm in groups[1:]:
         same_seeds = _pairs(groups[0], arm, keys)
         differences.append(Difference(arm, groups[0], tuple(same_seeds), _differences(same_seeds, numbers, keys)))
@@ -170,7 +170,7 @@ def with_images(
 
 def _note(pairs: list[tuple[int, int]], keys: list[Seeds]) -> str | None:
     """What the reader of a difference must know."""
-    return design([keys[i] for i, _ in pairs]).note() if pairs else "no two runs share their seeds"
+    return seed_design([keys[i] for i, _ in pairs]).note() if pairs else "no two runs share their seeds"
 
 
 def _said(notes: list[tuple[str, str | None]]) -> tuple[str, ...]:

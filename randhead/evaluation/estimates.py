@@ -55,7 +55,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Design:
+class SeedDesign:
     """How the seeds of some runs are combined: groups of runs that share no seed with one another.
 
     Attributes:
@@ -102,11 +102,16 @@ class Design:
         return f"{grid}; with 2 seeds of a kind they are unreliable, use {FEW} of each" if few else grid
 
 
-def design(seeds: Sequence[Seeds]) -> Design:
+def seed_design(seeds: Sequence[Seeds]) -> SeedDesign:
     """How the seeds of runs are combined."""
     pairs = sorted(set(seeds))
     groups = _groups(pairs)
-    return Design(len(pairs), groups, *(_complete(pairs) if len(groups) == 1 else ()))
+    return SeedDesign(len(pairs), groups, *(_complete(pairs) if len(groups) == 1 else ()))
+
+
+def independent(seeds: Sequence[Seeds]) -> bool:
+    """Whether no two runs share a head seed or a seed."""
+    return len(seed_design(seeds).groups) == len(seeds)
 
 
 def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> Estimate:
@@ -127,7 +132,7 @@ def estimate(values: Sequence[float], seeds: Sequence[Seeds] | None = None) -> E
     for key, value in zip(seeds, values, strict=True):
         cells.setdefault(key, []).append(value)
     means = {key: fmean(found) for key, found in cells.items()}
-    found = design(list(means))
+    found = seed_design(list(means))
     if len(found.groups) > 1:
         used = [fmean(means[key] for key in group) for group in found.groups]
         return _estimate(fmean(used), intervals.student(used), used, list(means.values()))

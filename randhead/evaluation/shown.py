@@ -6,6 +6,7 @@ from randhead.evaluation.estimates import Estimate
 from randhead.tables import Metric, shown
 
 DIGITS = 2  # significant digits of a standard deviation, or of half an interval
+LEAST_P = 0.0005  # that is shown with three digits after the point
 
 
 def signed(value: float, width: float | None) -> str:
@@ -58,3 +59,15 @@ def difference_shown(about: Metric, found: Estimate | None) -> str | None:
 def decimals(width: float) -> int:
     """Digits after the point that leave DIGITS significant digits of a width."""
     return min(max(DIGITS - 1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 4
+
+
+def p_shown(p: float | None) -> str | None:
+    """A p-value with three digits after the point, or one digit if it is smaller.
+
+    Example:
+        >>> p_shown(0.0625), p_shown(0.00001)
+        ('0.062', '1e-05')
+    """
+    if p is None:
+        return None
+    return f"{p:.3f}" if p >= LEAST_P else f"{p:.0e}"

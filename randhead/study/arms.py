@@ -9,7 +9,7 @@ from typing import Any
 from randhead import registry
 from randhead.config.parse import parse_assignment
 from randhead.errors import UsageError, guess
-from randhead.study import values
+from randhead.study import setting_values
 from randhead.study.documents import SETTING, TEXT, entries
 
 DEFAULT = ("dot-fixed", "dot-learned", "cosine-fixed", "cosine-learned")
@@ -35,7 +35,7 @@ class StudyArm:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise UsageError(f"an arm cannot be named {self.name!r}", hint="use letters, digits and . _ + = -")
-        object.__setattr__(self, "settings", values.convert(f"arm {self.name}", self.settings))
+        object.__setattr__(self, "settings", setting_values.convert(f"arm {self.name}", self.settings))
 
     def to_json(self) -> dict[str, Any]:
         """The document."""

@@ -1,7 +1,6 @@
 """Checks of a design that need nothing but the design: what cannot be run or tested is refused before any training."""
 
 from collections import Counter
-from math import prod
 from typing import TYPE_CHECKING
 
 from randhead.arguments import has_controls, shown, whole
@@ -42,21 +41,8 @@ def check(study: "Study") -> None:
     _check_corruptions(study)
     for claim in study.claims:
         _check_claim(study, claim)
-    if (runs := number_of_runs(study)) > MOST_RUNS:
+    if (runs := study.number_of_runs) > MOST_RUNS:
         raise UsageError(f"a study of {runs:,} runs; {MOST_RUNS:,} at most", hint="give fewer arms, seeds or values")
-
-
-def number_of_runs(study: "Study") -> int:
-    """The number of trainings, those of the sweep included.
-
-    Example:
-        >>> from randhead.study.design import Study
-        >>> number_of_runs(Study("a")), number_of_runs(Study("a", tune={"optim.lr": (0.01, 0.1)}))
-        (20, 28)
-    """
-    combinations = prod(map(len, study.tune.values())) if study.tune else 0
-    per_arm = len(study.seeds) * len(study.head_seeds or (0,)) + combinations * len(study.tune_seeds)
-    return len(study.arms) * per_arm
 
 
 def _check_arms(study: "Study") -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import prod
 from pathlib import PurePath
 from typing import Any
 
 from randhead.config.parse import OF_FILES
 from randhead.errors import unknown
-from randhead.study import arms, checks, values
+from randhead.study import arms, checks, setting_values
 from randhead.study.arms import StudyArm
 from randhead.study.claims import Claim
 from randhead.study.documents import ANYTHING, FLAG, FOLDER, SETTING, TEXT, WHOLE, check_format, entries
@@ -87,8 +88,13 @@ class Study:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        tune = {key: tuple(values.convert_value("tune", key, v) for v in given) for key, given in self.tune.items()}
-        checked: dict[str, Any] = {"settings": values.convert(f"study {self.name}", self.settings), "tune": tune}
+        tune = {
+            key: tuple(setting_values.convert_value("tune", key, v) for v in given) for key, given in self.tune.items()
+        }
+        checked: dict[str, Any] = {
+            "settings": setting_values.convert(f"study {self.name}", self.settings),
+            "tune": tune,
+        }
         learned = [arm.name for arm in self.arms if arm.settings.get("head.trainable") is True]
         checked["control"] = self.control or next(iter((*learned, *(arm.name for arm in self.arms))), "")
         for name, value in checked.items():
@@ -108,6 +114,26 @@ class Study:
         if self.head_seeds is None:
             return tuple((seed, seed) for seed in self.seeds)
         return tuple((head, seed) for head in self.head_seeds for seed in self.seeds)
+
+    @property
+    def number_of_reported_runs(self) -> int:
+        """The number of trainings that are reported."""
+        return len(self.arms) * len(self.pairs_of_seeds)
+
+    @property
+    def number_of_tuning_runs(self) -> int:
+        """The number of trainings of the sweep."""
+        return len(self.arms) * len(self.tune_seeds) * prod(map(len, self.tune.values())) if self.tune else 0
+
+    @property
+    def number_of_runs(self) -> int:
+        """The number of trainings.
+
+        Example:
+            >>> Study("a").number_of_runs, Study("a", tune={"optim.lr": (0.01, 0.1)}).number_of_runs
+            (20, 28)
+        """
+        return self.number_of_reported_runs + self.number_of_tuning_runs
 
     @property
     def common(self) -> dict[str, Any]:

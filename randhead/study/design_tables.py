@@ -5,8 +5,8 @@ from pathlib import PurePath
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from randhead.evaluation.shown import p_shown
 from randhead.study.design import DATA
-from randhead.study.differences import p_shown
 from randhead.tables import Cell, Table, count, rows
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def sweep(result: "StudyResult") -> Table:
         diverged = sum(bool(record.diverged) for record in records)
         means = ("diverged", None) if diverged else (_percent(_mean(records, "accuracy")), _mean(records, "nll"))
         cells.append([arm, words, *means, len(records), CHOSEN if is_chosen else ""])
-    planned = len(study.arms) * len(study.tune_seeds)
-    for values in study.tune.values():
-        planned *= len(values)
+    planned = study.number_of_tuning_runs
     said = [f"every arm was trained with the same combinations and {_seeds('seed', study.tune_seeds)}, not reported"]
     said += [f"{len(result.sweep)} of {count(planned, 'run')} done"] if len(result.sweep) < planned else []
     columns = ("arm", "settings", "val. accuracy (%)", "val. NLL", "runs", "")

@@ -1,8 +1,8 @@
-"""Means of an arm and paired differences of two arms, from the records of their runs.
+"""Paired differences of two arms, from the records of their runs.
 
 Runs of two arms with the same head seed and seed are a pair: they have the same initial weights, batches and crops.
 Means and intervals are those of `evaluation.estimates`, which knows which runs share a seed; p-values follow from the
-same model.  A run that diverged has no metrics but one: it did not converge.
+same model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,59 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from randhead import intervals, significance
-from randhead.evaluation.estimates import Estimate, design, estimate
-from randhead.intervals import Interval
+from randhead.evaluation.estimates import Estimate, estimate, independent, seed_design
 from randhead.study import metrics
+from randhead.study.metrics import CONVERGED, EPOCHS
 from randhead.study.records import RunRecord
 from randhead.tables import count
 
-CONVERGED, EPOCHS = "converged", "epochs"
 TARGET = 0.005  # of an accuracy: the difference for which the number of pairs is computed, 0.5 points
-LEAST_P = 0.0005  # that is shown with three digits after the point
 ACCURACIES = ("accuracy", "corruption_accuracy", "transfer", "transfer_1nn")
-
-
-@dataclass(frozen=True)
-class ArmResult:
-    """The runs of an arm that are done, and their means.
-
-    Attributes:
-        name: of the arm.
-        records: one per run that is done.
-        planned: number of runs that the design has.
-        means: mean of each metric over the runs that have it.
-    """
-
-    name: str
-    records: tuple[RunRecord, ...]
-    planned: int
-    means: Mapping[str, Estimate]
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        """Names of the run folders."""
-        return tuple(record.run for record in self.records)
-
-    @property
-    def diverged(self) -> int:
-        """Number of runs whose training diverged."""
-        return sum(bool(record.diverged) for record in self.records)
-
-    @property
-    def not_converged(self) -> int:
-        """Number of runs that diverged, or ended no better than chance."""
-        return sum(value_of(record, CONVERGED) == 0 for record in self.records)
-
-    def to_json(self) -> dict[str, Any]:
-        """The document."""
-        return {
-            "arm": self.name,
-            "runs": list(self.runs),
-            "planned": self.planned,
-            "diverged": self.diverged,
-            "not_converged": self.not_converged,
-            "metrics": {key: found.to_json("mean") for key, found in self.means.items()},
-        }
 
 
 @dataclass(frozen=True)
@@ -128,7 +83,7 @@ class Difference:
     @property
     def note(self) -> str | None:
         """How the interval takes account of seeds that pairs share; None if they share none."""
-        return design(self.seeds).note() if self.pairs else None
+        return seed_design(self.seeds).note() if self.pairs else None
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
@@ -149,43 +104,9 @@ class Difference:
         }
 
 
-def value_of(record: RunRecord, metric: str) -> float | None:
-    """The value of a metric in a run; None if it has none, which is so for all but `converged` if it diverged."""
-    if record.diverged:
-        return 0.0 if metric == CONVERGED else None
-    return record.metrics.get(metric)
-
-
 def _failed(record: RunRecord, metric: str) -> bool:
     """Whether a run has no value of a metric because it diverged, or, for epochs to convergence, did not converge."""
-    return value_of(record, metric) is None and value_of(record, CONVERGED) == 0
-
-
-def independent(seeds: Sequence[tuple[int, int]]) -> bool:
-    """Whether no two runs share a head seed or a seed."""
-    return len(design(seeds).groups) == len(seeds)
-
-
-def arm_result(name: str, records: Sequence[RunRecord], planned: int, keys: Sequence[str]) -> ArmResult:
-    """The means of an arm.
-
-    Args:
-        name: of the arm.
-        records: its runs that are done.
-        planned: number of its runs in the design.
-        keys: of the metrics.
-    """
-    means = {}
-    for key in keys:
-        values = [(value, seeds_of(record)) for record in records if (value := value_of(record, key)) is not None]
-        if values:
-            means[key] = _mean(key, [value for value, _ in values], [seeds for _, seeds in values])
-    return ArmResult(name, tuple(records), planned, means)
-
-
-def seeds_of(record: RunRecord) -> tuple[int, int]:
-    """Head seed and training seed."""
-    return record.head_seed, record.seed
+    return record.value(metric) is None and record.value(CONVERGED) == 0
 
 
 def difference(
@@ -200,12 +121,12 @@ def difference(
         records: of each arm, the runs that are done.
         planned: number of pairs in the design.
     """
-    others = {seeds_of(record): record for record in records[second]}
-    done = [(a, others[seeds_of(a)]) for a in records[first] if seeds_of(a) in others]
+    others = {record.seeds: record for record in records[second]}
+    done = [(a, others[a.seeds]) for a in records[first] if a.seeds in others]
     failed = (sum(_failed(a, metric) for a, _ in done), sum(_failed(b, metric) for _, b in done))
     pairs = []
-    for a, b in sorted(done, key=lambda pair: seeds_of(pair[0])):
-        x, y = value_of(a, metric), value_of(b, metric)
+    for a, b in sorted(done, key=lambda pair: pair[0].seeds):
+        x, y = a.value(metric), b.value(metric)
         if x is not None and y is not None:
             pairs.append(Pair(a.head_seed, a.seed, a.run, b.run, x - y))
     found = Difference(first, second, metric, tuple(pairs), len(done), planned, failed, None)
@@ -234,22 +155,10 @@ def _tested(found: Difference) -> Difference:
     mean = estimate(values, seeds)
     p = significance.p_value(mean.value, mean.interval)
     low, high = metrics.about(found.metric).limits
-    mean = replace(mean, interval=_within(mean.interval, low - high, high - low))
+    mean = replace(mean, interval=mean.interval and mean.interval.within(low - high, high - low))
     flipped = significance.sign_flip(values) if alone else None
     needed = significance.pairs_needed(mean.std, TARGET) if alone and found.metric in ACCURACIES else None
     return replace(found, estimate=mean, p=p, sign_flip_p=flipped, pairs_needed=needed)
-
-
-def _mean(metric: str, values: Sequence[float], seeds: Sequence[tuple[int, int]]) -> Estimate:
-    mean = estimate(values, seeds)
-    if metric == CONVERGED:
-        alone = independent(seeds) and len(values) > 1
-        return replace(mean, interval=intervals.wilson(round(sum(values)), len(values)) if alone else None)
-    return replace(mean, interval=_within(mean.interval, *metrics.about(metric).limits))
-
-
-def _within(interval: Interval | None, low: float, high: float) -> Interval | None:
-    return interval and interval.within(low, high)
 
 
 def left_out(found: Difference) -> Iterator[str]:
@@ -267,18 +176,6 @@ def no_interval(found: Difference) -> str:
     """Why a difference over several pairs has no interval."""
     if found.metric == CONVERGED:
         return "no interval: pairs that share a seed are not independent, and each is only yes or no"
-    if not design(found.seeds).has_interval:
+    if not seed_design(found.seeds).has_interval:
         return "no interval: too few runs have all combinations of their seeds"
     return "no interval: the difference is the same in all pairs, which says nothing about others"
-
-
-def p_shown(p: float | None) -> str | None:
-    """A p-value with three digits after the point, or one digit if it is smaller.
-
-    Example:
-        >>> p_shown(0.0625), p_shown(0.00001)
-        ('0.062', '1e-05')
-    """
-    if p is None:
-        return None
-    return f"{p:.3f}" if p >= LEAST_P else f"{p:.0e}"

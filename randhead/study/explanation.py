@@ -1,13 +1,14 @@
 """`explain`: what the metrics, intervals, p-values and verdicts of a study mean."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from randhead.study.claims import FAILS, HOLDS, UNDECIDED
 from randhead.study.metrics import METRICS
 from randhead.tables import Metric, Result, Table, rows
 
+SHOWN = ("name", "definition", "better", "unit")  # of a metric in a document
 STATISTICS = {
     "mean": "mean over the runs of an arm that did not diverge, with a 95 % interval for new seeds (Student's t; seeds "
     "of vectors that are crossed with seeds of training are not counted as independent)",
@@ -45,7 +46,7 @@ class Explanation(Result):
 
     def to_json(self) -> dict[str, Any]:
         """The document: name, definition, better direction and unit of each metric; the rest as words."""
-        metrics = {key: asdict(about) for key, about in self.metrics.items()}
+        metrics = {key: {name: getattr(about, name) for name in SHOWN} for key, about in self.metrics.items()}
         return {"metrics": metrics, "statistics": self.statistics, "verdicts": self.verdicts}
 
     def tables(self) -> Iterator[Table]:

@@ -15,7 +15,6 @@ from typing import Any
 from randhead.errors import DataError, RandheadError, RunError, StopRequested, UsageError
 from randhead.study import folder as folders
 from randhead.study import python_files
-from randhead.study.checks import number_of_runs
 from randhead.study.design import Study
 from randhead.study.events import RunDone, RunStarted
 from randhead.study.folder import StudyFolder
@@ -172,7 +171,7 @@ class _Progress:
 
     def __init__(self, folder: StudyFolder, study: Study, on_event: Callable[[Any], None]):
         self.folder, self.study, self.on_event = folder, study, on_event
-        self.total = number_of_runs(study)
+        self.total = study.number_of_runs
         self.finished: dict[str, RunRecord] = {}
         self.begun: set[str] = set()
         self._look(lambda event: None)  # what was there before is no news

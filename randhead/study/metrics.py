@@ -34,6 +34,7 @@ METRICS = {
     "converged": Metric("converged", "share of runs that did not diverge and are better than chance", "higher", "%"),
 }
 
+CONVERGED, EPOCHS = "converged", "epochs"  # of the training, and undefined for other runs than the rest are
 OF_CORRUPTIONS = ("corruption_accuracy",)  # measured only if images are corrupted
 OF_NEW_CLASSES = ("transfer", "transfer_1nn")  # measured only if classes are held out
 

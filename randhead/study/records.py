@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from randhead.study.documents import FLAG, FLAT, FOLDER, NUMBER, SETTING, TEXT, WHOLE, check_format, entries
+from randhead.study.metrics import CONVERGED
 
 NAME = "study.json"  # in the reports of the run
 FORMAT = "randhead study run 1"
@@ -81,6 +82,17 @@ class RunRecord:
         for name in ("curves", "corruptions"):
             lists = {key: tuple(map(_finite, values)) for key, values in getattr(self, name).items()}
             object.__setattr__(self, name, lists)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Head seed and training seed; runs of two arms with the same are a pair."""
+        return self.head_seed, self.seed
+
+    def value(self, metric: str) -> float | None:
+        """The value of a metric; None if there is none.  A run that diverged has only one: it did not converge."""
+        if self.diverged:
+            return 0.0 if metric == CONVERGED else None
+        return self.metrics.get(metric)
 
     def to_json(self) -> dict[str, Any]:
         """The document, ready for JSON; floats keep every bit there."""

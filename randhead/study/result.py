@@ -13,8 +13,9 @@ from typing import Any
 from randhead.errors import RunError, UsageError
 from randhead.files import write_json
 from randhead.study import metrics, plan
+from randhead.study.arm_results import ArmResult, arm_result
 from randhead.study.design import Study
-from randhead.study.differences import ArmResult, Difference, arm_result, difference, seeds_of, value_of, with_holm
+from randhead.study.differences import Difference, difference, with_holm
 from randhead.study.records import RunRecord
 from randhead.study.variance import VarianceSplit, variance_split
 from randhead.study.verdicts import Verdict
@@ -59,7 +60,7 @@ class StudyResult(Result):
     @property
     def planned(self) -> int:
         """Number of reported runs that the design has."""
-        return len(self.study.arms) * len(self.study.pairs_of_seeds)
+        return self.study.number_of_reported_runs
 
     @property
     def is_complete(self) -> bool:
@@ -69,7 +70,7 @@ class StudyResult(Result):
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """The metrics that any run has, in the order in which they are shown."""
-        return tuple(key for key in metrics.METRICS if any(value_of(each, key) is not None for each in self.records))
+        return tuple(key for key in metrics.METRICS if any(each.value(key) is not None for each in self.records))
 
     @cached_property
     def arms(self) -> tuple[ArmResult, ...]:
@@ -179,7 +180,7 @@ def _order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
     """The place of a reported run: by seeds, then by arm."""
     arms = {arm.name: i for i, arm in enumerate(study.arms)}
     seeds = {pair: i for i, pair in enumerate(study.pairs_of_seeds)}
-    return lambda record: (seeds.get(seeds_of(record), len(seeds)), arms[record.arm])
+    return lambda record: (seeds.get(record.seeds, len(seeds)), arms[record.arm])
 
 
 def _sweep_order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
@@ -190,7 +191,7 @@ def _sweep_order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
     def place(record: RunRecord) -> tuple[Any, ...]:
         tuned = dict(record.tuned)
         known = combinations.index(tuned) if tuned in combinations else len(combinations)
-        return arms[record.arm], known, str(tuned), seeds_of(record)
+        return arms[record.arm], known, str(tuned), record.seeds
 
     return place
 
@@ -199,12 +200,12 @@ def _check(study: Study, arm: str, records: Sequence[RunRecord]) -> None:
     """Runs of an arm are different runs of the design, of the same images and tuned settings."""
     first: dict[tuple[int, int], RunRecord] = {}
     for record in records:
-        if seeds_of(record) not in study.pairs_of_seeds:
+        if record.seeds not in study.pairs_of_seeds:
             raise UsageError(
                 f"study {study.name}: {record.run} has seeds that the design does not have",
                 hint="give the seeds of all runs to the design",
             )
-        if (other := first.setdefault(seeds_of(record), record)) is not record:
+        if (other := first.setdefault(record.seeds, record)) is not record:
             raise UsageError(
                 f"study {study.name}: {other.run} and {record.run} are the same run of {arm}", hint="give each run once"
             )

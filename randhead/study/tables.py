@@ -7,18 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from randhead import significance
-from randhead.evaluation.estimates import design
-from randhead.evaluation.shown import difference_shown, mean_shown
+from randhead.evaluation.estimates import seed_design
+from randhead.evaluation.shown import difference_shown, mean_shown, p_shown
 from randhead.study import metrics
+from randhead.study.arm_results import ArmResult
 from randhead.study.claim_tables import INTERVAL, of_claims, titled
 from randhead.study.design_tables import notes, sweep, variance
-from randhead.study.differences import CONVERGED, EPOCHS, ArmResult, Difference, left_out, p_shown
+from randhead.study.differences import Difference, left_out
+from randhead.study.metrics import CONVERGED, EPOCHS
 from randhead.tables import ARROWS, Cell, Table, count, rows
 
 if TYPE_CHECKING:
     from randhead.study.result import StudyResult
 
-OF_TRAINING = ("epochs", "train_loss", CONVERGED)  # metrics with a table of their own
+OF_TRAINING = (EPOCHS, "train_loss", CONVERGED)  # metrics with a table of their own
 MOST_COLUMNS = 4  # arms beside each other; more of them are rows
 SHARED = "no sign-flip p and no number of pairs: pairs share seeds, so they are not independent"
 
@@ -134,8 +136,8 @@ def _of_means(result: "StudyResult") -> Iterator[str]:
     for arm in result.arms:
         if arm.diverged:
             yield f"{arm.diverged} of {count(len(arm.records), 'run')} of {arm.name} diverged: they are in no mean"
-    seeds = {(record.head_seed, record.seed) for record in result.records}
-    if note := design(sorted(seeds)).note():
+    seeds = {record.seeds for record in result.records}
+    if note := seed_design(sorted(seeds)).note():
         yield note
 
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from randhead.evaluation.estimates import design
-from randhead.study.differences import seeds_of, value_of
+from randhead.evaluation.estimates import seed_design
 from randhead.study.records import RunRecord
 
 METRIC = "accuracy"
@@ -48,8 +47,8 @@ def variance_split(arm: str, records: Sequence[RunRecord]) -> VarianceSplit | No
         arm: its name.
         records: its runs.
     """
-    values = {seeds_of(each): value for each in records if (value := value_of(each, METRIC)) is not None}
-    grid = design(list(values))
+    values = {each.seeds: value for each in records if (value := each.value(METRIC)) is not None}
+    grid = seed_design(list(values))
     if min(len(grid.heads), len(grid.trains)) < 2:
         return None
     import torch

@@ -22,16 +22,15 @@ from randhead.files import described, way_out, write_json
 from randhead.runs import Run
 from randhead.study import folder as folders
 from randhead.study import locks, plan, records, tuning
-from randhead.study.checks import number_of_runs
 from randhead.study.design import Study
 from randhead.study.events import RunDone, RunStarted
 from randhead.study.folder import StudyFolder
 from randhead.study.images import ImageCache
 from randhead.study.jobs import parent_is_gone
-from randhead.study.limit import TimeLimit
 from randhead.study.measure import measure
 from randhead.study.plan import PlannedRun, reported_runs, tuning_runs
 from randhead.study.records import RunRecord
+from randhead.study.time_limit import TimeLimit
 
 POLL_S = 1.0  # between two looks at the runs of other workers
 MOST_FAILURES = 2  # runs in a row after which a worker gives up: the cause is then not in one run
@@ -103,7 +102,7 @@ class _Worker:
         self.failed: dict[str, RandheadError] = {}
         self.failures = 0  # in a row
         self.sweep = list(tuning_runs(study))
-        self.total = number_of_runs(study)
+        self.total = study.number_of_runs
         self.design = self._design()
 
     def work(self, only: str | None, *, wait: bool) -> None:

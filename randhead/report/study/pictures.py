@@ -13,7 +13,7 @@ from randhead.report.canvas import GREY, WIDTH, label, log_scale, look, mark_zer
 from randhead.report.sections import Picture
 from randhead.report.study.styles import Style, legend, legend_height
 from randhead.study import metrics
-from randhead.study.differences import CONVERGED, seeds_of, value_of
+from randhead.study.metrics import CONVERGED
 from randhead.study.records import RunRecord
 from randhead.study.result import StudyResult
 from randhead.tables import Metric, capitalised, count
@@ -81,8 +81,8 @@ def severities(result: StudyResult, styles: Styles) -> Iterator[Picture]:
 def _values(result: StudyResult, key: str) -> dict[tuple[int, int], list[float]]:
     """The values of a metric by seeds, one per arm, as tables show them; NaN for a run without one."""
     about, names = metrics.about(key), [arm.name for arm in result.study.arms]
-    found = {(record.arm, seeds_of(record)): value_of(record, key) for record in result.records}
-    seeds = dict.fromkeys(seeds_of(record) for record in result.records)
+    found = {(record.arm, record.seeds): record.value(key) for record in result.records}
+    seeds = dict.fromkeys(record.seeds for record in result.records)
     known = {pair: [found.get((name, pair)) for name in names] for pair in seeds}
     return {pair: [nan if v is None else about.scale * v for v in row] for pair, row in known.items()}
 
@@ -221,7 +221,7 @@ def _by_severity(records: Sequence[RunRecord]) -> BySeverity:
     for record in records:
         cells = [list(row) for row in record.corruptions.values()]
         if cells and all(value is not None for row in cells for value in row):
-            found[seeds_of(record)] = np.mean(np.array(cells, dtype=float), axis=0).tolist()
+            found[record.seeds] = np.mean(np.array(cells, dtype=float), axis=0).tolist()
     return found
 
 
