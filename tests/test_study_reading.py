@@ -91,6 +91,11 @@ def test_a_file_says_only_what_differs_from_the_default(tmp_path):
     assert reading.read(tmp_path / "short.toml") == Study("short")
 
 
+def test_a_file_may_begin_as_editors_of_windows_begin_it(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf" + FILE.replace("\n", "\r\n").encode())
+    assert reading.read(tmp_path / "mine.toml") == STUDY
+
+
 WRONG = {
     'titel = "x"': ("unknown entry of a study 'titel'", "did you mean 'title'"),
     "seeds = 0": ("seeds must be at least 1", ""),
@@ -103,6 +108,7 @@ WRONG = {
     "[settings]\ntrain.seed = 3": ("study x sets train.seed", "seeds"),
     "[settings]\nepochs = 3": ("study x: unknown setting 'epochs'", "did you mean 'train.epochs'"),
     "[tune]\noptim.lr = [0.1, -1]": ("tune: optim.lr must be a positive number", ""),
+    '[settings]\noptim.lr = 1\n"optim.lr" = 2': ("optim.lr is there twice", ""),
     "severities = [1]": ("severities without corruptions", "corruptions = true"),
     '[[claims]]\nclaim = "a > b"': ("claim 1: cannot read the claim", ""),
     '[[claims]]\nclam = "dot-fixed > dot-learned on accuracy"': ("claim 1: unknown entry", "did you mean 'claim'"),

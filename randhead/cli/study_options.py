@@ -141,6 +141,7 @@ JobsOption = Annotated[
         metavar="N",
         panel=TRAININGS,
         min=1,
+        max=256,
     ),
 ]
 DeviceOption = Annotated[str, _setting("machine.device", TRAININGS)]

@@ -151,7 +151,7 @@ def read_tables(path: Path) -> dict[str, Any]:
 
     kind, line = ("JSON", '{"optim.lr": 0.1}') if path.suffix == ".json" else ("TOML", "optim.lr = 0.1")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin files with a mark
         content = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except OSError as error:
         inside = path / "config.json"

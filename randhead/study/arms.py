@@ -61,17 +61,29 @@ def named(name: str, others: Iterable[str] = ()) -> StudyArm:
         >>> named("cosine-fixed-simplex").settings
         {'head.scoring': 'cosine', 'head.trainable': False, 'head.vectors': 'simplex'}
     """
-    scoring, _, rest = name.partition("-")
-    kind, _, geometry = rest.partition("-")
-    if scoring not in SCORINGS or kind not in KINDS:
+    found = said(name)
+    if not found:
         names = list(dict.fromkeys([*others, *DEFAULT]))
         known = f"known: {', '.join(names)}; SCORING-fixed and SCORING-learned also with -GEOMETRY"
         raise UsageError(f"unknown arm {name!r}", hint=f"{guess(name, names)}{known}; others need settings")
-    found: dict[str, Any] = {"head.scoring": scoring, "head.trainable": KINDS[kind]}
-    if geometry:
+    if geometry := "-".join(name.split("-")[2:]):
         registry.check("vectors", geometry)
-        found["head.vectors"] = geometry
     return StudyArm(name, found)
+
+
+def said(name: str) -> dict[str, Any]:
+    """The settings that the name of an arm speaks of, which its runs must have; none for most names.
+
+    Example:
+        >>> said("cosine-learned-64"), said("sharp")
+        ({'head.scoring': 'cosine', 'head.trainable': True}, {})
+    """
+    scoring, _, rest = name.partition("-")
+    kind, _, geometry = rest.partition("-")
+    if scoring not in SCORINGS or kind not in KINDS:
+        return {}
+    found: dict[str, Any] = {"head.scoring": scoring, "head.trainable": KINDS[kind]}
+    return found | ({"head.vectors": geometry} if geometry in registry.names("vectors") else {})
 
 
 def parse(text: str) -> StudyArm:

@@ -70,7 +70,7 @@ def _check_seeds(study: "Study") -> None:
     given = {"seeds": study.seeds, "tune_seeds": study.tune_seeds}
     for name, seeds in (given | ({} if study.head_seeds is None else {"head_seeds": study.head_seeds})).items():
         if not seeds:
-            raise UsageError(f"{name} is empty", hint=f"for example `{name}=5`")
+            raise UsageError(f"{name} is empty", hint="give one seed or more")
         for seed, times in Counter(whole(name, seed) for seed in seeds).items():
             if times > 1:
                 raise UsageError(f"{name} has the seed {seed} twice", hint="give every seed once")
@@ -79,7 +79,7 @@ def _check_seeds(study: "Study") -> None:
 def _check_tuning(study: "Study") -> None:
     for key, given in study.tune.items():
         if not given:
-            raise UsageError(f"tune: {key} has no values", hint=f"for example `{key}=0.01,0.03,0.1`")
+            raise UsageError(f"tune: {key} has no values", hint=f"for example {key}=0.01,0.03,0.1")
         twice = [value for value, times in Counter(given).items() if times > 1]
         if twice:
             raise UsageError(f"tune: {key} has the value {shown(twice[0])} twice", hint="give every value once")
@@ -101,7 +101,7 @@ def _check_tuning(study: "Study") -> None:
 
 def _check_corruptions(study: "Study") -> None:
     if not study.severities or len(set(study.severities)) < len(study.severities):
-        raise UsageError("severities are empty, or one is there twice", hint="for example `severities=[1, 3, 5]`")
+        raise UsageError("severities are empty, or one is there twice", hint="for example severities = [1, 3, 5]")
     for severity in study.severities:
         whole("severities", severity, SEVERITIES[0], SEVERITIES[-1])
     if study.corruption_limit is not None:

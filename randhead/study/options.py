@@ -1,5 +1,6 @@
 """A study from options: from the default, or from the study of a file, of which options have precedence."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def designed(
         "settings": settings,
         "seeds": None if seeds is None else seeds_("seeds", seeds),
         "head_seeds": None if head_seeds is None else seeds_("head_seeds", head_seeds),
-        "tune": {**found.tune, **dict(map(_values, tune))},
+        "tune": {**found.tune, **_grid(tune)},
         "corruptions": corruptions,
         "severities": None if severities is None else tuple(severities),
         "corruption_limit": corruption_limit,
@@ -122,10 +123,13 @@ def _arms(base: Study, names: str | Sequence[str] | None, texts: Sequence[str]) 
     return (*chosen, *(arm for arm in made.values() if arm.name not in listed))
 
 
-def _values(text: str) -> tuple[str, tuple[str, ...]]:
-    """'optim.lr=0.1,0.2' -> ('optim.lr', ('0.1', '0.2')).  Raises UsageError for text without a key or a value."""
-    key, given = parse.parse_assignment(text)
-    return key, tuple(_split(given))
+def _grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """['optim.lr=0.1,0.2'] -> {'optim.lr': ('0.1', '0.2')}.  Raises UsageError for a text of another form."""
+    given = [parse.parse_assignment(text) for text in texts]
+    for key, times in Counter(key for key, _ in given).items():
+        if times > 1:
+            raise UsageError(f"tune: {key} is given twice", hint=f"give all values at once: {key}=0.01,0.03,0.1")
+    return {key: tuple(_split(values)) for key, values in given}
 
 
 def _split(names: str | Sequence[str]) -> Iterable[str]:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from randhead.config import Config, configure, parse
+from randhead.config import Config, configure, parse, settings
 from randhead.errors import UsageError
+from randhead.study import arms
 from randhead.study.design import Study
 
 Choice = Mapping[str, Any]  # the tuned settings of an arm
@@ -44,8 +45,8 @@ def check(study: Study) -> None:
     """Check the settings of every arm with every value that is tuned, before anything is trained.
 
     Raises:
-        UsageError: for settings that do not go together, an unknown member of a family, and two arms that are the same
-            trainings under two names.
+        UsageError: for settings that do not go together, an unknown member of a family, an arm whose name says what
+            it is not, and two arms that are the same trainings under two names.
         DataError: for a folder of images that does not exist.
     """
     same: dict[str, str] = {}
@@ -56,10 +57,23 @@ def check(study: Study) -> None:
                 config = configure({**study.settings_of(arm.name), **tuned})
             except UsageError as error:
                 raise type(error)(f"arm {arm.name}: {error.message}", hint=error.hint) from None
+            _check_name(arm.name, config)
         other = same.setdefault(parse.digest(config), arm.name) if config else arm.name
         if other != arm.name:
             hint = "leave one of them out, or give it a setting of its own"
             raise UsageError(f"arms {other} and {arm.name} have the same settings", hint=hint)
+
+
+def _check_name(arm: str, config: Config) -> None:
+    """Refuse "cosine-learned" for runs with another head: every table would say what they are not."""
+    found = parse.flatten(config)
+    for key, value in arms.said(arm).items():
+        if found[key] != value:
+            shown = settings()[key].shown
+            raise UsageError(
+                f"arm {arm} has {key}={shown(found[key])}, and its name says {shown(value)}",
+                hint=f"add {key}={shown(value)} to its settings, or give it another name",
+            )
 
 
 def grid(study: Study) -> list[dict[str, Any]]:

@@ -123,10 +123,16 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     Example:
         >>> flat({"head": {"scale": 8}, "recipe": "fair"})
         {'head.scale': 8, 'recipe': 'fair'}
+
+    Raises:
+        UsageError: for a setting that is there twice, as a dotted name in quotes and as an entry of a table.
     """
     found: dict[str, Any] = {}
     for key, value in table.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        new = flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        if twice := found.keys() & new.keys():
+            raise UsageError(f"{min(twice)} is there twice", hint="leave one of them out")
+        found |= new
     return found
 
 
