@@ -61,6 +61,11 @@ class Metric:
         return " ".join(part for part in (self.name, unit, BETTER[self.better]) if part)
 
     @property
+    def difference_unit(self) -> str:
+        """The unit of a difference of two values as tables show it: points, for a share."""
+        return "points" if self.unit == "%" else self.unit
+
+    @property
     def scale(self) -> float:
         """The factor between a value and what tables show: 100 for a share, which is shown in percent."""
         return 100.0 if self.unit == "%" else 1.0

@@ -71,3 +71,8 @@ def p_shown(p: float | None) -> str | None:
     if p is None:
         return None
     return f"{p:.3f}" if p >= LEAST_P else f"{p:.0e}"
+
+
+def percent_shown(share: float | None, digits: int = 2) -> str | None:
+    """A share in percent, without the unit, for a column that names it."""
+    return None if share is None else f"{100 * share:.{digits}f}"

@@ -79,8 +79,7 @@ class Answer:
     def shown(self) -> str:
         """The value or the difference with its unit, and its interval in brackets."""
         if self.arm is not None:
-            unit = "points" if self.metric.unit == "%" else self.metric.unit
-            return f"{difference_shown(self.metric, self.found)} {unit}".strip()
+            return f"{difference_shown(self.metric, self.found)} {self.metric.difference_unit}".strip()
         ends = interval_shown(self.metric, self.found)
         value = f"{shown(float(self.found.value * self.metric.scale))} {self.metric.unit}".strip()
         return f"{value} [{ends}]" if ends else value

@@ -39,7 +39,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimRow:
     """A line of a table of claims: a claim with its verdict; of several studies the name and anchor of its chapter."""
 
     verdict: "Verdict"
@@ -64,7 +64,7 @@ class Block:
     lead: str = ""
     seen: str = ""
     tiles: list[tuple[Metric, str]] = field(default_factory=list)
-    claims: list[Claimed] = field(default_factory=list)
+    claims: list[ClaimRow] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     pictures: list[Drawing] = field(default_factory=list)
     notes: tuple[str, ...] = ()

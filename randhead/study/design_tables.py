@@ -1,11 +1,11 @@
-"""Tables on how a study was made: its tuning, the variance from the draw of the class vectors, and its design."""
+"""Tables on how a study was made: its tuning, and its design."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from randhead.evaluation.shown import p_shown
+from randhead.evaluation.shown import percent_shown
 from randhead.study.design import DATA
 from randhead.tables import Cell, Table, count, rows
 
@@ -37,35 +37,13 @@ def sweep(result: "StudyResult") -> Table:
     for (arm, words), records in groups.items():
         is_chosen = arm in choices and combination(choices[arm]) == words
         diverged = sum(bool(record.diverged) for record in records)
-        means = ("diverged", None) if diverged else (_percent(_mean(records, "accuracy")), _mean(records, "nll"))
+        means = ("diverged", None) if diverged else (percent_shown(_mean(records, "accuracy")), _mean(records, "nll"))
         cells.append([arm, words, *means, len(records), CHOSEN if is_chosen else ""])
     planned = study.number_of_tuning_runs
     said = [f"every arm was trained with the same combinations and {_seeds('seed', study.tune_seeds)}, not reported"]
     said += [f"{len(result.sweep)} of {count(planned, 'run')} done"] if len(result.sweep) < planned else []
     columns = ("arm", "settings", "val. accuracy (%)", "val. NLL", "runs", "")
     return Table("tuning on the validation split", columns, rows(cells), tuple(said)).without_empty_columns()
-
-
-def variance(result: "StudyResult") -> Iterator[Table]:
-    """For crossed seeds, how much of the variance of the accuracy comes from each kind of seed, per arm."""
-    if not result.variance:
-        return
-    from randhead.analyses import seeds
-
-    cells: list[list[Cell]] = []
-    for split in result.variance:
-        percent = [_percent(split.figures[f"{kind}_share"], digits=0) for kind in ("head", "seed", "rest")]
-        ps = (p_shown(split.figures[f"{kind}_p"]) for kind in ("head", "seed"))
-        runs = len(split.head_seeds) * len(split.seeds)
-        cells.append([split.arm, runs, _percent(split.figures["std"]), *percent, *ps])
-    smallest = min(result.variance, key=lambda split: min(len(split.head_seeds), len(split.seeds)))
-    columns = ("arm", "runs", "std (%)", "vectors (%)", "seed (%)", "rest (%)", "p, vectors", "p, seed")
-    said = (
-        "shares of the variance: vectors, from the draw of the class vectors; seed, from initial weights, order and "
-        "augmentation; rest, everything else; p: F-tests of no variance from either",
-        *seeds.few(len(smallest.head_seeds), len(smallest.seeds)),
-    )
-    yield Table("variance of the accuracy over crossed seeds", columns, rows(cells), said)
 
 
 def notes(result: "StudyResult") -> Table:
@@ -124,10 +102,6 @@ def combination(tuned: Any) -> str:
 def _mean(records: "Iterable[RunRecord]", key: str) -> float | None:
     values = [value for record in records if (value := record.val.get(key)) is not None]
     return fmean(values) if values else None
-
-
-def _percent(share: float | None, *, digits: int = 2) -> str | None:
-    return None if share is None else f"{100 * share:.{digits}f}"
 
 
 def _others(settings: Any) -> str:

@@ -18,9 +18,9 @@ from randhead.study import python_files
 from randhead.study.design import Study
 from randhead.study.events import RunDone, RunStarted
 from randhead.study.folder import StudyFolder
-from randhead.study.plan import PlannedRun, reported_runs, tuning_runs
+from randhead.study.plan import PlannedRun
 from randhead.study.records import RunRecord
-from randhead.study.tuning import choices
+from randhead.study.tuning import KnownRuns
 
 PARENT = "RANDHEAD_STUDY_PARENT"  # the process that started a worker
 POLL_S = 0.5
@@ -171,7 +171,7 @@ class _Progress:
 
     def __init__(self, folder: StudyFolder, study: Study, on_event: Callable[[Any], None]):
         self.folder, self.study, self.on_event = folder, study, on_event
-        self.total = study.number_of_runs
+        self.runs, self.total = KnownRuns(study), study.number_of_runs
         self.finished: dict[str, RunRecord] = {}
         self.begun: set[str] = set()
         self._look(lambda event: None)  # what was there before is no news
@@ -186,9 +186,8 @@ class _Progress:
         self._look(self.on_event)
 
     def _look(self, on_event: Callable[[Any], None]) -> None:
-        self._look_at(tuning_runs(self.study), on_event)
-        sweep = [record for record in self.finished.values() if record.tuning]
-        self._look_at(reported_runs(self.study, choices(self.study, sweep)), on_event)
+        self._look_at(self.runs.sweep, on_event)
+        self._look_at(self.runs.reported(self.finished.values()), on_event)
 
     def _look_at(self, runs: Iterable[PlannedRun], on_event: Callable[[Any], None]) -> None:
         for run in runs:

@@ -1,4 +1,4 @@
-"""The tables of a study: claims first, then means per arm, differences from the control, tuning, and the design.
+"""The tables of a study: claims, means per arm, differences from the control, tuning, variance, and the design.
 
 A difference is an arm minus another one in the metric's own unit; the arrow of the metric says which sign is better.
 """
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from randhead import significance
 from randhead.evaluation.estimates import seed_design
-from randhead.evaluation.shown import difference_shown, mean_shown, p_shown
+from randhead.evaluation.shown import difference_shown, mean_shown, p_shown, percent_shown
 from randhead.study import metrics
 from randhead.study.arm_results import ArmResult
 from randhead.study.claim_tables import INTERVAL, of_claims, titled
-from randhead.study.design_tables import notes, sweep, variance
+from randhead.study.design_tables import notes, sweep
 from randhead.study.differences import Difference, left_out
 from randhead.study.metrics import CONVERGED, EPOCHS
 from randhead.tables import ARROWS, Cell, Table, count, rows
@@ -89,6 +89,28 @@ def differences(result: "StudyResult") -> Iterator[Table]:
         over = f", {count(members[0].n, 'pair')}" if same else ""
         said = (*_left_out(members), *(_of_differences(result, found) if number == len(groups) else ()))
         yield Table(f"{whose}{over}", heads, rows(cells), said).without_empty_columns()
+
+
+def variance(result: "StudyResult") -> Iterator[Table]:
+    """For crossed seeds, how much of the variance of the accuracy comes from each kind of seed, per arm."""
+    if not result.variance:
+        return
+    from randhead.analyses import seeds
+
+    cells: list[list[Cell]] = []
+    for split in result.variance:
+        percent = [percent_shown(split.figures[f"{kind}_share"], 0) for kind in ("head", "seed", "rest")]
+        ps = (p_shown(split.figures[f"{kind}_p"]) for kind in ("head", "seed"))
+        runs = len(split.head_seeds) * len(split.seeds)
+        cells.append([split.arm, runs, percent_shown(split.figures["std"]), *percent, *ps])
+    smallest = min(result.variance, key=lambda split: min(len(split.head_seeds), len(split.seeds)))
+    columns = ("arm", "runs", "std (%)", "vectors (%)", "seed (%)", "rest (%)", "p, vectors", "p, seed")
+    said = (
+        "shares of the variance: vectors, from the draw of the class vectors; seed, from initial weights, order and "
+        "augmentation; rest, everything else; p: F-tests of no variance from either",
+        *seeds.few(len(smallest.head_seeds), len(smallest.seeds)),
+    )
+    yield Table("variance of the accuracy over crossed seeds", columns, rows(cells), said)
 
 
 def _title(key: str) -> str:

@@ -1,11 +1,11 @@
 """Tuning: what the sweep of every arm says on the validation split.  No reported run and no test image has a part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, inf
 from typing import Any
 
 from randhead.study.design import Study
-from randhead.study.plan import grid
+from randhead.study.plan import PlannedRun, grid, reported_runs, tuning_runs
 from randhead.study.records import RunRecord
 
 
@@ -43,3 +43,27 @@ def rank(runs: Sequence[RunRecord]) -> tuple[float, float]:
     accuracies = [0.0 if run.diverged else run.val.get("accuracy") or 0.0 for run in runs]
     nlls = [inf if run.diverged else run.val.get("nll") or 0.0 for run in runs]  # none for instance labels
     return fsum(accuracies) / len(runs), -fsum(nlls) / len(runs)
+
+
+class KnownRuns:
+    """The runs of a study that are known, each made once: the sweep, and those whose settings it has chosen.
+
+    Args:
+        study: the design.
+    """
+
+    def __init__(self, study: Study):
+        self.study, self.sweep = study, list(tuning_runs(study))
+        self._choices: dict[str, dict[str, Any]] | None = None
+        self._reported: list[PlannedRun] = []
+
+    def reported(self, finished: Iterable[RunRecord]) -> list[PlannedRun]:
+        """The reported runs that are known.
+
+        Args:
+            finished: records of the runs that are finished, those of the sweep among them.
+        """
+        chosen = choices(self.study, [record for record in finished if record.tuning])
+        if chosen != self._choices:  # to make a run takes a millisecond, and workers look every second
+            self._choices, self._reported = chosen, list(reported_runs(self.study, chosen))
+        return self._reported

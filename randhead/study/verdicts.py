@@ -55,9 +55,8 @@ class Verdict:
     def shown(self) -> str:
         """The difference with its interval, in points for shares; a dash without a pair."""
         about = metrics.about(self.claim.metric)
-        unit = "points" if about.unit == "%" else about.unit
         found = difference_shown(about, self.difference.estimate)
-        return f"{found} {unit}".strip() if found else "-"
+        return f"{found} {about.difference_unit}".strip() if found else "-"
 
     @property
     def notes(self) -> tuple[str, ...]:

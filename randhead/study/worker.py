@@ -21,16 +21,17 @@ from randhead.errors import DataError, DivergedError, RandheadError, RunError, S
 from randhead.files import described, way_out, write_json
 from randhead.runs import Run
 from randhead.study import folder as folders
-from randhead.study import locks, plan, records, tuning
+from randhead.study import locks, plan, records
 from randhead.study.design import Study
 from randhead.study.events import RunDone, RunStarted
 from randhead.study.folder import StudyFolder
 from randhead.study.images import ImageCache
 from randhead.study.jobs import parent_is_gone
 from randhead.study.measure import measure
-from randhead.study.plan import PlannedRun, reported_runs, tuning_runs
+from randhead.study.plan import PlannedRun
 from randhead.study.records import RunRecord
 from randhead.study.time_limit import TimeLimit
+from randhead.study.tuning import KnownRuns
 
 POLL_S = 1.0  # between two looks at the runs of other workers
 MOST_FAILURES = 2  # runs in a row after which a worker gives up: the cause is then not in one run
@@ -101,8 +102,7 @@ class _Worker:
         self.finished: dict[str, RunRecord] = {}
         self.failed: dict[str, RandheadError] = {}
         self.failures = 0  # in a row
-        self.sweep = list(tuning_runs(study))
-        self.total = study.number_of_runs
+        self.runs, self.total = KnownRuns(study), study.number_of_runs
         self.design = self._design()
 
     def work(self, only: str | None, *, wait: bool) -> None:
@@ -122,8 +122,8 @@ class _Worker:
 
     def _todo(self, only: str | None) -> list[PlannedRun]:
         """The runs that are not finished, in the order in which they are done: the sweep first."""
-        sweep = [record for run in self.sweep if (record := self._record(run))]
-        runs = [*self.sweep, *reported_runs(self.study, tuning.choices(self.study, sweep))]
+        sweep = [record for run in self.runs.sweep if (record := self._record(run))]
+        runs = [*self.runs.sweep, *self.runs.reported(sweep)]
         todo = [run for run in runs if self._record(run) is None]
         return todo if only is None else self._todo_of(only, runs, todo)
 

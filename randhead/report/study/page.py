@@ -7,7 +7,7 @@ from statistics import fmean
 
 from randhead.evaluation.analysis_tables import glossary
 from randhead.report import frame
-from randhead.report.frame import Block, Chapter, Claimed, drawings
+from randhead.report.frame import Block, Chapter, ClaimRow, drawings
 from randhead.report.sections import Picture
 from randhead.report.study import pictures, words
 from randhead.report.study.pictures import Styles
@@ -23,19 +23,19 @@ def render(results: Sequence[StudyResult]) -> str:
     of_arms, title = styles(results), words.title(results)
     if len(results) == 1:
         [result] = results
-        blocks = [_claims([Claimed(verdict) for verdict in result.verdicts]), *_blocks(result, of_arms, "")]
+        blocks = [_claims([ClaimRow(verdict) for verdict in result.verdicts]), *_blocks(result, of_arms, "")]
         return frame.render(title, words.summary(result), [Chapter(blocks)])
     claims, chapters = [], []
     for i, result in enumerate(results, 1):
         name, anchor = result.study.name, f"study-{i}"
-        claims += [Claimed(verdict, name, anchor) for verdict in result.verdicts]
+        claims += [ClaimRow(verdict, name, anchor) for verdict in result.verdicts]
         lines = [result.study.title, *words.summary(result)]
         chapters.append(Chapter(list(_blocks(result, of_arms, f"{anchor} ")), name, lines, anchor))
     names = ", ".join(result.study.name for result in results)
     return frame.render(title, [names], [Chapter([_claims(claims), _reading(results)]), *chapters])
 
 
-def _claims(found: list[Claimed]) -> Block:
+def _claims(found: list[ClaimRow]) -> Block:
     """The verdicts of all claims, and how they are made."""
     said = ". ".join(map(capitalised, claim_tables.MEANING)) if found else "No claim was tested"
     return Block("claims", seen=f"{said}.", claims=found)

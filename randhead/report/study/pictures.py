@@ -114,10 +114,10 @@ def _paired(result: StudyResult, key: str, values: Mapping[tuple[int, int], Sequ
 def _name_axes(above: Axes, below: Axes, about: Metric, names: Sequence[str]) -> None:
     """The metric and its unit, the direction that is better, and the names of the arms."""
     unit = f" ({about.unit})" if about.unit else ""
-    points = {"%": "points"}.get(about.unit, about.unit)
     above.set(ylabel=f"{about.name}{unit}")
     above.set_title(f"{about.better} is better" if about.better else "", fontsize=8, color=GREY)
-    below.set(ylabel=f"difference\n({points})" if points else "difference", xlim=(-0.4, len(names) - 0.5))
+    of_difference = f"\n({about.difference_unit})" if about.unit else ""
+    below.set(ylabel=f"difference{of_difference}", xlim=(-0.4, len(names) - 0.5))
     slope: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
     below.set_xticks(range(len(names)), [short(name) for name in names], **(slope if len(names) > 2 else {}))
     for axes in (above, below):
