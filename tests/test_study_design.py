@@ -47,6 +47,10 @@ def test_a_design_survives_json(study):
     assert Study.from_json(through_json(study.to_json())) == study
 
 
+def test_severities_are_in_the_order_of_records_so_that_pictures_name_the_right_one():
+    assert Study("a", corruptions=True, severities=(5, 1, 3)).severities == (1, 3, 5)
+
+
 def test_a_record_survives_json_with_every_bit():
     assert RunRecord.from_json(through_json(RECORD.to_json())) == RECORD
     assert RECORD.metrics["nll"] is None and RECORD.curves["train_loss"] == (2 / 3, None)

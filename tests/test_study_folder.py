@@ -14,7 +14,8 @@ from randhead.study import folder as folders
 from randhead.study import locks, tuning
 from randhead.study.design import Study
 from randhead.study.plan import grid, reported_runs, tuning_runs
-from randhead.study.records import NAME, RunRecord
+from randhead.study.records import FILE, RunRecord
+from randhead.study.result import StudyResult
 from randhead.study.time_limit import TimeLimit
 
 STUDY = Study("a", seeds=(0, 1), settings={"machine.device": "cpu"})
@@ -26,7 +27,7 @@ def finished(folder, planned, **changes):
     run, sha = folder.run(planned), "" if changes.get("diverged") else "ab"
     about = {name: getattr(planned, name) for name in ("arm", "head_seed", "seed", "tuned", "tuning")}
     found = RunRecord(run=planned.name, **about, **{"weights_sha256": sha, "counts": {"test": 30}, **changes})
-    write_json(run.reports / NAME, found.to_json())
+    write_json(run.reports / FILE, found.to_json())
     write_json(run.summary_path if sha else run.diverged_path, {"weights_sha256": sha, "message": ""})
     return found
 
@@ -45,6 +46,22 @@ def test_another_design_replaces_one_of_its_name_and_keeps_its_finished_runs(tmp
     assert folders.records(*folders.read(folder.path)) == (kept, [])
     other = replace(STUDY, settings={**STUDY.settings, "optim.lr": 0.03})
     assert folders.records(folders.open_study(other, tmp_path), other) == ([], [])
+
+
+def test_a_run_that_was_trained_before_anything_was_tuned_counts_with_the_settings_that_are_chosen(tmp_path):
+    plain = replace(STUDY, settings={**STUDY.settings, "optim.lr": 0.1}, seeds=(0,))
+    folder = folders.open_study(plain, tmp_path)
+    for planned in reported_runs(plain, {}):
+        finished(folder, planned)
+    tuned = replace(plain, settings=STUDY.settings, seeds=(0, 1), tune={"optim.lr": (0.1, 0.2)})
+    for planned in tuning_runs(tuned):
+        finished(folder, planned, val={"accuracy": 1 - planned.tuned["optim.lr"]})
+    new = list(reported_runs(tuned, tuning.choices(tuned, folders.records(folder, tuned)[1])))
+    for planned in new[len(tuned.arms) :]:
+        finished(folder, planned)
+    reported, sweep = folders.records(folder, tuned)
+    assert [run.tuned for run in reported] == [{"optim.lr": 0.1}] * 8
+    assert len(StudyResult(tuned, tuple(reported), tuple(sweep)).records) == 8
 
 
 def test_a_design_is_not_replaced_while_a_worker_of_another_one_is_at_work(tmp_path):
@@ -74,7 +91,7 @@ def test_a_folder_that_is_no_study_is_kept(tmp_path):
 def test_a_record_that_is_not_of_the_weights_in_the_folder_counts_as_none(tmp_path, spoil):
     folder, planned = folders.open_study(STUDY, tmp_path), next(reported_runs(STUDY, {}))
     found = finished(folder, planned)
-    run, path = folder.run(planned), folder.run(planned).reports / NAME
+    run, path = folder.run(planned), folder.run(planned).reports / FILE
     assert folders.record(folder, STUDY, planned) == found
     if spoil == "weights":
         write_json(run.summary_path, {"weights_sha256": "cd"})

@@ -74,6 +74,6 @@ def arm_result(name: str, records: Sequence[RunRecord], planned: int, keys: Sequ
 def _mean(metric: str, values: Sequence[float], seeds: Sequence[tuple[int, int]]) -> Estimate:
     mean = estimate(values, seeds)
     if metric == CONVERGED:
-        alone = independent(seeds) and len(values) > 1
-        return replace(mean, interval=intervals.wilson(round(sum(values)), len(values)) if alone else None)
+        countable = independent(seeds) and len(values) > 1
+        return replace(mean, interval=intervals.wilson(round(sum(values)), len(values)) if countable else None)
     return replace(mean, interval=mean.interval and mean.interval.within(*metrics.about(metric).limits))

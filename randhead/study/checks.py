@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from randhead.arguments import has_controls, shown, whole
 from randhead.errors import UsageError, unknown
 from randhead.study import metrics
-from randhead.study.documents import NAME
+from randhead.study.documents import FOLDER_NAME
 
 if TYPE_CHECKING:
     from randhead.study.claims import Claim
@@ -29,7 +29,7 @@ OF_IMAGES = (
 
 def check(study: "Study") -> None:
     """Raise UsageError for a design that cannot be run, or whose claims cannot be tested."""
-    if not NAME.fullmatch(study.name):
+    if not FOLDER_NAME.fullmatch(study.name):
         raise UsageError(f"a study cannot be named {study.name!r}", hint="use letters, digits and . _ + = -")
     for key in ("title", "source", "differs", "cost"):
         if has_controls(getattr(study, key)):

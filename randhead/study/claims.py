@@ -120,7 +120,7 @@ def parse(text: str, *, published: str = "", source: str = "") -> Claim:
         raise _unreadable(text, _turned(first, sign, second, metric))
     value = float(margin or 0)
     if (sign == ">=") != (word == "within"):
-        raise _unreadable(text, f"`>` stands with or without `by`, `>=` with `within`: {EXAMPLES}")
+        raise _unreadable(text, f"`>=` needs `within`, and `>` may have `by`: {EXAMPLES}")
     if word == "within" and not value:
         raise _unreadable(text, "no interval shows that two arms are exactly equal: give a margin above 0")
     if metric not in metrics.METRICS:

@@ -56,7 +56,7 @@ class Study:
         tune: settings with the values that every arm tries, all combinations, on the validation split.
         tune_seeds: seeds of these runs; no seed of a reported run.
         corruptions: whether accuracy under the 15 corruptions of the benchmark is measured.
-        severities: the severities of these corruptions.
+        severities: the severities of these corruptions, in ascending order.
         corruption_limit: number of test images that are corrupted, stratified by class; None for all.
         claims: what is tested.
         title: what is compared, in words.
@@ -66,7 +66,7 @@ class Study:
         threads: threads of a training on the CPU; the last bits of a result depend on them.
 
     Raises:
-        UsageError: for a design that cannot be run, or in which something that is said cannot be tested.
+        UsageError: for a design that cannot be run, or whose claims cannot be tested.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Study:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         checks.check(self)
+        object.__setattr__(self, "severities", tuple(sorted(self.severities)))  # as in records
 
     def arm(self, name: str) -> StudyArm:
         """The arm with a name.  Raises UsageError if there is none."""

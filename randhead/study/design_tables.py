@@ -111,7 +111,7 @@ def _others(settings: Any) -> str:
 
 
 def _common(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """What all documents say alike."""
+    """The entries that are equal in all documents."""
     first = documents[0] if documents else {}
     return {key: value for key, value in first.items() if all(each.get(key) == value for each in documents)}
 

@@ -146,18 +146,18 @@ def _tested(found: Difference) -> Difference:
     """A difference with its estimate and tests."""
     values = [pair.difference for pair in found.pairs]
     seeds = found.seeds
-    alone = found.independent and len(values) > 1
+    testable = found.independent and len(values) > 1
     if found.metric == CONVERGED:
         gained, lost = values.count(1.0), values.count(-1.0)
-        interval = intervals.paired(gained, lost, len(values)) if alone else None
+        interval = intervals.paired(gained, lost, len(values)) if testable else None
         mean = replace(estimate(values, seeds), interval=interval)
-        return replace(found, estimate=mean, p=intervals.mcnemar(gained, lost) if alone else None)
+        return replace(found, estimate=mean, p=intervals.mcnemar(gained, lost) if testable else None)
     mean = estimate(values, seeds)
     p = significance.p_value(mean.value, mean.interval)
     low, high = metrics.about(found.metric).limits
     mean = replace(mean, interval=mean.interval and mean.interval.within(low - high, high - low))
-    flipped = significance.sign_flip(values) if alone else None
-    needed = significance.pairs_needed(mean.std, TARGET) if alone and found.metric in ACCURACIES else None
+    flipped = significance.sign_flip(values) if testable else None
+    needed = significance.pairs_needed(mean.std, TARGET) if testable and found.metric in ACCURACIES else None
     return replace(found, estimate=mean, p=p, sign_flip_p=flipped, pairs_needed=needed)
 
 

@@ -1,4 +1,4 @@
-"""Strict reading of documents that may come from anybody: every entry is known, there, and of its type.
+"""Strict reading of documents that may come from anybody: every entry is known, present, and of its type.
 
 An error names the entry; the caller knows the file, and puts it before the message (`runs.folder.received`).
 """
@@ -13,6 +13,7 @@ from randhead.arguments import LARGEST, is_number, is_whole, shown
 from randhead.errors import UsageError, unknown
 
 LONGEST = 10_000  # characters of a text
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")  # never a path
 MOST = 100_000  # items of a list, or entries of an object
 
 
@@ -53,6 +54,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST and "\0" not in value
 
 
+def _is_folder_name(value: Any) -> bool:
+    return _is_text(value) and FOLDER_NAME.fullmatch(value) is not None
+
+
 def _is_setting(value: Any) -> bool:
     return value is None or isinstance(value, bool) or _is_text(value) or _is_finite(value)
 
@@ -65,12 +70,11 @@ def _is_finite(value: Any) -> bool:
     return is_number(value) and abs(value) <= sys.float_info.max  # an integer may have thousands of digits
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")  # of a folder, never a path
 TEXT = Kind("text", "texts", _is_text)
 FLAG = Kind("true or false", "true or false", lambda value: isinstance(value, bool))
 WHOLE = Kind("a whole number", "whole numbers", lambda value: is_whole(value) and 0 <= value <= LARGEST)
 NUMBER = Kind("a finite number", "finite numbers", _is_finite)
-FOLDER = Kind("the name of a folder", "names of folders", lambda value: _is_text(value) and bool(NAME.fullmatch(value)))
+FOLDER = Kind("the name of a folder", "names of folders", _is_folder_name)
 SETTING = Kind("the value of a setting", "values of settings", _is_setting)
 FLAT = Kind("a value, or a table of values", "values and tables of values", _is_flat)
 ANYTHING = Kind("a value", "values", lambda value: True)

@@ -25,7 +25,7 @@ STATISTICS = {
 VERDICTS = {
     HOLDS: "the whole 95 % interval of the difference is on the side that the claim says",
     FAILS: "the whole 95 % interval is on the other side",
-    UNDECIDED: "the interval has values of both sides, or there is none: more seeds could decide; or runs of the arm "
+    UNDECIDED: "the interval has values on both sides, or there is none: more seeds could decide; or runs of the arm "
     "that the verdict would favour diverged: these count as worse than any others, and are not left out in its favour",
 }
 

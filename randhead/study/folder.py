@@ -15,7 +15,7 @@ from randhead.runs.folder import received
 from randhead.study import locks, tuning
 from randhead.study.design import Study
 from randhead.study.plan import PlannedRun, check, reported_runs, tuning_runs
-from randhead.study.records import NAME, RunRecord
+from randhead.study.records import FILE, RunRecord
 
 ROOT = Path("studies")
 OTHER = "use another `name` for the study, or another `root`"
@@ -122,7 +122,7 @@ def record(folder: StudyFolder, study: Study, planned: PlannedRun) -> RunRecord 
     """
     run = folder.run(planned)
     try:
-        found = RunRecord.from_json(_document(run.reports / NAME))
+        found = RunRecord.from_json(_document(run.reports / FILE))
         weights = "" if found.diverged else _document(run.summary_path)["weights_sha256"]
     except (RandheadError, KeyError):
         return None
@@ -132,7 +132,8 @@ def record(folder: StudyFolder, study: Study, planned: PlannedRun) -> RunRecord 
         or (found.diverged and not run.diverged_path.exists())
     ):
         return None
-    return _as_asked(found, study)
+    tuned = dict(planned.tuned)  # the same run may have been trained when nothing was tuned
+    return _as_asked(replace(found, tuned=tuned), study)
 
 
 def _found(folder: StudyFolder, study: Study, runs: Iterable[PlannedRun]) -> list[RunRecord]:
@@ -149,8 +150,7 @@ def _as_asked(found: RunRecord, study: Study) -> RunRecord | None:
         return found
     limit, test = study.corruption_limit, found.counts.get("test", 0)
     n = test if limit is None else min(limit, test)
-    asked = tuple(sorted(set(study.severities)))
-    return found if found.severities == asked and found.counts.get("corrupted") == n else None
+    return found if found.severities == study.severities and found.counts.get("corrupted") == n else None
 
 
 def _document(path: Path) -> Any:

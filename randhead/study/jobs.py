@@ -167,14 +167,14 @@ class _Process:
 
 
 class _Progress:
-    """What a look at the folder of a study says about its runs, as events."""
+    """The runs of a study as seen in its folder, reported as events."""
 
     def __init__(self, folder: StudyFolder, study: Study, on_event: Callable[[Any], None]):
         self.folder, self.study, self.on_event = folder, study, on_event
         self.runs, self.total = KnownRuns(study), study.number_of_runs
         self.finished: dict[str, RunRecord] = {}
         self.begun: set[str] = set()
-        self._look(lambda event: None)  # what was there before is no news
+        self._look(lambda event: None)  # what is finished already is no event
 
     @property
     def left(self) -> int:

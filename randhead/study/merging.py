@@ -14,7 +14,7 @@ from randhead.errors import RunError
 from randhead.files import described, write_json
 from randhead.study.design import Study
 from randhead.study.records import RunRecord
-from randhead.study.result import FORMAT, HINT, NAME, StudyResult
+from randhead.study.result import FILE, FORMAT, HINT, StudyResult
 from randhead.tables import Table
 
 NOT_COMPARED = ("run", "seconds", "environment")  # of two records of the same run
@@ -67,7 +67,7 @@ def save(results: Sequence[StudyResult], folder: Path) -> Path:
     Returns:
         The path of the file.
     """
-    path = Path(folder) / NAME
+    path = Path(folder) / FILE
     write_json(path, document(results))
     return path
 
@@ -95,7 +95,7 @@ def tables(results: Sequence[StudyResult]) -> Iterator[Table]:
 
 def _read(path: Path) -> list[_Part]:
     """The results in a file, or in the result.json of a folder."""
-    file = path / NAME if path.is_dir() else path
+    file = path / FILE if path.is_dir() else path
     try:
         content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refused)
     except OSError as error:

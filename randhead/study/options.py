@@ -14,7 +14,7 @@ from randhead.study import checks, claims, plan
 from randhead.study.arms import StudyArm
 from randhead.study.claims import Claim
 from randhead.study.design import DATA, Study
-from randhead.study.documents import NAME
+from randhead.study.documents import FOLDER_NAME
 from randhead.study.seeds import seeds as seeds_
 
 NAMED = "study"  # if nothing else names it
@@ -145,4 +145,4 @@ def _absolute(data: str) -> str:
 def _name(data: str) -> str:
     """The name of a study of some images: that of the dataset, of the folder or of the file, if it can be one."""
     label = Path(registry.label(data)).name
-    return label if NAME.fullmatch(label) else NAMED
+    return label if FOLDER_NAME.fullmatch(label) else NAMED

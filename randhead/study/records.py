@@ -8,7 +8,7 @@ from typing import Any
 from randhead.study.documents import FLAG, FLAT, FOLDER, NUMBER, SETTING, TEXT, WHOLE, check_format, entries
 from randhead.study.metrics import CONVERGED
 
-NAME = "study.json"  # in the reports of the run
+FILE = "study.json"  # in the reports of the run
 FORMAT = "randhead study run 1"
 KINDS = {
     "run": FOLDER,

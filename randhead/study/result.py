@@ -22,7 +22,7 @@ from randhead.study.verdicts import Verdict
 from randhead.tables import Result, Table
 
 FORMAT = 1
-NAME = "result.json"
+FILE = "result.json"
 HINT = "give the result.json of a study, or the folder that it is in"
 
 
@@ -171,7 +171,7 @@ class StudyResult(Result):
         Returns:
             The path of the file.
         """
-        path = Path(folder) / NAME
+        path = Path(folder) / FILE
         write_json(path, self.to_json())
         return path
 

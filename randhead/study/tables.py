@@ -76,14 +76,14 @@ def differences(result: "StudyResult") -> Iterator[Table]:
     groups: dict[str, list[Difference]] = {}
     for each in found:
         groups.setdefault(each.first if by_arm else each.metric, []).append(each)
-    control, alone = result.study.control, len(result.study.arms) == 2
+    control, single = result.study.control, len(result.study.arms) == 2
     inside = f" {INTERVAL}" if any(each.estimate and each.estimate.interval for each in found) else ""
     heads = ("metric" if by_arm else "arm", f"difference{inside}", "n", "p", "Holm", "flip", "pairs")
     for number, (name, members) in enumerate(groups.items(), start=1):
         whose = f"{name} minus {control}" if by_arm else f"{metrics.about(name).title}: difference from {control}"
         same = len({each.n for each in members}) == 1
         cells = [
-            [metrics.about(each.metric).title if by_arm else each.first, *_tested(each, without_n=same, alone=alone)]
+            [metrics.about(each.metric).title if by_arm else each.first, *_tested(each, without_n=same, single=single)]
             for each in members
         ]
         over = f", {count(members[0].n, 'pair')}" if same else ""
@@ -141,9 +141,9 @@ def _mean(arm: ArmResult, key: str, keys: Iterable[str]) -> str:
     return f"{mean_shown(metrics.about(key), found)}{n}"
 
 
-def _tested(found: Difference, *, without_n: bool, alone: bool) -> list[Cell]:
+def _tested(found: Difference, *, without_n: bool, single: bool) -> list[Cell]:
     """The cells of a difference; a single arm that is compared with the control has no corrected p-value."""
-    ps = (found.p, None if alone else found.holm_p, found.sign_flip_p)
+    ps = (found.p, None if single else found.holm_p, found.sign_flip_p)
     n = None if without_n else found.n
     return [difference_shown(metrics.about(found.metric), found.estimate), n, *map(p_shown, ps), found.pairs_needed]
 

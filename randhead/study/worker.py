@@ -83,7 +83,7 @@ def work(
 
 
 class _Worker:
-    """What one worker knows."""
+    """A worker: what it has to do, and what it knows of finished and failed runs."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class _Worker:
             should_stop=self._should_stop,
             warn=self.warn,
         )
-        write_json(where.reports / records.NAME, record.to_json())
+        write_json(where.reports / records.FILE, record.to_json())
         self.finished[run.name] = record
         self.on_event(RunDone(record, len(self.finished), self.total))
 
