@@ -14,7 +14,7 @@ from html_pages import CHROMIUM, Outline, assert_whole, browse
 
 from randhead import report
 from randhead.report import canvas, exports, frame
-from randhead.report.study import lines, page, pictures, words
+from randhead.report.study import csv_tables, page, pictures, words
 from randhead.report.study.styles import COLOURS, styles
 from randhead.study import arms, claims
 from randhead.study.arms import StudyArm
@@ -98,9 +98,10 @@ def one():
 
 def test_the_csv_of_arms_is_the_document_to_the_last_digit(one):
     document = json.loads(json.dumps(one.to_json()))
-    found = {(line["arm"], line["metric"]): line for line in read(lines.arms_csv([one]))}
+    found = {(line["arm"], line["metric"]): line for line in read(csv_tables.arms_csv([one]))}
     means = {(arm["arm"], key): (arm, mean) for arm in document["arms"] for key, mean in arm["metrics"].items()}
     assert found.keys() == means.keys()
+    assert found["dot-fixed", "accuracy"]["unit"] == "share"  # 0.9 and not 90
     for key, (arm, mean) in means.items():
         interval = mean["interval"] or [None, None]
         wanted = [mean["mean"], mean["std"], *interval, mean["n"], len(arm["runs"]), arm["diverged"]]
@@ -117,7 +118,7 @@ def test_the_csv_of_arms_is_the_document_to_the_last_digit(one):
 
 
 def test_every_figure_can_be_traced_to_its_run_folders(one):
-    found = read(lines.runs_csv([one]))
+    found = read(csv_tables.runs_csv([one]))
     values = {(line["run"], line["metric"], line["split"]): line for line in found}
     for each in (*one.records, *one.sweep):
         for key, value in each.metrics.items():
@@ -129,7 +130,7 @@ def test_every_figure_can_be_traced_to_its_run_folders(one):
         assert (line["reported"], line["diverged"]) == ("no" if each.tuning else "yes", each.diverged)
         assert line["tuned"] == f"optim.lr={each.tuned['optim.lr']}"
     [mean] = [
-        line for line in read(lines.arms_csv([one])) if (line["arm"], line["metric"]) == ("dot-fixed", "accuracy")
+        line for line in read(csv_tables.arms_csv([one])) if (line["arm"], line["metric"]) == ("dot-fixed", "accuracy")
     ]
     runs = [line for line in found if (line["arm"], line["metric"], line["split"]) == ("dot-fixed", "accuracy", "test")]
     own = [float(line["value"]) for line in runs if line["reported"] == "yes"]
@@ -138,7 +139,7 @@ def test_every_figure_can_be_traced_to_its_run_folders(one):
 
 def test_a_run_without_any_value_has_a_line():
     lost = RunRecord("dot-fixed-seed0-0a", "dot-fixed", 0, 0, diverged="the loss is NaN")
-    [line] = read(lines.runs_csv([StudyResult(Study("lost"), (lost,))]))
+    [line] = read(csv_tables.runs_csv([StudyResult(Study("lost"), (lost,))]))
     assert (line["run"], line["diverged"], line["metric"], line["value"]) == (lost.run, lost.diverged, "", "")
 
 

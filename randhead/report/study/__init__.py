@@ -33,15 +33,15 @@ def write(results: "Sequence[StudyResult]", folder: Path, *, warn: Callable[[str
         OSError: if a file cannot be written.
     """
     from randhead.files import atomic_write
-    from randhead.report.study import lines, page, words  # import Matplotlib, and SciPy as results do
+    from randhead.report.study import csv_tables, page, words  # import Matplotlib, and SciPy as results do
 
     for result in results:
         if not result.records:
             warn(f"study {result.study.name}: no reported run is done, so there are no figures")
     texts = {
         "report.html": page.render(results),
-        "result.csv": lines.arms_csv(results),
-        "runs.csv": lines.runs_csv(results),
+        "result.csv": csv_tables.arms_csv(results),
+        "runs.csv": csv_tables.runs_csv(results),
         "result.md": words.markdown(results),
         "result.tex": words.latex(results),
     }

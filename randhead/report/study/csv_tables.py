@@ -1,4 +1,7 @@
-"""The result of studies as CSV: one line per arm and metric, and one per run and metric; every number is exact."""
+"""The result of studies as CSV: one line per arm and metric, and one per run and metric.
+
+Every number is exact, and in the unit that its line names: an accuracy is a share, not in percent as in tables.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,6 +11,7 @@ from randhead.study import metrics
 from randhead.study.differences import Difference
 from randhead.study.records import RunRecord
 from randhead.study.result import StudyResult
+from randhead.tables import Metric
 
 OF_DIFFERENCE = (
     *("minus", "pairs", "difference", "difference_std", "difference_low", "difference_high", "difference_method"),
@@ -42,7 +46,7 @@ def _arm_lines(result: StudyResult) -> Iterator[Line]:
     for arm in result.arms:
         for key, mean in arm.means.items():
             about = metrics.about(key)
-            head = (result.study.name, arm.name, key, about.name, about.better, about.unit)
+            head = (result.study.name, arm.name, key, about.name, about.better, _unit(about))
             counts = (len(arm.records), arm.diverged, mean.n)
             yield (*head, *counts, *numbers(mean), *_of_difference(differences.get((arm.name, key))))
 
@@ -62,10 +66,14 @@ def _run_lines(result: StudyResult) -> Iterator[Line]:
         values += [("val", key, value) for key, value in record.val.items()]
         for split, key, value in values:
             about = metrics.METRICS.get(key)
-            shown = (about.name, about.better, about.unit) if about else (key, "", "")
+            shown = (about.name, about.better, _unit(about)) if about else (key, "", "")
             yield (*head, split, key, *shown, "" if value is None else value)
         if not values:  # of a run that diverged, which has a line nevertheless
             yield (*head, *("",) * 6)
+
+
+def _unit(about: Metric) -> str:
+    return "share" if about.unit == "%" else about.unit
 
 
 def _head(study: str, record: RunRecord) -> Line:
