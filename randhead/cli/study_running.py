@@ -130,5 +130,18 @@ def _next(folder: StudyFolder, result: "StudyResult") -> str:
     if not result.is_complete:
         return command
     if any(verdict.verdict == UNDECIDED for verdict in result.verdicts):
-        return f"{command} --seeds {2 * len(result.study.seeds)}"
+        return f"{command} --seeds {_twice(result.study.seeds)}"
     return "randhead study --explain"
+
+
+def _twice(seeds: Sequence[int]) -> str:
+    """Twice as many seeds as an option, those that are there among them.
+
+    Example:
+        >>> _twice((0, 1, 2)), _twice((5, 6)), _twice((3, 9))
+        ('6', '5-8', '3,9,10-11')
+    """
+    first, end = min(seeds), max(seeds) + len(seeds)
+    if sorted(seeds) == list(range(first, first + len(seeds))):
+        return f"{first}-{end}" if first else f"{end + 1}"
+    return f"{','.join(map(str, seeds))},{max(seeds) + 1}-{end}"

@@ -169,7 +169,7 @@ def _check_names(studies: Sequence[_Part]) -> None:
             raise RunError(
                 f"{first.source} and {part.source} are both of a study {part.result.study.name}, but differ in "
                 f"{', '.join(_changed(first.result.study.identity(), part.result.study.identity()))}",
-                hint="parts of a study differ in their seeds only; of another study, change `name` in its file",
+                hint='parts of a study differ in seeds only; another study needs another "name", an entry of its file',
             )
 
 

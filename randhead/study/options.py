@@ -15,7 +15,7 @@ from randhead.study.arms import StudyArm
 from randhead.study.claims import Claim
 from randhead.study.design import DATA, Study
 from randhead.study.documents import FOLDER_NAME
-from randhead.study.seeds import seeds as seeds_
+from randhead.study.seeds import as_seeds
 
 NAMED = "study"  # if nothing else names it
 
@@ -80,8 +80,8 @@ def designed(
         "name": name or (base.name if base else _name(settings.get("data.name", DATA))),
         "arms": _arms(found, arms, arm),
         "settings": settings,
-        "seeds": None if seeds is None else seeds_("seeds", seeds),
-        "head_seeds": None if head_seeds is None else seeds_("head_seeds", head_seeds),
+        "seeds": None if seeds is None else as_seeds("seeds", seeds),
+        "head_seeds": None if head_seeds is None else as_seeds("head_seeds", head_seeds),
         "tune": {**found.tune, **_grid(tune)},
         "corruptions": corruptions,
         "severities": None if severities is None else tuple(severities),

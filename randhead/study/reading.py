@@ -30,7 +30,7 @@ from randhead.study.arms import StudyArm
 from randhead.study.claims import Claim
 from randhead.study.design import Study
 from randhead.study.documents import ANYTHING, FLAG, TEXT, WHOLE, Kind, entries
-from randhead.study.seeds import seeds
+from randhead.study.seeds import as_seeds
 
 TABLE = ANYTHING.by_name()
 NUMBER_OF = "a number of seeds, or a list of seeds"
@@ -88,7 +88,7 @@ def _study(stem: str, content: Mapping[str, Any]) -> Study:
                 raise UsageError(f"{key} without corruptions", hint="add: corruptions = true")
     chosen: dict[str, Any] = {key: _line(content[key]) for key in TEXTS if key in content}
     chosen |= {key: content[key] for key in AS_THEY_ARE if key in content}
-    chosen |= {key: seeds(key, content[key]) for key in ("seeds", "head_seeds") if key in content}
+    chosen |= {key: as_seeds(key, content[key]) for key in ("seeds", "head_seeds") if key in content}
     chosen |= {key: tuple(content[key]) for key in ("tune_seeds", "severities") if key in content}
     if "arms" in content or "arm" in content:
         chosen["arms"] = _arms(found["arms"] or (), found["arm"] or {})

@@ -1,7 +1,6 @@
 """Seeds of a study, as a user gives them: a number of seeds, or which."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ MOST = 10_000
 RANGE = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?")
 
 
-def seeds(name: str, given: int | str | Sequence[int]) -> tuple[int, ...]:
+def as_seeds(name: str, given: int | str | Sequence[int]) -> tuple[int, ...]:
     """Seeds from a number of them, from text, or from a list.
 
     Args:
@@ -20,10 +19,10 @@ def seeds(name: str, given: int | str | Sequence[int]) -> tuple[int, ...]:
         given: 5 or "5" for the seeds 0 to 4; "5-9", "0,3,7" and "0-2,8" or a list for these seeds; "7," for the seed 7.
 
     Raises:
-        UsageError: for anything else, for a seed that is given twice, and for none.
+        UsageError: for anything else, and for none.  A design refuses a seed that is given twice.
 
     Example:
-        >>> seeds("seeds", 3), seeds("seeds", "5-7"), seeds("seeds", "7,")
+        >>> as_seeds("seeds", 3), as_seeds("seeds", "5-7"), as_seeds("seeds", "7,")
         ((0, 1, 2), (5, 6, 7), (7,))
     """
     if isinstance(given, str):
@@ -34,9 +33,6 @@ def seeds(name: str, given: int | str | Sequence[int]) -> tuple[int, ...]:
         found = [whole(name, seed) for seed in given]
     else:
         raise _refused(name, given)
-    twice = [seed for seed, times in Counter(found).items() if times > 1]
-    if twice:
-        raise UsageError(f"{name} has the seed {twice[0]} twice", hint="give every seed once")
     if not found or len(found) > MOST:
         raise UsageError(f"{name} must be 1 to {MOST:,} seeds, got {len(found)}", hint=f"for example `{name}=5`")
     return tuple(found)
