@@ -612,6 +612,13 @@ def test_tables_come_in_order_and_say_that_nothing_was_tuned():
     assert "nothing was tuned: all arms have the settings of the recipe `fair`" in words(result())
 
 
+def test_a_setting_that_is_tuned_is_not_said_to_be_that_of_all_arms():
+    plain = design(settings={"optim.lr": 0.07, "train.epochs": 3})
+    tuned = replace(plain, tune={"optim.lr": (0.1, 0.3)})
+    said, of_tuned = (words(StudyResult(study, ())) for study in (plain, tuned))
+    assert "0.07" in said and "0.07" not in of_tuned and "train.epochs" in of_tuned
+
+
 def test_the_sweep_is_shown_with_what_was_chosen():
     study = design(tune={"optim.lr": (0.1, 0.3)}, tune_seeds=(70, 71))
     best = {A: 0.3, B: 0.1, C: 0.1, D: 0.3}

@@ -138,7 +138,7 @@ class Study:
 
     @property
     def common(self) -> dict[str, Any]:
-        """The settings of all arms with those that a study has by default.
+        """The settings of all arms with those that a study has by default, but without those that are tuned.
 
         Without a recipe it is `fair`; that of digits, if no recipe is set, has a network and a length that suit its
         1,259 training images.
@@ -148,7 +148,8 @@ class Study:
             ('small_resnet', {'recipe': 'fair', 'data.name': 'cifar10'})
         """
         small = SMALL if self.settings.get("data.name", DATA) == DATA and "recipe" not in self.settings else {}
-        return {**RECIPE, **small, **self.settings}
+        fixed = {key: value for key, value in {**small, **self.settings}.items() if key not in self.tune}
+        return {**RECIPE, **fixed}
 
     def settings_of(self, arm: str) -> dict[str, Any]:
         """The settings of an arm, with those of all arms; without what is tuned, and without seeds."""
