@@ -619,6 +619,12 @@ def test_a_setting_that_is_tuned_is_not_said_to_be_that_of_all_arms():
     assert "0.07" in said and "0.07" not in of_tuned and "train.epochs" in of_tuned
 
 
+def test_arms_with_other_networks_or_batches_are_not_said_to_have_the_same():
+    usual, other = (arms.named(A), StudyArm("other", {"optim.lr": 0.1})), StudyArm("more", {"train.batch_size": 8})
+    said = [words(StudyResult(Study("a", arms=some), ())) for some in (usual, (*usual, other))]
+    assert ["unless their own settings change that" in each for each in said] == [False, True]
+
+
 def test_the_sweep_is_shown_with_what_was_chosen():
     study = design(tune={"optim.lr": (0.1, 0.3)}, tune_seeds=(70, 71))
     best = {A: 0.3, B: 0.1, C: 0.1, D: 0.3}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from randhead.study.result import StudyResult
 
 CHOSEN = "chosen"
+OF_HEADS = ("head.", "optim.")  # settings of arms that change neither the network nor the batches
 IN_ORDER = ("train", "val", "test", "corrupted")
 
 
@@ -76,9 +77,11 @@ def conditions(result: "StudyResult") -> Iterator[str]:
     yield f"data: {data}{f'; images: {images}' if images else ''}{classes}"
     yield f"all arms: recipe {recipe(result)}{_others(study.common)}"
     heads = f", each with {_seeds('head seed', study.head_seeds)}" if study.head_seeds is not None else ""
+    changed = any(not key.startswith(OF_HEADS) for arm in study.arms for key in arm.settings)
     yield (
         f"{_seeds('seed', study.seeds)}{heads}; with a seed, all arms have the same initial weights, batches and "
         "crops, and those of one geometry the same initial class vectors"
+        f"{', unless their own settings change that' if changed else ''}"
     )
     if len({record.images for record in result.records}) > 1:
         yield "not all arms have the same images: settings of the data are among what makes an arm"
