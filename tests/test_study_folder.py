@@ -197,6 +197,8 @@ def test_of_equal_accuracies_the_lower_nll_is_chosen():
     records = sweep(TUNED, dict.fromkeys((arm.name for arm in TUNED.arms), (0.5, 0.5)))
     lower = [replace(r, val={**r.val, "nll": 0.5}) if r.tuned["optim.lr"] == 0.2 else r for r in records]
     assert {tuned["optim.lr"] for tuned in tuning.choices(TUNED, lower).values()} == {0.2}
+    infinite = [replace(r, val={**r.val, "nll": float("inf")}) if r.tuned["optim.lr"] == 0.1 else r for r in records]
+    assert {tuned["optim.lr"] for tuned in tuning.choices(TUNED, infinite).values()} == {0.2}
 
 
 def test_an_arm_is_chosen_for_when_its_own_sweep_is_complete():

@@ -41,7 +41,8 @@ def runs_of(study: Study, sweep: Sequence[RunRecord], arm: str, tuned: Mapping[s
 def rank(runs: Sequence[RunRecord]) -> tuple[float, float]:
     """The key by which a combination is chosen: higher mean validation accuracy, then lower mean validation NLL."""
     accuracies = [0.0 if run.diverged else run.val.get("accuracy") or 0.0 for run in runs]
-    nlls = [inf if run.diverged else run.val.get("nll") or 0.0 for run in runs]  # none for instance labels
+    known = [None if run.diverged else run.val.get("nll") for run in runs]
+    nlls = [inf if nll is None else nll for nll in known]  # one that is not finite is None in a record
     return fsum(accuracies) / len(runs), -fsum(nlls) / len(runs)
 
 
