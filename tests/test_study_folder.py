@@ -82,6 +82,10 @@ def test_a_folder_that_is_no_study_is_kept(tmp_path):
     for use in (lambda: folders.open_study(STUDY, tmp_path), lambda: folders.read(tmp_path / "a")):
         with pytest.raises(RunError, match="not the folder of a study"):
             use()
+    (tmp_path / "a" / "study.json").write_text('{"format": "randhead study 9"}')
+    with pytest.raises(RunError, match="format is 'randhead study 9'") as caught:
+        folders.read(tmp_path / "a")
+    assert "newer version" in caught.value.hint
     (tmp_path / "a" / "study.json").write_text("{")
     with pytest.raises(RunError, match=r"study\.json"):
         folders.read(tmp_path / "a")

@@ -209,6 +209,10 @@ def test_a_run_that_fails_does_not_lose_the_others(tmp_path, images):
     events, records, _ = work(study, tmp_path)
     assert [event.record.run for event in events if isinstance(event, RunDone)] == [bad.name]
     assert len(records) == 4
+    folder.run(bad).summary_path.write_text("{")
+    with pytest.raises(RunError, match=f"{bad.name}: .*cannot be read") as caught:
+        work(study, tmp_path)
+    assert caught.value.hint.startswith(f"delete {folder.runs / bad.name}, or move it away")
 
 
 @pytest.mark.slow

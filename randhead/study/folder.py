@@ -106,7 +106,10 @@ def read(path: str | Path) -> tuple[StudyFolder, Study]:
         raise RunError(f"{folder.path} is not the folder of a study", hint=f"it would have {folder.design_path.name}")
     document = _document(folder.design_path)
     with received(folder.design_path):
-        return folder, Study.from_json(document)
+        try:
+            return folder, Study.from_json(document)
+        except RandheadError as error:  # with its own hint: nothing has to be trained again
+            raise RunError(f"{folder.design_path}: {error.message}", hint=error.hint or OTHER) from None
 
 
 def records(folder: StudyFolder, study: Study) -> tuple[list[RunRecord], list[RunRecord]]:

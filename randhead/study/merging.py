@@ -110,6 +110,8 @@ def _read(path: Path) -> list[_Part]:
             hint="use the version of randhead that wrote it",
         )
     documents = content["studies"] if several else [content]
+    if not documents:
+        raise RunError(f"{file} has the results of no study", hint=HINT)
     return [_Part(str(file), StudyResult.from_json(each, source=str(file))) for each in documents]
 
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from randhead.errors import UsageError
 from randhead.study.documents import FLAG, FLAT, FOLDER, NUMBER, SETTING, TEXT, WHOLE, check_format, entries
-from randhead.study.metrics import CONVERGED
+from randhead.study.metrics import CONVERGED, METRICS
 
 FILE = "study.json"  # in the reports of the run
 FORMAT = "randhead study run 1"
+ROUNDING = 1e-6
 KINDS = {
     "run": FOLDER,
     "arm": TEXT,
@@ -105,11 +107,21 @@ class RunRecord:
         """The inverse of `to_json`, for a document that may come from anybody.
 
         Raises:
-            UsageError: for a document of another format, and an entry that is missing, unknown or of another type.
+            UsageError: for a document of another format, an entry that is missing, unknown or of another type, and a
+                share, such as an accuracy, that is not from 0 to 1.
         """
         content = check_format("the record of a run of a study", document, FORMAT)
         content = entries("the record of a run", content, KINDS)
+        for key, value in content["metrics"].items():
+            _check_share(content["run"], key, value)
         return cls(**{**content, "severities": tuple(content["severities"])})
+
+
+def _check_share(run: str, key: str, value: float | None) -> None:
+    """Refuse a share that is none, such as one in percent; rounding may bring one a little beyond."""
+    is_share = key in METRICS and METRICS[key].unit == "%"
+    if is_share and value is not None and not -ROUNDING <= value <= 1 + ROUNDING:
+        raise UsageError(f"{run}: {key} is {value:g}, and must be from 0 to 1")
 
 
 def _finite(value: float | None) -> float | None:

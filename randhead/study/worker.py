@@ -38,6 +38,7 @@ MOST_FAILURES = 2  # runs in a row after which a worker gives up: the cause is t
 # The runs of a study are many and short: a checkpoint after each epoch took a third of their time on a GPU.
 CHECKPOINTS: dict[str, Any] = {"keep_checkpoints": 1, "checkpoint_epochs": 100_000, "checkpoint_minutes": 1.0}
 AGAIN = "the same command tries it again, and repeats nothing that is finished"
+TRAIN_AGAIN = ("`fresh=True`", "`randhead train`")  # in hints of trainings: a study has no such option
 OF_ALL = (UsageError, DataError)  # errors that other seeds of an arm have too, so that a worker stops at once
 OF_ONE = (RunError, OSError, MemoryError, RuntimeError)  # the last of torch, if a device has no memory left
 
@@ -208,9 +209,9 @@ class _Worker:
                 raise
             # else the time is over, which `work` sees
         except OF_ALL as error:
-            raise type(error)(f"{run.name}: {error.message}", hint=error.hint) from error
+            raise type(error)(f"{run.name}: {error.message}", hint=_hint(self.folder.run(run), error)) from error
         except OF_ONE as error:
-            self.failed[run.name], self.failures = _of_run(run, error), self.failures + 1
+            self.failed[run.name], self.failures = _of_run(self.folder.run(run), error), self.failures + 1
             if self.failures >= MOST_FAILURES:
                 raise self._failure() from error
             self.warn(f"{self.failed[run.name].message}; the other runs go on")
@@ -243,10 +244,10 @@ class _Worker:
             raise RunError(message, hint="start the worker again")
 
 
-def _of_run(run: PlannedRun, error: Exception) -> RandheadError:
+def _of_run(run: Run, error: Exception) -> RandheadError:
     """The error of one run."""
     if isinstance(error, RandheadError):
-        what, hint = error.message, error.hint
+        what, hint = error.message, _hint(run, error)
     elif isinstance(error, OSError):
         what, hint = described(error), f"{way_out(error)}; {AGAIN}"
     else:
@@ -254,6 +255,12 @@ def _of_run(run: PlannedRun, error: Exception) -> RandheadError:
     found = RunError(f"{run.name}: {what}", hint=hint)
     found.__cause__ = error
     return found
+
+
+def _hint(run: Run, error: RandheadError) -> str | None:
+    """What to do about an error; where it is to train this run again, as a study does that."""
+    hint = error.hint or ""
+    return f"delete {run.path}, or move it away; {AGAIN}" if any(word in hint for word in TRAIN_AGAIN) else error.hint
 
 
 def _look_again(run: Run) -> None:
