@@ -207,6 +207,14 @@ def test_a_warning_that_differs_only_in_numbers_is_shown_once(capsys):
     assert capsys.readouterr().err.splitlines() == ["warning: 0.70 at most", "warning: something else"]
 
 
+def test_a_warning_that_differs_only_in_its_arm_is_shown_once(capsys):
+    display = StudyDisplay(Output(as_json=False))
+    for text in ("first in arm a: 2 images are alike", "first in arm b: 2 images are alike", "first in arm b: cold"):
+        display.warn(text)
+    said = ["warning: first in arm a: 2 images are alike", "warning: first in arm b: cold"]
+    assert capsys.readouterr().err.splitlines() == said
+
+
 # Results
 
 

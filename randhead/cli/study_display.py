@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from randhead.cli.output import Output, is_live, short_path
 from randhead.escapes import printable
 from randhead.study.design import Study
-from randhead.study.events import RunDone, RunStarted
+from randhead.study.events import OF_ARM, RunDone, RunStarted
 from randhead.study.folder import StudyFolder
 from randhead.study.plan import PlannedRun
 from randhead.study.records import RunRecord
@@ -60,8 +60,8 @@ class StudyDisplay:
         )
 
     def warn(self, text: str) -> None:
-        """Show a warning; one that differs from an earlier one only in its numbers, as those of other seeds, is not."""
-        kind = NUMBERS.sub("", text)
+        """Show a warning, unless an earlier one differs only in its numbers, as those of other seeds, or in its arm."""
+        kind = NUMBERS.sub("", text.partition(": ")[2] if text.startswith(OF_ARM) else text)
         if kind not in self.warned:
             self.warned.add(kind)
             self.output.warn(text)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from randhead.study.plan import PlannedRun
 from randhead.study.records import RunRecord
 
+OF_ARM = "first in arm "  # how a warning begins that came while an arm was trained
+
 
 @dataclass(frozen=True)
 class RunStarted:

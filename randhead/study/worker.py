@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from randhead.runs import Run
 from randhead.study import folder as folders
 from randhead.study import locks, plan, records
 from randhead.study.design import Study
-from randhead.study.events import RunDone, RunStarted
+from randhead.study.events import OF_ARM, RunDone, RunStarted
 from randhead.study.folder import StudyFolder
 from randhead.study.images import ImageCache
 from randhead.study.jobs import parent_is_gone
@@ -160,7 +161,7 @@ class _Worker:
 
     def _do(self, run: PlannedRun) -> None:
         self.on_event(RunStarted(run, len(self.finished), self.total))
-        where = self.folder.run(run)
+        where, warn = self.folder.run(run), partial(self.warn, arm=run.arm)
         config = self._config(run)
         is_new = where.summary() is None and not where.diverged_path.exists()
         if is_new:
@@ -172,7 +173,7 @@ class _Worker:
                     dataset=self.images.dataset(config, where),
                     on_event=self.on_event,
                     should_stop=self._should_stop,
-                    warn=self.warn,
+                    warn=warn,
                 )
             except DivergedError as error:
                 if not where.diverged_path.exists():
@@ -185,7 +186,7 @@ class _Worker:
             config=config,
             is_new=is_new,
             should_stop=self._should_stop,
-            warn=self.warn,
+            warn=warn,
         )
         write_json(where.reports / records.FILE, record.to_json())
         self.finished[run.name] = record
@@ -227,11 +228,11 @@ class _Worker:
     def _should_stop(self) -> bool:
         return self.caller_stops() or self.limit.is_over()
 
-    def warn(self, text: str) -> None:
-        """Pass a warning on, unless another run had the same."""
+    def warn(self, text: str, arm: str = "") -> None:
+        """Pass a warning on, with the arm that is the first to have it, unless another run had the same."""
         if text not in self._warned:
             self._warned.add(text)
-            self._warn(text)
+            self._warn(f"{OF_ARM}{arm}: {text}" if arm else text)
 
     def _design(self) -> bytes | None:
         path = self.folder.design_path
