@@ -208,7 +208,12 @@ def test_the_default_has_what_suits_digits_and_settings_have_precedence():
 
 
 TYPED = {
-    "no values": ({"tune": ["optim.lr"]}, "has no value"),
+    "no values": ({"tune": ["optim.lr"]}, "has no value\n  write for example `tune='optim.lr=0.01,0.03,0.1'`"),
+    "a setting without a value": ({"arm": ["a: head.scale"]}, 'has no value\n  write for example "sharp: '),
+    "an arm of the default": (
+        {"arm": ["a: head.trainable=true"]},
+        "arms dot-learned and a have the same settings\n  name those to compare, `arms='A,B'`",
+    ),
     "an empty list": ({"tune": ["optim.lr=,"]}, "optim.lr has no values"),
     "seeds": ({"seeds": "9-5"}, "seeds must be seeds, got '9-5'"),
     "words for seeds": ({"head_seeds": "five"}, "head_seeds must be seeds"),
@@ -228,4 +233,4 @@ def test_options_that_cannot_be_used_are_refused(name):
     given, message = TYPED[name]
     with pytest.raises(RandheadError) as caught:
         designed(**given)
-    assert message in str(caught.value)
+    assert message in f"{caught.value}\n  {caught.value.hint}"

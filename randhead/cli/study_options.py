@@ -44,7 +44,8 @@ ArmOption = Annotated[
     list[str] | None,
     _own(
         "--arm",
-        help='An arm by its settings, as in "sharp: head.scoring=cosine head.scale=64"; may be given again.',
+        help='One more arm, by its settings, as in "sharp: head.scoring=cosine head.scale=64"; may be given again.  '
+        "--arms sharp,dot-learned leaves the others out.",
         metavar="'A: KEY=VALUE'",
         panel=DESIGN,
     ),

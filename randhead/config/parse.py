@@ -174,11 +174,11 @@ def _beyond_limits(path: Path) -> str:
     return f"line {number + 1}, {key}: a number of too many digits, or too many brackets"
 
 
-def parse_assignment(text: str) -> tuple[str, str]:
-    """'optim.lr=0.1' -> ('optim.lr', '0.1').  Raises UsageError for text without a key or an equals sign."""
+def parse_assignment(text: str, *, example: str = "`optim.momentum=0.8`") -> tuple[str, str]:
+    """'optim.lr=0.1' -> ('optim.lr', '0.1').  Raises UsageError, with an example, for text without a key or a value."""
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
-        raise UsageError(f"the setting {text!r} has no value", hint="write for example `optim.momentum=0.8`")
+        raise UsageError(f"the setting {text!r} has no value", hint=f"write for example {example}")
     return key.strip(), value.strip()
 
 

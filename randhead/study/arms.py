@@ -111,7 +111,7 @@ def parts(text: str) -> tuple[str, dict[str, str]]:
         found = list(words)
     except ValueError:
         raise UsageError(f"arm {text!r}: a quotation mark is not closed", hint=f"write for example {EXAMPLE}") from None
-    given = dict(map(parse_assignment, found))
+    given = dict(parse_assignment(word, example=EXAMPLE) for word in found)
     if len(given) < len(found):
         raise UsageError(f"arm {text!r} has a setting twice", hint="leave one of them out")
     return name.strip(), given

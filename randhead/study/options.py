@@ -125,7 +125,8 @@ def _arms(base: Study, names: str | Sequence[str] | None, texts: Sequence[str]) 
 
 def _grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """['optim.lr=0.1,0.2'] -> {'optim.lr': ('0.1', '0.2')}.  Raises UsageError for a text of another form."""
-    given = [parse.parse_assignment(text) for text in texts]
+    example = "`tune='optim.lr=0.01,0.03,0.1'`"
+    given = [parse.parse_assignment(text, example=example) for text in texts]
     for key, times in Counter(key for key, _ in given).items():
         if times > 1:
             raise UsageError(f"tune: {key} is given twice", hint=f"give all values at once: {key}=0.01,0.03,0.1")

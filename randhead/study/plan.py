@@ -60,7 +60,7 @@ def check(study: Study) -> None:
             _check_name(arm.name, config)
         other = same.setdefault(parse.digest(config), arm.name) if config else arm.name
         if other != arm.name:
-            hint = "leave one of them out, or give it a setting of its own"
+            hint = "name those to compare, `arms='A,B'`, or give one of them a setting of its own"
             raise UsageError(f"arms {other} and {arm.name} have the same settings", hint=hint)
 
 
