@@ -137,6 +137,12 @@ def test_every_figure_can_be_traced_to_its_run_folders(one):
     assert float(mean["mean"]) == pytest.approx(math.fsum(own) / len(own), rel=1e-12)
 
 
+def test_the_unit_of_a_share_is_not_percent_in_csv_files(one):
+    for text in (lines.arms_csv([one]), lines.runs_csv([one])):
+        units = {line["metric"]: line["unit"] for line in read(text)}
+        assert (units["accuracy"], units["nll"]) == ("share", "nats")
+
+
 def test_a_run_without_any_value_has_a_line():
     lost = RunRecord("dot-fixed-seed0-0a", "dot-fixed", 0, 0, diverged="the loss is NaN")
     [line] = read(csv_tables.runs_csv([StudyResult(Study("lost"), (lost,))]))
@@ -170,6 +176,8 @@ def test_latex_has_the_tables_of_every_study_under_its_name(one):
     for name in ("made-up", "other"):
         own = [caption for caption in captions if caption.startswith(f"{name}: ")]
         assert len(own) >= 4 and not any(caption.count(name) > 1 for caption in own)
+    differences = [part for part in text.split(r"\begin{table}") if re.search(r"caption\{.* minus ", part)]
+    assert len(differences) == 6 and all("paired t test; Holm" in part and "sign-flip" in part for part in differences)
     hostile = words.latex([made(evil=EVIL)])
     assert r"\input{x}" not in hostile and r"\textbackslash{}input\{x\}" in hostile
 

@@ -649,6 +649,7 @@ def test_the_sweep_is_shown_with_what_was_chosen():
         (arm, f"optim.lr = {rate}") for arm in (A, B, C, D) for rate in (0.1, 0.3)
     ]
     assert table.rows[0][2:5] == ("90.00", pytest.approx(0.3), 2)
+    assert f"{A}, {B}, {C}, {D}: the chosen optim.lr is the smallest or the largest that was tried" in words(found)
     partial = StudyResult(study, (), sweep[:-1])
     assert "15 of 16 runs done" in words(partial)
     halved = (replace(sweep[0], diverged="the loss is NaN", val={}), *sweep[1:])

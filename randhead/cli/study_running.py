@@ -18,6 +18,7 @@ from randhead.study import running
 from randhead.study.claims import UNDECIDED
 from randhead.study.design import Study
 from randhead.study.folder import StudyFolder
+from randhead.tables import count
 
 if TYPE_CHECKING:
     from randhead.study.result import StudyResult
@@ -55,8 +56,10 @@ def work(
             on_event=display.event,
         )
     found = running.collect(folder, design)
-    done = len(found.records) + len(found.sweep)
-    output.result({"study": design.name, "path": str(folder.path), "done": done, "planned": design.number_of_runs})
+    done, planned = len(found.records) + len(found.sweep), design.number_of_runs
+    then = f"; the result: {_command(folder)}" if done == planned else ""
+    output.note(f"{done} of {count(planned, 'run')} done{then}")
+    output.result({"study": design.name, "path": str(folder.path), "done": done, "planned": planned})
 
 
 def run(
@@ -124,9 +127,14 @@ def write(results: "Sequence[StudyResult]", folder: Path, warn: Callable[[str], 
     return pages.write(results, folder, warn=warn)
 
 
+def _command(folder: StudyFolder) -> str:
+    """The command that shows a study, after what is left of it is trained."""
+    return f"randhead study {shlex.quote(short_path(folder.path))}"
+
+
 def _next(folder: StudyFolder, result: "StudyResult") -> str:
     """The command that goes on: what is left, or more seeds if something is undecided, or what the words mean."""
-    command = f"randhead study {shlex.quote(short_path(folder.path))}"
+    command = _command(folder)
     if not result.is_complete:
         return command
     if any(verdict.verdict == UNDECIDED for verdict in result.verdicts):

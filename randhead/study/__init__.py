@@ -1,7 +1,7 @@
 """Studies: arms that differ in their heads, trained with equal seeds, compared with intervals; claims get verdicts.
 
-`run` trains and measures what a study lacks, and returns its result; `merge` unites parts that were made on several
-machines.  Names are imported on first use: a design needs no torch.
+`run` trains and measures what a study lacks, and returns its result; `read` returns the study of a TOML file; `merge`
+unites parts that were made on several machines.  Names are imported on first use: a design needs no torch.
 """
 
 import importlib
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from randhead.study.design import Study
     from randhead.study.events import RunDone, RunStarted
     from randhead.study.merging import merge
+    from randhead.study.reading import read
     from randhead.study.records import RunRecord
     from randhead.study.result import StudyResult
     from randhead.study.running import run
 
-__all__ = ["Claim", "RunDone", "RunRecord", "RunStarted", "Study", "StudyArm", "StudyResult", "merge", "run"]
+__all__ = ["Claim", "RunDone", "RunRecord", "RunStarted", "Study", "StudyArm", "StudyResult", "merge", "read", "run"]
 
 _MODULES = {
     "Claim": "claims",
@@ -28,6 +29,7 @@ _MODULES = {
     "StudyArm": "arms",
     "StudyResult": "result",
     "merge": "merging",
+    "read": "reading",
     "run": "running",
 }
 

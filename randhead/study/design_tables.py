@@ -43,6 +43,11 @@ def sweep(result: "StudyResult") -> Table:
     planned = study.number_of_tuning_runs
     said = [f"every arm was trained with the same combinations and {_seeds('seed', study.tune_seeds)}, not reported"]
     said += [f"{len(result.sweep)} of {count(planned, 'run')} done"] if len(result.sweep) < planned else []
+    said += [
+        f"{', '.join(names)}: the chosen {key} is the smallest or the largest that was tried; others beyond it may be "
+        "better"
+        for key, names in tuning.at_the_end(study, choices).items()
+    ]
     columns = ("arm", "settings", "val. accuracy (%)", "val. NLL", "runs", "")
     return Table("tuning on the validation split", columns, rows(cells), tuple(said)).without_empty_columns()
 

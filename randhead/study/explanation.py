@@ -14,8 +14,8 @@ STATISTICS = {
     "of vectors that are crossed with seeds of training are not counted as independent)",
     "difference": "mean of arm minus control, both trained with the same seeds (paired), with a 95 % interval; shares "
     "in percentage points",
-    "p": "p-value of the paired t-test, or for crossed seeds of the model of the interval: how often a difference this "
-    "far from 0 would be seen if there were none",
+    "p": "p-value of the paired t-test, or for crossed seeds of the two-way random effects: how often a difference "
+    "this far from 0 would be seen if there were none",
     "flip": "the same by an exact permutation test: the share of all sign changes of the paired differences "
     "whose mean is as far from 0; up to 12 pairs",
     "Holm": "p after Holm's correction for comparing several arms with one control",

@@ -5,7 +5,7 @@ its JSON file are equal, and parts of a study that were made on several machines
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ class StudyResult(Result):
     """
 
     study: Study
-    records: tuple[RunRecord, ...]
-    sweep: tuple[RunRecord, ...] = ()
+    records: tuple[RunRecord, ...] = field(repr=False)  # with all curves they fill many pages
+    sweep: tuple[RunRecord, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for record in (*self.records, *self.sweep):

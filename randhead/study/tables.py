@@ -33,11 +33,17 @@ def tables(result: "StudyResult") -> Iterator[Table]:
     yield notes(result)
 
 
-def of_study(result: "StudyResult") -> Iterator[Table]:
-    """The tables of a study without those of its claims and of its design."""
+def of_study(result: "StudyResult", *, noted_each: bool = False) -> Iterator[Table]:
+    """The tables of a study without those of its claims and of its design.
+
+    Args:
+        result: the study.
+        noted_each: whether each table of differences has the notes on all of them, for tables that are not read
+            together.
+    """
     if result.records:
         yield from means(result, [key for key in result.keys if key not in OF_TRAINING], "means over runs")
-        yield from differences(result)
+        yield from differences(result, noted_each=noted_each)
         yield from means(result, [key for key in result.keys if key in OF_TRAINING], "training")
     yield sweep(result)
     yield from variance(result)
@@ -69,8 +75,8 @@ def means(result: "StudyResult", keys: Sequence[str], title: str) -> Iterator[Ta
     yield Table(title, columns, rows(cells), (ARROWS, *_of_means(result))).without_empty_columns()
 
 
-def differences(result: "StudyResult") -> Iterator[Table]:
-    """Differences from the control: a table per arm, or per metric if there are many arms."""
+def differences(result: "StudyResult", *, noted_each: bool = False) -> Iterator[Table]:
+    """Differences from the control: a table per arm, or per metric if there are many arms; the last has the notes."""
     found = [each for each in result.differences if each.pairs and not _is_empty(each)]
     by_arm = len(result.study.arms) <= MOST_COLUMNS
     groups: dict[str, list[Difference]] = {}
@@ -87,7 +93,7 @@ def differences(result: "StudyResult") -> Iterator[Table]:
             for each in members
         ]
         over = f", {count(members[0].n, 'pair')}" if same else ""
-        said = (*_left_out(members), *(_of_differences(result, found) if number == len(groups) else ()))
+        said = (*_left_out(members), *(_of_differences(result, found) if noted_each or number == len(groups) else ()))
         yield Table(f"{whose}{over}", heads, rows(cells), said).without_empty_columns()
 
 
@@ -182,7 +188,8 @@ def _of_differences(result: "StudyResult", found: Sequence[Difference]) -> Itera
         yield "one pair of runs has no interval and no p"
         return
     arms = len(result.study.arms) - 1
-    model = "paired t test" if all(each.independent for each in found) else "of the model of the interval"
+    crossed = "from the two-way random effects of the intervals"
+    model = "paired t test" if all(each.independent for each in found) else crossed
     holm = f"; Holm: p corrected for {count(arms, 'arm')}, per metric" if arms > 1 else ""
     yield f"p: {model}{holm}"
     if flipped := [each.n for each in found if each.sign_flip_p is not None]:

@@ -32,6 +32,32 @@ def choices(study: Study, sweep: Sequence[RunRecord]) -> dict[str, dict[str, Any
     return found
 
 
+def at_the_end(study: Study, chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The arms whose choice is the smallest or the largest value tried, beyond which better ones may be, by setting.
+
+    Args:
+        study: the design.
+        chosen: settings of each arm, as `choices` returns them.
+
+    Returns:
+        Names of arms, by name of the setting; only settings with numbers, of which at least two were tried.
+
+    Example:
+        >>> from randhead.study import Study
+        >>> study = Study("a", tune={"optim.lr": (0.1, 0.2, 0.3)})
+        >>> at_the_end(study, {"dot-fixed": {"optim.lr": 0.3}, "dot-learned": {"optim.lr": 0.2}})
+        {'optim.lr': ['dot-fixed']}
+    """
+    found: dict[str, list[str]] = {}
+    for key, values in study.tune.items():
+        numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+        if len(numbers) < 2:
+            continue
+        if arms := [arm for arm, own in chosen.items() if own.get(key) in (min(numbers), max(numbers))]:
+            found[key] = arms
+    return found
+
+
 def runs_of(study: Study, sweep: Sequence[RunRecord], arm: str, tuned: Mapping[str, Any]) -> list[RunRecord]:
     """The records of one combination of an arm, one per tuning seed."""
     seeds = set(study.tune_seeds)

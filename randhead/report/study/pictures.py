@@ -155,7 +155,7 @@ def _drawn_curves(found: Curves, styles: Styles, axis: str, *, is_loss: bool) ->
         for arm, members in found.items():
             _arm_curves(part, [(curve[first:], diverged) for curve, diverged in members], first, styles[arm], arm)
         part.set(ylabel=axis)
-        part.xaxis.set_major_locator(MaxNLocator(integer=True))
+        part.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # also for a single epoch
         part.grid(axis="y", alpha=0.25)
     everything = np.concatenate([curve[np.isfinite(curve)] for members in found.values() for curve, _ in members])
     if is_loss and len(everything) and everything.min() > 0 and everything.max() > 10 * everything.min():

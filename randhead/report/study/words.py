@@ -59,11 +59,12 @@ def markdown(results: Sequence[StudyResult]) -> str:
 
 
 def latex(results: Sequence[StudyResult]) -> str:
-    """All tables as LaTeX, the claims first."""
+    """All tables as LaTeX, the claims first; each has a caption and notes that need no other table."""
     found = _claims(results)
     for result in results:
-        name = f"{result.study.name}: " if len(results) > 1 else ""
-        found += [replace(table, title=name + table.title.removeprefix(name)) for table in _others(result)]
+        name = f"{result.study.name}: "
+        tables_ = [table for table in tables.of_study(result, noted_each=True) if table.rows]
+        found += [replace(table, title=name + table.title.removeprefix(name)) for table in tables_]
     return exports.latex_tables(found)
 
 
