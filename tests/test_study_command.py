@@ -284,6 +284,15 @@ def test_explain_says_what_every_metric_statistic_and_verdict_means(call):
     assert set(document) == {"metrics", "statistics", "verdicts"}
 
 
+def test_list_names_the_runs_of_studies(call, capsys):
+    assert call("--name", "one", "--print-commands")[0] == 0
+    assert tiny.main("list") == 0
+    assert capsys.readouterr().err == "no runs in runs; those of a study: randhead list --runs studies/one/runs\n"
+    assert call("--name", "two", "--print-commands")[0] == 0
+    assert tiny.main("list") == 0
+    assert capsys.readouterr().err.replace("\n", " ").endswith("studies/one/runs (and of two) ")
+
+
 # A whole study
 
 

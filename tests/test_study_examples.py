@@ -58,3 +58,12 @@ def test_the_head_of_a_file_shows_how_to_run_it(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
     assert all(len(line) <= 120 for line in text.splitlines())
     assert name in NOT_YET or re.search(rf"^#     randhead study examples/studies/{name}$", text, re.MULTILINE)
+
+
+def test_the_study_to_begin_with_can_be_run(tmp_path):
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    study = reading.read(path)
+    plan.check(study)
+    assert (study.name, len(study.arms), len(study.claims)) == ("mine", 3, 2)

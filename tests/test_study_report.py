@@ -137,12 +137,6 @@ def test_every_figure_can_be_traced_to_its_run_folders(one):
     assert float(mean["mean"]) == pytest.approx(math.fsum(own) / len(own), rel=1e-12)
 
 
-def test_the_unit_of_a_share_is_not_percent_in_csv_files(one):
-    for text in (lines.arms_csv([one]), lines.runs_csv([one])):
-        units = {line["metric"]: line["unit"] for line in read(text)}
-        assert (units["accuracy"], units["nll"]) == ("share", "nats")
-
-
 def test_a_run_without_any_value_has_a_line():
     lost = RunRecord("dot-fixed-seed0-0a", "dot-fixed", 0, 0, diverged="the loss is NaN")
     [line] = read(csv_tables.runs_csv([StudyResult(Study("lost"), (lost,))]))

@@ -1,5 +1,6 @@
 """randhead list: the runs of a folder with their accuracies."""
 
+import shlex
 from pathlib import Path
 
 from randhead.cli.options import JsonOption, RunsOption
@@ -13,5 +14,14 @@ def list_command(runs: RunsOption = Path("runs"), json: JsonOption = False) -> N
     output = Output(as_json=json)
     found = list_runs(runs, warn=output.warn)
     if not found.runs:
-        output.note(f"no runs in {runs}; train one: randhead train")
+        output.note(f"no runs in {runs}; {_hint()}")
     output.show(found)
+
+
+def _hint() -> str:
+    """What may be meant: the runs of the studies of this folder, or to train one."""
+    studies = sorted(path.parent for path in Path("studies").glob("*/study.json"))
+    if not studies:
+        return "train one: randhead train"
+    more = f" (and of {', '.join(path.name for path in studies[1:])})" if studies[1:] else ""
+    return f"those of a study: randhead list --runs {shlex.quote(str(studies[0] / 'runs'))}{more}"
