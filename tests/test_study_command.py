@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 from typer.main import get_command
 
 from randhead import cli
 from randhead.cli.output import Output
 from randhead.cli.study_display import StudyDisplay
+from randhead.cli.study_running import _jobs
 from randhead.study import metrics
 from randhead.study.arms import named
 from randhead.study.claims import parse
@@ -128,6 +130,14 @@ def test_an_option_of_train_or_of_other_software_is_refused_with_what_to_type(ca
     first, hint = err.splitlines()
     assert first == f"error: randhead study takes no option {typed.split()[0]}"
     assert hint == f"  use {MISSES[typed]}"
+
+
+@pytest.mark.parametrize(("typed", "used"), [("auto", "cuda"), ("cpu", "cpu")])
+def test_the_number_of_jobs_suits_the_device_of_the_design_unless_another_is_typed(monkeypatch, typed, used):
+    asked = []
+    monkeypatch.setattr("randhead.device.resolve_device", lambda name: asked.append(name) or torch.device(name))
+    jobs = _jobs(Study("a", settings={"machine.device": "cuda"}, threads=256), typed)
+    assert asked == [used] and jobs == 1
 
 
 def test_help_shows_about_twenty_options():

@@ -92,7 +92,8 @@ def _jobs(design: Study, device: str) -> int:
     """The number of trainings at the same time that suits a device: each uses `threads` of the usable cores."""
     from randhead.device import resolve_device
 
-    if resolve_device(device).type != "cpu":
+    chosen = design.common.get("machine.device", "auto") if device == "auto" else device
+    if resolve_device(chosen).type != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // design.threads)
