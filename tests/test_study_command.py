@@ -56,7 +56,7 @@ REFUSED = [
         "another name",
     ),
     (("--arm", "dot-learned-8: head.scale=8"), USAGE, "has head.trainable=false", "add head.trainable=true"),
-    (("--arms", "dot-fixed"), USAGE, "two arms or more", ""),
+    (("--arms", "dot-fixed"), USAGE, "two arms or more", "for example --arms dot-fixed,dot-learned"),
     (("--arms", "dot-fixd,dot-learned"), USAGE, "unknown arm 'dot-fixd'", "did you mean 'dot-fixed'"),
     (("--arms", "dot-fixed-simplx,dot-learned"), USAGE, "unknown geometry of class vectors 'simplx'", "simplex"),
     (("--control", "dot-lerned"), USAGE, "unknown control arm", "did you mean 'dot-learned'"),

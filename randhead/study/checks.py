@@ -52,7 +52,8 @@ def _check_arms(study: "Study") -> None:
         raise UsageError(f"two arms are named {twice[0]}", hint="give every arm a name of its own")
     if not 2 <= len(names) <= MOST_ARMS:
         got = ", ".join(names[:2]) or "none"
-        raise UsageError(f"a study needs two arms or more, {MOST_ARMS} at most; got {len(names)}: {got}")
+        message = f"a study needs two arms or more, {MOST_ARMS} at most; got {len(names)}: {got}"
+        raise UsageError(message, hint="name all that are compared, for example `arms='dot-fixed,dot-learned'`")
     if study.control not in names:
         raise unknown("control arm", study.control, names)
     for arm in study.arms:
