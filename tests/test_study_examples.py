@@ -44,6 +44,7 @@ def test_the_smaller_study_at_the_head_of_a_file_has_its_claims(name):
     assert path == f"examples/studies/{name}" and small.name != study.name
     assert small.claims == study.claims and small.arms == study.arms
     assert {run.config.backbone.name for run in plan.reported_runs(small, {})} == {"small_resnet"}
+    assert "file: " in small.differs and "backbone.name = small_resnet" in small.differs and not small.cost
     assert {run.config.data.train_images for run in plan.reported_runs(small, {})} <= {5_000, 10_000}
 
 

@@ -17,6 +17,7 @@ from randhead.study.design import DATA, Study
 from randhead.study.documents import FOLDER_NAME
 from randhead.study.seeds import as_seeds
 
+CHANGED = "Options have changed these settings of the file:"
 NAMED = "study"  # if nothing else names it
 
 
@@ -106,7 +107,17 @@ def _with_claims(made: Study, base: Study, control: str | None, claim: Sequence[
     inherited = base.control if base.control in names else ""
     trainings = ("settings", "arms", "seeds", "head_seeds", "tune", "corruptions", "corruption_limit")
     same = all(getattr(made, key) == getattr(base, key) for key in trainings)
-    return replace(made, control=control or inherited, claims=all_claims, cost=base.cost if same else "")
+    texts = {"cost": base.cost if same else "", "differs": _with_changes(base, made)}
+    return replace(made, control=control or inherited, claims=all_claims, **texts)
+
+
+def _with_changes(base: Study, made: Study) -> str:
+    """What differs from the source, with the settings of the base that options have changed."""
+    settings = {key: value for key, value in made.settings.items() if base.settings.get(key) != value}
+    changed = [f"{key} = {value}" for key, value in settings.items() if key != "data.name"]
+    if not base.differs or not changed:
+        return base.differs
+    return f"{base.differs} {CHANGED} {', '.join(changed)}."
 
 
 def _arms(base: Study, names: str | Sequence[str] | None, texts: Sequence[str]) -> tuple[StudyArm, ...]:
