@@ -13,6 +13,7 @@ INTERVAL = "[95 % interval]"
 SHORT = 24  # characters of a published result that fits beside the others on a terminal
 MEANING = (
     "difference: first arm minus second; points are percentage points",
+    "intervals are over seeds: how another draw of the test images would change them is not in them",
     "a claim holds if the whole 95 % interval is beyond its threshold, and does not hold if the whole interval is on "
     "the other side; each claim is tested at 95 %, without a correction for their number",
 )
