@@ -72,6 +72,8 @@ def test_the_study_to_begin_with_can_be_run(tmp_path):
 
 def test_the_claims_in_the_readme_are_those_of_the_stored_results():
     found = claim_tables.of_claims(merging.merge([FOLDER / "results" / "small" / "result.json"]))
-    expected = [f"| {row[0]} | {str(row[1]).partition('. ')[2]} | {row[2]} | {row[3]} | {row[4]} |" for row in found.rows]
+    expected = [
+        f"| {row[0]} | {str(row[1]).partition('. ')[2]} | {row[2]} | {row[3]} | {row[4]} |" for row in found.rows
+    ]
     lines = (FOLDER.parent.parent / "README.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if re.match(r"\| [\w-]+-small \|", line)] == expected
