@@ -107,8 +107,8 @@ def _with_claims(made: Study, base: Study, control: str | None, claim: Sequence[
     inherited = base.control if base.control in names else ""
     trainings = ("settings", "arms", "seeds", "head_seeds", "tune", "corruptions", "corruption_limit")
     same = all(getattr(made, key) == getattr(base, key) for key in trainings)
-    texts = {"cost": base.cost if same else "", "differs": _with_changes(base, made)}
-    return replace(made, control=control or inherited, claims=all_claims, **texts)
+    made = replace(made, cost=base.cost if same else "", differs=_with_changes(base, made))
+    return replace(made, control=control or inherited, claims=all_claims)
 
 
 def _with_changes(base: Study, made: Study) -> str:
