@@ -101,10 +101,6 @@ def words(found):
     )
 
 
-def notes(found):
-    return [note for verdict in found.verdicts for note in verdict.notes]
-
-
 # Means and differences
 
 
