@@ -14,7 +14,7 @@ from randhead.errors import RunError
 from randhead.files import described, write_json
 from randhead.study.design import Study
 from randhead.study.records import RunRecord
-from randhead.study.result import FILE, FORMAT, HINT, StudyResult
+from randhead.study.result import FILE, FORMAT, HINT, StudyResult, check_format
 from randhead.tables import Table
 
 NOT_COMPARED = ("run", "seconds", "environment")  # of two records of the same run
@@ -104,11 +104,8 @@ def _read(path: Path) -> list[_Part]:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{file} is not complete JSON: {error}", hint="copy the file again") from error
     several = isinstance(content, Mapping) and isinstance(content.get("studies"), list)
-    if several and content.get("format") != FORMAT:
-        raise RunError(
-            f"{file} has format {content.get('format')!r}, and this version of randhead reads {FORMAT}",
-            hint="use the version of randhead that wrote it",
-        )
+    if several:
+        check_format(content, str(file))
     documents = content["studies"] if several else [content]
     if not documents:
         raise RunError(f"{file} has the results of no study", hint=HINT)

@@ -150,12 +150,7 @@ class StudyResult(Result):
         """
         if not isinstance(document, Mapping) or "study" not in document or "records" not in document:
             raise RunError(f"{source} is no result of a study", hint=HINT)
-        if document.get("format") != FORMAT:
-            found = document.get("format")
-            raise RunError(
-                f"{source} has format {found!r}, and this version of randhead reads {FORMAT}",
-                hint="use the version of randhead that wrote it",
-            )
+        check_format(document, source)
         try:
             study = Study.from_json(document["study"])
             records, sweep = (
@@ -174,6 +169,16 @@ class StudyResult(Result):
         path = Path(folder) / FILE
         write_json(path, self.to_json())
         return path
+
+
+def check_format(document: Mapping[str, Any], source: str) -> None:
+    """Raise RunError for the document of one or several studies that another version of the format wrote."""
+    found = document.get("format")
+    if found != FORMAT:
+        raise RunError(
+            f"{source} has format {found!r}, and this version of randhead reads {FORMAT}",
+            hint="use the version of randhead that wrote it",
+        )
 
 
 def _order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
