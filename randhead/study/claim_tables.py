@@ -1,6 +1,7 @@
 """The table of claims: verdicts with differences and published results, of one or several studies."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from randhead.study.verdicts import Verdict
@@ -52,6 +53,12 @@ def titled(result: "StudyResult", title: str) -> str:
     """A title with the name of the study, and the number of runs that are done, if some are missing."""
     missing = "" if result.is_complete else f" ({len(result.records)} of {count(result.planned, 'run')} done)"
     return f"{result.study.name}: {title}{missing}"
+
+
+def named(result: "StudyResult", table: Table) -> Table:
+    """A table whose title begins with the name of the study, for tables of several."""
+    name = f"{result.study.name}: "
+    return replace(table, title=f"{name}{table.title.removeprefix(name)}")
 
 
 def _published(verdicts: Sequence[Verdict], *, beside: bool) -> Iterator[str]:

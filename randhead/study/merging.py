@@ -79,7 +79,7 @@ def tables(results: Sequence[StudyResult]) -> Iterator[Table]:
         results: as `merge` returns them.
     """
     from randhead.study import design_tables
-    from randhead.study.claim_tables import of_claims
+    from randhead.study.claim_tables import named, of_claims
     from randhead.study.tables import of_study
 
     if len(results) == 1:
@@ -89,8 +89,7 @@ def tables(results: Sequence[StudyResult]) -> Iterator[Table]:
         yield of_claims(results, beside=False)
     for result in results:
         for table in (*of_study(result), design_tables.notes(result)):
-            name = f"{result.study.name}: "
-            yield replace(table, title=f"{name}{table.title.removeprefix(name)}")
+            yield named(result, table)
 
 
 def _read(path: Path) -> list[_Part]:

@@ -1,7 +1,6 @@
 """The result of studies in words and tables: what a page says about it, and as Markdown and LaTeX."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from randhead import escapes
 from randhead.report import exports
@@ -62,9 +61,8 @@ def latex(results: Sequence[StudyResult]) -> str:
     """All tables as LaTeX, the claims first; each has a caption and notes that need no other table."""
     found = _claims(results)
     for result in results:
-        name = f"{result.study.name}: "
-        tables_ = [table for table in tables.of_study(result, noted_each=True) if table.rows]
-        found += [replace(table, title=name + table.title.removeprefix(name)) for table in tables_]
+        of_study = tables.of_study(result, noted_each=True)
+        found += [claim_tables.named(result, table) for table in of_study if table.rows]
     return exports.latex_tables(found)
 
 
