@@ -3,6 +3,7 @@
 import math
 
 from randhead.evaluation.estimates import Estimate
+from randhead.intervals import Interval
 from randhead.tables import Metric, shown
 
 DIGITS = 2  # significant digits of a standard deviation, or of half an interval
@@ -30,18 +31,20 @@ def interval_shown(about: Metric, found: Estimate | None) -> str | None:
     """The interval of a mean."""
     if found is None or found.interval is None:
         return None
-    digits = decimals(about.scale * (found.interval.high - found.interval.low) / 2)
+    digits = decimals(_half(about, found.interval))
     low, high = ends(about, found)
     return f"{low:z.{digits}f} to {high:z.{digits}f}"
 
 
 def mean_shown(about: Metric, found: Estimate | None) -> str | None:
     """A mean with its interval in brackets."""
-    ends = interval_shown(about, found)
-    if found is None or found.interval is None:
-        return None if found is None else shown(float(found.value * about.scale))
-    digits = decimals(about.scale * (found.interval.high - found.interval.low) / 2)
-    return f"{found.value * about.scale:z.{digits}f} [{ends}]"
+    if found is None:
+        return None
+    value = found.value * about.scale
+    if found.interval is None:
+        return shown(float(value))
+    digits = decimals(_half(about, found.interval))
+    return f"{value:z.{digits}f} [{interval_shown(about, found)}]"
 
 
 def difference_shown(about: Metric, found: Estimate | None) -> str | None:
@@ -51,7 +54,7 @@ def difference_shown(about: Metric, found: Estimate | None) -> str | None:
     value = found.value * about.scale
     if found.interval is None:
         return signed(value, None)
-    half = about.scale * (found.interval.high - found.interval.low) / 2
+    half = _half(about, found.interval)
     low, high = ends(about, found, of_difference=True)
     return f"{signed(value, half)} [{signed(low, half)} to {signed(high, half)}]"
 
@@ -59,6 +62,11 @@ def difference_shown(about: Metric, found: Estimate | None) -> str | None:
 def decimals(width: float) -> int:
     """Digits after the point that leave DIGITS significant digits of a width."""
     return min(max(DIGITS - 1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 4
+
+
+def _half(about: Metric, interval: Interval) -> float:
+    """Half the width of an interval as tables show it."""
+    return about.scale * (interval.high - interval.low) / 2
 
 
 def p_shown(p: float | None) -> str | None:
