@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from randhead.evaluation.shown import percent_shown
+from randhead.study import tuning
 from randhead.study.design import DATA
 from randhead.tables import Cell, Table, count, rows
 
@@ -20,8 +21,6 @@ IN_ORDER = ("train", "val", "test", "corrupted")
 
 def sweep(result: "StudyResult") -> Table:
     """The runs that chose the tuned settings: every combination of every arm on the validation split."""
-    from randhead.study import tuning
-
     study = result.study
     if not study.tune:
         return Table(
@@ -91,8 +90,9 @@ def conditions(result: "StudyResult") -> Iterator[str]:
     if len({record.images for record in result.records}) > 1:
         yield "not all arms have the same images: settings of the data are among what makes an arm"
     environments = [dict(record.environment) for record in result.records]
-    used = {key: sorted({str(each[key]) for each in environments if key in each}) for key in _keys(environments)}
-    machine = "; ".join(f"{key}: {', '.join(values)}" for key, values in used.items() if values)
+    keys = dict.fromkeys(key for each in environments for key in each)
+    used = {key: sorted({str(each[key]) for each in environments if key in each}) for key in keys}
+    machine = "; ".join(f"{key}: {', '.join(values)}" for key, values in used.items())
     yield f"{count(study.threads, 'thread')} per training{f'; {machine}' if machine else ''}"
     yield from (text for text in (study.differs and f"differs from the source: {study.differs}", study.cost) if text)
 
@@ -122,10 +122,6 @@ def _common(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """The entries that are equal in all documents."""
     first = documents[0] if documents else {}
     return {key: value for key, value in first.items() if all(each.get(key) == value for each in documents)}
-
-
-def _keys(documents: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for each in documents for key in each))
 
 
 def _seeds(noun: str, seeds: Iterable[int]) -> str:
