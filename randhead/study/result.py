@@ -204,8 +204,9 @@ def _sweep_order(study: Study) -> Callable[[RunRecord], tuple[Any, ...]]:
 def _check(study: Study, arm: str, records: Sequence[RunRecord]) -> None:
     """Runs of an arm are different runs of the design, of the same images and tuned settings."""
     first: dict[tuple[int, int], RunRecord] = {}
+    pairs = set(study.pairs_of_seeds)
     for record in records:
-        if record.seeds not in study.pairs_of_seeds:
+        if record.seeds not in pairs:
             raise UsageError(
                 f"study {study.name}: {record.run} has seeds that the design does not have",
                 hint="give the seeds of all runs to the design",
