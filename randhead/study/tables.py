@@ -155,7 +155,7 @@ def _tested(found: Difference, *, without_n: bool, single: bool) -> list[Cell]:
 
 
 def _is_empty(found: Difference) -> bool:
-    """Whether all runs of both arms converged, which is nothing to compare."""
+    """Whether in every pair both runs converged or neither did, which is nothing to compare."""
     return found.metric == CONVERGED and not any(pair.difference for pair in found.pairs)
 
 
