@@ -136,12 +136,13 @@ def corrupt_test(
     check(tested, runs, device=device)  # before torch is imported
 
     from randhead import robustness
-    from randhead.cli import grid_display
+    from randhead.cli.grid_display import GridDisplay
     from randhead.cli.output import Output
+    from randhead.cli.signals import saving
 
     output = Output(as_json=json)
     first, *others = tested
-    with grid_display.saving(output) as should_stop, grid_display.GridDisplay(output) as display:
+    with saving(output.note) as should_stop, GridDisplay(output) as display:
         report = robustness.benchmark(
             first,
             corruptions=corruptions,

@@ -41,8 +41,9 @@ def evaluate(
     check([run], runs, device=device, split=split)  # before torch is imported: a typing error is reported at once
 
     from randhead import evaluation, report, robustness
-    from randhead.cli import grid_display
+    from randhead.cli.grid_display import GridDisplay
     from randhead.cli.output import Output
+    from randhead.cli.signals import saving
     from randhead.runs import load
 
     output = Output(as_json=json)
@@ -56,7 +57,7 @@ def evaluate(
         result = evaluation.evaluate(loaded, split=split, data=images, ood=ood, warn=output.warn, progress=progress)
         result = replace(result, given=data)
     if corruptions:
-        with grid_display.saving(output) as should_stop, grid_display.GridDisplay(output) as display:
+        with saving(output.note) as should_stop, GridDisplay(output) as display:
             benchmarked = robustness.benchmark(
                 loaded,
                 split=split,

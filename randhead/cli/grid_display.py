@@ -1,9 +1,5 @@
 """The live display of a grid of corruptions: a table of errors that fills up, and the time left."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -11,21 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from randhead.cli.output import Output, is_live, progress_bar
-from randhead.cli.signals import GracefulStop
-from randhead.errors import StopRequested
 from randhead.escapes import printable
 from randhead.robustness import CLEAN, Advanced, GridEvent, GridStarted, RowDone
-
-
-@contextmanager
-def saving(output: Output) -> Iterator[GracefulStop]:
-    """A context in which a signal ends the command after the finished measurements are saved."""
-    with GracefulStop(output.note) as should_stop:
-        try:
-            yield should_stop
-        except StopRequested as stopped:
-            output.note(stopped.hint or "saved; the same command resumes from there")
-            raise typer.Exit(should_stop.exit_code) from None
 
 
 class GridDisplay:

@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+import typer
+
+from randhead.errors import StopRequested
+
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))  # Windows has two of them
 EXIT_CODES = {number: 128 + number for number in SIGNALS}  # as a shell counts: 130 and 143 for the first two
@@ -107,3 +111,19 @@ class GracefulStop:
         if self.received is not None and number == signal.SIGINT:
             raise Ended(number)
         self.received = self.received or signal.Signals(number)
+
+
+@contextmanager
+def saving(say: Callable[[str], None], saved: str | None = None) -> Iterator[GracefulStop]:
+    """A context in which a signal ends the command after what is finished is saved.
+
+    Args:
+        say: called with messages.
+        saved: what is said at the end; without it, what the library says.
+    """
+    with GracefulStop(say) as should_stop:
+        try:
+            yield should_stop
+        except StopRequested as stopped:
+            say(saved or stopped.hint or "saved; the same command resumes from there")
+            raise typer.Exit(should_stop.exit_code) from None

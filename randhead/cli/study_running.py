@@ -3,17 +3,13 @@
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from randhead.cli.output import Output, short_path
-from randhead.cli.signals import GracefulStop
-from randhead.errors import StopRequested
+from randhead.cli.signals import saving
 from randhead.study import running
 from randhead.study.claims import UNDECIDED
 from randhead.study.design import Study
@@ -26,17 +22,6 @@ if TYPE_CHECKING:
 FILES = ("result.json", "report.html", "result.csv", "runs.csv", "result.md", "result.tex")  # of a result
 
 
-@contextmanager
-def _saving(output: Output, folder: StudyFolder) -> Iterator[GracefulStop]:
-    """A context in which a signal ends the command after what is trained is saved."""
-    with GracefulStop(output.note) as should_stop:
-        try:
-            yield should_stop
-        except StopRequested:
-            output.note(f"saved in {short_path(folder.path)}; the same command resumes it")
-            raise typer.Exit(should_stop.exit_code) from None
-
-
 def work(
     output: Output, folder: StudyFolder, design: Study, *, device: str, only: str | None, minutes: float | None
 ) -> None:
@@ -44,7 +29,7 @@ def work(
     from randhead.cli.study_display import StudyDisplay
     from randhead.study import jobs, worker
 
-    with _saving(output, folder) as should_stop, StudyDisplay(output) as display:
+    with saving(output.note, _saved(folder)) as should_stop, StudyDisplay(output) as display:
         worker.work(
             folder,
             design,
@@ -73,7 +58,7 @@ def run(
     from randhead.cli.study_display import StudyDisplay
 
     jobs = jobs or _jobs(design, device)
-    with _saving(output, folder) as should_stop, StudyDisplay(output, jobs) as display:
+    with saving(output.note, _saved(folder)) as should_stop, StudyDisplay(output, jobs) as display:
         display.begin(design, folder)
         result = running.run(
             design,
@@ -126,6 +111,11 @@ def write(results: "Sequence[StudyResult]", folder: Path, warn: Callable[[str], 
     from randhead.report import study as pages  # imports Matplotlib, a fault of which costs no result
 
     return pages.write(results, folder, warn=warn)
+
+
+def _saved(folder: StudyFolder) -> str:
+    """What is said if a signal ends the command."""
+    return f"saved in {short_path(folder.path)}; the same command resumes it"
 
 
 def _command(folder: StudyFolder) -> str:
