@@ -8,7 +8,7 @@ from randhead.analyses import Findings
 from randhead.evaluation import accuracy
 from randhead.evaluation.comparison import Arm, Comparison, Estimate, arm_labels
 from randhead.evaluation.measuring import Measurement, metric, module
-from randhead.evaluation.shown import decimals, difference_shown, ends, interval_shown
+from randhead.evaluation.shown import INTERVAL, decimals, difference_shown, ends, interval_shown
 from randhead.tables import ARROWS, Cell, Metric, Table, count, rows, shown
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def differences(parts: list[tuple[Comparison, dict[str, Metric]]]) -> Iterator[T
     ]
     if cells:
         paired = "paired by seed" if any(len(arm.pairs) > 1 for arm in each) else "of one pair of runs"
-        inside = " [95 % interval]" if any(found.has_intervals for found, _ in parts) else ""
+        inside = f" {INTERVAL}" if any(found.has_intervals for found, _ in parts) else ""
         columns = ("metric", *(f"{arm.arm.label}, {count(len(arm.pairs), 'pair')}" for arm in each))
         title = f"difference to {each[0].minus.label}, {paired}{inside}"
         over_images = any(

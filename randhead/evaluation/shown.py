@@ -6,6 +6,7 @@ from randhead.evaluation.estimates import Estimate
 from randhead.intervals import Interval
 from randhead.tables import Metric, shown
 
+INTERVAL = "[95 % interval]"  # in the head of a column
 DIGITS = 2  # significant digits of a standard deviation, or of half an interval
 LEAST_P = 0.0005  # that is shown with three digits after the point
 

@@ -7,7 +7,7 @@ from randhead.evaluation import accuracy, stored_robustness
 from randhead.evaluation.comparison import Comparison, arms
 from randhead.evaluation.estimates import Estimate
 from randhead.evaluation.measuring import metric
-from randhead.evaluation.shown import difference_shown, interval_shown
+from randhead.evaluation.shown import INTERVAL, difference_shown, interval_shown
 from randhead.tables import Cell, Metric, Table, count, rows, shown
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Summary:
     def table(self) -> Table:
         """One line per question, and per arm if several are compared with the baseline."""
         kind = "difference" if self.minus else "value"
-        columns = ("", "arm", "answer", f"{kind} [95 % interval]", "n")
+        columns = ("", "arm", "answer", f"{kind} {INTERVAL}", "n")
         cells: list[list[Cell]] = [
             [each.question, each.arm if self.several else None, each.answer, each.shown, each.n]
             for each in self.answers

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from randhead.evaluation.shown import INTERVAL
 from randhead.study.verdicts import Verdict
 from randhead.tables import Cell, Table, count, rows
 
 if TYPE_CHECKING:
     from randhead.study.result import StudyResult
 
-INTERVAL = "[95 % interval]"
 SHORT = 24  # characters of a published result that fits beside the others on a terminal
 MEANING = (
     "difference: first arm minus second; points are percentage points",

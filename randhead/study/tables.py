@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from randhead import significance
 from randhead.evaluation.estimates import seed_design
-from randhead.evaluation.shown import difference_shown, mean_shown, p_shown, percent_shown
+from randhead.evaluation.shown import INTERVAL, difference_shown, mean_shown, p_shown, percent_shown
 from randhead.study import metrics
 from randhead.study.arm_results import ArmResult
-from randhead.study.claim_tables import INTERVAL, of_claims, titled
+from randhead.study.claim_tables import of_claims, titled
 from randhead.study.design_tables import notes, sweep
 from randhead.study.differences import Difference, left_out
 from randhead.study.metrics import CONVERGED, EPOCHS
