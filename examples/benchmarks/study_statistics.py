@@ -114,10 +114,13 @@ def arms(draws: int) -> list[dict]:
             equal = slice(None) if not better else slice(2)
             row = {"arms": "one differs" if better else "all equal", "pairs": n}
             for name, test in (("t", t_tests), ("flip", sign_flips)):
-                p = None if test is sign_flips and n > significance.MOST_FLIPPED else np.array([*map(test, values)]).T
-                corrected = None if p is None else np.array([significance.holm(one) for one in p])
-                row[name] = None if p is None else (p[:, equal].min(axis=1) < 0.05).mean()
-                row[f"{name}, Holm"] = None if p is None else (corrected[:, equal].min(axis=1) < 0.05).mean()
+                row |= {name: None, f"{name}, Holm": None}
+                if test is sign_flips and n > significance.MOST_FLIPPED:
+                    continue
+                p = np.array([*map(test, values)]).T
+                corrected = np.array([significance.holm(one) for one in p])
+                row[name] = (p[:, equal].min(axis=1) < 0.05).mean()
+                row[f"{name}, Holm"] = (corrected[:, equal].min(axis=1) < 0.05).mean()
             found.append(row)
     return found
 
