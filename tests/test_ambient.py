@@ -164,7 +164,7 @@ def augmented():
     return {
         "crops": crop.crop_flip(IMAGES, crops, 4),
         "views": seen,
-        "cutout": cutout.apply(IMAGES, corners, 8, (9, 8, 7)),
+        "cutout": cutout.apply(IMAGES, corners, 8, IMAGES[0, :, 0, 0]),
         "prepared": prepared.prepare(IMAGES),
     }
 

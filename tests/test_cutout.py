@@ -16,7 +16,7 @@ from randhead.train import batches
 from randhead.train.resolve import resolve_settings
 
 IDS = torch.arange(300)
-COLOUR = (255, 0, 7)
+COLOUR = torch.tensor([255, 0, 7], dtype=torch.uint8)
 
 
 def images(count=300, size=12):
@@ -31,7 +31,7 @@ def squares(ids=IDS, *, seed=3, epoch=2, image_size=12, side=4):
 @pytest.mark.parametrize("side", [1, 4, 11, 12])
 def test_a_square_is_erased_as_by_torchvision(side):
     corners = squares(side=side)
-    fill = torch.tensor(COLOUR, dtype=torch.uint8)[:, None, None]
+    fill = COLOUR[:, None, None]
     one_by_one = [
         reference.erase(image, int(top), int(left), side, side, fill)
         for image, (top, left) in zip(images(), corners, strict=True)
@@ -80,7 +80,7 @@ def test_training_cuts_the_same_squares_whatever_the_batch_and_in_the_mean_colou
 def test_a_gpu_cuts_as_a_cpu_does():
     assert squares(IDS.cuda()).cpu().equal(squares())
     assert (
-        cutout.apply(images().cuda(), squares().cuda(), 4, COLOUR)
+        cutout.apply(images().cuda(), squares().cuda(), 4, COLOUR.cuda())
         .cpu()
         .equal(cutout.apply(images(), squares(), 4, COLOUR))
     )

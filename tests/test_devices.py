@@ -78,7 +78,7 @@ def test_varied_and_normalised_images_and_random_numbers_stay_on_their_device(de
         found = [
             crop.crop_flip(images, crop.draw(ids, seed=0, epoch=0, padding=4), 4),
             views.apply(images, views.draw(ids, seed=0, epoch=0, size=(32, 32))),
-            cutout.apply(images, cutout.draw(ids, seed=0, epoch=0, image_size=32, side=8), 8, (1, 2, 3)),
+            cutout.apply(images, cutout.draw(ids, seed=0, epoch=0, image_size=32, side=8), 8, images[0, :, 0, 0]),
             normalise(images, moments, moments, channels_last=True),
             rng.permutation(0, "order", 10, device="cuda"),
             rng.long_normals(0, "noise", ids, 10),

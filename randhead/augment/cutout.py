@@ -5,8 +5,6 @@ and the part that is outside is cut off.  The square of a sample is a function o
 depend on its batch.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -30,23 +28,22 @@ def draw(ids: Tensor, *, seed: int, epoch: int, image_size: int, side: int) -> T
 
     Example:
         >>> corners = draw(torch.arange(3), seed=0, epoch=0, image_size=8, side=2)
-        >>> int((apply(torch.ones(3, 1, 8, 8), corners, 2, [0.0]) == 0).sum())
+        >>> int((apply(torch.ones(3, 1, 8, 8), corners, 2, torch.zeros(1)) == 0).sum())
         12
     """
     return rng.integers(seed, PURPOSE, ids, 2, high=image_size - side + 1, stream=epoch)
 
 
-def apply(images: Tensor, corners: Tensor, side: int, colour: Sequence[float]) -> Tensor:
+def apply(images: Tensor, corners: Tensor, side: int, colour: Tensor) -> Tensor:
     """Set a square of each image to a colour: images (B, C, H, W) -> the same shape and type.
 
     Args:
         images: (B, C, H, W).
         corners: the first row and column of each square (B, 2) int64.
         side: of the squares in pixels.
-        colour: C values of the type of `images`.
+        colour: (C,) of the type of `images`, on their device.
     """
     tops, lefts = corners[:, :1], corners[:, 1:]
     down, across = (ambient.indices(length, images.device) for length in images.shape[2:])
     rows, columns = (down >= tops) & (down < tops + side), (across >= lefts) & (across < lefts + side)
-    fill = torch.tensor(colour, dtype=images.dtype, device=images.device)[:, None, None]
-    return torch.where(rows[:, None, :, None] & columns[:, None, None], fill, images)
+    return torch.where(rows[:, None, :, None] & columns[:, None, None], colour[:, None, None], images)

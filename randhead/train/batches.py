@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
 
 from randhead import rng
@@ -52,7 +53,7 @@ def variation(ids: Tensor, settings: ResolvedSettings, *, seed: int, epoch: int)
     if not side:
         return vary
     corners = cutout.draw(ids, seed=seed, epoch=epoch, image_size=settings.image_size, side=side)
-    colour = [round(255 * mean) for mean in settings.mean]
+    colour = torch.tensor([round(255 * mean) for mean in settings.mean], dtype=torch.uint8, device=ids.device)
     return lambda images, rows: cutout.apply(vary(images, rows), corners[rows], side, colour)
 
 
