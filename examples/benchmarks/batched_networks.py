@@ -16,7 +16,7 @@ of channels-last maps, and does that network by network.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -213,7 +213,7 @@ def differences(setting: Setting, *, networks: int, steps: int) -> dict[str, flo
     layout = {"channels_last": "contiguous", "contiguous": "channels_last"}[setting.layout]
     alone = [_trained("alone", setting, [seed], steps)[0] for seed in range(networks)]
     found = {way: _largest(_trained(way, setting, range(networks), steps), alone) for way in ("vmap", "grouped")}
-    other = Setting(**{**vars(setting), "layout": layout})
+    other = replace(setting, layout=layout)
     found["noise"] = _largest([_trained("alone", other, [seed], steps)[0] for seed in range(networks)], alone)
     return {**found, "other seed": _largest(alone[1:], alone[:-1])}
 
