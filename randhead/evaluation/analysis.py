@@ -19,7 +19,7 @@ from randhead.evaluation.measuring import Measurement, measure_all
 from randhead.evaluation.session import AnalysisSession
 from randhead.evaluation.summary import Summary, summary
 from randhead.files import sha256, write_json
-from randhead.runs import ROOT, LoadedRun, Run, RunLike, find, slug
+from randhead.runs import ROOT, LoadedRun, Run, RunLike, check_different, find, slug
 from randhead.tables import Result, Table
 
 ALL = "all"
@@ -216,10 +216,7 @@ def _open(
     if not several:
         raise UsageError("runs is empty", hint="give one or more; `None` is the latest")
     members = [RunInputs(session, session.run(run), options) for run in several]
-    folders = [member.loaded.run.path.resolve() for member in members]
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise UsageError(f"run {folder.name} is given twice", hint="give different runs")
+    check_different(member.loaded.run for member in members)
     return members
 
 

@@ -109,8 +109,7 @@ def benchmark(
     names = [registry.use("corruptions", name) for name in _names("corruptions", corruptions)]
     cells = choose_grid(names, severities, skip=_names("skip", skip), custom=tuple(settings.custom))
     tested = [runs.load(each, root=root, device=device).require_classes() for each in (run, *others)]
-    if twice := {each.run.name for i, each in enumerate(tested) if path_of(each) in map(path_of, tested[:i])}:
-        raise UsageError(f"run {min(twice)} is given twice", hint="give different runs")
+    runs.check_different(each.run for each in tested)
     reference = _reference(baseline, tested, root, device)
     if baseline is not None and [path_of(each) for each in tested] == [path_of(reference)]:
         raise UsageError(f"the baseline is the run itself, {reference.run.name}", hint="name another run")

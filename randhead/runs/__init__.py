@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from randhead.runs.finding import all_runs, default_name, find, is_longer, open_run, slug
+from randhead.runs.finding import all_runs, check_different, default_name, find, is_longer, open_run, slug
 from randhead.runs.folder import ROOT, Run, describe, last, set_last, write_config
 from randhead.runs.listing import ListedRun, RunList, list_runs
 from randhead.runs.lock import locked
@@ -24,6 +24,7 @@ __all__ = [
     "SelectedEpoch",
     "TrainingSummary",
     "all_runs",
+    "check_different",
     "default_name",
     "describe",
     "find",

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import NoneType
@@ -128,6 +129,14 @@ def all_runs(root: str | Path = ROOT) -> list[Run]:
     for path in interrupted(root_of(root)):
         repair(Run(path))
     return [Run(file.parent) for file in sorted(root_of(root).glob("*/config.json"))]
+
+
+def check_different(runs: Iterable[Run]) -> None:
+    """Raise UsageError for a run that is given twice."""
+    folders = [run.path.resolve() for run in runs]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise UsageError(f"run {folder.name} is given twice", hint="give different runs")
 
 
 def slug(text: str) -> str:
