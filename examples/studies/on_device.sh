@@ -90,7 +90,7 @@ prepare() { # DATA OUT: check what is needed before anything is unpacked
     scratch=$(mktemp -d "$(roomy)/randhead-studies-XXXXXX")
 }
 
-roomy() { # a folder in memory if it has 24 GB free, since every epoch saves 50 MB; else on the disk
+roomy() { # a folder in memory if it has 24 GB free, for checkpoints of 50 MB at a time; else on the disk
     local free
     free=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $4}') || free=0
     if [ -z "$tiny" ] && [ -w /dev/shm ] && [ "${free:-0}" -gt 24000000 ]; then echo /dev/shm; else echo "${TMPDIR:-/tmp}"; fi
