@@ -156,7 +156,7 @@ def summary(analysis: "Analysis") -> Summary:
 
 
 def _answers(question: Question, about: Metric, found: Comparison, images: int) -> list[Answer]:
-    """The answer for each arm but the baseline, or the value of a single arm, where they are defined."""
+    """The answer for each arm but the baseline, or the value of a single arm, if it is defined."""
     answers = []
     for arm in found.differences:
         if one := arm.metrics.get(question.key):
