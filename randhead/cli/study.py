@@ -108,7 +108,7 @@ def _given(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _merge(output: "Output", paths: Sequence[str], given: Mapping[str, Any], folder: Path) -> None:
     """Show several results as one, and write their page."""
-    from randhead.cli import study_running
+    from randhead.report import study as pages
     from randhead.study import merging
 
     if not paths:
@@ -118,7 +118,7 @@ def _merge(output: "Output", paths: Sequence[str], given: Mapping[str, Any], fol
         raise UsageError(f"--merge takes no --{key.replace('_', '-')}", hint="the results have designs of their own")
     results = merging.merge(paths)
     output.tables(merging.tables(results))
-    output.keep(lambda: merging.save(results, folder), partial(study_running.write, results, folder, output.warn))
+    output.keep(lambda: merging.save(results, folder), partial(pages.write, results, folder, warn=output.warn))
     output.result(merging.document(results))
 
 

@@ -3,13 +3,14 @@
 import json
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from randhead.cli.output import Output, short_path
 from randhead.cli.signals import saving
+from randhead.report import study as pages
 from randhead.study import running
 from randhead.study.claims import UNDECIDED
 from randhead.study.design import Study
@@ -18,8 +19,6 @@ from randhead.tables import count
 
 if TYPE_CHECKING:
     from randhead.study.result import StudyResult
-
-FILES = ("result.json", "report.html", "result.csv", "runs.csv", "result.md", "result.tex")  # of a result
 
 
 def work(
@@ -91,26 +90,24 @@ def _is_written(folder: StudyFolder, result: "StudyResult") -> bool:
     except (OSError, ValueError):
         return False
     is_same = written == json.loads(json.dumps(result.to_json()))
-    return is_same and all((folder.path / name).exists() for name in FILES)
+    return is_same and all(path.exists() for path in _files(folder))
+
+
+def _files(folder: StudyFolder) -> list[Path]:
+    """The files of a result."""
+    return [folder.result_path, *(folder.path / name for name in pages.FILES)]
 
 
 def _show(output: Output, folder: StudyFolder, result: "StudyResult", *, is_new: bool) -> None:
     """Show and keep the result of a study, and say how to go on."""
     output.tables(result.tables())
     if is_new:
-        output.keep(lambda: result.save(folder.path), partial(write, [result], folder.path, output.warn))
+        output.keep(lambda: result.save(folder.path), partial(pages.write, [result], folder.path, warn=output.warn))
     else:
-        output.keep(lambda: [folder.path / name for name in FILES])
+        output.keep(lambda: _files(folder))
     output.say()
     output.whole(f"next   {_next(folder, result)}")
     output.result({**result.to_json(), "path": str(folder.path)})
-
-
-def write(results: "Sequence[StudyResult]", folder: Path, warn: Callable[[str], None]) -> list[Path]:
-    """Write the page and the tables of results as files."""
-    from randhead.report import study as pages  # imports Matplotlib, a fault of which costs no result
-
-    return pages.write(results, folder, warn=warn)
 
 
 def _saved(folder: StudyFolder) -> str:

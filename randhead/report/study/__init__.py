@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["write"]
 
+FILES = ("report.html", "result.csv", "runs.csv", "result.md", "result.tex")  # that `write` makes
+
 
 def write(results: "Sequence[StudyResult]", folder: Path, *, warn: Callable[[str], None] = warnings.warn) -> list[Path]:
     """Write the result of one or several studies for readers and for other programs.
@@ -38,13 +40,14 @@ def write(results: "Sequence[StudyResult]", folder: Path, *, warn: Callable[[str
     for result in results:
         if not result.records:
             warn(f"study {result.study.name}: no reported run is done, so there are no figures")
-    texts = {
-        "report.html": page.render(results),
-        "result.csv": csv_tables.arms_csv(results),
-        "runs.csv": csv_tables.runs_csv(results),
-        "result.md": words.markdown(results),
-        "result.tex": words.latex(results),
-    }
-    for name, text in texts.items():
-        atomic_write(Path(folder) / name, text)
-    return [Path(folder) / name for name in texts]
+    texts = (
+        page.render(results),
+        csv_tables.arms_csv(results),
+        csv_tables.runs_csv(results),
+        words.markdown(results),
+        words.latex(results),
+    )
+    paths = [Path(folder) / name for name in FILES]
+    for path, text in zip(paths, texts, strict=True):
+        atomic_write(path, text)
+    return paths
