@@ -1,7 +1,7 @@
 """Pictures of a study: values of all arms paired by seed, curves of training, accuracy by severity of corruptions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite, nan
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,11 @@ CURVES = (
 def paired(result: StudyResult, styles: Styles) -> Iterator[Picture]:
     """For each metric the values of all runs, those with the same seeds connected, and differences from the control."""
     for key in result.keys:
-        values = _values(result, key)
-        known = [value for row in values.values() for value in row if isfinite(value)]
-        if key != CONVERGED and len(set(known)) > 1:
+        grid = _values(result, key)
+        if key != CONVERGED and len(np.unique(grid[np.isfinite(grid)])) > 1:
             about = metrics.about(key)
             with look():
-                figure = _paired(result, key, values, styles)
+                figure = _paired(result, key, grid, styles)
             better = f", {about.better} is better" if about.better else ""
             yield Picture(key, f"{capitalised(about.name)}{better}: {about.definition}.", figure)
 
@@ -78,21 +77,19 @@ def severities(result: StudyResult, styles: Styles) -> Iterator[Picture]:
     yield Picture("severities", words, figure)
 
 
-def _values(result: StudyResult, key: str) -> dict[tuple[int, int], list[float]]:
-    """The values of a metric by seeds, one per arm, as tables show them; NaN for a run without one."""
-    about, names = metrics.about(key), [arm.name for arm in result.study.arms]
+def _values(result: StudyResult, key: str) -> np.ndarray:
+    """The values of a metric as tables show them, (pairs of seeds, arms); NaN for a run without one."""
     found = {(record.arm, record.seeds): record.value(key) for record in result.records}
     seeds = dict.fromkeys(record.seeds for record in result.records)
-    known = {pair: [found.get((name, pair)) for name in names] for pair in seeds}
-    return {pair: [nan if v is None else about.scale * v for v in row] for pair, row in known.items()}
+    rows = [[found.get((arm.name, pair)) for arm in result.study.arms] for pair in seeds]
+    return metrics.about(key).scale * np.array(rows, dtype=float)  # None becomes NaN
 
 
-def _paired(result: StudyResult, key: str, values: Mapping[tuple[int, int], Sequence[float]], styles: Styles) -> Figure:
+def _paired(result: StudyResult, key: str, grid: np.ndarray, styles: Styles) -> Figure:
     """Values above, differences from the control below, with the arms in the same order on both x axes."""
     about, names = metrics.about(key), [arm.name for arm in result.study.arms]
     width = WIDTH if len(names) <= FEW_ARMS else 1.2 + PER_ARM * len(names)
     figure, (above, below) = panels(width, 4.6, rows=2, height_ratios=[5, 3], sharex=True)
-    grid = np.array(list(values.values()))
     xs = np.arange(len(names))
     lines = np.column_stack([grid, np.full(len(grid), nan)]).ravel()  # one path for all: a gap after each
     above.plot(np.tile([*xs, nan], len(grid)), lines, color=GREY, linewidth=0.8, alpha=0.6)
@@ -140,7 +137,7 @@ def _curves(records: Sequence[RunRecord], key: str, scale: float) -> list[tuple[
     """The curve of every run that has one, and whether the run diverged."""
     found = [(record.curves.get(key), bool(record.diverged)) for record in records]
     return [
-        (scale * np.array([nan if value is None else value for value in curve], dtype=float), diverged)
+        (scale * np.array(curve, dtype=float), diverged)  # None becomes NaN
         for curve, diverged in found
         if curve and any(value is not None for value in curve)
     ]
