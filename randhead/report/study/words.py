@@ -1,6 +1,6 @@
 """The result of studies in words and tables: what a page says about it, and as Markdown and LaTeX."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from randhead import escapes
 from randhead.report import exports
@@ -46,14 +46,11 @@ def markdown(results: Sequence[StudyResult]) -> str:
         lines += exports.markdown_table(table, level=2)
     for result in results:
         if len(results) > 1:
-            lines += [
-                f"## {escapes.markdown(result.study.title or result.study.name)}",
-                "",
-                *_bullets(summary(result)),
-                "",
-            ]
-        for table in _others(result):
-            lines += exports.markdown_table(table, level=2 + (len(results) > 1))
+            heading = escapes.markdown(result.study.title or result.study.name)
+            lines += [f"## {heading}", "", *_bullets(summary(result)), ""]
+        for table in tables.of_study(result):
+            if table.rows:  # the notes of one without are in the summary
+                lines += exports.markdown_table(table, level=2 + (len(results) > 1))
     return "\n".join(lines)
 
 
@@ -61,20 +58,12 @@ def latex(results: Sequence[StudyResult]) -> str:
     """All tables as LaTeX, the claims first; each has a caption and notes that need no other table."""
     found = _claims(results)
     for result in results:
-        of_study = tables.of_study(result, noted_each=True)
-        found += [claim_tables.named(result, table) for table in of_study if table.rows]
+        found += [claim_tables.named(result, table) for table in tables.of_study(result, noted_each=True)]
     return exports.latex_tables(found)
 
 
 def _claims(results: Sequence[StudyResult]) -> list[Table]:
     return [claim_tables.of_claims(results)] if any(result.verdicts for result in results) else []
-
-
-def _others(result: StudyResult) -> Iterator[Table]:
-    """The tables of a study without that of its claims, which all studies share, and what its summary says."""
-    for table in tables.of_study(result):
-        if table.rows:
-            yield table
 
 
 def _bullets(texts: Sequence[str]) -> list[str]:
