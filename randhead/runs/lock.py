@@ -41,7 +41,7 @@ def locked(run: Run) -> Iterator[tuple[str, ...]]:
         except OSError as error:
             raise RunError(f"{run.path} cannot be made ({error.strerror or error})", hint=WRITABLE) from None
         try:
-            warning = _lock(run.path / NAME, stack)
+            warning = acquire(run.path / NAME, stack)
         except BlockingIOError:
             raise RunError(f"{run.path} is being trained by another process", hint="wait for it, or stop it") from None
         except OSError as error:
@@ -74,7 +74,7 @@ def is_locked(run: Run) -> bool:
         return False
     with contextlib.ExitStack() as stack:
         try:
-            _lock(path, stack, patience_s=0)
+            acquire(path, stack, patience_s=0)
         except BlockingIOError:
             return True
         except OSError:
@@ -82,21 +82,14 @@ def is_locked(run: Run) -> bool:
     return False
 
 
-def unlockable(path: Path) -> str | None:
-    """Why a file cannot be locked at all; None if it can, or if another process has its lock."""
-    with contextlib.ExitStack() as stack:
-        try:
-            return _lock(path, stack, patience_s=0)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            return error.strerror or str(error)
-
-
-def _lock(path: Path, stack: contextlib.ExitStack, *, patience_s: float = PATIENCE_S) -> str | None:
+def acquire(path: Path, stack: contextlib.ExitStack, *, patience_s: float = PATIENCE_S) -> str | None:
     """Lock a file until the stack is closed.  Returns the reason why the file system cannot, or None.
 
     The file is never emptied, and no link is followed: the folder may come from somebody else.
+
+    Raises:
+        BlockingIOError: if another process has the lock.
+        OSError: if the file cannot be made or opened.
     """
     if os.name == "nt":
         return _lock_on_windows(path, stack, patience_s)

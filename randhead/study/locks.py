@@ -4,15 +4,11 @@ The file stays there: if it were deleted, a worker that has just opened it could
 """
 
 import contextlib
-import inspect
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from randhead.errors import RunError
-from randhead.files import described
-from randhead.runs.lock import unlockable
+from randhead.runs.lock import acquire
 
 ENDING = ".lock"
 MOUNTS = Path("/proc/self/mountinfo")
@@ -33,12 +29,8 @@ def claim(path: Path) -> Iterator[bool]:
     Raises:
         RunError: if the file cannot be locked: two workers could train the same run at the same time.
     """
-    lock = _acquired(path)
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            lock.release()
+    with contextlib.ExitStack() as stack:
+        yield _is_acquired(path, stack)
 
 
 def is_claimed(path: Path) -> bool:
@@ -68,27 +60,15 @@ def local_only(folder: Path, mounts: str | None = None) -> str | None:
     return f"{found[0]} is mounted with {min(options)}: its locks hold on one machine, so start workers on one only"
 
 
-def _acquired(path: Path) -> Any:
-    """The lock, which is ours; None if another process has it."""
-    from filelock import FileLock, Timeout  # slow to import, and not needed to read a study
-
-    # A lock that is thread-local could not be released by another thread, which may end a generator of events.
-    options: dict[str, Any] = {"timeout": 0, "thread_local": False}
-    if "fallback_to_soft" in inspect.signature(FileLock.__init__).parameters:
-        options["fallback_to_soft"] = False  # to a file that a killed worker would leave behind
+def _is_acquired(path: Path, stack: contextlib.ExitStack) -> bool:
+    """Whether the lock is ours until the stack is closed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, **options)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # versions without that option warn when they fall back
-            lock.acquire()
-    except Timeout:
-        # Some versions wait for the lock of another if the file cannot be locked at all.
-        if why := unlockable(path):
-            raise RunError(f"{path} cannot be locked: {why}", hint=ELSEWHERE) from None
-        return None
+        missing = acquire(path, stack, patience_s=0)
+    except BlockingIOError:
+        return False
     except OSError as error:
-        raise RunError(f"cannot be locked: {described(error)}", hint=ELSEWHERE) from None
-    except (NotImplementedError, UserWarning) as error:
-        raise RunError(f"{path}: its file system has no locks ({error})", hint=ELSEWHERE) from None
-    return lock
+        raise RunError(f"{path} cannot be locked ({error.strerror or error})", hint=ELSEWHERE) from None
+    if missing is not None:
+        raise RunError(f"{path}: its file system has no locks ({missing})", hint=ELSEWHERE)
+    return True
