@@ -1,6 +1,5 @@
 """The images of a study, which all of its runs share: they are read once per worker."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +15,9 @@ LATER: dict[str, Any] = {"augment": None, "crop_padding": None, "flip": None, "n
 
 
 class ImageCache:
-    """The datasets that were read, by the settings that they depend on.
+    """The datasets that were read, by the settings that they depend on."""
 
-    Args:
-        progress: called with (done, total) while images are read.
-    """
-
-    def __init__(self, *, progress: Callable[[int, int], None] | None = None):
-        self.progress = progress
+    def __init__(self) -> None:
         self._kept: dict[Any, tuple[Dataset, Dataset | None]] = {}
 
     def dataset(self, config: Config, run: Run) -> Dataset:
@@ -40,7 +34,7 @@ class ImageCache:
         key = (replace(data, **LATER), size, device)
         if key not in self._kept:
             whole = replace(config, data=replace(data, hold_out_classes=None))
-            found = datasets.from_config(whole, device=device, image_size=size, progress=self.progress)
+            found = datasets.from_config(whole, device=device, image_size=size)
             if data.hold_out_classes:
                 self._kept[key] = datasets.divide_classes(found, data.hold_out_classes, seed=data.split_seed)
             else:

@@ -38,10 +38,10 @@ def measure(
     study: Study,
     images: ImageCache,
     *,
-    config: Config | None = None,
-    is_new: bool = False,
-    should_stop: ShouldStop = lambda: False,
-    warn: Callable[[str], None] = lambda text: None,
+    config: Config,
+    is_new: bool,
+    should_stop: ShouldStop,
+    warn: Callable[[str], None],
 ) -> RunRecord:
     """Measure a run that is finished or has diverged.
 
@@ -52,7 +52,7 @@ def measure(
         run: its folder.
         study: the design, which says what is measured.
         images: the images of the study.
-        config: the settings of the run with the device on which to measure; by default those of `planned`.
+        config: the settings of the run with the device on which to measure.
         is_new: whether the run was trained on these images just now; else it is checked that they are the same.
         should_stop: called between batches.
         warn: called with each warning.
@@ -62,7 +62,6 @@ def measure(
         RunError: if the run cannot be read.
         StopRequested: if `should_stop` returns True.
     """
-    config = config or planned.config
     summary, dataset = run.summary(), images.dataset(config, run)
     epochs = log.read(run.metrics_path) if run.metrics_path.exists() else []
     about = _about(planned, run, dataset, epochs)
