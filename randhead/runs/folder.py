@@ -85,20 +85,20 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """The content of config.json.  Raises RunError if it cannot be read, or lacks one of its parts."""
-        content = _read_json(self.config_path)
+        content = read_json(self.config_path)
         with received(self.config_path):
             _ = ResolvedSettings.from_json(content["resolved"]), content["config"]
         return content
 
     def config(self) -> Config:
         """The configuration.  Raises RunError if it cannot be read."""
-        content = _read_json(self.config_path)
+        content = read_json(self.config_path)
         with received(self.config_path):
             return parse.build(parse.unnest(content["config"]))
 
     def resolved(self) -> ResolvedSettings:
         """The settings resolved for the images.  Raises RunError if they cannot be read."""
-        content = _read_json(self.config_path)
+        content = read_json(self.config_path)
         with received(self.config_path):
             return ResolvedSettings.from_json(content["resolved"])
 
@@ -110,7 +110,7 @@ class Run:
         """
         if not self.summary_path.exists():
             return None
-        content = _read_json(self.summary_path)
+        content = read_json(self.summary_path)
         with received(self.summary_path):
             found = TrainingSummary.from_json(content, self.path)
             list(found.tables())  # which needs every number
@@ -187,15 +187,16 @@ def write_config(run: Run, config: Config, settings: ResolvedSettings) -> None:
     write_json(run.config_path, describe(config, settings))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, hint: str = TRAIN_AGAIN) -> dict[str, Any]:
+    """The content of a JSON file, which may come from anybody.  Raises RunError if it is no object of JSON."""
     if path.exists() and not path.is_file():  # reading a FIFO would wait for ever
-        raise RunError(f"{path}: not a regular file", hint=TRAIN_AGAIN)
+        raise RunError(f"{path}: not a regular file", hint=hint)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: cannot be read ({error})", hint=TRAIN_AGAIN) from None
+        raise RunError(f"{path}: cannot be read ({error})", hint=hint) from None
     if not isinstance(content, dict):
-        raise RunError(f"{path}: not a file of randhead", hint=TRAIN_AGAIN)
+        raise RunError(f"{path}: not a file of randhead", hint=hint)
     return content
 
 

@@ -5,13 +5,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from randhead.arguments import check_paths, check_type
 from randhead.errors import RandheadError, RunError
 from randhead.files import described, way_out, write_json
 from randhead.runs import Run
-from randhead.runs.folder import received
+from randhead.runs.folder import read_json, received
 from randhead.study import locks, tuning
 from randhead.study.design import Study
 from randhead.study.plan import PlannedRun, check, reported_runs, tuning_runs
@@ -86,7 +85,7 @@ def open_study(study: Study, root: str | Path = ROOT) -> StudyFolder:
     folder = StudyFolder(Path(root) / study.name)
     document = json.loads(json.dumps(study.to_json()))
     if folder.design_path.exists():
-        if _document(folder.design_path) == document:
+        if read_json(folder.design_path, hint=OTHER) == document:
             return folder
         if busy := folder.in_use():
             raise RunError(f"{folder.path}: a worker trains {busy}, for another design of this study", hint=WAIT)
@@ -104,7 +103,7 @@ def read(path: str | Path) -> tuple[StudyFolder, Study]:
     folder = StudyFolder(Path(path))
     if not folder.design_path.is_file():
         raise RunError(f"{folder.path} is not the folder of a study", hint=f"it would have {folder.design_path.name}")
-    document = _document(folder.design_path)
+    document = read_json(folder.design_path, hint=OTHER)
     with received(folder.design_path):
         try:
             return folder, Study.from_json(document)
@@ -125,8 +124,8 @@ def record(folder: StudyFolder, study: Study, planned: PlannedRun) -> RunRecord 
     """
     run = folder.run(planned)
     try:
-        found = RunRecord.from_json(_document(run.reports / FILE))
-        weights = "" if found.diverged else _document(run.summary_path)["weights_sha256"]
+        found = RunRecord.from_json(read_json(run.reports / FILE))
+        weights = "" if found.diverged else read_json(run.summary_path)["weights_sha256"]
     except (RandheadError, KeyError):
         return None
     if (
@@ -154,11 +153,3 @@ def _as_asked(found: RunRecord, study: Study) -> RunRecord | None:
     limit, test = study.corruption_limit, found.counts.get("test", 0)
     n = test if limit is None else min(limit, test)
     return found if found.severities == study.severities and found.counts.get("corrupted") == n else None
-
-
-def _document(path: Path) -> Any:
-    """The content of a JSON file.  Raises RunError if it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: cannot be read ({error})", hint=OTHER) from None

@@ -1,6 +1,5 @@
 """Measuring: what a study keeps of a run, from its run folder; the images are read and scored once."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,11 +10,13 @@ from randhead import ambient, runs
 from randhead.analyses import ClassStatistics, class_statistics, compactness, separability, transfer
 from randhead.config import Config
 from randhead.datasets import Dataset
-from randhead.errors import DataError
+from randhead.errors import DataError, RunError
 from randhead.evaluation.features import embeddings
+from randhead.files import sha256
 from randhead.intervals import wilson
 from randhead.robustness import benchmark
 from randhead.runs import LoadedRun, Run, TrainingSummary
+from randhead.runs.folder import read_json
 from randhead.study.design import Study
 from randhead.study.images import ImageCache
 from randhead.study.metrics import METRICS
@@ -180,12 +181,12 @@ def _corrupted(
 def _reason(run: Run) -> str:
     """Why a training diverged: the step, but not what was saved by then, which depends on when it was stopped."""
     try:
-        message = json.loads(run.diverged_path.read_text(encoding="utf-8"))["message"]
-    except (OSError, ValueError, KeyError, TypeError):
+        message = read_json(run.diverged_path)["message"]
+    except (RunError, KeyError):
         message = "diverged"
     return str(message).partition("; ")[0]
 
 
 def _identity(fingerprints: Mapping[str, Mapping[str, str]]) -> str:
     """A hash of the fingerprints of all splits."""
-    return hashlib.sha256(json.dumps(fingerprints, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(fingerprints, sort_keys=True).encode())
