@@ -162,10 +162,10 @@ def indices(count: int, device: torch.device | str = "cpu") -> Tensor:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """A context in which torch uses one thread, for decompositions of matrices, whose bits depend on their number."""
+def threads(number: int) -> Iterator[None]:
+    """A context in which torch uses so many threads: the last bits of a training or a decomposition depend on it."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(number)
     try:
         yield
     finally:

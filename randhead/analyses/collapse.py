@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from randhead.ambient import Array, mean, one_thread, total
+from randhead.ambient import Array, mean, threads, total
 from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class_statistics
 from randhead.analyses._collapse_metrics import METRICS as METRICS
 from randhead.analyses._inputs import OTHER_CLASSES, centred, checked_classes, finite, number, unit
@@ -132,7 +132,7 @@ def variability(
         return None
     all_means = statistics.unit_means if normalised else statistics.means
     moved = centred(all_means[present]) / len(present) ** 0.5
-    with one_thread():
+    with threads(1):
         _, lengths, directions = torch.linalg.svd(moved, full_matrices=False)
     kept = lengths.square() > moved.shape[1] * torch.finfo(torch.float64).eps * lengths[0].square()
     if not kept.any():

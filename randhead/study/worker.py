@@ -12,9 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-
-from randhead import train
+from randhead import ambient, train
 from randhead.arguments import check_functions
 from randhead.config import Config
 from randhead.device import resolve_device
@@ -80,7 +78,7 @@ def work(
     resolve_device(device)
     if why := locks.local_only(folder.path):
         warn(why)
-    with _threads(study.threads):
+    with ambient.threads(study.threads):
         _Worker(folder, study, device, TimeLimit(minutes), should_stop, warn, on_event).work(only, wait=wait)
 
 
@@ -269,14 +267,3 @@ def _look_again(run: Run) -> None:
     for path in (run.path.parent, run.path, run.reports):
         with contextlib.suppress(OSError):
             list(path.iterdir())
-
-
-@contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """A context in which torch uses so many threads, on which the last bits of a result depend."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

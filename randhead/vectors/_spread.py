@@ -42,7 +42,7 @@ def separated(
         return spread(start / start.norm(dim=1, keepdim=True), absolute=absolute)
 
     cheap = num_classes**2 * dim <= CHEAP
-    with ambient.one_thread():  # the order of sums, and with it the last bits, would depend on their number
+    with ambient.threads(1):  # the order of sums, and with it the last bits, would depend on their number
         found = [optimised(num_classes)]
         if settled or cheap:
             found.append(settle(found[0], absolute=absolute))
