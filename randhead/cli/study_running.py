@@ -26,7 +26,7 @@ def work(
 ) -> None:
     """Train what is left of a study, or one run of it, beside other workers; show no result."""
     from randhead.cli.study_display import StudyDisplay
-    from randhead.study import jobs, worker
+    from randhead.study import worker
 
     with saving(output.note, _saved(folder)) as should_stop, StudyDisplay(output) as display:
         worker.work(
@@ -35,7 +35,7 @@ def work(
             device=device,
             only=only,
             minutes=minutes,
-            should_stop=lambda: should_stop() or jobs.parent_is_gone(),
+            should_stop=should_stop,
             warn=display.warn,
             on_event=display.event,
         )

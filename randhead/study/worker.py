@@ -257,7 +257,7 @@ def _of_run(run: Run, error: Exception) -> RandheadError:
 
 
 def _hint(run: Run, error: RandheadError) -> str | None:
-    """What to do about an error; where it is to train this run again, as a study does that."""
+    """What to do about an error; if it is to train this run again, how a study does that."""
     hint = error.hint or ""
     return f"delete {run.path}, or move it away; {AGAIN}" if any(word in hint for word in TRAIN_AGAIN) else error.hint
 
