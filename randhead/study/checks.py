@@ -1,7 +1,8 @@
 """Checks of a design that need nothing but the design: what cannot be run or tested is refused before any training."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from randhead.arguments import has_controls, shown, whole
 from randhead.errors import UsageError, unknown
@@ -45,10 +46,14 @@ def check(study: "Study") -> None:
         raise UsageError(f"a study of {runs:,} runs; {MOST_RUNS:,} at most", hint="give fewer arms, seeds or values")
 
 
+def repeated(values: Iterable[Any]) -> list[Any]:
+    """The values that are there twice or more, each once."""
+    return [value for value, times in Counter(values).items() if times > 1]
+
+
 def _check_arms(study: "Study") -> None:
     names = [arm.name for arm in study.arms]
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
+    if twice := repeated(names):
         raise UsageError(f"two arms are named {twice[0]}", hint="give every arm a name of its own")
     if not 2 <= len(names) <= MOST_ARMS:
         got = ", ".join(names[:2]) or "none"
@@ -72,17 +77,15 @@ def _check_seeds(study: "Study") -> None:
     for name, seeds in (given | ({} if study.head_seeds is None else {"head_seeds": study.head_seeds})).items():
         if not seeds:
             raise UsageError(f"{name} is empty", hint="give one seed or more")
-        for seed, times in Counter(whole(name, seed) for seed in seeds).items():
-            if times > 1:
-                raise UsageError(f"{name} has the seed {seed} twice", hint="give every seed once")
+        for seed in repeated(whole(name, seed) for seed in seeds):
+            raise UsageError(f"{name} has the seed {seed} twice", hint="give every seed once")
 
 
 def _check_tuning(study: "Study") -> None:
     for key, given in study.tune.items():
         if not given:
             raise UsageError(f"tune: {key} has no values", hint=f"for example {key}=0.01,0.03,0.1")
-        twice = [value for value, times in Counter(given).items() if times > 1]
-        if twice:
+        if twice := repeated(given):
             raise UsageError(f"tune: {key} has the value {shown(twice[0])} twice", hint="give every value once")
         if key.startswith("machine."):
             raise UsageError(f"tune: {key} does not change the result", hint="leave it out")
@@ -101,7 +104,7 @@ def _check_tuning(study: "Study") -> None:
 
 
 def _check_corruptions(study: "Study") -> None:
-    if not study.severities or len(set(study.severities)) < len(study.severities):
+    if not study.severities or repeated(study.severities):
         raise UsageError("severities are empty, or one is there twice", hint="for example severities = [1, 3, 5]")
     for severity in study.severities:
         whole("severities", severity, SEVERITIES[0], SEVERITIES[-1])

@@ -1,6 +1,5 @@
 """A study from options: from the default, or from the study of a file, of which options have precedence."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -138,9 +137,8 @@ def _grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """['optim.lr=0.1,0.2'] -> {'optim.lr': ('0.1', '0.2')}.  Raises UsageError for a text of another form."""
     example = "`tune='optim.lr=0.01,0.03,0.1'`"
     given = [parse.parse_assignment(text, example=example) for text in texts]
-    for key, times in Counter(key for key, _ in given).items():
-        if times > 1:
-            raise UsageError(f"tune: {key} is given twice", hint=f"give all values at once: {key}=0.01,0.03,0.1")
+    for key in checks.repeated(key for key, _ in given):
+        raise UsageError(f"tune: {key} is given twice", hint=f"give all values at once: {key}=0.01,0.03,0.1")
     return {key: tuple(_split(values)) for key, values in given}
 
 
