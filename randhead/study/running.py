@@ -61,7 +61,7 @@ def run(
 
     check_type("study", study, Study, "a `Study`", hint='for example `Study("digits")`')
     check_functions(should_stop=should_stop, warn=warn, on_event=on_event)
-    folder, number = folders.open_study(study, root), whole("jobs", jobs, 1, 256)
+    number, folder = whole("jobs", jobs, 1, 256), folders.open_study(study, root)
     options: dict[str, Any] = {"device": device, "minutes": minutes}
     options |= {"should_stop": should_stop, "warn": warn, "on_event": _saving(folder, study, on_event)}
     if number == 1:
