@@ -20,8 +20,10 @@ def list_command(runs: RunsOption = Path("runs"), json: JsonOption = False) -> N
 
 def _hint() -> str:
     """What may be meant: the runs of the studies of this folder, or to train one."""
-    studies = sorted(path.parent for path in Path("studies").glob("*/study.json"))
+    from randhead.study import folder
+
+    studies = folder.studies()
     if not studies:
         return "train one: randhead train"
-    more = f" (and of {', '.join(path.name for path in studies[1:])})" if studies[1:] else ""
-    return f"those of a study: randhead list --runs {shlex.quote(str(studies[0] / 'runs'))}{more}"
+    more = f" (and of {', '.join(each.path.name for each in studies[1:])})" if studies[1:] else ""
+    return f"those of a study: randhead list --runs {shlex.quote(str(studies[0].runs))}{more}"

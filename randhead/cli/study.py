@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from randhead.study.design import Study
     from randhead.study.folder import StudyFolder
 
-STUDIES, MERGED = Path("studies"), "merged"
+MERGED = "merged"  # the folder of several results, among those of the studies
 OF_DESIGN = (
     "name",
     "data",
@@ -83,11 +83,13 @@ def study(
         output.show(explanation.explain())
         return
     one_of("--device", device, DEVICES)  # before torch is imported: a typing error is reported at once
+    from randhead.study.folder import ROOT
+
     given = _given(context.params)
     if merge:
-        _merge(output, words, given, out or STUDIES / MERGED)
+        _merge(output, words, given, out or ROOT / MERGED)
         return
-    folder, design = _opened(words, given, out or STUDIES)
+    folder, design = _opened(words, given, out or ROOT)
     if print_commands:
         _print_commands(output, folder, design)
         return
@@ -147,13 +149,14 @@ def _opened(words: Sequence[str], given: Mapping[str, Any], root: Path) -> "tupl
 def _found(word: str, root: Path) -> Path:
     """The file or the folder of a study, which may also be given by its name."""
     from randhead import registry
+    from randhead.study import folder as folders
 
     for path in (Path(word), root / word):
         if path.exists():
             return path
     if word in registry.names("datasets"):
         raise UsageError(f"{word} is a dataset, not a study", hint=f"write --data {word}")
-    known = sorted(path.parent.name for path in root.glob("*/study.json"))
+    known = [folder.path.name for folder in folders.studies(root)]
     hint = f"studies there: {', '.join(known)}" if known else "give a TOML file, or the folder of a study"
     raise UsageError(f"there is no study {word}, neither a file nor a folder in {root}", hint=hint)
 

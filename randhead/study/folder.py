@@ -16,7 +16,7 @@ from randhead.study.design import Study
 from randhead.study.plan import PlannedRun, check, reported_runs, tuning_runs
 from randhead.study.records import FILE, RunRecord
 
-ROOT = Path("studies")
+ROOT, DESIGN = Path("studies"), "study.json"
 OTHER = "use another `name` for the study, or another `root`"
 WAIT = "wait for it, or stop it; what is finished stays valid"
 
@@ -34,7 +34,7 @@ class StudyFolder:
     @property
     def design_path(self) -> Path:
         """The design."""
-        return self.path / "study.json"
+        return self.path / DESIGN
 
     @property
     def runs(self) -> Path:
@@ -96,6 +96,11 @@ def open_study(study: Study, root: str | Path = ROOT) -> StudyFolder:
     except OSError as error:
         raise RunError(f"{described(error)}: the study cannot be written", hint=way_out(error)) from None
     return folder
+
+
+def studies(root: Path = ROOT) -> list[StudyFolder]:
+    """The folders of the studies in a folder, by name."""
+    return [StudyFolder(path.parent) for path in sorted(root.glob(f"*/{DESIGN}"))]
 
 
 def read(path: str | Path) -> tuple[StudyFolder, Study]:
