@@ -200,10 +200,14 @@ def test_a_study_without_a_finished_run_has_files_and_a_warning(tmp_path):
     assert "0 of 20 runs done" in files[0].read_text()
 
 
+def linear(colour):
+    """The amounts of red, green and blue light of a colour of sRGB."""
+    light = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
+
+
 def simulated(colour):
     """A colour in CIELAB as people see it: with normal vision, and without one kind of cones (Machado et al. 2009)."""
-    light = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    light = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
     kinds = [
         np.eye(3),
         [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -211,17 +215,14 @@ def simulated(colour):
         [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
     ]
     xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-    seen = np.clip(np.array(kinds) @ light, 0, 1) @ np.array(xyz).T / [0.95047, 1, 1.08883]
+    seen = np.clip(np.array(kinds) @ linear(colour), 0, 1) @ np.array(xyz).T / [0.95047, 1, 1.08883]
     x, y, z = np.where(seen > 0.008856, np.cbrt(seen), 7.787 * seen + 16 / 116).T
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
 def contrast(first, second):
     """The contrast of two colours by WCAG 2."""
-    dark, light = sorted(
-        float(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
-        for c in (np.array([int(each[i : i + 2], 16) for i in (1, 3, 5)]) / 255 for each in (first, second))
-    )
+    dark, light = sorted(float(linear(colour) @ [0.2126, 0.7152, 0.0722]) for colour in (first, second))
     return (light + 0.05) / (dark + 0.05)
 
 

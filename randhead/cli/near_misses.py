@@ -121,7 +121,7 @@ def _meant(word: Word, options: Sequence[str], synonyms: dict[str, str]) -> str 
         return f"--data {shlex.quote(word.text)}"
     known = {key.replace("_", "-").lower(): key for key in settings()}
     names = {about.name.replace("_", "-"): key for key, about in settings().items() if about.name != "name"}
-    declared = {name[2:]: about.key for about in settings().values() if about.option for name in about.option.names()}
+    declared = {name[2:]: about.key for name, about in _by_option().items()}
     own = {option[2:]: option for option in options}
     last = plain.rpartition(".")[2]  # of "trainer.max_epochs"
     table = MEANT | names | declared | own | known | synonyms
@@ -134,8 +134,7 @@ def _meant(word: Word, options: Sequence[str], synonyms: dict[str, str]) -> str 
 
 def _typed(meant: str, value: str | None, options: Sequence[str]) -> str:
     """An option, or a setting, with the value if it is one for it."""
-    by_option = {name: about for about in settings().values() if about.option for name in about.option.names()}
-    about = by_option.get(meant) or settings().get(meant)
+    about = _by_option().get(meant) or settings().get(meant)
     if about is None and meant == "--arms":
         return "--arms ... or --arm 'NAME: KEY=VALUE ...'"
     if about is None:
@@ -149,6 +148,11 @@ def _typed(meant: str, value: str | None, options: Sequence[str]) -> str:
     text = shlex.quote(value) if fits and value is not None else "..."
     why = "" if fits else " (a share of the training)" if about.key == "optim.warmup" else f" ({about.domain()})"
     return (f"{option} {text}" if option else f"--set {about.key}={text}") + why
+
+
+def _by_option() -> dict[str, Setting]:
+    """The settings that have an option, by each of its names."""
+    return {name: about for about in settings().values() if about.option for name in about.option.names()}
 
 
 def _fits(about: Setting, value: str) -> bool:
