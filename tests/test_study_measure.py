@@ -6,6 +6,8 @@ import pytest
 import torch
 from tiny import digits
 
+from randhead.errors import RunError
+from randhead.runs import Run
 from randhead.study import measure
 
 DATASET = digits(val=20)
@@ -40,6 +42,13 @@ def test_a_training_at_chance_level_has_not_converged_and_has_no_epochs():
         low = wilson_low(right, 20)
         assert found["converged"] == float(low > MOST)
         assert (found["epochs"] is None) == (found["converged"] == 0)
+
+
+@pytest.mark.parametrize("line", ['{"epoch": 1', "3", '{"epoch": 1, "seconds": 2.0, "train_loss": 1.0}'])
+def test_a_damaged_log_of_a_training_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(line + "\n")
+    with pytest.raises(RunError, match=r"metrics.jsonl: not a file of randhead, or damaged"):
+        measure.epochs_of(Run(tmp_path))
 
 
 def wilson_low(right, n):

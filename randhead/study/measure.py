@@ -16,7 +16,7 @@ from randhead.files import sha256
 from randhead.intervals import wilson
 from randhead.robustness import benchmark
 from randhead.runs import LoadedRun, Run, TrainingSummary
-from randhead.runs.folder import read_json
+from randhead.runs.folder import read_json, received
 from randhead.study.design import Study
 from randhead.study.images import ImageCache
 from randhead.study.metrics import METRICS
@@ -64,7 +64,7 @@ def measure(
         StopRequested: if `should_stop` returns True.
     """
     summary, dataset = run.summary(), images.dataset(config, run)
-    epochs = log.read(run.metrics_path) if run.metrics_path.exists() else []
+    epochs = epochs_of(run) if run.metrics_path.exists() else []
     about = _about(planned, run, dataset, epochs)
     metrics: Values = dict.fromkeys(METRICS)
     if summary is None:
@@ -85,6 +85,15 @@ def measure(
         metrics["corruption_accuracy"] = about.pop("mean")
         about["counts"] |= {"corrupted": about.pop("n")}
     return RunRecord(**about, metrics=metrics)
+
+
+def epochs_of(run: Run) -> list[dict[str, Any]]:
+    """The lines of the log, one per epoch.  Raises RunError if they cannot be read."""
+    with received(run.metrics_path):
+        lines = log.read(run.metrics_path)
+        for line in lines:
+            _ = int(line["epoch"]), float(line["seconds"]), [float(line[name]) for name in CURVES]
+        return lines
 
 
 def _about(planned: PlannedRun, run: Run, dataset: Dataset, epochs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
