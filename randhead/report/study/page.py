@@ -82,7 +82,7 @@ def _figures(title: str, prefix: str, owner: str, found: Iterable[Picture]) -> B
 
 def _by_corruption(result: StudyResult) -> Table:
     """The mean accuracy of each arm under each corruption, over severities and runs."""
-    arms = {name: [run for run in records if run.corruptions] for name, records in result.by_arm.items()}
+    arms = result.by_arm
     names = dict.fromkeys(name for records in arms.values() for run in records for name in run.corruptions)
     cells = [[name.replace("_", " "), *(_mean_accuracy(records, name) for records in arms.values())] for name in names]
     return Table("Mean accuracy (%) of each arm under each corruption", ("corruption", *arms), rows(cells))
