@@ -136,9 +136,9 @@ def _opened(words: Sequence[str], given: Mapping[str, Any], root: Path) -> "tupl
         path = _found(words[0], root)
         if path.is_dir():
             folder, base = folders.read(path)
-            if not given and base.name == folder.path.resolve().name:
-                return folder, base
             whole = folder.path.resolve()  # "." has neither a parent nor a name
+            if not given and base.name == whole.name:
+                return folder, base
             root, name = whole.parent if folder.path.name in ("", "..") else folder.path.parent, whole.name
         else:
             base = reading.read(path)
