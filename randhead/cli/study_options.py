@@ -123,7 +123,7 @@ ClaimOption = Annotated[
     _own(
         "--claim",
         help='What is tested, as in "dot-fixed > dot-learned on accuracy", "... on accuracy by 0.5" or '
-        '"dot-fixed >= dot-learned on accuracy within 1"; > means better, also where less is better.  '
+        '"dot-fixed >= dot-learned on accuracy within 1"; > means better, also if less is better.  '
         "May be given again.",
         metavar="'A > B on METRIC'",
         panel=MEASURED,
