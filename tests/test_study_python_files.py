@@ -3,14 +3,17 @@
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from test_outside_members import DATASET, GEOMETRY
 
 from randhead import registry
+from randhead.cli import study_running
 from randhead.study import arms, python_files
 from randhead.study.arms import StudyArm
 from randhead.study.design import Study
+from randhead.study.folder import StudyFolder
 from randhead.study.options import designed
 
 
@@ -36,6 +39,13 @@ def test_the_files_are_named_again_and_nothing_else_changes(folder):
     assert study.arm("own").settings["head.scale"] == 0.1 + 0.2
     registry._registered = {family: {} for family in registry.FAMILIES}  # another process
     assert designed(study, **options(python_files.words(study))) == study
+
+
+def test_the_command_that_goes_on_names_the_files(folder):
+    study = designed(data="stripes.py", arms="dot-fixed,dot-learned")
+    typed = shlex.split(study_running.command(StudyFolder(Path("my studies/stripes")), study, "--seeds", "6"))
+    assert typed == ["randhead", "study", "my studies/stripes", *python_files.words(study), "--seeds", "6"]
+    assert f"data.name={folder / 'stripes.py'}" in typed
 
 
 def test_other_studies_name_nothing():

@@ -1,6 +1,5 @@
 """randhead study: arms trained with equal seeds, compared with intervals; claims get verdicts."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import dropwhile
@@ -163,12 +162,10 @@ def _found(word: str, root: Path) -> Path:
 
 def _print_commands(output: "Output", folder: "StudyFolder", design: "Study") -> None:
     """Print one command per run; a scheduler can start them in any order."""
-    from randhead.cli.output import short_path
-    from randhead.study import plan, python_files
+    from randhead.cli import study_running
+    from randhead.study import plan
 
-    words = [short_path(folder.path), *python_files.words(design), "--only"]
-    start = f"randhead study {shlex.join(words)}"
-    commands = [f"{start} {name}" for name in plan.names(design)]
+    commands = [study_running.command(folder, design, "--only", name) for name in plan.names(design)]
     for command in commands:
         output.whole(command)
     output.result({"commands": commands})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from randhead.cli.output import Output, short_path
 from randhead.cli.signals import saving
 from randhead.report import study as pages
-from randhead.study import running
+from randhead.study import python_files, running
 from randhead.study.claims import UNDECIDED
 from randhead.study.design import Study
 from randhead.study.folder import StudyFolder
@@ -41,7 +41,7 @@ def work(
         )
     found = running.collect(folder, design)
     done, planned = len(found.records) + len(found.sweep), design.number_of_runs
-    then = f"; the result: {_command(folder)}" if done == planned else ""
+    then = f"; the result: {command(folder, design)}" if done == planned else ""
     output.note(f"{done} of {count(planned, 'run')} done{then}")
     output.result({"study": design.name, "path": str(folder.path), "done": done, "planned": planned})
 
@@ -115,18 +115,17 @@ def _saved(folder: StudyFolder) -> str:
     return f"saved in {short_path(folder.path)}; the same command resumes it"
 
 
-def _command(folder: StudyFolder) -> str:
-    """The command that shows a study, after what is left of it is trained."""
-    return f"randhead study {shlex.quote(short_path(folder.path))}"
+def command(folder: StudyFolder, design: Study, *more: str) -> str:
+    """The command that shows a study, after what is left of it is trained; it names the user's own Python files."""
+    return shlex.join(["randhead", "study", short_path(folder.path), *python_files.words(design), *more])
 
 
 def _next(folder: StudyFolder, result: "StudyResult") -> str:
     """The command that goes on: what is left, or more seeds if something is undecided, or what the words mean."""
-    command = _command(folder)
     if not result.is_complete:
-        return command
+        return command(folder, result.study)
     if any(verdict.verdict == UNDECIDED for verdict in result.verdicts):
-        return f"{command} --seeds {_twice(result.study.seeds)}"
+        return command(folder, result.study, "--seeds", _twice(result.study.seeds))
     return "randhead study --explain"
 
 
