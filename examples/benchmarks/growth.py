@@ -77,10 +77,10 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def fresh(name: str, size: int, package: Path | None, limit: float) -> dict | None:
+def fresh(name: str, size: int, package: Path, limit: float) -> dict | None:
     """`measured` in a process of its own, None if it takes too long or fails."""
     single = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = os.environ | single | ({"PYTHONPATH": str(package)} if package else {})
+    environment = os.environ | single | {"PYTHONPATH": str(package)}
     command = [sys.executable, __file__, "--in-process", name, str(size)]
     try:
         done = subprocess.run(
@@ -94,7 +94,7 @@ def fresh(name: str, size: int, package: Path | None, limit: float) -> dict | No
 def rows(name: str, case: Case, beside: Path | None, limit: float) -> Iterator[dict]:
     """The rows of a case: this version's and, size by size, the other's."""
     before: dict[str, dict] = {}
-    versions = {"now": None} | ({"before": beside} if beside else {})
+    versions = {"now": HERE.parents[1]} | ({"before": beside.resolve()} if beside else {})
     for size in case.sizes:
         for which, package in list(versions.items()):
             found = fresh(name, size, package, limit)
@@ -116,7 +116,7 @@ def show(row: dict) -> None:
     """Print one row."""
     name, size = f"{row['case']} ({row['version']})", f"{row['size']:,} {row['unit']}"
     if row["seconds"] is None:
-        print(f"{name:{WIDTH}}{size:>22}   not in time", flush=True)
+        print(f"{name:{WIDTH}}{size:>22}   failed, or not in time", flush=True)
         return
     slope = f"   slope {row['slope']:.2f}" if "slope" in row else ""
     print(f"{name:{WIDTH}}{size:>22}{row['seconds']:10.2f} s{row['mib']:9.0f} MiB{slope}", flush=True)

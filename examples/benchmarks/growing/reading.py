@@ -12,10 +12,10 @@ def folder_of_images(size: int, folder: Path) -> Path:
 
     draw = np.random.default_rng(0)
     for k in range(10):
-        (folder / "images" / "train" / f"class{k}").mkdir(parents=True)
+        (folder / "images" / f"class{k}").mkdir(parents=True)
     for i in range(size):
         small = Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        path = folder / "images" / "train" / f"class{i % 10}" / f"{i:06}.jpg"
+        path = folder / "images" / f"class{i % 10}" / f"{i:06}.jpg"
         small.resize((32, 32), Image.Resampling.BICUBIC).save(path, quality=90)
     return folder / "images"
 
