@@ -114,7 +114,7 @@ def seeded():
     return torch.Generator().manual_seed(0)
 
 
-# Batches and statistics
+# Batches
 
 
 def test_batches_follow_the_order_they_are_given():
@@ -160,21 +160,6 @@ def test_the_memory_budget_counts_decoded_bytes_of_all_splits(image_folder):
     needed = 42 * 3 * 16 * 16
     for budget, kind in ((needed, TensorImages), (needed - 1, FileImages)):
         assert isinstance(datasets.load(image_folder, memory_budget=budget).splits["val"].images, kind)
-
-
-def test_channel_statistics_are_exact(image_folder):
-    split = datasets.load(image_folder).splits["train"]
-    mean, std = datasets.channel_statistics(split.images)
-    scaled = pixels_of(split).double() / 255
-    assert mean.equal(scaled.mean(dim=(0, 2, 3)).float())
-    torch.testing.assert_close(std, scaled.std(dim=(0, 2, 3), correction=0).float(), rtol=1e-7, atol=0)
-
-
-def test_channel_statistics_of_constant_images_can_be_divided_by():
-    images = TensorImages(torch.full((3, 3, 2, 2), 255, dtype=torch.uint8), torch.arange(3))
-    mean, std = datasets.channel_statistics(images)
-    assert mean.tolist() == [1, 1, 1]
-    torch.testing.assert_close(std, torch.full((3,), 1 / 255))
 
 
 # Names and options

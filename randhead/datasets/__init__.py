@@ -31,13 +31,14 @@ from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fewer import with_fewer
 from randhead.datasets._fingerprint import changed_since, changes, fingerprint, fingerprints
 from randhead.datasets._hold_out import Subset, divide_classes
-from randhead.datasets._images import FileImages, Images, TensorImages, channel_statistics
+from randhead.datasets._images import FileImages, Images, TensorImages
 from randhead.datasets._left_out import image_files
 from randhead.datasets._opening import AS_FOUND, Rules
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._ranks import ranks_in_class, stratified_order
 from randhead.datasets._report import SPLIT_WORDS, Copies, ReadReport
 from randhead.datasets._scan import Scan, scan
+from randhead.datasets._statistics import channel_statistics
 from randhead.errors import UsageError
 
 __all__ = [

@@ -152,7 +152,7 @@ def _ids(listing: Listing) -> list[int]:
 
 def _resident(pixels: np.ndarray, read: FilesRead, options: Options) -> Callable[[torch.Tensor], Images]:
     tensor = torch.from_numpy(pixels).to(options.device)
-    return lambda rows: TensorImages(tensor, rows.to(tensor.device), read.digests)
+    return lambda rows: TensorImages(tensor, rows.to(tensor.device), read.digests, read.sums)
 
 
 def _streamed(paths: list[Path], size: int, read: FilesRead, options: Options) -> Callable[[torch.Tensor], Images]:
@@ -162,5 +162,6 @@ def _streamed(paths: list[Path], size: int, read: FilesRead, options: Options) -
         workers=options.workers,
         device=options.device,
         digests=read.digests[rows.numpy()],
+        sums=read.sums[rows.numpy()],
         rules=read.rules,
     )

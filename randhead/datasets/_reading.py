@@ -14,6 +14,7 @@ from randhead.datasets._images import DIGEST, digest
 from randhead.datasets._opening import Rules
 from randhead.datasets._options import Progress
 from randhead.datasets._report import ReadReport
+from randhead.datasets._statistics import channel_sums
 
 Bad = tuple[Path, str]  # a file and the reason why it cannot be used
 
@@ -26,12 +27,14 @@ class FilesRead:
         bad: the files that cannot be used.
         facts: what is known about each file; None for those that cannot be used.
         digests: (N, 16) uint8, of the pixels of each image.
+        sums: (N, 2, 3) int64, per image the sums of the values of each channel, and of their squares.
         rules: how they were read: `bit_depth` is known now, if there are images of 16 bits.
     """
 
     bad: list[Bad]
     facts: list[Facts | None]
     digests: np.ndarray
+    sums: np.ndarray
     rules: Rules
 
     def report(self, labels: np.ndarray, rows: Mapping[str, np.ndarray]) -> ReadReport:
@@ -82,6 +85,7 @@ def read_files(
     ignore_pillow_warnings()
     facts: list[Facts | None] = [None] * len(paths)
     digests = np.zeros((len(paths), DIGEST), dtype=np.uint8)
+    sums = np.zeros((len(paths), 2, 3), dtype=np.int64)
 
     def read(row: int) -> Bad | None:
         try:
@@ -92,7 +96,9 @@ def read_files(
         if pixels is not None:
             pixels[row] = image
             image = pixels[row]
-        digests[row] = np.frombuffer(digest(np.ascontiguousarray(image)), dtype=np.uint8)
+        image = np.ascontiguousarray(image)
+        digests[row] = np.frombuffer(digest(image), dtype=np.uint8)
+        sums[row] = channel_sums(image)
         return None
 
     bad = _parallel.run(read, range(len(paths)), workers=workers, progress=progress)
@@ -101,7 +107,7 @@ def read_files(
         rules = Rules(max(used), rules.max_megapixels)
         again = [row for row, found in enumerate(facts) if found and found.bits not in (None, rules.bit_depth)]
         bad += _parallel.run(read, again, workers=workers)
-    return FilesRead([found for found in bad if found], facts, digests, rules)
+    return FilesRead([found for found in bad if found], facts, digests, sums, rules)
 
 
 def _cause(facts: Facts) -> str:
