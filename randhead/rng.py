@@ -17,6 +17,7 @@ CPU NumPy computes them in C, eight times as fast; elsewhere the same bits come 
 
 import functools
 import hashlib
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import Any
 
@@ -153,6 +154,14 @@ def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str
     """A random order of 0..n-1, int64 (n,): the order of n random 63-bit numbers."""
     drawn = words(seed, purpose, ambient.indices(n, device), 2, stream=stream)
     return torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
+
+
+def permutations(seed: int, purpose: str, n: int, streams: range) -> Iterator[Tensor]:
+    """The `permutation` of each stream in turn, on the CPU, drawn together: five times as fast for n = 1,000."""
+    ids, zero = ambient.indices(n)[None], torch.zeros((1, 1), dtype=torch.int64, device="cpu")
+    for some in torch.tensor(streams, dtype=torch.int64, device="cpu").split(max(CACHED // max(n, 1), 1)):
+        high, low, *_ = philox((zero, some[:, None], ids, zero), key(seed, purpose))
+        yield from torch.argsort((high << 31) | (low >> 1), stable=True)
 
 
 @ambient.kept(maxsize=8)

@@ -260,7 +260,11 @@ def test_two_classes_are_always_opposite_once_centred():
         found = example(name, labels=labels, vectors=VECTORS[:2]).metrics
         opposite = {key for key in found if key.startswith(("centred_", "nc2"))}
         assert {key for key, value in found.items() if value is None} == opposite, name
-    assert example("similarity", vectors=VECTORS[:2]).metrics == {"vectors_means": None, "vectors_means_p": None}
+    assert example("similarity", vectors=VECTORS[:2]).metrics == {
+        "vectors_means": None,
+        "vectors_means_p": None,
+        "classes_compared": 2,
+    }
 
 
 def as_lists(tensor):
@@ -339,10 +343,14 @@ WRONG = [
     *(("collapse", {"bias": value}) for value in (torch.ones(5), "x")),
     *(("collapse", {"train": value}) for value in (FEATURES, class_statistics(FEATURES[:, :4], LABELS, num_classes=K))),
     ("collapse", {"scoring": "cosin"}),
-    *(("similarity", {key: value}) for key, value in (("references", [1]), ("permutations", 0), ("seed", 0.5))),
+    *(
+        ("similarity", {key: value})
+        for key, value in (("references", [1]), ("permutations", 0), ("seed", 0.5), ("sample", 1))
+    ),
     *(("similarity", {"class_vectors": value}) for value in (VECTORS[0], "x")),
     ("similarity", {"class_means": VECTORS[0]}),
     ("similarity", {"references": {"pixels": torch.eye(5)}}),
+    ("similarity", {"references": {"pixels": lambda classes: torch.eye(5)}}),
     *(
         ("transfer", {key: value})
         for key, value in (("episodes", 0), ("seed", None), ("train_features", FEATURES[:, :4]))
@@ -419,6 +427,7 @@ NO_SQUARE = (
 HELPERS = [
     *((lambda v=value: similarity.cosines(v)) for value in ("x", None, 3, [], [1.0, 2.0], VECTORS[:0], VECTORS[:1])),
     *((lambda v=value: similarity.symmetrised(v)) for value in NO_SQUARE),
+    lambda: similarity.mantel(torch.ones(2401, 2401), torch.ones(2401, 2401)),
     *((lambda v=value: similarity.mantel(v, SQUARE)) for value in (*NO_SQUARE, SQUARE[:3, :3])),
     *((lambda v=value: similarity.mantel(SQUARE, SQUARE, permutations=v)) for value in (0, -1, 2.5, True, "9", None)),
     *((lambda v=value: similarity.common_ancestry(v)) for value in ("x", None, 3, [], [1, 2], ["a", "b"], [[1], [2]])),

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from randhead import rng
-from randhead.analyses import dynamics, similarity
+from randhead.analyses import _mantel, dynamics, similarity
 from randhead.analyses import seeds as seed_analysis
 from randhead.errors import DataError, StopRequested, UsageError
 from randhead.vectors import draw
@@ -30,19 +30,106 @@ def test_permutations_are_counted_and_can_be_stopped():
         similarity.measure(vectors, **arguments, progress=lambda *counts: seen.append(counts)).metrics
         == expected.metrics
     )
-    assert {total for _, total in seen} == {20}
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1] == (20, 20)
+    assert seen == [(done, 5) for done in range(6)]
     with pytest.raises(StopRequested):
-        similarity.measure(vectors, **arguments, should_stop=lambda: len(seen) > 24, progress=lambda *c: seen.append(c))
-    assert 24 < len(seen) < 30
+        similarity.measure(vectors, **arguments, should_stop=lambda: len(seen) > 8, progress=lambda *c: seen.append(c))
+    assert len(seen) == 9
 
 
-@pytest.mark.parametrize("k", [70, 130])
-def test_tiles_of_classes_give_the_sum_of_whole_matrices(k):
-    ranks, other = likeness(k, 0), likeness(k, 1)
-    order = torch.randperm(k, generator=torch.Generator().manual_seed(2))
-    whole = (ranks[order][:, order] * other).sum()
-    assert float(similarity._moved_product(ranks, order, other)) == pytest.approx(float(whole), rel=1e-12)
+def naive_sums(a, b, orders):
+    """Sums over i < j of twice the centred ranks of a, reordered, times those of b: whole numbers."""
+    upper = np.triu_indices(len(a), 1)
+
+    def whole(values):
+        return (2 * stats.rankdata(values) - len(values) - 1).astype(np.int64)
+
+    ranks = np.zeros((len(a), len(a)), dtype=np.int64)
+    ranks[upper] = whole(a.numpy()[upper])
+    ranks, other = ranks + ranks.T, whole(b.numpy()[upper])
+    return [int((ranks[np.ix_(order, order)][upper] * other).sum()) for order in orders]
+
+
+def mantel_tests(sides, references, permutations=40, seed=3):
+    return _mantel.tests(
+        sides,
+        references,
+        permutations=permutations,
+        seed=seed,
+        purpose="test/mantel",
+        advanced=lambda done: None,
+    )
+
+
+@pytest.mark.parametrize("counts", [(2, 1), (1, 2)])
+@pytest.mark.parametrize(("k", "ties"), [(7, 0), (140, None)])
+def test_permutations_of_several_pairs_are_counted_in_whole_numbers(monkeypatch, k, ties, counts):
+    sides, references = (
+        [likeness(k, seed + i, ties) for i in range(n)] for seed, n in zip((0, 5), counts, strict=True)
+    )
+    found = mantel_tests(sides, references)
+    orders = [np.arange(k), *(rng.permutation(3, "test/mantel", k, stream=s).numpy() for s in range(40))]
+    upper = np.triu_indices(k, 1)
+    for i, side in enumerate(sides):
+        for j, reference in enumerate(references):
+            observed, *others = naive_sums(side, reference, orders)
+            rho = stats.spearmanr(side.numpy()[upper], reference.numpy()[upper]).statistic
+            assert found.of(i, j)[0] == pytest.approx(rho, abs=1e-12)
+            assert found.of(i, j)[1] == (1 + sum(other >= observed for other in others)) / 41
+    monkeypatch.setattr(_mantel, "ROUNDING", 1)  # float32 decides nothing
+    again = mantel_tests(sides, references)
+    assert again.summed_again == 80 and torch.equal(again.p, found.p)
+
+
+def test_a_permutation_that_changes_nothing_counts_whatever_the_rounding(monkeypatch, k=160):
+    swaps = torch.arange(k).roll(k // 2)
+    a, b = (m + m[swaps][:, swaps] for m in (likeness(k, 0), likeness(k, 1)))
+    monkeypatch.setattr(rng, "permutations", lambda *_: iter([swaps] * 9))
+    found = mantel_tests([a], [b], permutations=9)
+    assert found.p.item() == 1 and found.summed_again == 9
+
+
+def test_sums_in_float32_are_within_the_margin(k=300):
+    a, b = likeness(k, 0), likeness(k, 1)
+    ranks, other = _mantel._twice_centred_ranks(a)[:, None], _mantel._twice_centred_ranks(b).triu(1)[:, None]
+    length = math.sqrt(_mantel._squares(ranks).item() / 2 * _mantel._squares(other).item())
+    orders = [rng.permutation(1, "test/order", k, stream=s) for s in range(9)]
+    for order, expected in zip(orders, naive_sums(a, b, orders), strict=True):
+        assert _mantel._exact(ranks[:, 0], other, order).tolist() == [expected]
+        assert 0 < abs(_mantel._rounded(ranks, other, order).item() - expected) <= length * k * _mantel.ROUNDING
+
+
+def test_many_classes_are_compared_by_a_sample_that_is_said(k=40, sample=12):
+    vectors, means = likeness(k, 0), likeness(k, 1)[:, :9]
+    asked = []
+
+    def reference(classes):
+        asked.append(classes)
+        return similarity.cosines(vectors[classes])
+
+    options = {"permutations": 19, "seed": 4}
+    given = {"whole": similarity.cosines(vectors), "drawn": reference}
+    found = similarity.measure(vectors, references=given, class_means=means, sample=sample, **options)
+    (classes,) = asked
+    assert len(classes) == sample == len(classes.unique()) == found.metrics["classes_compared"]
+    assert found.notes == ("a random sample of 12 of 40 classes is compared",)
+    assert {array.shape for array in found.arrays.values()} == {(sample, sample)}
+    alone = {"references": {"drawn": found.arrays["drawn"]}, "class_means": means[classes]}
+    expected = similarity.measure(vectors[classes], **alone, **options)
+    for name in expected.metrics:
+        assert found.metrics[name] == expected.metrics[name]
+    assert torch.equal(found.arrays["whole"], given["whole"][classes][:, classes])
+    other = similarity.measure(vectors, references=given, sample=sample, permutations=1, seed=5)
+    assert not torch.equal(asked[-1], classes) and other.metrics["classes_compared"] == sample
+    everything = similarity.measure(vectors, references={"drawn": reference}, permutations=1)
+    assert everything.metrics["classes_compared"] == k and everything.notes == ()
+    assert torch.equal(asked[-1], torch.arange(k))
+
+
+def test_permutations_drawn_together_are_those_drawn_alone():
+    for n in (1, 7, 5000, 40_000):
+        together = list(rng.permutations(3, "test/together", n, range(2, 10)))
+        for stream, order in zip(range(2, 10), together, strict=True):
+            assert torch.equal(order, rng.permutation(3, "test/together", n, stream=stream))
 
 
 def test_common_ancestry_is_that_of_a_comparison_step_by_step():
@@ -122,7 +209,7 @@ def _cosine_distance(a, b):
 
 def test_a_constant_reference_has_no_correlation_and_few_classes_no_power():
     found = similarity.measure(likeness(5, 0), references={"flat": torch.ones(5, 5)})
-    assert found.metrics == {"vectors_flat": None, "vectors_flat_p": None}
+    assert found.metrics == {"vectors_flat": None, "vectors_flat_p": None, "classes_compared": 5}
     assert "no correlation" in found.notes[0] and "no power" in found.notes[1]
 
 

@@ -4,17 +4,19 @@ Representational similarity analysis (Kriegeskorte et al. 2008): Spearman's corr
 K x K matrices, the cosines of the centred class vectors and a similarity of classes that does not depend on this head.
 The p-value is that of Mantel's test (1967): the share of random permutations of the classes of one matrix that
 correlate at least as well.  Expect a correlation near zero for fixed random vectors, and more for learned ones.
+
+Of more than SAMPLE classes, that many are drawn, and compared as if there were no others: they have a million pairs,
+while time and memory grow with the square of their number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from randhead import rng
-from randhead.ambient import Array, as_tensor, total
-from randhead.analyses import Findings, Metric, Metrics
+from randhead.ambient import Array, as_tensor
+from randhead.analyses import Findings, Metric, Metrics, _mantel
 from randhead.analyses._inputs import OTHER_CLASSES, as_mapping, as_similarity, centred, unit
 from randhead.arguments import check_functions, several, whole
 from randhead.arrays import as_numbers
@@ -40,7 +42,8 @@ METRICS = {
     )
 }
 HEADLINES = tuple(METRICS)
-ROWS = 64  # of a tile
+METRICS["classes_compared"] = Metric("classes compared", "all classes of the run, or a random sample of them")
+SAMPLE = 1500  # classes: a test of class vectors and means takes 5 s of one core
 PATHS = "a list with the path from the root to each class, a list of names"
 POWER = 8  # classes; with fewer, a random permutation correlates well too often
 
@@ -48,9 +51,10 @@ POWER = 8  # classes; with fewer, a random permutation correlates well too often
 def measure(
     class_vectors: Array,
     *,
-    references: dict[str, Array],
+    references: Mapping[str, Array | Callable[[Tensor], Array]],
     class_means: Array | None = None,
     permutations: int = 999,
+    sample: int = SAMPLE,
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] | None = None,
@@ -58,18 +62,20 @@ def measure(
     """Correlation of class vectors with measures of how similar the classes look.
 
     Metrics for each reference: vectors_NAME and vectors_NAME_p, and, with `class_means`, means_NAME and means_NAME_p.
-    p is one-sided, towards similarity: (1 + better) / (1 + permutations).  Arrays: vectors, means and each reference as
-    (K, K).
+    p is one-sided, towards similarity: (1 + better) / (1 + permutations).  classes_compared: M, K or `sample`.  Arrays:
+    vectors, means and each reference as (M, M).
 
     Args:
         class_vectors: (K, D).
         references: by name, symmetric similarities (K, K), made with `cosines` (class means of another run, mean
-            images), `symmetrised` (a confusion matrix) or `common_ancestry` (a taxonomy).
+            images), `symmetrised` (a confusion matrix) or `common_ancestry` (a taxonomy); or functions of class indices
+            (M,) that return the similarities of these classes (M, M), so that many classes never need K x K numbers.
         class_means: of the run's features (K, D').
         permutations: number of random permutations in Mantel's test.
-        seed: of the permutations.
+        sample: largest number of classes that are compared, at most 2,400.
+        seed: of the choice of these classes, and of the permutations.
         should_stop: called between permutations.
-        progress: called with (done, total) permutations of all tests.
+        progress: called with (done, total) permutations, each of all tests.
 
     Raises:
         DataError: for similarities that are not finite or not symmetric.
@@ -82,32 +88,32 @@ def measure(
         1.0
     """
     permutations, seed = whole("permutations", permutations, low=1), whole("seed", seed)
+    sample = whole("sample", sample, low=2, high=_mantel.CLASSES)
     check_functions(should_stop=should_stop, progress=progress)
-    sides = {"vectors": cosines(_rows("class_vectors", class_vectors))}
+    vectors = _rows("class_vectors", class_vectors)
+    classes = rng.permutation(seed, "analyses/similarity", len(vectors))[:sample].sort().values
+    sides = {"vectors": cosines(vectors[classes])}
     if class_means is not None:
-        sides["means"] = cosines(_rows("class_means", class_means))
-    num_classes = len(sides["vectors"])
-    known = {name: as_numbers(name, matrix) for name, matrix in as_mapping("references", references).items()}
+        means = _rows("class_means", class_means)
+        _check_count("class_means", means.shape, len(vectors), means.shape[1])
+        sides["means"] = cosines(means[classes])
+    known = {
+        name: _of_classes(name, given, classes, len(vectors))
+        for name, given in as_mapping("references", references).items()
+    }
     for name, matrix in {**sides, **known}.items():
-        _check(name, matrix, num_classes)
-    metrics: Metrics = {}
-    notes = []
-    tests = [(side, name) for side in sides for name in known]
+        _check(name, matrix)
 
     def advanced(done: int) -> None:
         if should_stop():
             raise StopRequested("stopped between two permutations")
         if progress is not None:
-            progress(len(metrics) // 2 * permutations + done, len(tests) * permutations)
+            progress(done, permutations)
 
-    for side, name in tests:
-        rho, p = mantel(sides[side], known[name], permutations=permutations, seed=seed, advanced=advanced)
-        metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
-        if rho is None:
-            notes.append(f"{side} and {name}: all pairs are equally similar in one of them, no correlation")
-    if num_classes < POWER:
-        notes.append(f"{num_classes} classes give this test no power: use {POWER} or more")
-    return Findings(metrics, sides | {name: matrix.double() for name, matrix in known.items()}, tuple(notes))
+    metrics, constant = _correlations(sides, known, permutations=permutations, seed=seed, advanced=advanced)
+    metrics["classes_compared"] = len(classes)
+    notes = (*constant, *_notes(len(classes), len(vectors)))
+    return Findings(metrics, {name: matrix.double() for name, matrix in {**sides, **known}.items()}, notes)
 
 
 def mantel(
@@ -122,34 +128,52 @@ def mantel(
     """Spearman's correlation over the pairs i < j of two (K, K) matrices, and its one-sided p-value.
 
     Permutation s reorders the classes of `a` by rng.permutation(seed, purpose, K, stream=s).  None, None if a
-    matrix is constant.  `advanced` is called with the number of permutations that are done.
+    matrix is constant.  `advanced` is called with the number of permutations that are done.  K is at most 2,400.
     """
     permutations, seed = whole("permutations", permutations, low=1), whole("seed", seed)
     a, b = as_similarity("a", a), as_similarity("b", b)
     if len(a) != len(b):
         raise UsageError(f"a and b must have the same classes, got {len(a)} and {len(b)}", hint=OTHER_CLASSES)
-    ranks, other = _centred_ranks(a), _centred_ranks(b)
-    length = (total(ranks.square()) * total(other.square())).sqrt()
-    if length == 0:
-        return None, None
-    observed = float(total(ranks * other) / length)
-    better = 0
-    for stream in range(permutations):
-        advanced(stream)
-        order = rng.permutation(seed, purpose, len(a), stream=stream)
-        moved = float(_moved_product(ranks, order, other) / length)
-        better += moved >= observed - 1e-12  # the identity itself may round to just below
-    advanced(permutations)
-    return observed, (1 + better) / (1 + permutations)
+    whole("number of classes", len(a), high=_mantel.CLASSES)
+    found = _mantel.tests([a], [b], permutations=permutations, seed=seed, purpose=purpose, advanced=advanced)
+    return found.of(0, 0)
 
 
-def _moved_product(ranks: Tensor, order: Tensor, other: Tensor) -> Tensor:
-    """The sum of the products of two (K, K) matrices, one with its classes reordered.
+def _correlations(
+    sides: dict[str, Tensor],
+    known: dict[str, Tensor],
+    *,
+    permutations: int,
+    seed: int,
+    advanced: Callable[[int], None],
+) -> tuple[Metrics, list[str]]:
+    """The metrics of each side with each reference, and notes on those that have no correlation."""
+    metrics: Metrics = {}
+    notes: list[str] = []
+    if not known:
+        return metrics, notes
+    found = _mantel.tests(
+        [*sides.values()],
+        [*known.values()],
+        permutations=permutations,
+        seed=seed,
+        purpose="analyses/mantel",
+        advanced=advanced,
+    )
+    for i, side in enumerate(sides):
+        for j, name in enumerate(known):
+            rho, p = found.of(i, j)
+            metrics[f"{side}_{name}"], metrics[f"{side}_{name}_p"] = rho, p
+            if rho is None:
+                notes.append(f"{side} and {name}: all pairs are equally similar in one of them, no correlation")
+    return metrics, notes
 
-    In tiles of rows that fit into the cache: for 3,000 classes a fifth of the time of whole matrices.
-    """
-    tiles = zip(order.split(ROWS), other.split(ROWS), strict=True)
-    return torch.stack([total(ranks[rows][:, order] * part) for rows, part in tiles]).sum()
+
+def _notes(compared: int, num_classes: int) -> list[str]:
+    """What to know about the number of classes."""
+    if compared < num_classes:
+        return [f"a random sample of {compared} of {num_classes} classes is compared"]
+    return [f"{num_classes} classes give this test no power: use {POWER} or more"] if num_classes < POWER else []
 
 
 def cosines(vectors: Tensor) -> Tensor:
@@ -193,17 +217,6 @@ def common_ancestry(paths: list[list[str]]) -> Tensor:
     return 2 * common / (lengths[:, None] + lengths).clamp_min(1)
 
 
-def _centred_ranks(matrix: Tensor) -> Tensor:
-    """Ranks of the pairs i < j, ties averaged, minus their mean: a symmetric matrix (K, K) with zero diagonal."""
-    k = len(matrix)
-    upper = torch.triu_indices(k, k, 1, dtype=torch.int64, device="cpu")
-    values = matrix.double().cpu()[upper[0], upper[1]]
-    ranks = torch.from_numpy(rankdata(values.numpy()))
-    out = torch.zeros(k, k, dtype=torch.float64, device="cpu")
-    out[upper[0], upper[1]] = ranks - ranks.mean()
-    return out + out.T
-
-
 def _rows(name: str, values: Array) -> Tensor:
     """One row per class, (K, D)."""
     found = as_numbers(name, values)
@@ -213,10 +226,23 @@ def _rows(name: str, values: Array) -> Tensor:
     return found
 
 
-def _check(name: str, matrix: Tensor, num_classes: int) -> None:
-    if tuple(matrix.shape) != (num_classes, num_classes):
-        shape = tuple(matrix.shape)
-        raise UsageError(f"{name} must be ({num_classes}, {num_classes}), got {shape}", hint=OTHER_CLASSES)
+def _of_classes(name: str, given: Array | Callable[[Tensor], Array], classes: Tensor, num_classes: int) -> Tensor:
+    """A reference of the compared classes, (M, M)."""
+    if callable(given):
+        found = as_numbers(name, given(classes))
+        _check_count(name, found.shape, len(classes), len(classes))
+        return found
+    found = as_numbers(name, given)
+    _check_count(name, found.shape, num_classes, num_classes)
+    return found if len(classes) == num_classes else found[classes][:, classes]
+
+
+def _check_count(name: str, shape: tuple[int, ...], *expected: int) -> None:
+    if tuple(shape) != expected:
+        raise UsageError(f"{name} must be {expected}, got {tuple(shape)}", hint=OTHER_CLASSES)
+
+
+def _check(name: str, matrix: Tensor) -> None:
     if not matrix.isfinite().all():
         raise DataError(f"{name} contains NaN or infinity", hint="leave out classes without samples")
     if not torch.allclose(matrix.double(), matrix.double().T, rtol=0, atol=1e-9):

@@ -6,7 +6,7 @@ The `INPUT` of an analysis selects the class: "run" is `RunInputs`, "new classes
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -130,10 +130,9 @@ class RunInputs:
         return class_similarity.class_means(self.features, self.labels, self.num_classes)
 
     @cached_property
-    def references(self) -> dict[str, Tensor]:
-        """Similarities of classes, (K, K) each: from mean training images, another run, a taxonomy."""
-        mean_images = class_similarity.mean_images(self.dataset.splits["train"], self.num_classes)
-        found = {"pixels": similarity.cosines(mean_images)}
+    def references(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Similarities of classes, from mean training images, another run, a taxonomy: (M,) classes -> (M, M) each."""
+        found: dict[str, Callable[[Tensor], Tensor]] = {"pixels": partial(self.session.pixel_similarity, self.dataset)}
         if self.options.reference:
             found |= self._of_reference(self.options.reference)
         if self.options.taxonomy:
@@ -154,12 +153,16 @@ class RunInputs:
         """The same run on the training split."""
         return RunInputs(self.session, self.loaded, replace(self.options, split="train"))
 
-    def _of_reference(self, reference: RunLike) -> dict[str, Tensor]:
+    def _of_reference(self, reference: RunLike) -> dict[str, Callable[[Tensor], Tensor]]:
         other = RunInputs(self.session, self.session.run(reference), self.options)
         if other.loaded.run.path.resolve() == self.loaded.run.path.resolve():
             raise UsageError(f"{other.name} cannot be its own reference", hint="give another run as `reference`")
         check_same_images([self, other])
-        return class_similarity.of_run(other.features, other.predictions, other.labels, self.num_classes)
+        means = other.class_means
+        return {
+            "reference_means": lambda classes: similarity.cosines(means[classes]),
+            "reference_confusion": partial(class_similarity.of_confusions, other.predictions, other.labels),
+        }
 
 
 class NewClassInputs:

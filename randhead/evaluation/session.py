@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from randhead import runs
+from randhead.analyses import similarity
 from randhead.datasets import Dataset
 from randhead.errors import StopRequested
-from randhead.evaluation import feature_cache
+from randhead.evaluation import class_similarity, feature_cache
 from randhead.evaluation.feature_cache import Extracted
 from randhead.runs import LoadedRun, RunLike
 
@@ -39,6 +42,7 @@ class AnalysisSession:
         self.should_stop, self.warn, self.progress, self.measuring = should_stop, warn, progress, measuring
         self._datasets: dict[Any, Dataset] = {}
         self._features: dict[Any, Extracted] = {}
+        self._pixels: dict[Any, Tensor] = {}
         self._unfinished: set[Path] = set()  # runs of which the reader has been told
 
     def check_stop(self) -> None:
@@ -70,3 +74,11 @@ class AnalysisSession:
                 loaded, dataset, split, should_stop=self.should_stop, warn=self.warn
             )
         return self._features[key]
+
+    def pixel_similarity(self, dataset: Dataset, classes: Tensor) -> Tensor:
+        """Cosines of the mean training images of some classes: (M,) -> (M, M) float64."""
+        key = (id(dataset), tuple(classes.tolist()))
+        if key not in self._pixels:
+            means = class_similarity.mean_images(dataset.splits["train"], classes, should_stop=self.should_stop)
+            self._pixels[key] = similarity.cosines(means)
+        return self._pixels[key]

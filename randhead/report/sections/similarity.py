@@ -39,7 +39,9 @@ def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
         for reference in _references(findings)
         if f"{side}_{reference}" in findings.metrics
     ]
-    yield Table("Correlations", ("of", "with", "Spearman's rho", "Mantel's p, one-sided"), rows(cells))
+    compared = findings.metrics["classes_compared"]
+    title = f"Correlations, {compared} of {len(names)} classes" if compared != len(names) else "Correlations"
+    yield Table(title, ("of", "with", "Spearman's rho", "Mantel's p, one-sided"), rows(cells))
 
 
 def _references(findings: Findings) -> list[str]:
