@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 import zlib
@@ -84,6 +85,8 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(path.parent, path.name) as folder:  # some writers make temporary files beside what they write
         fragment = folder / path.name
+        fragment.touch()
+        mode = fragment.stat().st_mode  # that of new files; asking for the umask changes it, also for other threads
         if callable(content):
             content(fragment)
         else:
@@ -92,7 +95,7 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
         with fragment.open("rb+") as file, unsupported_is_fine():
             os.fsync(file.fileno())
         with unsupported_is_fine(errno.EPERM):
-            fragment.chmod(0o666 & ~_umask())
+            fragment.chmod(stat.S_IMODE(mode))
         fragment.replace(path)
     _sync_folder(path.parent)
 
@@ -206,12 +209,6 @@ def sha256(data: bytes | Path) -> str:
         with data.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     return hashlib.sha256(data).hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _refuse_links(folder: Path) -> None:

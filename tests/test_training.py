@@ -23,6 +23,7 @@ from randhead.intervals import of_accuracy
 from randhead.runs import Run, checkpoint
 from randhead.train import events, fit_events
 from randhead.train.resolve import resolve_settings
+from randhead.train.saving import Saver
 from randhead.train.step import Stepper
 from randhead.train.trainer import Trainer
 
@@ -497,7 +498,7 @@ def test_a_finished_run_gives_its_result_again_and_touches_nothing(images, whole
 
 
 def test_reports_of_weights_that_a_better_epoch_replaces_are_deleted(tmp_path, images, monkeypatch):
-    accuracies, kept = iter([0.5, 0.4, 0.6]), []
+    accuracies, kept, save = iter([0.5, 0.4, 0.6]), [], Saver.save
     reports = Run(tmp_path / PATH).reports
 
     def quick_metrics(*_, **__):
@@ -510,7 +511,12 @@ def test_reports_of_weights_that_a_better_epoch_replaces_are_deleted(tmp_path, i
             for name in ("evaluate-test.json", "mine.txt"):
                 (reports / name).touch()
 
+    def save_and_wait(self, *args, **options):
+        run = save(self, *args, **options)
+        return self.wait() or run
+
     monkeypatch.setattr(classification, "quick_metrics", quick_metrics)
+    monkeypatch.setattr(Saver, "save", save_and_wait)
     train.fit(config(train__epochs=3), dataset=images, root=tmp_path, name=PATH, warn=quiet, on_event=evaluate)
     assert kept == [False, True, False]
     assert (reports / "mine.txt").exists()

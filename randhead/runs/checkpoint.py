@@ -51,10 +51,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any])
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(document), allow_nan=False)
     metadata = {"format": f"randhead {FORMAT}", "document": text, "sha256": _digest(plain, text)}
-    # safetensors refuses tensors that share memory, which on a CPU a model and its best weights may do.
-    plain = {name: tensor.clone() for name, tensor in plain.items()}
     try:
-        atomic_write(path, lambda fragment: save_file(plain, fragment, metadata))
+        atomic_write(path, lambda fragment: save_file(_apart(plain), fragment, metadata))
     except (SafetensorError, OSError) as error:
         found = _of_the_system(error)
         raise RunError(
@@ -111,6 +109,16 @@ def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def state_sha256(tensors: Mapping[str, Tensor]) -> str:
     """Hash of named tensors: equal if and only if every name, type, shape and bit is equal."""
     return _digest(tensors, "")
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without shared memory, which safetensors refuses: a model and its best weights can share it."""
+    found, seen = {}, set()
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return found
 
 
 def _of_the_system(error: SafetensorError | OSError) -> OSError:

@@ -41,7 +41,10 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """One epoch, with its validation.  `best`: its weights are the best so far."""
+    """One epoch, with its validation.  `best`: its weights are the best so far.
+
+    They are written while the next epoch is trained, and are complete before the next checkpoint is begun.
+    """
 
     epoch: int
     epochs: int

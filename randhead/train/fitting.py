@@ -1,5 +1,6 @@
 """`fit`: train a classifier, save it in a run folder, and return the result."""
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -79,7 +80,8 @@ def fit(
             size = begun_size(config, run, fresh=fresh)
             dataset = datasets.from_config(config, device=device, image_size=size, progress=progress)
         events = fit_events(config, dataset, run, fresh=fresh, should_stop=should_stop)
-        summary = _last(events, on_event or _ignore, warn)
+        with contextlib.closing(events):  # type: ignore[type-var]  # a generator: an error in `on_event` ends it now
+            summary = _last(events, on_event or _ignore, warn)
     else:
         summary = finished
         for warning in (*summary.warnings, resume.finished_on_other_images(run, config, dataset, progress=progress)):

@@ -49,14 +49,16 @@ class EpochMetrics:
 
 
 def append(path: Path, metrics: EpochMetrics) -> None:
-    """Append the line of an epoch, and wait until it is on disk."""
-    # No link is followed: the run folder may come from somebody else.
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    with naming(path), os.fdopen(handle, "a", encoding="utf-8") as file:
+    """Append the line of an epoch."""
+    with naming(path), os.fdopen(_open(path, os.O_CREAT), "a", encoding="utf-8") as file:
         file.write(json.dumps(metrics.to_json()) + "\n")
-        file.flush()
-        with unsupported_is_fine():
-            os.fsync(file.fileno())  # the line must be on disk before the checkpoint that follows
+
+
+def sync(path: Path) -> None:
+    """Wait until the lines of a log are on disk, as they must be before the checkpoint of their epoch."""
+    if path.exists():
+        with naming(path), os.fdopen(_open(path), "a") as file, unsupported_is_fine():
+            os.fsync(file.fileno())
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -77,6 +79,11 @@ def truncate(path: Path, epochs: int) -> None:
         except (ValueError, KeyError, TypeError):
             continue
     atomic_write(path, "".join(kept))
+
+
+def _open(path: Path, flags: int = 0) -> int:
+    """A handle for lines at the end.  No link is followed: the run folder may come from somebody else."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _existing(metrics: StepMetrics | EpochMetrics) -> dict[str, Any]:

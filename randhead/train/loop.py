@@ -44,27 +44,26 @@ def fit_events(
         return
     # It may raise an error, so it comes before the folder is created.
     trainer = Trainer(config, dataset, run, should_stop, fresh=fresh)
-    with runs.locked(run) as warnings:
+    with runs.locked(run) as warnings, trainer.saver:
         yield from map(Warned, warnings)
         trainer.run = replacement.begin(run, fresh=fresh)
         yield from trainer.start()
         try:
             yield from trainer.train()
+            summary = trainer.finish()
         except StopRequested:
-            if trainer.state.step or trainer.run == run:  # else the old training is worth more
+            # Before its first step, a training that replaces another one is worth less than that.
+            if not trainer.is_trained and (trainer.state.step or trainer.run == run):
                 trainer.save()
+            trainer.saver.wait()
             yield Stopped(trainer.state.step)
             return
         except DivergedError as error:
             write_json(trainer.run.diverged_path, {"message": error.message})
             raise
-        try:
-            summary = trainer.finish()
-            yield from _write(trainer.run, summary)
-            yield from map(Warned, summary.warnings)
-            yield Finished(summary)
-        except StopRequested:
-            yield Stopped(trainer.state.step)
+        yield from _write(trainer.run, summary)
+        yield from map(Warned, summary.warnings)
+        yield Finished(summary)
 
 
 def _write(run: Run, summary: TrainingSummary) -> Iterator[Warned]:

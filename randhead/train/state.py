@@ -1,4 +1,4 @@
-"""The state of a training: saving it in a checkpoint, and restoring it."""
+"""The state of a training, and restoring it from a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from randhead import runs
 from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
-from randhead.errors import DivergedError, RunError
+from randhead.errors import RunError
 from randhead.runs import SelectedEpoch, checkpoint
 from randhead.runs.folder import TRAIN_AGAIN
 from randhead.train import resume
@@ -64,34 +63,6 @@ class TrainState:
         return {"last_step": self.last_step, "best": self.best}
 
 
-def save_state(
-    path: Path,
-    state: TrainState,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: Config,
-    settings: ResolvedSettings,
-) -> None:
-    """Write a checkpoint.
-
-    Raises:
-        DivergedError: if a weight is not a finite number; nothing is written then.
-        RunError: if the file cannot be written.
-    """
-    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
-        raise DivergedError(
-            f"the weights are not finite after step {state.step}",
-            hint="use a lower `optim.lr` and start over with `fresh=True`",
-        )
-    tensors = {
-        **checkpoint.prefixed(weights, "model/"),
-        **checkpoint.prefixed(state.best_weights, "best/"),
-        **checkpoint.prefixed(_optimiser_tensors(optimizer), "optim/"),
-    }
-    checkpoint.save(path, tensors, {**runs.describe(config, settings), "progress": state.to_json()})
-
-
 def restore_state(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: Config, settings: ResolvedSettings
 ) -> TrainState:
@@ -123,7 +94,7 @@ def _differences(document: Mapping[str, Any], config: Config, settings: Resolved
     return [*parse.differences(config, saved_config), *resume.changed_images(saved, settings)]
 
 
-def _optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of SGD or AdamW, which consists of tensors only: "<parameter>/<name>"."""
     return {
         f"{index}/{name}": value

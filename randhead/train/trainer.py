@@ -22,12 +22,13 @@ from randhead.head import preflight
 from randhead.intervals import of_accuracy
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
-from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, own_files, replacement
+from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, replacement
 from randhead.train import batch_norm, batches, chance, log, notes, resume, tasks
 from randhead.train.events import EpochDone, Event, Started, StepDone, Warned
 from randhead.train.log import EpochMetrics
 from randhead.train.resolve import begun_settings, encoder_input, resolve_settings
-from randhead.train.state import TrainState, restore_state, save_state
+from randhead.train.saving import Saver, host_copies
+from randhead.train.state import TrainState, restore_state
 from randhead.train.step import Batch, Stepper
 from randhead.train.tasks import ValidationMetrics
 from randhead.train.warm_start import WarmStart, init_from_run
@@ -60,6 +61,7 @@ class Trainer:
         self.notes += tuple(filter(None, [batch_norm.keep_up(self.model, self.batches_per_epoch)]))
         self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
         self.state = TrainState()
+        self.saver = Saver(config, self.settings)
         self.saved_at = time.monotonic()
 
     def start(self) -> Iterator[Event]:
@@ -86,9 +88,14 @@ class Trainer:
 
     def train(self) -> Iterator[Event]:
         """Run the remaining epochs."""
-        while self.state.epoch < self.config.train.epochs:
+        while not self.is_trained:
             yield from self.steps()
             yield self._close_epoch()
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether all epochs are finished."""
+        return self.state.epoch == self.config.train.epochs
 
     def finish(self) -> TrainingSummary:
         """Evaluate the selected weights on the test split, once, and write them as the model of the run."""
@@ -96,9 +103,7 @@ class Trainer:
         doubt = chance.warning(log.read(self.run.metrics_path), self.model, self.dataset.splits["val"], self.preprocess)
         self.model.load_state_dict(dict(state.best_weights))
         test = self.task.evaluate(self.model, "test", self.preprocess, should_stop=self.should_stop)
-        if self.config.machine.checkpoint_epochs > 1:  # the best epoch may be one that was not saved
-            own_files.delete_results(self.run)
-        self._write_model(best)
+        self.saver.save_model(self.run, state)
         images = len(self.train_split) * self.config.train.epochs
         return TrainingSummary(
             path=self.run.path,
@@ -124,13 +129,10 @@ class Trainer:
         found = {"accuracy": best.accuracy, "accuracy_interval": interval and interval.to_json()}
         return {**found, "nll": best.nll, "n": n}
 
-    def save(self) -> None:
-        """Write a checkpoint of this step."""
+    def save(self, *, is_best: bool = False) -> None:
+        """Begin to write a checkpoint of this step; `is_best`: and the weights, which are the best so far."""
         self.state.schedule = self.stepper.schedule.state()
-        path = checkpoint.step_path(self.run.checkpoints, self.state.step)
-        save_state(path, self.state, self.model, self.stepper.optimizer, self.config, self.settings)
-        checkpoint.prune(self.run.checkpoints, self.config.machine.keep_checkpoints, step=self.state.step)
-        self.run = replacement.commit(self.run)
+        self.run = self.saver.save(self.run, self.state, self.model, self.stepper.optimizer, is_best=is_best)
         self.saved_at = time.monotonic()
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -159,6 +161,7 @@ class Trainer:
         state = self.state
         loss = self.stepper.backward(group, state.step)
         if not math.isfinite(loss):
+            self.saver.wait()
             saved = checkpoint.saved_steps(self.run.checkpoints)
             where = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
             raise _diverged(f"the loss is {loss} in step {state.step + 1} of {self.total_steps}; {where}")
@@ -182,16 +185,13 @@ class Trainer:
         is_best = state.best is None or tasks.rank(reached) > tasks.rank(state.best)
         if is_best:
             state.best = reached
-            state.best_weights = {name: tensor.cpu().clone() for name, tensor in self.model.state_dict().items()}
+            state.best_weights = host_copies(self.model.state_dict())
         metrics = self._epoch_metrics(val)
         state.loss_sum, state.images = 0.0, 0
         self.stepper.schedule.after_epoch(reached.accuracy)
         log.append(self.run.metrics_path, metrics)
-        if state.epoch % self.config.machine.checkpoint_epochs == 0 or state.epoch == self.config.train.epochs:
-            self.save()
-            if is_best:
-                own_files.delete_results(self.run)
-                self._write_model(reached)
+        if state.epoch % self.config.machine.checkpoint_epochs == 0 or self.is_trained:
+            self.save(is_best=is_best)
         return EpochDone(state.epoch, self.config.train.epochs, metrics, is_best)
 
     def _epoch_metrics(self, val: ValidationMetrics) -> EpochMetrics:
@@ -211,11 +211,6 @@ class Trainer:
             vector_drift_deg=drift,
             seconds=round(state.seconds, 3),
         )
-
-    def _write_model(self, selected: SelectedEpoch) -> None:
-        """Write the selected weights with everything that is needed to use them."""
-        document = {**runs.describe(self.config, self.settings), "selected": selected.to_json()}
-        checkpoint.save(self.run.model_path, self.state.best_weights, document)
 
     def _resume(self) -> Iterator[Warned]:
         """Restore the newest checkpoint that can be read; warn about those that cannot."""
