@@ -4,7 +4,6 @@ import platform
 import re
 
 import torch
-import torchvision
 
 import randhead
 from randhead.arguments import DEVICES, one_of
@@ -60,10 +59,12 @@ def device_name(device: torch.device) -> str:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
+    from importlib.metadata import version  # takes 20 ms
+
     return {
         "randhead": randhead.__version__,
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),  # importing it takes a second and 150 MiB
         "python": platform.python_version(),
     }
 

@@ -5,6 +5,7 @@ import socket
 import urllib.error
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from randhead import datasets, files, registry
-from randhead.datasets import FileImages, Options, TensorImages, _build, _download, _torchvision, tiny_imagenet
-from randhead.errors import DataError, UsageError
+from randhead.datasets import FileImages, Options, TensorImages, _build, _download, _torchvision, digits, tiny_imagenet
+from randhead.errors import DataError, DataFileError, UsageError
 
 KNOWN = ["cifar10", "cifar100", "fashion_mnist", "mnist", "stl10", "svhn", "tiny_imagenet"]
 SOURCES = {  # of every set that is downloaded
@@ -437,3 +438,15 @@ def test_an_archive_is_unpacked_whole_or_not_at_all(tiny_archive, monkeypatch):
     with pytest.raises(DataError, match="No space left"):
         datasets.load("tiny_imagenet", root=root)
     assert [path.name for path in root.iterdir()] == ["tiny-imagenet-200.zip"]
+
+
+def test_the_digits_are_those_that_scikit_learn_loads(tmp_path, monkeypatch):
+    table, bundled = digits._table(), load_digits()
+    assert np.array_equal(table[:, :-1].reshape(-1, 8, 8), bundled.images)
+    assert np.array_equal(table[:, -1], bundled.target)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    with pytest.raises(DataFileError, match="scikit-learn: it is missing"):
+        digits._table()
+    monkeypatch.setattr(digits, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    with pytest.raises(DataFileError, match=r"digits\.csv\.gz: the digits cannot be read"):
+        digits._table()

@@ -215,6 +215,64 @@ def test_a_question_is_answered_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+SLOW_TO_IMPORT = {  # on two CPU cores each takes 0.2 to 1.3 s, and up to 150 MiB
+    "torch._dynamo": set(),
+    "torchvision": {"backbones/torchvision.py", "corruptions/_transform.py"}
+    | {f"datasets/{name}.py" for name in ("cifar10", "cifar100", "fashion_mnist", "mnist", "stl10", "svhn")},
+    "sklearn": {"report/projections.py"},
+    "scipy": set(),
+    "matplotlib": set(),
+    "triton": {f"losses/kernels/{path.name}" for path in (ROOT / "losses" / "kernels").glob("*.py")},
+}
+
+
+def at_the_top(body):
+    """The modules that statements import when their file is imported."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+        elif isinstance(node, ast.If | ast.Try) and "TYPE_CHECKING" not in ast.unparse(node)[:20]:
+            yield from at_the_top([*node.body, *node.orelse])
+
+
+def test_libraries_that_few_commands_need_are_imported_where_they_are_used():
+    for path in FILES:
+        for name in at_the_top(ast.parse(path.read_text()).body):
+            slow = next((slow for slow in SLOW_TO_IMPORT if f"{name}.".startswith(f"{slow}.")), None)
+            file = path.relative_to(ROOT).as_posix()
+            assert slow is None or file in SLOW_TO_IMPORT[slow], f"{file} imports {name} at its top"
+
+
+TRAINED = """
+import sys
+from randhead import evaluation, train
+from randhead.config import parse
+def check(step):
+    loaded = {"torchvision", "sklearn", "scipy", "matplotlib", "torch._dynamo", "triton", "sympy"} & sys.modules.keys()
+    assert not loaded, f"{step} imports {loaded}"
+evaluation.evaluate, evaluation.predict, evaluation.analyze, train.fit
+check("importing the verbs")
+run = train.fit(parse.configure({"train.epochs": 1})).run
+check("training")
+from PIL import Image
+Image.new("RGB", (8, 8)).save("black.png")
+evaluation.predict("black.png", run)
+check("prediction")
+evaluation.evaluate(run)
+check("evaluation")
+"""
+
+
+@pytest.mark.slow
+def test_training_evaluating_and_predicting_import_no_library_that_they_do_not_use(tmp_path):
+    """On the digits, with the small network, on the CPU."""
+    command = [sys.executable, "-c", TRAINED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_a_command_that_ends_does_not_collect_the_garbage_of_torch():
     code = f"{MAIN}\nimport atexit, gc\natexit.register(lambda: print(gc.get_freeze_count()))\nmain('--version')"

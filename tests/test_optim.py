@@ -167,3 +167,25 @@ def test_every_parameter_is_optimised_once():
     optimizer = optim.optimiser(head, OptimConfig())
     found = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(found) == sorted(id(parameter) for parameter in head.parameters())
+
+
+OF_TORCH = {
+    "sgd": lambda layer: torch.optim.SGD(layer.parameters(), 0.01, 0.9, weight_decay=0.1, nesterov=True),
+    "adamw": lambda layer: torch.optim.AdamW(layer.parameters(), 0.01, (0.9, 0.999), weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("name", OF_TORCH)
+def test_the_steps_are_those_of_torch_to_the_bit(name):
+    def weights(make):
+        layer = nn.Linear(5, 3)
+        layer.load_state_dict({"weight": torch.arange(15.0).view(3, 5).sin(), "bias": torch.ones(3)})
+        optimizer = make(layer)
+        for step in range(3):
+            optimizer.zero_grad()
+            layer(torch.arange(10.0).view(2, 5).cos() + step).square().sum().backward()
+            optimizer.step()
+        return torch.cat([p.detach().flatten() for p in layer.parameters()])
+
+    config = OptimConfig(name=name, lr=0.01, weight_decay=0.1)
+    assert torch.equal(weights(lambda layer: optim.optimiser(layer, config)), weights(OF_TORCH[name]))

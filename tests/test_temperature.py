@@ -14,6 +14,7 @@ from randhead import metrics, rng
 from randhead.datasets import Split, TensorImages
 from randhead.evaluation import classification, temperature
 from randhead.evaluation.evaluation import Evaluation
+from randhead.evaluation.minimum import minimum
 from randhead.head import ClassVectorHead
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
@@ -66,6 +67,21 @@ def test_the_temperature_has_the_smallest_nll(options):
         scores.losses, F.cross_entropy(logits / found, LABELS, reduction="none"), rtol=1e-4, atol=1e-5
     )
     assert torch.equal(scores.predictions, model.output(h, LABELS).predictions)
+
+
+@pytest.mark.parametrize("at", [-4.0, 0.3, 2.0, 5.99])
+def test_a_minimum_is_found_where_scipy_finds_it_with_as_few_evaluations(at):
+    def function(x):
+        counted.append(x)
+        return math.exp(x - at) - (x - at) + abs(x - at) ** 3 / 50
+
+    counted = []
+    found = minimum(function, -5.0, 6.0, tolerance=1e-5)
+    evaluations = len(counted)
+    expected = optimize.minimize_scalar(function, bounds=(-5.0, 6.0), method="bounded", options={"xatol": 1e-5})
+    assert found == pytest.approx(at, abs=3e-5)
+    assert found == pytest.approx(expected.x, abs=3e-5)
+    assert evaluations <= expected.nfev + 3
 
 
 @pytest.mark.slow

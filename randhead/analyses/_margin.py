@@ -1,7 +1,6 @@
 """One-vs-rest margin: how far a vector is from the convex hull of the others.  GNC2 of arXiv 2310.05351."""
 
 import numpy as np
-from scipy.optimize import nnls
 from torch import Tensor
 
 from randhead import rng
@@ -26,6 +25,8 @@ def distance_to_hull(point: np.ndarray, others: np.ndarray) -> float:
     min |X c|^2 + (1 - sum c)^2 over c >= 0, with X = others - point in columns, is non-negative least squares, and its
     solution over its sum is the nearest point of the hull: scaling a solution never changes which mixture is best.
     """
+    from scipy.optimize import nnls  # takes 0.4 s, which evaluating a run does not need
+
     moved = (others - point).T
     system = np.vstack((moved, np.ones(moved.shape[1])))
     weights, _ = nnls(system, np.eye(len(system))[-1], maxiter=30 * moved.shape[1])

@@ -10,8 +10,6 @@ that is possible for K vectors in D dimensions.
 import math
 
 import torch
-from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from randhead import rng
@@ -206,6 +204,9 @@ def _heat_maps(means: Tensor) -> dict[str, Tensor]:
 
 def cluster_order(similarity: Tensor) -> Tensor:
     """An order (M,) that puts similar classes side by side: the leaves of average-linkage clustering of (M, M)."""
+    from scipy.cluster import hierarchy  # takes 0.4 s, which evaluating a run does not need
+    from scipy.spatial.distance import squareform
+
     distances = (1 - similarity).cpu().numpy()
     condensed = squareform((distances + distances.T) / 2, checks=False)
     return torch.from_numpy(hierarchy.leaves_list(hierarchy.linkage(condensed, method="average"))).long()

@@ -7,8 +7,6 @@ higher separability can come with worse transfer (Kornblith et al. 2021, arXiv 2
 import warnings
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from randhead.ambient import Array
@@ -119,6 +117,9 @@ def linear_probe(
 
     Features are standardised with the training mean and deviation, so that their scale does not act as a regulariser.
     """
+    from sklearn.exceptions import ConvergenceWarning  # takes a second and 80 MiB, which k-NN accuracy does not need
+    from sklearn.linear_model import LogisticRegression
+
     train = train_features.double()
     mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0)
     deviation = deviation.where(deviation > 0, 1)

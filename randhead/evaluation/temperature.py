@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from randhead import losses, metrics
 from randhead.ambient import indices, mean
 from randhead.datasets import Split
 from randhead.evaluation.features import SCORED_AT_ONCE, embeddings
+from randhead.evaluation.minimum import minimum
 from randhead.head import ClassVectorHead
 from randhead.losses import HeadOutput
 from randhead.model import Classifier
@@ -118,7 +118,7 @@ def fit(head: ClassVectorHead, embedded: Tensor, labels: Tensor) -> float | None
         return float(mean(scaled_output(head, embedded, labels, math.exp(logarithm)).losses))
 
     low, high = map(math.log, LIMITS)
-    found = float(minimize_scalar(nll, bounds=(low, high), method="bounded", options={"xatol": 1e-5}).x)
+    found = minimum(nll, low, high, tolerance=1e-5)
     return math.exp(found) if low + 1e-2 < found < high - 1e-2 else None
 
 

@@ -1,6 +1,8 @@
 """The optimiser, and the learning rate as a function of progress."""
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from randhead.config import OptimConfig
 WARM_UP = 0.25  # share of a one-cycle schedule in which the rate rises; Smith 2018 (arXiv 1803.09820)
 ONE_CYCLE_START = 1 / 25  # also of a warm-up, so that the first step is one
 ONE_CYCLE_END = 1e-4
+TRACED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")  # methods of Optimizer, beside `step`
 
 
 def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
@@ -29,8 +32,20 @@ def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     if scales:
         groups.append({"params": scales, "weight_decay": 0.0})
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+        return without_compiler(torch.optim.AdamW)(groups, lr=config.lr, betas=(config.momentum, 0.999))
+    sgd = without_compiler(torch.optim.SGD)
+    return sgd(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def without_compiler(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """An optimiser whose first call does not import torch.compile's tracer, which takes 1.3 s and 150 MiB.
+
+    Torch wraps these methods to keep them out of compiled graphs.  The optimiser is never part of one here: only the
+    backbone is compiled.
+    """
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in TRACED}
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
 
 
 class Schedule:
