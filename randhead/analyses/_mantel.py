@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from randhead import rng
@@ -84,9 +83,11 @@ def _twice_centred_ranks(matrix: Tensor) -> Tensor:
     """Twice the ranks of the pairs i < j, ties averaged, minus twice their mean: (K, K) float32, diagonal 0, exact."""
     k = len(matrix)
     upper = torch.triu_indices(k, k, 1, dtype=torch.int64, device="cpu")
-    ranks = rankdata(matrix.double().cpu()[upper[0], upper[1]].numpy())
+    values = matrix.double().cpu()[upper[0], upper[1]]
+    _, groups, sizes = values.unique(return_inverse=True, return_counts=True)
+    twice = (2 * sizes.cumsum(0) - sizes + 1)[groups]
     out = torch.zeros(k, k, dtype=torch.float32, device="cpu")
-    out[upper[0], upper[1]] = torch.from_numpy(2 * ranks - (len(ranks) + 1)).float()
+    out[upper[0], upper[1]] = (twice - (len(values) + 1)).float()
     return out + out.T
 
 
