@@ -30,7 +30,8 @@ class Preprocess:
             precision: "fp32", "bf16" or "auto".
             device: the device of the backbone.
         """
-        centre, spread = (torch.tensor(values, dtype=torch.float32, device="cpu") for values in (mean, std))
+        # On the device: a copy from the CPU for each batch would wait for the device.
+        centre, spread = (torch.tensor(values, dtype=torch.float32, device=device) for values in (mean, std))
         return cls(centre, spread, device, resolve_dtype(precision, device))
 
     def prepare(self, images: Tensor) -> Tensor:

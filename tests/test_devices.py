@@ -11,6 +11,7 @@ from randhead import ClassVectorHead, corruptions, rng
 from randhead.augment import crop, cutout, views
 from randhead.losses import _topk, _values, streaming
 from randhead.preprocess import normalise
+from randhead.vectors import gaussian
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,8 @@ def device(monkeypatch):
     monkeypatch.setattr(_values, "_is_fine", lambda *batch, real=_values._is_fine: real(*batch) is not None)
     # The rows that have a better class are as many as the numbers say.
     monkeypatch.setattr(_topk.Best, "add", lambda best, logits, start: best.logits.add_(logits[:, :1]))
-    return mode
+    yield mode
+    views._colour_maps.cache_clear(), gaussian.gegenbauer.cache_clear()  # those that were made have no numbers
 
 
 @pytest.mark.parametrize("scoring", ["dot", "cosine"])

@@ -379,11 +379,11 @@ def test_the_test_split_is_read_once_at_the_end(tmp_path, images, monkeypatch):
 def test_a_loss_that_is_no_number_stops_before_its_step_and_the_last_checkpoint_is_finite(
     tmp_path, images, monkeypatch
 ):
-    right = Stepper.backward
+    right, steps = Stepper.backward, iter(range(6))
 
-    def poisoned(self, batches, step):
-        loss = right(self, batches, step)
-        return loss * float("nan") if step == 4 else loss
+    def poisoned(self, batches):
+        loss, bound = right(self, batches)
+        return loss * float("nan") if next(steps) == 4 else loss, bound
 
     settings = config(machine__checkpoint_minutes=0)
     words = "the loss is nan in step 5 of 6; the last checkpoint is of step 4"

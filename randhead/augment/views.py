@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from randhead import rng
+from randhead import ambient, rng
 
 PURPOSE = "views"
 AREAS = 0.2, 1.0  # share of the image
@@ -115,18 +115,25 @@ def _positions(starts: Tensor, lengths: Tensor, count: int) -> Tensor:
 def _recoloured(images: Tensor, colours: Tensor) -> Tensor:
     """One affine map of RGB for every image: images (B, 3, H, W) in whole grey levels, colours (B, 4)."""
     brightness, contrast, saturation, turns = colours.double().unbind(1)
-    to_yiq = torch.tensor(YIQ, dtype=torch.float64, device=images.device)
+    to_yiq, to_rgb = _colour_maps(images.device)
     luma = to_yiq[0]
     # Sums of whole numbers, exact in any order: the mean does not depend on the batch.
     mean = (images.sum(dim=3).sum(dim=2, dtype=torch.float64) * luma).sum(dim=1) / (images.shape[2] * images.shape[3])
     offset = brightness * (1 - contrast) * mean
-    matrix = torch.linalg.inv(to_yiq) @ _of_yiq(saturation, 2 * math.pi * turns) @ to_yiq
+    matrix = to_rgb @ _of_yiq(saturation, 2 * math.pi * turns) @ to_yiq
     matrix = ((brightness * contrast)[:, None, None] * matrix).float()
     out = matrix[:, :, 0, None, None] * images[:, :1]
     out += offset.float()[:, None, None, None]
     for channel in (1, 2):
         out.addcmul_(matrix[:, :, channel, None, None], images[:, channel : channel + 1])
     return out
+
+
+@ambient.kept(maxsize=4)
+def _colour_maps(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The maps from RGB to YIQ and back, (3, 3) float64 each.  Made for each batch, they would wait for the device."""
+    to_yiq = torch.tensor(YIQ, dtype=torch.float64, device="cpu")
+    return to_yiq.to(device), torch.linalg.inv(to_yiq).to(device)
 
 
 def _of_yiq(saturation: Tensor, angle: Tensor) -> Tensor:

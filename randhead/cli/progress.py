@@ -1,5 +1,7 @@
 """The live display of a training on stderr: a progress bar and one line per epoch."""
 
+import time
+
 from rich.progress import TaskID
 
 from randhead import registry
@@ -12,6 +14,7 @@ from randhead.tables import few, percent
 from randhead.train import events
 
 NAMED = 5  # classes in the first line
+READ_EVERY_S = 0.5
 
 
 class TrainingDisplay:
@@ -22,6 +25,7 @@ class TrainingDisplay:
         self.started = self.starred = False
         self.bar = progress_bar(output.log)
         self.task: TaskID | None = None
+        self.next_reading = 0.0  # of the loss
         self.warnings: list[str] = []  # about the images, which the first line describes
 
     def __enter__(self) -> "TrainingDisplay":
@@ -49,8 +53,8 @@ class TrainingDisplay:
         match event:
             case events.Started():
                 self._start(event)
-            case events.StepDone(step, _, loss) if self.task is not None:
-                self.bar.update(self.task, completed=step, description=f"loss {loss:.3f}")
+            case events.StepDone() if self.task is not None:
+                self._step(event, self.task)
             case events.EpochDone():
                 self._epoch(event)
             case _:  # warnings have their own callback, and the result is shown by the command
@@ -86,6 +90,14 @@ class TrainingDisplay:
         if self.task is not None:
             self.bar.remove_task(self.task)
         self.task = self.bar.add_task("", total=event.total_steps, completed=event.step)
+
+    def _step(self, event: events.StepDone, task: TaskID) -> None:
+        """Advance the bar.  The loss is read now and then, and only if it is seen: on a GPU that waits for the step."""
+        self.bar.update(task, completed=event.step)
+        now = time.monotonic()
+        if not self.bar.disable and now >= self.next_reading:
+            self.bar.update(task, description=f"loss {event.loss:.3f}")
+            self.next_reading = now + READ_EVERY_S
 
     def _warn(self) -> None:
         """Show the warnings that have waited."""

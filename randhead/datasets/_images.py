@@ -84,7 +84,8 @@ class ResizedImages:
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
         """As in `Images`."""
         for rows in self.rows[order.cpu()].split(batch_size):
-            yield resized(self.pixels.index_select(0, rows), self.shape[1]).to(self.device)
+            batch = resized(self.pixels.index_select(0, rows), self.shape[1])
+            yield (batch.pin_memory() if _is_cuda(self.device) else batch).to(self.device, non_blocking=True)
 
 
 def resized(pixels: Tensor, size: int) -> Tensor:
@@ -129,7 +130,7 @@ class FileImages:
         ids = order.tolist()
         # Small batches have few tasks, so more of them are needed to keep every thread busy.
         ahead = max(LOOK_AHEAD, -(-2 * self.workers * _parallel.CHUNK // batch_size))
-        waiting: deque[tuple[np.ndarray, list[Future[None]]]] = deque()
+        waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
         with _parallel.pool(self.workers) as executor:
             for start in range(0, len(ids), batch_size):
                 waiting.append(self._begin(executor, ids[start : start + batch_size]))
@@ -138,19 +139,25 @@ class FileImages:
             while waiting:
                 yield self._finish(*waiting.popleft())
 
-    def _begin(self, executor: ThreadPoolExecutor, ids: list[int]) -> tuple[np.ndarray, list[Future[None]]]:
-        batch = np.empty((len(ids), *self.shape), dtype=np.uint8)
-        starts = range(0, len(ids), _parallel.CHUNK)
-        return batch, [executor.submit(self._fill, batch, ids, start) for start in starts]
+    def _begin(self, executor: ThreadPoolExecutor, ids: list[int]) -> tuple[Tensor, list[Future[None]]]:
+        # The copy of pinned memory waits neither for the device nor for earlier steps.
+        pinned, shape = _is_cuda(self.device), (len(ids), *self.shape)
+        batch = torch.empty(shape, dtype=torch.uint8, device="cpu", pin_memory=pinned)
+        pixels, starts = batch.numpy(), range(0, len(ids), _parallel.CHUNK)
+        return batch, [executor.submit(self._fill, pixels, ids, start) for start in starts]
 
     def _fill(self, batch: np.ndarray, ids: list[int], start: int) -> None:
         for i in range(start, min(start + _parallel.CHUNK, len(ids))):
             batch[i] = decode(self.paths[ids[i]], self.shape[1], self.rules)
 
-    def _finish(self, batch: np.ndarray, parts: list[Future[None]]) -> Tensor:
+    def _finish(self, batch: Tensor, parts: list[Future[None]]) -> Tensor:
         for part in parts:
             part.result()
-        return torch.from_numpy(batch).to(self.device)
+        return batch.to(self.device, non_blocking=True)
+
+
+def _is_cuda(device: str | torch.device) -> bool:
+    return torch.device(device).type == "cuda"
 
 
 def digest(pixels: np.ndarray) -> bytes:

@@ -105,7 +105,7 @@ class ClassVectorHead(ClassVectors):
         self.initial_scale = default_scale(self.num_classes, scoring) if scale is None else float(scale)
         self.log_scale = nn.Parameter(torch.tensor(math.log(self.initial_scale))) if learn_scale else None
         self.normaliser, self.normaliser_tolerance = normaliser, normaliser_tolerance
-        self.last_error_bound = 0.0
+        self.last_error_bound: Tensor | float = 0.0
         if normaliser != "auto":
             registry.load("losses", normaliser)  # an unknown name is an error now, not at the first loss
         if scoring == "cosine":
@@ -142,10 +142,7 @@ class ClassVectorHead(ClassVectors):
         return self.initial_scale if self.log_scale is None else self.log_scale.detach().exp().item()
 
     def embed(self, features: Tensor) -> Tensor:
-        """Features after the neck, as they are scored: (..., D) -> (..., D).
-
-        Raises UsageError for features of another type or shape, and for one sample in a batchnorm neck while training.
-        """
+        """Features after the neck: (..., D) -> (..., D).  Raises UsageError as `apply_neck`."""
         return apply_neck(self.neck, features, self.dim)
 
     def queries(self, embedded: Tensor) -> Tensor:
@@ -181,6 +178,7 @@ class ClassVectorHead(ClassVectors):
         class_weights: Tensor | None = None,
         margin: Callable[[Tensor], Tensor] | None = None,
         exact_classes: Tensor | None = None,
+        check_values: bool = True,
     ) -> Tensor:
         """The cross-entropy of a batch, as `F.cross_entropy(head(features), labels, weight=class_weights, ...)`.
 
@@ -210,6 +208,8 @@ class ClassVectorHead(ClassVectors):
                 another margin `functools.partial(losses.cosface, margin=0.2)`.  The loss is that of logits with the
                 target's logit replaced.
             exact_classes: (N,) classes that the expected softmax sums one by one.
+            check_values: False does not wait for a CUDA device (except streaming): labels must be classes, the loss of
+                infinite features is NaN, and `last_error_bound`, now a tensor, can be above the tolerance.
 
         Returns:
             A scalar, in nats; for "none" the losses (...), 0 for a sample that is left out.
@@ -228,11 +228,13 @@ class ClassVectorHead(ClassVectors):
         embedded = self.embed(features)
         batch = losses.check_batch(
             embedded, labels, self.num_classes, reduction=reduction, ignore_index=ignore_index,
-            label_smoothing=label_smoothing, weights=weights, class_weights=class_weights,
+            label_smoothing=label_smoothing, weights=weights, class_weights=class_weights, check_values=check_values,
         )  # fmt: skip
         with without_autocast(embedded.device):
             queries = self.queries(batch.features)
-            return batch.reduced(losses_of(self, queries, batch, margin, exact_classes)).to(queries.dtype)
+            each = losses_of(self, queries, batch, margin, exact_classes, check_bound=check_values)
+            each = each if check_values else losses.nan_if_infinite(each, batch.features)
+            return batch.reduced(each).to(queries.dtype)
 
     def normaliser_for(self, batch_size: int) -> str:
         """The softmax method, a member of `randhead.losses`, for a batch of this size."""

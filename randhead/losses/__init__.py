@@ -20,6 +20,7 @@ from randhead.losses._rows import ClassRows, DrawnRows, StoredRows
 from randhead.losses._scores import Scores
 from randhead.losses._topk import top
 from randhead.losses._tracing import is_recorded, is_transformed, untransformed
+from randhead.losses._values import nan_if_infinite
 
 __all__ = [
     "ClassRows",
@@ -40,6 +41,7 @@ __all__ = [
     "is_recorded",
     "is_transformed",
     "mixture",
+    "nan_if_infinite",
     "top",
     "untransformed",
 ]

@@ -10,7 +10,8 @@ from randhead.arguments import check_type, is_whole, one_of, shown
 from randhead.errors import UsageError
 from randhead.losses._batch import LossBatch
 from randhead.losses._tracing import is_traced
-from randhead.losses._values import check_values, without
+from randhead.losses._values import check_values as checked
+from randhead.losses._values import without
 
 REDUCTIONS = ("mean", "sum", "none")
 SIGNED, UNSIGNED = ("int64", "int32", "int16", "int8"), ("uint8", "uint16", "uint32", "uint64")
@@ -28,6 +29,7 @@ def check_batch(
     label_smoothing: float = 0.0,
     weights: Tensor | None = None,
     class_weights: Tensor | None = None,
+    check_values: bool = True,
 ) -> LossBatch:
     """The batch without leading dimensions, if every argument fits.  The arguments are those of `ClassVectorHead.loss`.
 
@@ -40,6 +42,7 @@ def check_batch(
         label_smoothing: from 0 to 1.
         weights: of the samples (...).
         class_weights: (K,).
+        check_values: whether to check values too, for which the host waits for the device.
 
     Raises:
         UsageError: for an argument that does not fit, and for a mean over no sample.
@@ -49,7 +52,7 @@ def check_batch(
         >>> check_batch(torch.zeros(2, 3, 4), torch.tensor([[0, 1, 2], [2, 1, 0]]), 3).labels
         tensor([0, 1, 2, 2, 1, 0])
     """
-    _check_options(reduction, ignore_index, label_smoothing)
+    _check_options(reduction, ignore_index, label_smoothing, check_values)
     shape = features.shape[:-1]
     is_soft = _check_labels(labels, features, num_classes, ignore_index)
     if weights is not None:
@@ -69,7 +72,7 @@ def check_batch(
     )
     if is_traced() or features.is_meta:
         return batch if is_soft else without(batch, batch.labels == ignore_index)
-    return check_values(batch, ignore_index)
+    return checked(batch, ignore_index) if check_values else batch
 
 
 def check_hard_labels(labels: Any, features: Tensor) -> Tensor:
@@ -121,7 +124,8 @@ def check_exact_classes(classes: Any, num_classes: int, normaliser: str) -> Tens
     return classes
 
 
-def _check_options(reduction: object, ignore_index: object, label_smoothing: object) -> None:
+def _check_options(reduction: object, ignore_index: object, label_smoothing: object, check_values: object) -> None:
+    check_type("check_values", check_values, bool, "True or False")
     one_of("reduction", reduction, REDUCTIONS)
     if not is_whole(ignore_index):
         hint = "the label of the samples to leave out, -100 by default"

@@ -34,6 +34,16 @@ def check_values(batch: LossBatch, ignore_index: int) -> LossBatch:
     return batch
 
 
+def nan_if_infinite(losses: Tensor, features: Tensor) -> Tensor:
+    """The losses (B,), NaN for features (B, D) that are not finite: with few classes they could be finite.
+
+    Example:
+        >>> nan_if_infinite(torch.ones(2), torch.tensor([[1.0], [torch.inf]]))
+        tensor([1., nan])
+    """
+    return losses.masked_fill(~features.detach().float().isfinite().all(dim=1), torch.nan)
+
+
 def without(batch: LossBatch, ignored: Tensor) -> LossBatch:
     """The batch with weight 0, and some label that exists, for the ignored samples (B,) bool."""
     kept = (~ignored).float() if batch.weights is None else batch.weights.masked_fill(ignored, 0)

@@ -128,7 +128,7 @@ def mean_row(rows: ClassRows) -> Tensor:
             f"mean_row of {rows.geometry} vectors must give a tensor ({rows.dim},), got {got}",
             hint="see `randhead.vectors.Geometry`",
         )
-    return row.to(rows.device, torch.float32)
+    return row.to(rows.device, torch.float32, non_blocking=True)
 
 
 def closed_form(rows: ClassRows) -> LogMeanExp:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from randhead.config.resolved import ResolvedSettings
 from randhead.head import Preflight
 from randhead.runs import Run, TrainingSummary
@@ -36,7 +38,12 @@ class StepDone:
 
     step: int
     epoch: int
-    loss: float
+    mean_loss: Tensor | float  # nats; a tensor on a CUDA device, for which a step does not wait
+
+    @property
+    def loss(self) -> float:
+        """The mean loss in nats.  On a CUDA device, reading it waits until the step is done."""
+        return float(self.mean_loss)
 
 
 @dataclass(frozen=True)

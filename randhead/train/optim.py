@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from randhead.config import OptimConfig
@@ -17,7 +17,7 @@ ONE_CYCLE_END = 1e-4
 TRACED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")  # methods of Optimizer, beside `step`
 
 
-def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+def optimiser(model: nn.Module, config: OptimConfig, *, diverged: Tensor | None = None) -> torch.optim.Optimizer:
     """Make the optimiser of a configuration: SGD with Nesterov momentum, or AdamW.
 
     A learned scale has no weight decay, which would pull it towards 1.
@@ -25,16 +25,26 @@ def optimiser(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     Args:
         model: the model to be trained.
         config: name, learning rate, momentum and weight decay.
+        diverged: a number on the device, float32; while it is 1, a step changes nothing.  The learning rate is a tensor
+            on the device too then, so that a step waits for nothing, and can be captured as a CUDA graph.
     """
     decayed = [p for name, p in model.named_parameters() if not name.endswith("log_scale")]
     scales = [p for name, p in model.named_parameters() if name.endswith("log_scale")]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}]
     if scales:
         groups.append({"params": scales, "weight_decay": 0.0})
+    # Only fused optimisers can leave out a step on the device.
+    fused = None if diverged is None else True
+    lr = config.lr if diverged is None else torch.tensor(config.lr, dtype=torch.float32, device=diverged.device)
+    made: Any
     if config.name == "adamw":
-        return without_compiler(torch.optim.AdamW)(groups, lr=config.lr, betas=(config.momentum, 0.999))
-    sgd = without_compiler(torch.optim.SGD)
-    return sgd(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+        made = without_compiler(torch.optim.AdamW)(groups, lr=lr, betas=(config.momentum, 0.999), fused=fused)
+    else:
+        sgd = without_compiler(torch.optim.SGD)
+        made = sgd(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=fused)
+    made.found_inf = diverged
+    optimizer: torch.optim.Optimizer = made
+    return optimizer
 
 
 def without_compiler(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
@@ -61,8 +71,11 @@ class Schedule:
     def __init__(self, optimizer: torch.optim.Optimizer, config: OptimConfig):
         self.optimizer, self.config = optimizer, config
         self.warming = False  # whether the last step was one of the warm-up
+        # It has the learning rate as a number; that of `optimizer` can be a tensor on a device.
+        sgd = without_compiler(torch.optim.SGD)
+        self.own = sgd([torch.zeros((), dtype=torch.float32, device="cpu")], lr=config.lr)
         self.plateau = ReduceLROnPlateau(
-            optimizer,
+            self.own,
             mode="max",
             factor=config.plateau_factor,
             patience=config.plateau_patience,
@@ -76,12 +89,19 @@ class Schedule:
             self._set(self.config.lr * factor(self.config.schedule, progress, self.config.warmup))
         elif self.plateau.last_epoch == 0:  # nothing but the warm-up has changed it
             self._set(self.config.lr)
-        return self.optimizer.param_groups[0]["lr"]
+        return self.rate
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        rate: float = self.own.param_groups[0]["lr"]
+        return rate
 
     def after_epoch(self, accuracy: float) -> None:
         """Give the validation accuracy to the schedule "plateau", once the warm-up is over."""
         if self.config.schedule == "plateau" and not self.warming:
             self.plateau.step(accuracy)
+            self._set(self.rate)
 
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint, ready for JSON."""
@@ -89,7 +109,7 @@ class Schedule:
             return {}
         state = {key: getattr(self.plateau, key) for key in ("best", "num_bad_epochs", "last_epoch")}
         state["best"] = None if math.isinf(state["best"]) else state["best"]
-        return {**state, "lr": self.optimizer.param_groups[0]["lr"]}
+        return {**state, "lr": self.rate}
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
@@ -100,8 +120,12 @@ class Schedule:
         self._set(state["lr"])
 
     def _set(self, rate: float) -> None:
+        self.own.param_groups[0]["lr"] = rate
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
 
 def factor(schedule: str, progress: float, warmup: float = 0.0) -> float:

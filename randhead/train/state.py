@@ -82,7 +82,7 @@ def restore_state(
         state = TrainState.from_json(document["progress"], checkpoint.select(tensors, "best/"))
         model.load_state_dict(checkpoint.select(tensors, "model/"))
         _restore_optimiser(optimizer, checkpoint.select(tensors, "optim/"))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunError(f"{path}: does not fit this run ({' '.join(str(error).split())})") from None
     return state
 
@@ -105,8 +105,12 @@ def optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _restore_optimiser(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, _, name = key.partition("/")
+        like = parameters[int(index)]
+        # Fused optimisers go through memory in its order, which has to be that of the parameter.
+        tensor = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and like.ndim else tensor
         state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

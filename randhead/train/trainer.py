@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from randhead import model, runs
 from randhead.config import Config
@@ -31,6 +32,7 @@ from randhead.train.saving import Saver, host_copies
 from randhead.train.state import TrainState, restore_state
 from randhead.train.step import Batch, Stepper
 from randhead.train.tasks import ValidationMetrics
+from randhead.train.unread import READ_EVERY, UnreadLosses
 from randhead.train.warm_start import WarmStart, init_from_run
 
 
@@ -60,7 +62,7 @@ class Trainer:
         self.notes = notes.of_training(config, self.settings, encoder, warm)
         self.notes += tuple(filter(None, [batch_norm.keep_up(self.model, self.batches_per_epoch)]))
         self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
-        self.state = TrainState()
+        self.state, self.unread = TrainState(), UnreadLosses()
         self.saver = Saver(config, self.settings)
         self.saved_at = time.monotonic()
 
@@ -130,7 +132,11 @@ class Trainer:
         return {**found, "nll": best.nll, "n": n}
 
     def save(self, *, is_best: bool = False) -> None:
-        """Begin to write a checkpoint of this step; `is_best`: and the weights, which are the best so far."""
+        """Begin to write a checkpoint of this step; `is_best`: and the weights, which are the best so far.
+
+        Raises as `read_losses`: what follows a loss that is not finite is never written.
+        """
+        self.read_losses()
         self.state.schedule = self.stepper.schedule.state()
         self.run = self.saver.save(self.run, self.state, self.model, self.stepper.optimizer, is_best=is_best)
         self.saved_at = time.monotonic()
@@ -147,32 +153,47 @@ class Trainer:
         coming = self.batches(state.epoch, done)
         for first in range(done, self.batches_per_epoch, accumulate):
             if self.should_stop():
+                self.read_losses()
                 raise StopRequested(f"stopped after step {state.step}")
             begun = time.perf_counter()
             group = [next(coming) for _ in range(min(accumulate, self.batches_per_epoch - first))]
             loss = self._step(group)
             state.seconds += time.perf_counter() - begun
+            if isinstance(loss, float) or state.step % READ_EVERY == 0 or state.step % self.steps_per_epoch == 0:
+                self.read_losses()
             yield StepDone(state.step, state.epoch, loss)
             if time.monotonic() - self.saved_at > 60 * self.config.machine.checkpoint_minutes:
                 self.save()
 
-    def _step(self, group: list[Batch]) -> float:
-        """Make one step of the optimiser over one or more batches, and return the mean loss."""
+    def _step(self, group: list[Batch]) -> Tensor | float:
+        """Make one step of the optimiser over one or more batches, and return the mean loss, which is not checked."""
         state = self.state
-        loss = self.stepper.backward(group, state.step)
-        if not math.isfinite(loss):
-            self.saver.wait()
-            saved = checkpoint.saved_steps(self.run.checkpoints)
-            where = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
-            raise _diverged(f"the loss is {loss} in step {state.step + 1} of {self.total_steps}; {where}")
-        self.stepper.update()
-        count = sum(len(labels) for _, labels in group)
+        done = self.stepper.step(group, state.step)
+        self.unread.add(done)
         state.step += 1
-        state.loss_sum += loss * count
-        state.images += count
         if state.step % self.steps_per_epoch == 0:
             state.last_step = self.stepper.metrics()
-        return loss
+        return done.loss
+
+    def read_losses(self) -> None:
+        """Check and sum the losses that have not been read; on a CUDA device this waits for the last step.
+
+        Raises:
+            DivergedError: for a loss that is not finite; the steps since then have changed nothing.
+            UsageError: for an error bound above the tolerance.
+        """
+        state, begun = self.state, time.perf_counter()
+        for step, loss, bound in self.unread.read():
+            if not math.isfinite(loss):
+                state.step = step.step
+                self.saver.wait()
+                saved = checkpoint.saved_steps(self.run.checkpoints)
+                where = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
+                raise _diverged(f"the loss is {loss} in step {step.step + 1} of {self.total_steps}; {where}")
+            self.stepper.check_error_bound(bound)
+            state.loss_sum += loss * step.images
+            state.images += step.images
+        state.seconds += time.perf_counter() - begun
 
     def _close_epoch(self) -> EpochDone:
         """Validate the model, select the best weights, log the epoch and save a checkpoint."""

@@ -59,7 +59,7 @@ def mean_row(dim: int) -> Tensor:
 def _log_sinhc(x: Tensor) -> Tensor:
     """log(sinh(x)/x), by its series for small |x|, for which the closed form would lose digits."""
     small = x.abs() < SERIES
-    if small.all():  # as with features of ordinary norm: 3 times as fast
+    if not x.is_cuda and small.all():  # of features of ordinary norm: 3 times as fast
         return _log_sinhc_series(x)
     large = torch.where(small, 1.0, x.abs())
     closed = large + torch.log1p(-torch.exp(-2 * large)) - torch.log(2 * large)
