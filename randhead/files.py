@@ -170,8 +170,42 @@ def _host() -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically.  Raises ValueError for NaN and infinity, which JSON does not have."""
-    atomic_write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write `value` as `json_text`, atomically.  Raises ValueError for NaN and infinity, which JSON does not have."""
+    atomic_write(path, json_text(value) + "\n")
+
+
+def json_text(value: Any, indent: str = "") -> str:
+    """JSON with one line per entry of an object, and lists of numbers or words on one line.
+
+    A table of 10,000 rows of 3 numbers takes 0.2 MB in this form, and 0.6 MB with one line per number.
+
+    Raises:
+        ValueError: for NaN and infinity, which JSON does not have.
+
+    Example:
+        >>> print(json_text({"n": 2, "pairs": [[0, 1, 5], [1, 0, 2]]}))
+        {
+          "n": 2,
+          "pairs": [[0, 1, 5], [1, 0, 2]]
+        }
+    """
+    if not _has_objects(value):
+        return json.dumps(value, allow_nan=False)
+    inner = indent + "  "
+    if isinstance(value, Mapping):
+        names = (json.dumps(name if isinstance(name, str) else json.dumps(name)) for name in value)
+        lines = [f"{name}: {json_text(each, inner)}" for name, each in zip(names, value.values(), strict=True)]
+    else:
+        lines = [json_text(each, inner) for each in value]
+    first, last = "{}" if isinstance(value, Mapping) else "[]"
+    return f"{first}\n" + ",\n".join(inner + line for line in lines) + f"\n{indent}{last}"
+
+
+def _has_objects(value: Any) -> bool:
+    """Whether a value is an object or a list of them that is not empty; the first entry of a list tells for all."""
+    if isinstance(value, Mapping):
+        return bool(value)
+    return isinstance(value, list | tuple) and bool(value) and _has_objects(value[0])
 
 
 def described(error: OSError) -> str:

@@ -36,7 +36,7 @@ def evaluation(wrong):
 
 
 def summary(folder, wrong=1, **val):
-    test = found(wrong).to_json()
+    test = found(wrong).summary()
     return TrainingSummary(
         folder, "run", 3, SelectedEpoch(2, 1.0, 0.1), {"accuracy": 1.0, "nll": 0.1, **val}, test, 1.0, 1.0, "CPU", (),
         "0" * 64, {"randhead": "0"},

@@ -158,6 +158,27 @@ def test_json_is_written_whole_and_refuses_not_a_number(tmp_path):
     assert leave(path) == ["file.json"]
 
 
+VALUES = [
+    {}, [], {"a": {}, "b": []}, [[], {}], [{"a": 1}, {"b": [2, {"c": "\N{SNOWMAN}"}]}], {1: None, 2.5: 2.5, None: [3]},
+    {"pairs": [[0, 1, 5], [1, 0, 2]], "names": ["a", 'b"'], "deep": {"er": {"est": [True]}}}, "text", 1e-300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_json_has_the_content_that_the_standard_library_writes(value):
+    assert json.loads(files.json_text(value)) == json.loads(json.dumps(value))
+    for wrong in ({"a": [value, {"b": float("nan")}]}, [[1.0, float("inf")]], {"a": value, "b": float("-inf")}):
+        with pytest.raises(ValueError, match="JSON"):
+            files.json_text(wrong)
+
+
+def test_json_has_one_line_for_each_entry_and_none_for_each_number():
+    pairs = [[i, i + 1, 7] for i in range(1000)]
+    text = files.json_text({"n": 1000, "pairs": pairs, "parts": [{"of": pairs}, {"of": []}]})
+    assert text.count("\n") == 3 + 2 + 2 * 3
+    assert len(text) < 1.1 * len(json.dumps([pairs, pairs]))
+
+
 def test_sha256_of_bytes_and_of_a_file_is_the_standards(tmp_path):
     # FIPS 180-2, appendix B.1.
     answer = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

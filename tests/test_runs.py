@@ -175,6 +175,40 @@ def test_every_run_that_can_be_read_is_listed(trained, images):
     assert runs.list_runs(trained / "nothing") == runs.RunList((), None)
 
 
+def of_the_first_version(run, pairs=8_000, **more):
+    """A summary as version 0.1.0 wrote it: with a line per number, and the entries per class in the middle."""
+    summary = json.loads(run.summary_path.read_text())
+    found = {"per_class_accuracy": [0.5], "per_class_n": [2], "confusion": [[0, 1]] * pairs}
+    summary["test"] = {key: value for key, value in summary["test"].items() if key != "diagnostics"} | found | {
+        "diagnostics": summary["test"]["diagnostics"]
+    }  # fmt: skip
+    run.summary_path.write_text(json.dumps(summary | more, indent=2))
+    return run.summary_path
+
+
+def test_the_summary_of_an_older_version_is_the_same_without_its_entries_per_class(trained):
+    run = Run(trained / "run")
+    new = run.summary()
+    for pairs in (1, 2_000, 5_000):
+        of_the_first_version(run, pairs)
+        assert run.summary() == new
+    for kept in (["x" * 1000] * 100, ['"diagnostics": {']):  # a long end, and one that looks like the entries
+        of_the_first_version(run, 5_000, bad_images=kept)
+        assert run.summary() == dataclasses.replace(new, bad_images=tuple(kept))
+
+
+def test_listing_runs_reads_little_of_large_summaries(trained):
+    """The middle is overwritten: who reads it finds no JSON."""
+    run = Run(trained / "run")
+    accuracy, path = run.summary().test["accuracy"], of_the_first_version(run)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(1 << 16)
+        file.write(bytes(size - (2 << 16)))
+    assert size > 3 << 16
+    assert runs.list_runs(trained).runs[0].test_accuracy == accuracy
+
+
 def test_a_missing_root_holds_no_runs(tmp_path):
     assert runs.all_runs(tmp_path / "nothing") == []
     refused(lambda: runs.find(root=tmp_path / "nothing"), "there is no run")

@@ -102,7 +102,7 @@ def test_what_a_run_leaves_agrees_with_itself(whole, images):
     assert json.loads(run.summary_path.read_text()) == summary.to_json()
     loaded = runs.load(PATH, root=run.path.parent, device="cpu")
     assert loaded.weights_sha256 == summary.weights_sha256
-    again = classification.full_metrics(loaded.model, images.splits["test"], loaded.preprocess).to_json()
+    again = classification.full_metrics(loaded.model, images.splits["test"], loaded.preprocess).summary()
     assert again == summary.test
     val = classification.quick_metrics(loaded.model, images.splits["val"], loaded.preprocess)
     assert {key: val[key] for key in ("accuracy", "nll")} | {"n": len(images.splits["val"])} == {

@@ -1,6 +1,5 @@
 """Output of commands: tables or one JSON document on stdout, everything else on stderr."""
 
-import json
 import re
 import sys
 import textwrap
@@ -20,7 +19,7 @@ from randhead import tables, user_files
 from randhead.cli.hints import as_options
 from randhead.errors import RunError
 from randhead.escapes import printable
-from randhead.files import described
+from randhead.files import described, json_text
 from randhead.tables import Result, Table
 
 KINDS = {".json": "report", ".csv": "table", ".tex": "latex", ".md": "markdown", ".png": "picture", ".html": "page"}
@@ -139,7 +138,7 @@ class Output:
     def result(self, document: dict[str, Any]) -> None:
         """Print the JSON document, if `--json` was given."""
         if self.as_json:
-            print(json.dumps(document, indent=2, allow_nan=False))
+            print(json_text(document))
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Any]:

@@ -16,7 +16,8 @@ from randhead.losses import HeadOutput
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
 
-CONFUSION_CLASSES = 1000  # with more classes, a list of the confused pairs is smaller than the matrix
+DRAWN_CLASSES = 1000  # of a confusion matrix: the cells of a larger one would be smaller than a pixel
+PER_CLASS = ("per_class_accuracy", "per_class_n", "confused_pairs")  # entries whose size grows with the classes
 NEIGHBOURS = 20  # training images that vote on the class of an image
 
 
@@ -25,9 +26,9 @@ class ClassificationMetrics:
     """Metrics of the predictions of a model on a split; None for a metric that does not apply.
 
     `brier` is the Brier score, 0 to 2; `aurc` the area under the risk-coverage curve, of the largest probability.
-    `confusion` has one row per true class and one column per predicted class; with more than CONFUSION_CLASSES
-    classes, `confused_pairs` has all wrong predictions instead, as [true class, predicted class, number of images], the
-    most frequent first.  `diagnostics` are the two means that the paper's official code prints.
+    `confused_pairs` has all wrong predictions as [true class, predicted class, number of images], the most frequent
+    first: the entries of the confusion matrix off its diagonal that are not 0.  `diagnostics` are the two means that
+    the paper's official code prints.
     """
 
     n: int
@@ -43,22 +44,30 @@ class ClassificationMetrics:
     ece_equal_mass: float
     per_class_accuracy: list[float | None] = field(repr=False)
     per_class_n: list[int] = field(repr=False)
-    confusion: list[list[int]] | None = field(repr=False)
-    confused_pairs: list[list[int]] | None = field(repr=False)
+    confused_pairs: list[list[int]] = field(repr=False)
     diagnostics: dict[str, dict[str, float | None]] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The metrics ready for JSON, with either the confusion matrix or the confused pairs."""
-        found = as_document(self)
-        del found["confusion" if self.confusion is None else "confused_pairs"]
-        return found
+        """The metrics ready for JSON."""
+        return as_document(self)
+
+    def summary(self) -> dict[str, Any]:
+        """The same without the entries per class, which `evaluate` writes."""
+        return {name: value for name, value in self.to_json().items() if name not in PER_CLASS}
+
+    def confusion(self) -> list[list[int]]:
+        """The confusion matrix: number of images by true class (row) and predicted class (column)."""
+        classes = range(len(self.per_class_n))
+        counts = [[0] * len(classes) for _ in classes]
+        for true, predicted, count in self.confused_pairs:
+            counts[true][predicted] = count
+        for k in classes:
+            counts[k][k] = self.per_class_n[k] - sum(counts[k])
+        return counts
 
     def most_confused_with(self, label: int) -> tuple[int, int] | None:
         """The class most often predicted instead of `label`, and for how many images; None if there is none."""
-        if self.confusion is not None:
-            row = [(count, k) for k, count in enumerate(self.confusion[label]) if k != label and count]
-        else:
-            row = [(count, k) for true, k, count in self.confused_pairs or () if true == label]
+        row = [(count, other) for true, other, count in self.confused_pairs if true == label]
         count, other = max(row, default=(0, 0), key=lambda pair: pair[0])
         return (other, count) if count else None
 
@@ -77,6 +86,8 @@ class NeighbourMetrics:
     def to_json(self) -> dict[str, Any]:
         """The metrics ready for JSON."""
         return {**as_document(self), "nll": None, "ece": None}
+
+    summary = to_json
 
 
 def full_metrics(
@@ -103,7 +114,6 @@ def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes
     per_class = metrics.per_class_accuracy(labels, predictions, num_classes)
     top1, right = metrics.accuracy(predictions, labels), predictions == labels
     top5 = metrics.accuracy(scores.classes, labels, k=5) if num_classes > 5 else None
-    small = num_classes <= CONFUSION_CLASSES
     return ClassificationMetrics(
         n=len(labels),
         accuracy=top1,
@@ -118,8 +128,7 @@ def metrics_of(features: Tensor, scores: HeadOutput, labels: Tensor, num_classes
         ece_equal_mass=metrics.calibration_error(confidences, right, scheme="equal mass"),
         per_class_accuracy=[none_if_nan(value) for value in per_class.tolist()],
         per_class_n=labels.bincount(minlength=num_classes).tolist(),
-        confusion=metrics.confusion(labels, predictions, num_classes).tolist() if small else None,
-        confused_pairs=None if small else metrics.confused_pairs(labels, predictions).tolist(),
+        confused_pairs=metrics.confused_pairs(labels, predictions).tolist(),
         diagnostics=metrics.diagnostics(features, scores.largest_cosine, right),
     )
 

@@ -151,9 +151,9 @@ class Evaluation(Result):
             interval = _limits(of_accuracy(accuracy, m.per_class_n[k]))
             rows.append((self.class_names[k], percent(accuracy), interval, taken_for))
         notes = []
-        if m.confused_pairs is not None:
-            limit, count = classification.CONFUSION_CLASSES, len(m.confused_pairs)
-            notes = [f"no confusion matrix of more than {limit:,} classes: the report lists {count:,} confused pairs"]
+        if len(m.per_class_n) > classification.DRAWN_CLASSES:
+            limit, count = classification.DRAWN_CLASSES, len(m.confused_pairs)
+            notes = [f"no picture of more than {limit:,} classes: the report lists {count:,} confused pairs"]
         columns = ("class", "accuracy", "95 % interval", "most often taken for")
         if rows:
             yield Table(f"{self.run}: hardest classes", columns, tuple(rows), tuple(notes))

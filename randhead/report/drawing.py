@@ -5,7 +5,7 @@ from pathlib import Path
 
 from randhead.evaluation import Analysis, Evaluation
 from randhead.evaluation.analysis import ALL
-from randhead.evaluation.classification import ClassificationMetrics
+from randhead.evaluation.classification import DRAWN_CLASSES, ClassificationMetrics
 from randhead.evaluation.measuring import Measurement
 from randhead.files import atomic_write
 from randhead.report import canvas, confusion, robustness, sections
@@ -28,10 +28,10 @@ def draw(result: Result, run: Run, *, warn: Callable[[str], None]) -> list[Path]
 
 def _draw_evaluation(evaluation: Evaluation, run: Run, warn: Callable[[str], None]) -> list[Path]:
     metrics, path, files = evaluation.metrics, evaluation.path(run), []
-    if isinstance(metrics, ClassificationMetrics) and metrics.confusion is not None:
+    if isinstance(metrics, ClassificationMetrics) and len(metrics.per_class_n) <= DRAWN_CLASSES:
         picture = path.with_suffix(".png")
         names = canvas.numbered(evaluation.class_names, warn)
-        files.append(confusion.draw(picture, metrics.confusion, names, run=evaluation.run))
+        files.append(confusion.draw(picture, metrics.confusion(), names, run=evaluation.run))
     if isinstance(evaluation.corruptions, CorruptionReport):
         files += _draw_corruptions(evaluation.corruptions, path.with_name(f"{path.stem}-corruptions"))
     return files

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from randhead.config import Config, parse
 from randhead.config.resolved import ResolvedSettings
 from randhead.errors import RandheadError, RunError
 from randhead.files import atomic_write, write_json
-from randhead.runs.summary import TrainingSummary
+from randhead.runs.summary import TrainingSummary, summary_text
 
 ROOT = Path("runs")
 LAST = "last"  # a file in the root that contains the name of the latest run
@@ -110,7 +110,7 @@ class Run:
         """
         if not self.summary_path.exists():
             return None
-        content = read_json(self.summary_path)
+        content = read_json(self.summary_path, text=summary_text)
         with received(self.summary_path):
             found = TrainingSummary.from_json(content, self.path)
             list(found.tables())  # which needs every number
@@ -187,12 +187,21 @@ def write_config(run: Run, config: Config, settings: ResolvedSettings) -> None:
     write_json(run.config_path, describe(config, settings))
 
 
-def read_json(path: Path, *, hint: str = TRAIN_AGAIN) -> dict[str, Any]:
-    """The content of a JSON file, which may come from anybody.  Raises RunError if it is no object of JSON."""
+def text_of(path: Path) -> str:
+    """The text of a file in UTF-8."""
+    return path.read_text(encoding="utf-8")
+
+
+def read_json(path: Path, *, hint: str = TRAIN_AGAIN, text: Callable[[Path], str] = text_of) -> dict[str, Any]:
+    """The content of a JSON file, which may come from anybody; `text` reads it.
+
+    Raises:
+        RunError: if it is no object of JSON.
+    """
     if path.exists() and not path.is_file():  # reading a FIFO would wait for ever
         raise RunError(f"{path}: not a regular file", hint=hint)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        content = json.loads(text(path), parse_constant=_refuse)
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read ({error})", hint=hint) from None
     if not isinstance(content, dict):

@@ -1,5 +1,6 @@
 """The result of a training: the metrics of the selected weights, and the time that training took."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
     from randhead.runs.folder import Run
 
 
+# Entries per class of `test`, which version 0.1.0 wrote: "confusion" is a matrix, 10 MB of 1,000 classes.
+PER_CLASS = ("per_class_accuracy", "per_class_n", "confusion", "confused_pairs")
 LISTS = ("bad_images", "notes", "warnings")
+
+
+SMALL = 1 << 16  # bytes: larger is a file of version 0.1.0, whose entries per class are not read
+BEFORE, AFTER = b'"per_class_accuracy": [', b'"diagnostics": {'  # where these entries begin, and what follows them
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class TrainingSummary(Result):
         epochs: number of epochs trained.
         selected: the epoch whose weights were selected on the validation split.
         val: accuracy, its interval, NLL and number of images of the selected weights on the validation split.
-        test: the document of the evaluation on the test split, which was used once, at the end.
+        test: the metrics of the evaluation on the test split, which was used once, at the end, without those per class.
         seconds: time of all training steps, including those before the run was resumed.
         images_per_second: training images per second of this time.
         device: the device of the training, in words.
@@ -90,8 +97,10 @@ class TrainingSummary(Result):
         selected = SelectedEpoch.from_json(content["selected"])
         for name in ("val", "test"):
             _ = content[name]["accuracy"]
+        found = {name: content[name] for name in names}
+        found["test"] = {name: value for name, value in content["test"].items() if name not in PER_CLASS}
         lists: dict[str, Any] = {name: tuple(content.get(name, ())) for name in LISTS}  # one of 0.1.0 has the first
-        return cls(path=path, selected=selected, **lists, **{name: content[name] for name in names})
+        return cls(path=path, selected=selected, **lists, **found)
 
     def save(self, run: "Run") -> Path:
         """Write summary.json, which marks the run as finished."""
@@ -110,6 +119,27 @@ class TrainingSummary(Result):
             ("training", f"{self.seconds:.1f} s", "", f"{self.images_per_second:,.0f} images/s"),
         ]
         yield Table("", ("metric", "value", "95 % interval", ""), rows(line for line in lines if line[1]))
+
+
+def summary_text(path: Path) -> str:
+    """The text of summary.json; of a large one of version 0.1.0, the text without the entries per class of `test`.
+
+    So `list` reads 10 kB per run, not 10 MB.
+    """
+    with path.open("rb") as file:
+        start = file.read(SMALL)
+        if len(start) == SMALL:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - SMALL, SMALL))
+            end = file.read()
+            first, last = start.find(BEFORE), end.rfind(AFTER)
+            if min(first, last) >= 0:
+                start, end = start[:first], end[last:]
+            else:
+                file.seek(SMALL)
+                end = file.read()
+            start += end
+    return start.decode("utf-8")
 
 
 def limits(found: Mapping[str, Any]) -> str:

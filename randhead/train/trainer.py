@@ -113,7 +113,7 @@ class Trainer:
             epochs=self.config.train.epochs,
             selected=best,
             val=self._validation(best),
-            test=test.to_json(),
+            test=test.summary(),
             seconds=round(state.seconds, 3),
             images_per_second=round(images / max(state.seconds, 1e-9), 1),
             device=device_name(self.device),
