@@ -97,7 +97,7 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
         with unsupported_is_fine(errno.EPERM):
             fragment.chmod(stat.S_IMODE(mode))
         fragment.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -252,7 +252,7 @@ def _refuse_links(folder: Path) -> None:
         raise OSError(errno.ELOOP, LINK_OUT, str(folder))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself durable.  Windows cannot open a folder, and does not need this."""
     if os.name == "nt":
         return

@@ -40,6 +40,15 @@ def unsynced() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_decoded_cache(tmp_path_factory) -> Iterator[None]:
+    """Decoded images are not kept: no test depends on another one, and none writes to the home of who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("randhead.datasets._decoded.cache_folder", lambda: None)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # of the processes that tests start
+        yield
+
+
 @pytest.fixture(scope="session")
 def study_runs(tmp_path_factory) -> Path:
     from trained import study  # what needs no runs need not wait for its imports

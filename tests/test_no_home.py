@@ -12,6 +12,7 @@ import randhead
 from randhead import backbones, datasets, registry
 from randhead.cli.hints import as_options
 from randhead.config import configure, data_source
+from randhead.datasets import _cache_folder, _decoded
 from randhead.errors import DataError, UsageError
 
 UNKNOWN = "the home directory is unknown"
@@ -29,10 +30,13 @@ def no_home(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_digits_and_folders_need_no_home(image_folder):
+def test_digits_and_folders_need_no_home(image_folder, monkeypatch):
+    monkeypatch.setattr(_decoded, "cache_folder", _cache_folder.cache_folder)  # which the other tests do without
     assert datasets.from_config(configure({})).name == "digits"
     assert datasets.load("digits").image_size == 8
-    assert datasets.from_config(configure({"data.name": str(image_folder)})).name == image_folder.name
+    images = datasets.from_config(configure({"data.name": str(image_folder)}))
+    assert images.name == image_folder.name and images.notes() == ()
+    assert datasets.decoded_cache().folder is None
 
 
 @pytest.mark.parametrize("name", ["cifar10", "tiny_imagenet"])

@@ -277,7 +277,12 @@ class MachineConfig(Section, section="machine"):
     )
     data_root: str = setting("~/.cache/randhead", "Folder in which downloaded datasets are kept.")
     memory_budget_mb: int = setting(
-        2048, "Memory for decoded images, in MiB; more images than fit are decoded every epoch.", bounds=NOT_NEGATIVE
+        2048, "Memory for decoded images, in MiB; more images than fit are read from disk.", bounds=NOT_NEGATIVE
+    )
+    decoded_cache_mb: int = setting(
+        20480,
+        "Disk space for decoded images, in MiB, so that the next start need not decode them; 0 keeps none.",
+        bounds=NOT_NEGATIVE,
     )
     workers: int = setting(2, "Threads that decode images.", bounds=Interval(1, 256))
     max_megapixels: float = setting(  # near Pillow's own limit: 256 MiB of RGB

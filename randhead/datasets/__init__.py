@@ -26,6 +26,7 @@ from randhead.arguments import whole
 from randhead.config import Config, data_source
 from randhead.datasets import _decode
 from randhead.datasets._build import from_arrays, with_report
+from randhead.datasets._cache_folder import DecodedCache, clear_decoded_cache, decoded_cache
 from randhead.datasets._contract import wrong_dataset
 from randhead.datasets._dataset import Dataset, Split
 from randhead.datasets._fewer import with_fewer
@@ -44,6 +45,7 @@ from randhead.errors import UsageError
 __all__ = [
     "SPLIT_WORDS",
     "Copies",
+    "DecodedCache",
     "Dataset",
     "DatasetModule",
     "FileImages",
@@ -57,6 +59,8 @@ __all__ = [
     "changed_since",
     "changes",
     "channel_statistics",
+    "clear_decoded_cache",
+    "decoded_cache",
     "divide_classes",
     "fingerprint",
     "fingerprints",
@@ -160,6 +164,7 @@ def from_config(
         split_seed=options.split_seed,
         train_images=None if data else options.train_images,
         memory_budget=machine.memory_budget_mb << 20,
+        decoded_cache=machine.decoded_cache_mb << 20,
         workers=machine.workers,
         max_megapixels=machine.max_megapixels,
         bit_depth=bit_depth,

@@ -42,6 +42,7 @@ class Dataset:
         report: what reading the images left out, converted and found suspicious.
         bit_depth: number of bits that were taken as the range of 16-bit images; None if there are none.
         drawn_test: whether the test split was drawn from images that nobody has divided.
+        cache_remark: why the decoded images are not kept for the next start, or were decoded again; usually empty.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     report: ReadReport = field(default_factory=ReadReport)
     bit_depth: int | None = None
     drawn_test: bool = False
+    cache_remark: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.class_names, tuple) and all(isinstance(name, str) for name in self.class_names):
@@ -60,7 +62,6 @@ class Dataset:
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for each thing that a user has to know about how the images were read."""
-        if not self.bad_images:
-            return self.report.notes()
         named = few(self.bad_images, NAMED, "; ")
-        return (f"{count(len(self.bad_images), 'unreadable image')} left out: {named}", *self.report.notes())
+        bad = f"{count(len(self.bad_images), 'unreadable image')} left out: {named}" if self.bad_images else ""
+        return tuple(note for note in (bad, *self.report.notes(), self.cache_remark) if note)

@@ -139,6 +139,10 @@ class FileImages:
             while waiting:
                 yield self._finish(*waiting.popleft())
 
+    def image(self, index: int) -> np.ndarray:
+        """The image of an index (3, H, H) uint8.  Raises DataError if its file can no longer be read."""
+        return decode(self.paths[index], self.shape[1], self.rules)
+
     def _begin(self, executor: ThreadPoolExecutor, ids: list[int]) -> tuple[Tensor, list[Future[None]]]:
         # The copy of pinned memory waits neither for the device nor for earlier steps.
         pinned, shape = _is_cuda(self.device), (len(ids), *self.shape)
@@ -148,7 +152,7 @@ class FileImages:
 
     def _fill(self, batch: np.ndarray, ids: list[int], start: int) -> None:
         for i in range(start, min(start + _parallel.CHUNK, len(ids))):
-            batch[i] = decode(self.paths[ids[i]], self.shape[1], self.rules)
+            batch[i] = self.image(ids[i])
 
     def _finish(self, batch: Tensor, parts: list[Future[None]]) -> Tensor:
         for part in parts:

@@ -20,6 +20,7 @@ CHECKED = {  # settings of the configuration with the bounds of these options
     "data.split_seed": "split_seed",
     "data.train_images": "train_images",
     "machine.memory_budget_mb": "memory_budget",
+    "machine.decoded_cache_mb": "decoded_cache",
     "machine.workers": "workers",
 }
 
@@ -47,6 +48,8 @@ class Options:
         train_images: number of training images that are used, stratified by class and drawn by `split_seed`; a
             validation split that is drawn becomes smaller by the same factor.  None for all.
         memory_budget: in bytes; image folders that are larger after decoding are streamed from disk.
+        decoded_cache: in bytes: disk space in the user's cache folder for the decoded images of folders, which need not
+            be decoded again then; 0 for none.  See `decoded_cache()`.
         workers: number of threads that decode.
         skip_bad_images: leave out unreadable images instead of raising DataError.
         max_megapixels: image files of more megapixels are refused.
@@ -66,6 +69,7 @@ class Options:
     split_seed: int = 0
     train_images: int | None = None
     memory_budget: int = 2 * GIBIBYTE
+    decoded_cache: int = 20 * GIBIBYTE
     workers: int = field(default_factory=_default_workers)
     skip_bad_images: bool = False
     max_megapixels: float = MachineConfig.max_megapixels

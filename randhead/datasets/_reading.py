@@ -13,6 +13,7 @@ from randhead.datasets._duplicates import Compared, keys
 from randhead.datasets._images import DIGEST, digest
 from randhead.datasets._opening import Rules
 from randhead.datasets._options import Progress
+from randhead.datasets._pixel_file import PixelFile
 from randhead.datasets._report import ReadReport
 from randhead.datasets._statistics import channel_sums
 
@@ -63,7 +64,7 @@ class FilesRead:
 def read_files(
     paths: list[Path],
     size: int,
-    pixels: np.ndarray | None,
+    pixels: np.ndarray | PixelFile | None,
     rules: Rules,
     *,
     workers: int,

@@ -12,7 +12,8 @@ import numpy as np
 from randhead.config import data_source
 from randhead.datasets._dataset import Dataset
 from randhead.datasets._duplicates import NO_KEY, Compared, compare, report_of
-from randhead.datasets._files import Listing, chosen_size, report_on, split_rows
+from randhead.datasets._files import Listing, report_on, split_rows
+from randhead.datasets._image_size import chosen_size
 from randhead.datasets._opening import AS_FOUND
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._reading import Bad, read_files
@@ -169,7 +170,7 @@ def scan(
 
 
 def _scan_files(folder: str, listing: Listing, options: Options, test_share: float) -> Scan:
-    size = chosen_size(listing, options)
+    size = chosen_size(listing.paths, options)
     read = read_files(listing.paths, size, None, options.rules, workers=options.workers, progress=options.progress)
     good = {row: facts for row, facts in enumerate(read.facts) if facts is not None}
     members = {split: found.numpy() for split, found in split_rows(listing, [*good], options, test_share).items()}
