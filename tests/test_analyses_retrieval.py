@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from randhead import rng
-from randhead.analyses import _few_shot, _retrieval, compatibility, transfer
+from randhead.analyses import _few_shot, _neighbours, _retrieval, compatibility, transfer
 from randhead.errors import UsageError
 
 
@@ -62,7 +62,7 @@ def test_retrieval_equals_a_loop_over_queries_with_ties_by_index(data, same):
 def test_retrieval_does_not_depend_on_the_tiles(data, monkeypatch):
     x, y = data()
     whole = _retrieval.retrieve(x, y)
-    monkeypatch.setattr(_retrieval, "TILE", 1000)
+    monkeypatch.setattr(_neighbours, "TILE", 1000)
     found = _retrieval.retrieve(x, y)
     torch.testing.assert_close(found.average_precision_at_r, whole.average_precision_at_r, rtol=0, atol=1e-12)
     assert torch.equal(found.hits, whole.hits) and torch.equal(found.labels, y)
@@ -76,7 +76,7 @@ def test_retrieval_equals_pytorch_metric_learning(data, same):
 
     def by_index(query, k, reference, ref_includes_query=False):
         """Neighbours for the calculator in the same total order: its own searches leave the order of ties open."""
-        index = _retrieval.Gallery(reference)
+        index = _neighbours.Gallery(reference)
         excluded = torch.arange(len(query)) if ref_includes_query else None
         return None, index.nearest(query, min(k, len(reference) - int(ref_includes_query)), excluded=excluded)
 
@@ -122,7 +122,7 @@ def test_retrieval_equals_pytorch_metric_learning_with_its_own_search(same):
 def test_copies_of_a_feature_tie_whatever_their_place_in_the_gallery():
     x, _ = blobs(n=40, d=33)
     gallery = x.repeat(5, 1)
-    found = _retrieval.Gallery(gallery).nearest(x, 5)
+    found = _neighbours.Gallery(gallery).nearest(x, 5)
     assert torch.equal(found, torch.arange(40)[:, None] + 40 * torch.arange(5))
 
 
@@ -242,4 +242,4 @@ def test_runs_that_share_class_vectors_find_each_other_and_rotated_ones_do_not()
 
 def test_a_gallery_of_another_width_is_an_error():
     with pytest.raises(UsageError, match="the same width, got 4 and 8"):
-        _retrieval.Gallery(blobs()[0]).nearest(torch.zeros(2, 4), 1)
+        _neighbours.Gallery(blobs()[0]).nearest(torch.zeros(2, 4), 1)

@@ -1,12 +1,12 @@
-"""Nearest neighbours by cosine and retrieval metrics, a tile of queries at a time.
+"""Retrieval metrics and votes of the nearest neighbours by cosine, a tile of queries at a time.
 
 Definitions of Musgrave, Belongie and Lim 2020 ("A metric learning reality check", arXiv 2003.08505, section 3.2), equal
-to pytorch-metric-learning's AccuracyCalculator.  The order of neighbours is total: by cosine, rounded to a multiple of
-2^-36 so that equal features tie in spite of rounding errors in float64, then by index.
+to pytorch-metric-learning's AccuracyCalculator.  The order of neighbours is total (`_neighbours`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,12 +15,10 @@ from randhead import ambient
 from randhead.ambient import mean
 from randhead.analyses import Metric, Metrics
 from randhead.analyses._class_statistics import mean_per_class
-from randhead.analyses._inputs import check_finite, number, unit
-from randhead.errors import DataError, UsageError
+from randhead.analyses._inputs import check_finite, number
+from randhead.analyses._neighbours import Gallery
+from randhead.errors import DataError
 
-TILE = 1 << 21  # cosines in memory at once: 16 MiB
-GRID = 1 << 36
-INDICES = 1 << 26  # a cosine on its grid and an index share 63 bits
 RECALLS = (1, 2, 4, 8)
 METRICS = {
     **{
@@ -35,31 +33,6 @@ METRICS = {
 
 
 NAMES = (*METRICS, *(f"{name}_by_class" for name in METRICS))  # of `Retrieval.metrics`
-
-
-class Gallery:
-    """Features (G, D) among which neighbours are searched."""
-
-    def __init__(self, features: Tensor):
-        check_finite(features)
-        if len(features) >= INDICES:
-            raise UsageError(f"a gallery holds fewer than {INDICES} features, got {len(features)}")
-        self.directions = unit(features)
-        self.indices = ambient.indices(len(features), features.device)
-        self.rows = max(1, TILE // max(1, len(features)))
-
-    def nearest(self, queries: Tensor, k: int, *, excluded: Tensor | None = None) -> Tensor:
-        """The k nearest per query, nearest first: (B, D) -> (B, k) int64 indices, never `excluded` (B,)."""
-        if queries.shape[1] != self.directions.shape[1]:
-            dims = f"{queries.shape[1]} and {self.directions.shape[1]}"
-            raise UsageError(
-                f"queries and gallery must have the same width, got {dims}", hint="compare runs of the same width"
-            )
-        keys = (unit(queries) @ self.directions.T).mul_(GRID).round_().long()
-        keys.mul_(INDICES).sub_(self.indices)
-        if excluded is not None:
-            keys.scatter_(1, excluded[:, None], torch.iinfo(torch.int64).min)
-        return -keys.topk(k, dim=1).values & (INDICES - 1)
 
 
 @dataclass(frozen=True)
@@ -114,8 +87,15 @@ def retrieve(
     parts = []
     for rows in kept.split(index.rows):
         depth = min(most, max(int(relevant[rows].max()), RECALLS[-1]))
-        found = index.nearest(queries[rows], depth, excluded=rows if same_images else None)
-        parts.append(_scores(gallery_labels[found] == query_labels[rows, None], relevant[rows]))
+        wanted = query_labels[rows, None]
+
+        def matters(found: Tensor, wanted: Tensor = wanted) -> Tensor:
+            same = gallery_labels[found] == wanted
+            return same[:, :-1] != same[:, 1:]
+
+        excluded = rows if same_images else None
+        found = index.nearest(queries[rows], depth, excluded=excluded, matters=matters)
+        parts.append(_scores(gallery_labels[found] == wanted, relevant[rows]))
     back = kept.argsort()
     hits, precision, average = (torch.cat(values)[back] for values in zip(*parts, strict=True))
     return Retrieval(query_labels[kept[back]], hits, precision, average, len(queries) - len(kept))
@@ -128,11 +108,20 @@ def votes(
     check_finite(queries)
     index = Gallery(gallery)
     for h in queries.split(index.rows):
-        labels = gallery_labels[index.nearest(h, max(ks))]
-        counts = [torch.zeros(len(h), num_classes, dtype=torch.int32, device=h.device) for _ in ks]
-        for count, k in zip(counts, ks, strict=True):
-            count.scatter_add_(1, labels[:, :k], torch.ones_like(labels[:, :k], dtype=count.dtype))
-        yield torch.stack([count.argmax(dim=1) for count in counts], dim=1)
+        labels = gallery_labels[index.nearest(h, max(ks), matters=partial(_ends, ks))]
+        yield torch.stack([_vote(labels[:, :k], num_classes) for k in ks], dim=1)
+
+
+def _ends(ks: tuple[int, ...], found: Tensor) -> Tensor:
+    """Only which k are the nearest matters, for each k in ks: candidates (B, C) -> (B, C - 1)."""
+    last = ambient.indices(found.shape[1] - 1, found.device) + 1
+    return torch.isin(last, torch.tensor(ks, dtype=torch.int64, device=found.device))
+
+
+def _vote(labels: Tensor, num_classes: int) -> Tensor:
+    """The most frequent label per row (B, k), the lower one of equally frequent ones: (B,)."""
+    counts = (labels[:, :, None] == labels[:, None, :]).sum(dim=2)
+    return num_classes - 1 - (counts * num_classes + num_classes - 1 - labels).amax(dim=1) % num_classes
 
 
 def _scores(same: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor, Tensor]:

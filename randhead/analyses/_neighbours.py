@@ -1,0 +1,170 @@
+"""Nearest neighbours by cosine, exact in float64 and found with products in float32, a tile of queries at a time.
+
+The order of neighbours is total: by cosine in float64, rounded to a multiple of 2^-36 so that equal features tie in
+spite of rounding errors in float64, then by index.  A product x.y of length n in float32, in any order of summation,
+is within gamma_n |x| |y| of its value, gamma_n = n u / (1 - n u) with u = 2^-24 (Higham 2002, "Accuracy and Stability of
+Numerical Algorithms", section 3.1), and the rounding of unit vectors to float32 changes it by 2u + u^2 at most.  So two
+cosines in float32 that differ by more than twice that bound, and a step of the grid, are in the order of float64.  Those
+that are closer, and whose order matters, are computed again in float64.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from randhead import ambient
+from randhead.analyses._inputs import check_finite, unit
+from randhead.errors import UsageError
+
+TILE = 1 << 22  # cosines in memory at once: 16 MiB
+GRID = 1 << 36
+INDICES = 1 << 26  # a cosine on its grid, or in float32, and an index share 63 bits
+GROUPS = 3  # groups of candidates per neighbour: with more, fewer candidates and longer to find the groups' maxima
+EXACT = 256  # products in float64 at once: their rows stay in the cache
+SHARE = 40  # with more than 1 / SHARE of a tile in doubt, its whole product in float64 takes less time
+NOTHING = -torch.inf  # the cosine of what is not searched
+
+
+class Gallery:
+    """Features (G, D) among which neighbours are searched."""
+
+    def __init__(self, features: Tensor):
+        check_finite(features)
+        if len(features) >= INDICES:
+            raise UsageError(f"a gallery holds fewer than {INDICES} features, got {len(features)}")
+        self.directions = unit(features.detach())
+        self.rounded = self.directions.float()
+        self.doubt = doubt(features.shape[1])
+        self.rows = max(1, TILE // max(1, len(features)))
+        self.tile = self.rounded.new_empty(0)
+        self.doubtful = False  # whether most of the last tile had to be computed again
+
+    def nearest(
+        self,
+        queries: Tensor,
+        k: int,
+        *,
+        excluded: Tensor | None = None,
+        matters: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """The k nearest per query, nearest first: (B, D) -> (B, k) int64 indices, never `excluded` (B,).
+
+        Args:
+            queries: (B, D).
+            k: number of neighbours, at most as many as there are.
+            excluded: one index per query (B,).
+            matters: takes indices (B, C), C >= k, and says whether the order of each and the next matters (B, C - 1).
+                Neighbours may be in any order otherwise.  By default the order of all k matters.
+        """
+        if queries.shape[1] != self.directions.shape[1]:
+            dims = f"{queries.shape[1]} and {self.directions.shape[1]}"
+            raise UsageError(
+                f"queries and gallery must have the same width, got {dims}", hint="compare runs of the same width"
+            )
+        exact = unit(queries.detach())
+        cosines = exact @ self.directions.T if self.doubtful else self._cosines(exact.float())
+        near = cosines.float()
+        if excluded is not None:
+            near.scatter_(1, excluded[:, None], NOTHING)
+        values, indices = _unpacked(_sorted(_candidates(near, k, self.doubt)))
+        close = values[:, :-1] - values[:, 1:] <= self.doubt
+        within = (ambient.indices(close.shape[1], close.device) < k).expand_as(close)
+        important = within if matters is None else within & matters(indices)
+        rows = (close & important).any(dim=1).nonzero().flatten()
+        if len(rows):
+            unsure = _unsure(values[rows], important[rows], self.doubt)
+            found = self._exact(exact, cosines, rows, indices[rows], unsure)
+            indices[rows] = _in_order(values[rows].double().masked_scatter_(unsure, found), indices[rows])
+        return indices[:, :k]
+
+    def _cosines(self, queries: Tensor) -> Tensor:
+        """Cosines (B, G) in float32, in memory that the next call uses again: new memory takes longer than a product."""
+        shape = (len(queries), len(self.rounded))
+        if len(self.tile) < shape[0] * shape[1]:
+            self.tile = self.rounded.new_empty(shape[0] * shape[1])
+        with ambient.settled():  # no product in fewer bits than float32
+            return torch.mm(queries, self.rounded.T, out=self.tile[: shape[0] * shape[1]].view(shape))
+
+    def _exact(self, queries: Tensor, cosines: Tensor, rows: Tensor, indices: Tensor, unsure: Tensor) -> Tensor:
+        """Cosines in float64 of some rows of queries and of those of their indices (R, C) that are `unsure`."""
+        places, columns = unsure.nonzero(as_tuple=True)
+        asking, asked = rows[places], indices[places, columns]
+        if not self.doubtful and len(places) * SHARE > len(queries) * len(self.directions):
+            self.doubtful, cosines = True, queries @ self.directions.T
+        if self.doubtful:
+            return cosines[asking, asked]
+        parts = zip(asking.split(EXACT), asked.split(EXACT), strict=True)
+        return torch.cat([torch.linalg.vecdot(queries[q], self.directions[g]) for q, g in parts])
+
+
+def doubt(dim: int) -> float:
+    """Cosines in float32 of vectors of length `dim` that differ by more are in the order of float64 on its grid.
+
+    Twice the error of a product, one step of the grid, and a rounding of the difference.
+    """
+    products = (dim + 4) * 2.0**-24
+    return 2 * products / (1 - products) + 1 / GRID + 2.0**-22 if products < 0.5 else 4.0
+
+
+def _candidates(cosines: Tensor, k: int, doubt: float) -> Tensor:
+    """The packed keys (B, C), unsorted, of all that may be among the k nearest by cosines (B, G).
+
+    The k-th largest of the maxima of groups is at most the k-th largest cosine: nothing that is further below it than
+    the doubt is among the k nearest.
+    """
+    count, size = cosines.shape
+    members = size // (GROUPS * k) if k else 1
+    if members < 2:
+        return _packed(cosines, ambient.indices(size, cosines.device))
+    whole = size // members * members
+    largest = cosines[:, :whole].unflatten(1, (members, -1)).amax(dim=1)
+    limit = largest.topk(k, dim=1, sorted=False).values.amin(dim=1, keepdim=True) - doubt
+    # NumPy finds few values among many four times as fast
+    found = torch.from_numpy(np.flatnonzero((cosines >= limit).cpu().numpy())).to(cosines.device)
+    rows = found // size
+    counts = torch.bincount(rows, minlength=count)
+    starts = counts.cumsum(dim=0) - counts
+    places = ambient.indices(len(found), found.device) - starts[rows]
+    keys = _packed(cosines.new_full((count, int(counts.max()) if count else k), NOTHING), ambient.indices(1, found.device))
+    keys[rows, places] = _packed(cosines.flatten()[found], found - rows * size)
+    return keys
+
+
+def _packed(values: Tensor, indices: Tensor) -> Tensor:
+    """Values in float32 and indices as one int64: ascending keys are descending values, ties by index."""
+    bits = values.view(torch.int32)
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return (~ordered).long().mul_(INDICES).add_(indices)
+
+
+def _unpacked(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """The values in float32 and the indices of packed keys."""
+    ordered = ~(keys >> 26).int()
+    return (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(torch.float32), keys & (INDICES - 1)
+
+
+def _sorted(keys: Tensor) -> Tensor:
+    """Keys (B, C) in ascending order per row: NumPy takes a fifth of torch's time, which also sorts indices."""
+    return torch.from_numpy(np.sort(keys.cpu().numpy(), axis=1)).to(keys.device)
+
+
+def _unsure(values: Tensor, important: Tensor, doubt: float) -> Tensor:
+    """Which values (B, C), largest first, are too close to one from which an important link (B, C - 1) parts them."""
+    count = values.shape[1]
+    places = ambient.indices(count, values.device)
+    first = torch.nn.functional.pad(important, (1, 0))  # of a run: the order within runs does not matter
+    begun = places.where(first, 0).cummax(dim=1).values
+    ended = places.where(first, count).flip(1).cummin(dim=1).values.flip(1)[:, 1:]
+    above = values.gather(1, (begun - 1).clamp_min_(0)) - values <= doubt
+    below = values[:, :-1] - values.gather(1, ended.clamp_max(count - 1)) <= doubt
+    unsure = above & (begun > 0)
+    unsure[:, :-1] |= below & (ended < count)
+    return unsure
+
+
+def _in_order(values: Tensor, indices: Tensor) -> Tensor:
+    """Indices (B, C) by their values in float64 on the grid, largest first, then by index."""
+    on_grid = values.clamp_min_(-1.5).mul_(GRID).round_().long()
+    return _sorted(on_grid.neg_().mul_(INDICES).add_(indices)) & (INDICES - 1)
