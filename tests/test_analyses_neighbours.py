@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from randhead import rng
-from randhead.analyses import _neighbours, _retrieval, transfer
+from randhead.analyses import _neighbours, _retrieval
 
 N = 140
 
@@ -54,7 +54,9 @@ LABELS = torch.arange(N) % 6
 
 def in_float64(queries, gallery, excluded=None):
     """All neighbours (B, G): the definition, from the float64 matrix of all cosines."""
-    unit = [h.numpy() / np.maximum(np.linalg.norm(h.numpy(), axis=1, keepdims=True), 1e-300) for h in (queries, gallery)]
+    unit = [
+        h.numpy() / np.maximum(np.linalg.norm(h.numpy(), axis=1, keepdims=True), 1e-300) for h in (queries, gallery)
+    ]
     keys = np.round(unit[0] @ unit[1].T * 2.0**36)
     if excluded is not None:
         keys[np.arange(len(keys)), excluded] = -np.inf
@@ -77,7 +79,7 @@ def test_retrieval_and_votes_are_those_of_float64_neighbours(data):
     hits = LABELS[in_float64(h, h, torch.arange(N))] == LABELS[:, None]
     ranks = torch.arange(1, N + 1).double()
     for q in range(0, N, 7):
-        relevant = int((LABELS == LABELS[q]).sum()) - 1
+        relevant = int((LABELS[q] == LABELS).sum()) - 1
         top = hits[q, :relevant].double()
         average = (top.cumsum(0) / ranks[:relevant] * top).sum() / relevant
         assert found.average_precision_at_r[q].item() == pytest.approx(average.item(), abs=1e-12)

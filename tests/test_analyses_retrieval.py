@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from randhead import rng
 from randhead.analyses import _few_shot, _neighbours, _retrieval, compatibility, transfer
-from randhead.errors import UsageError
+from randhead.errors import StopRequested, UsageError
 
 
 def blobs(n=240, k=6, d=8, seed=0, spread=1.2):
@@ -243,3 +243,32 @@ def test_runs_that_share_class_vectors_find_each_other_and_rotated_ones_do_not()
 def test_a_gallery_of_another_width_is_an_error():
     with pytest.raises(UsageError, match="the same width, got 4 and 8"):
         _neighbours.Gallery(blobs()[0]).nearest(torch.zeros(2, 4), 1)
+
+
+def test_compatibility_makes_each_gallery_once_says_how_far_it_is_and_can_be_stopped(monkeypatch):
+    made, seen = [], []
+
+    class Counted(_neighbours.Gallery):
+        def __init__(self, features):
+            made.append(len(features))
+            super().__init__(features)
+
+    monkeypatch.setattr(compatibility, "Gallery", Counted)
+    runs = [blobs(seed=s)[0] for s in range(4)]
+    compatibility.measure(runs, blobs()[1], progress=lambda *counts: seen.append(counts))
+    assert made == [240] * 4
+    assert seen == [(240 * pair, 2400) for pair in range(10)]
+    seen.clear()
+    with pytest.raises(StopRequested):
+        compatibility.measure(
+            runs, blobs()[1], should_stop=lambda: len(seen) == 3, progress=lambda *counts: seen.append(counts)
+        )
+    assert len(seen) == 3
+
+
+def test_transfer_says_how_far_it_is_and_can_be_stopped():
+    (x, y), seen = blobs(), []
+    transfer.measure(x, y, train_features=x, train_labels=y, episodes=1, progress=lambda *counts: seen.append(counts))
+    assert seen == [(0, 480), (240, 480)]
+    with pytest.raises(StopRequested):
+        transfer.measure(x, y, train_features=x, train_labels=y, should_stop=lambda: True)

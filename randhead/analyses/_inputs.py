@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from randhead.arguments import check_type, shown, whole
 from randhead.arrays import as_classes, as_numbers
-from randhead.errors import DataError, UsageError
+from randhead.errors import DataError, StopRequested, UsageError
 from randhead.tables import few
 
 OTHER_CLASSES = "do the features, the labels and the class vectors belong to one run and one dataset?"
@@ -131,6 +131,26 @@ def number(value: Tensor | float) -> float | None:
 def degrees(cosines: Tensor) -> Tensor:
     """Angles in degrees of cosines, which rounding may have pushed past 1."""
     return cosines.clamp(-1, 1).acos().rad2deg()
+
+
+def steps_of(
+    total: int, should_stop: Callable[[], bool], progress: Callable[[int, int], None] | None
+) -> Callable[[int], None]:
+    """A function that is called with the number of steps that come next, until all are done.
+
+    It raises StopRequested if `should_stop` returns True, and calls `progress` with (done, total).
+    """
+    done = 0
+
+    def advanced(count: int) -> None:
+        nonlocal done
+        if should_stop():
+            raise StopRequested("stopped within an analysis")
+        if progress is not None:
+            progress(done, total)
+        done += count
+
+    return advanced
 
 
 def left_out(counts: Tensor) -> tuple[str, ...]:

@@ -2,10 +2,10 @@
 
 The order of neighbours is total: by cosine in float64, rounded to a multiple of 2^-36 so that equal features tie in
 spite of rounding errors in float64, then by index.  A product x.y of length n in float32, in any order of summation,
-is within gamma_n |x| |y| of its value, gamma_n = n u / (1 - n u) with u = 2^-24 (Higham 2002, "Accuracy and Stability of
-Numerical Algorithms", section 3.1), and the rounding of unit vectors to float32 changes it by 2u + u^2 at most.  So two
-cosines in float32 that differ by more than twice that bound, and a step of the grid, are in the order of float64.  Those
-that are closer, and whose order matters, are computed again in float64.
+is within gamma_n |x| |y| of its value, gamma_n = n u / (1 - n u) with u = 2^-24 (Higham 2002, "Accuracy and Stability
+of Numerical Algorithms", section 3.1), and the rounding of unit vectors to float32 changes it by 2u + u^2 at most.  So
+two cosines in float32 that differ by more than twice that bound, and a step of the grid, are in the order of float64.
+Those that are closer, and whose order matters, are computed again in float64.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ INDICES = 1 << 26  # a cosine on its grid, or in float32, and an index share 63 
 GROUPS = 3  # groups of candidates per neighbour: with more, fewer candidates and longer to find the groups' maxima
 EXACT = 256  # products in float64 at once: their rows stay in the cache
 SHARE = 40  # with more than 1 / SHARE of a tile in doubt, its whole product in float64 takes less time
-NOTHING = -torch.inf  # the cosine of what is not searched
+EXCLUDED = -torch.inf  # the cosine of what is not searched
 
 
 class Gallery:
@@ -67,7 +67,7 @@ class Gallery:
         cosines = exact @ self.directions.T if self.doubtful else self._cosines(exact.float())
         near = cosines.float()
         if excluded is not None:
-            near.scatter_(1, excluded[:, None], NOTHING)
+            near.scatter_(1, excluded[:, None], EXCLUDED)
         values, indices = _unpacked(_sorted(_candidates(near, k, self.doubt)))
         close = values[:, :-1] - values[:, 1:] <= self.doubt
         within = (ambient.indices(close.shape[1], close.device) < k).expand_as(close)
@@ -80,7 +80,7 @@ class Gallery:
         return indices[:, :k]
 
     def _cosines(self, queries: Tensor) -> Tensor:
-        """Cosines (B, G) in float32, in memory that the next call uses again: new memory takes longer than a product."""
+        """Cosines (B, G) in float32, in memory that the next call uses again: new pages take longer."""
         shape = (len(queries), len(self.rounded))
         if len(self.tile) < shape[0] * shape[1]:
             self.tile = self.rounded.new_empty(shape[0] * shape[1])
@@ -127,7 +127,9 @@ def _candidates(cosines: Tensor, k: int, doubt: float) -> Tensor:
     counts = torch.bincount(rows, minlength=count)
     starts = counts.cumsum(dim=0) - counts
     places = ambient.indices(len(found), found.device) - starts[rows]
-    keys = _packed(cosines.new_full((count, int(counts.max()) if count else k), NOTHING), ambient.indices(1, found.device))
+    keys = _packed(
+        cosines.new_full((count, int(counts.max()) if count else k), EXCLUDED), ambient.indices(1, found.device)
+    )
     keys[rows, places] = _packed(cosines.flatten()[found], found - rows * size)
     return keys
 

@@ -4,7 +4,7 @@ Definitions of Musgrave, Belongie and Lim 2020 ("A metric learning reality check
 to pytorch-metric-learning's AccuracyCalculator.  The order of neighbours is total (`_neighbours`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,50 +64,69 @@ class Retrieval:
 def retrieve(
     queries: Tensor,
     query_labels: Tensor,
-    gallery: Tensor | None = None,
+    gallery: Tensor | Gallery | None = None,
     gallery_labels: Tensor | None = None,
     *,
     same_images: bool = False,
+    advanced: Callable[[int], None] = lambda queries: None,
 ) -> Retrieval:
     """Retrieval of queries (Q, D) in a gallery (G, D), by default the queries themselves.
 
     If the gallery is the queries, or holds the same images in the same order (`same_images`), no query finds itself.
+    `advanced` is called with the number of queries of each tile, before it.
     Raises DataError if the gallery has no other sample of the class of any query.
     """
     if gallery is None or gallery_labels is None:
         gallery, gallery_labels, same_images = queries, query_labels, True
     check_finite(queries)
-    index = Gallery(gallery)
-    relevant = _relevant(query_labels, gallery_labels) - int(same_images)
-    kept = (relevant > 0).nonzero().flatten()
-    if not len(kept):
-        raise DataError("no query has another sample of its class in the gallery")
-    kept = kept[relevant[kept].sort(stable=True).indices]  # tiles of one depth
-    most = len(gallery) - int(same_images)
+    index = gallery if isinstance(gallery, Gallery) else Gallery(gallery)
+    kept, relevant = answerable(query_labels, gallery_labels, same_images=same_images)
+    most = len(gallery_labels) - int(same_images)
     parts = []
     for rows in kept.split(index.rows):
+        advanced(len(rows))
         depth = min(most, max(int(relevant[rows].max()), RECALLS[-1]))
         wanted = query_labels[rows, None]
-
-        def matters(found: Tensor, wanted: Tensor = wanted) -> Tensor:
-            same = gallery_labels[found] == wanted
-            return same[:, :-1] != same[:, 1:]
-
-        excluded = rows if same_images else None
-        found = index.nearest(queries[rows], depth, excluded=excluded, matters=matters)
+        parting = partial(_parted, gallery_labels, wanted)
+        found = index.nearest(queries[rows], depth, excluded=rows if same_images else None, matters=parting)
         parts.append(_scores(gallery_labels[found] == wanted, relevant[rows]))
     back = kept.argsort()
     hits, precision, average = (torch.cat(values)[back] for values in zip(*parts, strict=True))
     return Retrieval(query_labels[kept[back]], hits, precision, average, len(queries) - len(kept))
 
 
+def answerable(query_labels: Tensor, gallery_labels: Tensor, *, same_images: bool) -> tuple[Tensor, Tensor]:
+    """The queries with another sample of their class in the gallery, fewest first (Q',), and how many each has (Q,).
+
+    Raises DataError if there are none.
+    """
+    relevant = _relevant(query_labels, gallery_labels) - int(same_images)
+    kept = (relevant > 0).nonzero().flatten()
+    if not len(kept):
+        raise DataError("no query has another sample of its class in the gallery")
+    return kept[relevant[kept].sort(stable=True).indices], relevant  # tiles of one depth
+
+
+def _parted(gallery_labels: Tensor, wanted: Tensor, found: Tensor) -> Tensor:
+    """Where candidates (B, C) change between the class that is wanted (B, 1) and others: (B, C - 1)."""
+    same = gallery_labels[found] == wanted
+    return same[:, :-1] != same[:, 1:]
+
+
 def votes(
-    queries: Tensor, gallery: Tensor, gallery_labels: Tensor, *, ks: tuple[int, ...], num_classes: int
+    queries: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    *,
+    ks: tuple[int, ...],
+    num_classes: int,
+    advanced: Callable[[int], None] = lambda queries: None,
 ) -> Iterator[Tensor]:
     """The most frequent class among the k nearest, for each k in ks: tiles of (B, len(ks)); ties to the lower class."""
     check_finite(queries)
     index = Gallery(gallery)
     for h in queries.split(index.rows):
+        advanced(len(h))
         labels = gallery_labels[index.nearest(h, max(ks), matters=partial(_ends, ks))]
         yield torch.stack([_vote(labels[:, :k], num_classes) for k in ks], dim=1)
 

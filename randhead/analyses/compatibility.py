@@ -6,15 +6,16 @@ with learned vectors do not.  The matrix C and its summaries are those of Biondi
 gallery of run j, j <= i, and a pair is compatible if C_ij >= C_jj.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from randhead.ambient import Array, mean
 from randhead.analyses import Findings, Metric, Metrics, _retrieval
-from randhead.analyses._inputs import OTHER_CLASSES, all_equal, checked_samples
-from randhead.arguments import several
+from randhead.analyses._inputs import OTHER_CLASSES, all_equal, check_finite, checked_samples, steps_of
+from randhead.analyses._neighbours import Gallery
+from randhead.arguments import check_functions, several
 from randhead.arrays import as_classes
 from randhead.errors import UsageError
 
@@ -44,7 +45,13 @@ METRICS = {
 }
 
 
-def measure(features: Sequence[Array], labels: Array) -> Findings:
+def measure(
+    features: Sequence[Array],
+    labels: Array,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Findings:
     """Cross-retrieval between runs.  No query finds its own image.
 
     Metrics for recall_at_1 and map_at_r: _ac, the share of pairs i > j with C_ij >= C_jj; _am, the mean of C_ij over
@@ -54,34 +61,46 @@ def measure(features: Sequence[Array], labels: Array) -> Findings:
     Args:
         features: of T >= 2 runs, each (N, D) of the same images in the same order.
         labels: (N,) integers.
+        should_stop: called between tiles of queries.
+        progress: called with (done, total) queries of all pairs.
 
     Raises:
         DataError: for NaN features, and if no sample has another one of its class.
         UsageError: for fewer than two runs and for shapes that do not fit.
+        StopRequested: if `should_stop` returns True.
 
     Example:
         >>> features, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1]).repeat(3)
         >>> measure([features, features], labels).metrics["recall_at_1_across"]
         1.0
     """
+    check_functions(should_stop=should_stop, progress=progress)
     each, labels = _checked(features, labels)
-    count = len(each)
-    matrices = {name: torch.full((count, count), torch.nan, dtype=torch.float64, device="cpu") for name in SCORES}
-    for i in range(count):
-        for j in range(i + 1):
-            found = _retrieval.retrieve(each[i], labels, each[j], labels, same_images=True)
-            matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
-            matrices["map_at_r"][i, j] = mean(found.average_precision_at_r)
-    notes = [f"{found.lone} samples without another one of their class are left out"] if found.lone else []
-    metrics: Metrics = {key: value for name, matrix in matrices.items() for key, value in summary(name, matrix).items()}
-    if equal := [str(i) for i, h in enumerate(each) if all_equal(h)]:
+    kept, _ = _retrieval.answerable(labels, labels, same_images=True)
+    lone = len(labels) - len(kept)
+    notes = [f"{lone} samples without another one of their class are left out"] if lone else []
+    equal = [str(i) for i, h in enumerate(each) if all_equal(h)]
+    if equal:
         runs = ", ".join(equal)
         notes.append(
             f"all features of run {runs} are equal (a dead encoder, or equal images): nothing can be retrieved"
         )
-        metrics = dict.fromkeys(metrics)
-        matrices = {name: torch.full_like(matrix, torch.nan) for name, matrix in matrices.items()}
-    return Findings(metrics, matrices, tuple(notes))
+    pairs = 0 if equal else len(each) * (len(each) + 1) // 2
+    matrices = _matrices([] if equal else each, labels, len(each), steps_of(pairs * len(kept), should_stop, progress))
+    metrics: Metrics = {key: value for name, matrix in matrices.items() for key, value in summary(name, matrix).items()}
+    return Findings(dict.fromkeys(metrics) if equal else metrics, matrices, tuple(notes))
+
+
+def _matrices(each: list[Tensor], labels: Tensor, count: int, advanced: Callable[[int], None]) -> dict[str, Tensor]:
+    """C of each score (count, count), NaN where there is none: every gallery is made once."""
+    matrices = {name: torch.full((count, count), torch.nan, dtype=torch.float64, device="cpu") for name in SCORES}
+    for j, features in enumerate(each):
+        gallery = Gallery(features)
+        for i in range(j, count):
+            found = _retrieval.retrieve(each[i], labels, gallery, labels, same_images=True, advanced=advanced)
+            matrices["recall_at_1"][i, j] = found.hits[:, 0].double().mean()
+            matrices["map_at_r"][i, j] = mean(found.average_precision_at_r)
+    return matrices
 
 
 def summary(name: str, matrix: Tensor) -> dict[str, float]:
@@ -107,4 +126,6 @@ def _checked(features: Sequence[Array], labels: Array) -> tuple[list[Tensor], Te
     widths = sorted({h.shape[1] for h in each})
     if len(widths) > 1:
         raise UsageError(f"features of {len(widths)} widths cannot be compared: {widths}", hint=OTHER_CLASSES)
+    for h in each:
+        check_finite(h)
     return each, labels.to(each[0].device)

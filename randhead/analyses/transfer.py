@@ -5,14 +5,15 @@ higher separability can come with worse transfer (Kornblith et al. 2021, arXiv 2
 """
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from randhead.ambient import Array
 from randhead.analyses import Findings, Metric, Metrics, _few_shot, _retrieval
-from randhead.analyses._inputs import EQUAL, OTHER_CLASSES, all_equal, check_finite, checked_samples, number
-from randhead.arguments import whole
+from randhead.analyses._inputs import EQUAL, OTHER_CLASSES, all_equal, check_finite, checked_samples, number, steps_of
+from randhead.arguments import check_functions, whole
 from randhead.arrays import as_classes
 from randhead.errors import DataError, UsageError
 
@@ -43,6 +44,8 @@ def measure(
     train_labels: Array,
     episodes: int = 600,
     seed: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
     """How well frozen features separate classes that the run was not trained on; labels are any class indices.
 
@@ -58,10 +61,13 @@ def measure(
         train_labels: (M,) integers.
         episodes: number of few-shot episodes.
         seed: of the episodes.
+        should_stop: called between tiles of queries.
+        progress: called with (done, total) queries of retrieval and k-NN.
 
     Raises:
         DataError: for NaN features, a single class, and if no sample has another one of its class.
         UsageError: for shapes that do not fit.
+        StopRequested: if `should_stop` returns True.
 
     Example:
         >>> features, labels = torch.eye(2).repeat(3, 1), torch.tensor([0, 1]).repeat(3)
@@ -69,6 +75,7 @@ def measure(
         1.0
     """
     episodes, seed = whole("episodes", episodes, low=1), whole("seed", seed)
+    check_functions(should_stop=should_stop, progress=progress)
     features, labels = _checked(features, labels)
     train_features, train_labels = _checked(train_features, train_labels)
     classes, y, train_y = _classes(features, labels, train_features, train_labels)
@@ -76,8 +83,10 @@ def measure(
         few_shot = _few_shot_metrics(None)
         names = ("knn_1", "knn_20", "linear_probe", *few_shot, *_retrieval.NAMES)
         return Findings(dict.fromkeys(names), {"classes": classes}, (EQUAL,))
-    retrieval = _retrieval.retrieve(features, y) if len(y.unique()) < len(y) else None
-    metrics = neighbours(features, y, train_features, train_y, num_classes=len(classes))
+    several = len(y.unique()) < len(y)
+    advanced = steps_of(len(y) * (1 + several), should_stop, progress)
+    retrieval = _retrieval.retrieve(features, y, advanced=advanced) if several else None
+    metrics = neighbours(features, y, train_features, train_y, num_classes=len(classes), advanced=advanced)
     probe, notes = linear_probe(features, y, train_features, train_y)
     episodes_found = _few_shot.accuracies(features, y, shots=SHOTS, episodes=episodes, seed=seed)
     metrics |= {"linear_probe": probe} | _few_shot_metrics(episodes_found)
@@ -98,15 +107,22 @@ def measure(
 
 
 def neighbours(
-    features: Tensor, labels: Tensor, train_features: Tensor, train_labels: Tensor, *, num_classes: int
+    features: Tensor,
+    labels: Tensor,
+    train_features: Tensor,
+    train_labels: Tensor,
+    *,
+    num_classes: int,
+    advanced: Callable[[int], None] = lambda queries: None,
 ) -> Metrics:
     """k-NN accuracy of features (N, D) among training features (M, D), by majority vote: knn_1, knn_20.
 
-    If there are fewer than k training samples, all of them vote.
+    If there are fewer than k training samples, all of them vote.  `advanced` is called with the number of queries of
+    each tile, before it.
     """
     ks = tuple(min(k, len(train_features)) for k in NEIGHBOURS)
-    found = torch.cat(list(_retrieval.votes(features, train_features, train_labels, ks=ks, num_classes=num_classes)))
-    right = (found == labels[:, None]).double().mean(dim=0)
+    tiles = _retrieval.votes(features, train_features, train_labels, ks=ks, num_classes=num_classes, advanced=advanced)
+    right = (torch.cat(list(tiles)) == labels[:, None]).double().mean(dim=0)
     return {f"knn_{k}": number(value) for k, value in zip(NEIGHBOURS, right, strict=True)}
 
 

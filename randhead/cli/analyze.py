@@ -92,7 +92,7 @@ def analyze(
             device=device,
             warn=output.warn,
             progress=progress,
-            measuring=lambda done, total: progress(done, total, "permutation tests"),
+            measuring=lambda done, total: progress(done, total, "analyzing"),
         )
     first = result.members[0].loaded.run
     output.say(f"{first.name}\n" if len(result.members) == 1 else f"{len(result.members)} runs\n")

@@ -185,6 +185,7 @@ class NewClassInputs:
             )
         self.session, self.loaded, self.options = session, loaded, options
         self.seed = options.seed
+        self.should_stop, self.progress = session.should_stop, session.measuring
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -222,6 +223,8 @@ class JointInputs:
 
     def __init__(self, members: list[RunInputs]):
         self.members = members
+        session = members[0].session
+        self.should_stop, self.progress = session.should_stop, session.measuring
 
     @property
     def seen(self) -> Seen:
