@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from randhead import registry, rng, vectors
 from randhead.ambient import indices
+from randhead.datasets import DecodedCache, decoded_cache
 from randhead.device import device_name, resolve_device, resolve_dtype, versions
 from randhead.tables import Cell, Result, Table, rows
 
@@ -30,18 +31,26 @@ class Checkup(Result):
     writable: bool
     philox_known_answer: bool
     same_bits_on_every_device: bool
+    decoded_cache: DecodedCache = field(default_factory=decoded_cache)
 
     def to_json(self) -> dict[str, Any]:
         """One key per field."""
-        return asdict(self)
+        return {
+            **asdict(replace(self, decoded_cache=DecodedCache(None))),
+            "decoded_cache": self.decoded_cache.to_json(),
+        }
 
     def tables(self) -> Iterator[Table]:
-        """One row per check."""
-        checks = self.to_json()
+        """One row per check, and one per set of decoded images that is kept."""
+        checks, cache = self.to_json(), self.decoded_cache
+        del checks["decoded_cache"]
         found = {**checks.pop("versions"), **{_label(key): _in_words(value) for key, value in checks.items()}}
         if self.same_bits_on_every_device and not self.cuda_devices:
             found[_label("same_bits_on_every_device")] = "one device only: nothing to compare"
-        yield Table("", ("check", "result"), rows(found.items()), ("all is well",) if self.all_is_well else ())
+        found["decoded images"] = cache.summary()
+        parts = [Table("", ("check", "result"), rows(found.items())), *cache.tables()]
+        parts[-1] = replace(parts[-1], notes=("all is well",) if self.all_is_well else ())
+        yield from parts
 
     @property
     def all_is_well(self) -> bool:

@@ -16,6 +16,7 @@ from PIL import Image
 # What is tested is small: a second thread costs more than it brings, above all on a busy machine.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+os.environ["RANDHEAD_CACHE"] = ""  # no decoded images are kept: no test depends on what another one has read
 
 
 def pytest_collection_finish() -> None:
@@ -37,15 +38,6 @@ def unsynced() -> Iterator[None]:
     """Files that need not survive a power cut: to wait for the disk takes 5 ms per file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_decoded_cache(tmp_path_factory) -> Iterator[None]:
-    """Decoded images are not kept: no test depends on another one, and none writes to the home of who runs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("randhead.datasets._decoded.cache_folder", lambda: None)
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # of the processes that tests start
         yield
 
 

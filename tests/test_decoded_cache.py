@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from conftest import write_images
 from PIL import Image
 
-from randhead import datasets
+from randhead import datasets, evaluation, robustness, train
+from randhead.cli.doctor import clear
+from randhead.cli.output import Output
 from randhead.config import configure
 from randhead.datasets import FileImages, TensorImages, _cache_folder, _decoded, _images, _kept_set, _reading
-from randhead.errors import DataError
+from randhead.errors import DataError, RunError
 
 MIB = 1 << 20
 
@@ -28,11 +31,9 @@ MIB = 1 << 20
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     """A cache of its own, in which also files that have just been written are kept."""
-    folder = tmp_path / "cache" / "decoded"
-    for module in (_decoded, _cache_folder):
-        monkeypatch.setattr(module, "cache_folder", lambda: folder)
+    monkeypatch.setenv("RANDHEAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(_decoded, "CLOCK_NS", -(10**15))
-    return folder
+    return tmp_path / "cache" / "decoded"
 
 
 @pytest.fixture
@@ -357,17 +358,21 @@ def test_too_little_space_is_known_before_anything_is_written(image_folder, cach
 def test_a_folder_that_cannot_be_made_costs_a_warning(image_folder, cache):
     cache.parent.write_text("a file")
     found = datasets.load(image_folder)
-    assert "XDG_CACHE_HOME" in found.notes()[0]
+    assert "RANDHEAD_CACHE" in found.notes()[0]
     assert content(found)[0] == content_of(image_folder, decoded_cache=0)[0]
 
 
-def test_the_folder_is_that_of_the_xdg_specification(monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/me")
-    assert _cache_folder.cache_folder() == Path("/scratch/me/randhead/decoded")
+def test_the_folder_is_that_of_the_variable_or_of_the_xdg_specification(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/me")
+    assert datasets.decoded_cache().folder is None  # RANDHEAD_CACHE is empty
+    monkeypatch.setenv("RANDHEAD_CACHE", "~/own")
+    assert datasets.decoded_cache().folder == Path("/home/me/own/decoded")
+    monkeypatch.delenv("RANDHEAD_CACHE")
+    assert datasets.decoded_cache().folder == Path("/scratch/me/randhead/decoded")
     for invalid in ("", "relative"):  # which are to be ignored
         monkeypatch.setenv("XDG_CACHE_HOME", invalid)
-        assert _cache_folder.cache_folder() == Path("/home/me/.cache/randhead/decoded")
+        assert datasets.decoded_cache().folder == Path("/home/me/.cache/randhead/decoded")
 
 
 def test_sets_that_were_not_used_for_the_longest_time_are_removed_first(tmp_path, cache, decoded):
@@ -411,7 +416,7 @@ def test_the_number_of_the_reading_is_raised_if_the_pixels_change(tmp_path):
 
 PROGRAM = """
 import sys, time
-from randhead import datasets
+from randhead import datasets, evaluation, robustness, train
 from randhead.datasets import _decoded, _pixel_file
 _decoded.CLOCK_NS = -10**15
 found = datasets.load(sys.argv[1], memory_budget=int(sys.argv[2]))
@@ -420,7 +425,7 @@ print(datasets.fingerprints(found)["train"]["images"], len(found.notes()))
 
 
 def start(tmp_path, folder, budget, before=""):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "xdg")}
+    environment = {**os.environ, "RANDHEAD_CACHE": str(tmp_path / "kept")}
     command = [sys.executable, "-c", before + PROGRAM, str(folder), str(budget)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
 
@@ -431,7 +436,7 @@ def test_two_processes_at_once_leave_one_whole_set(tmp_path):
     wanted = datasets.fingerprints(datasets.load(folder))["train"]["images"]
     jobs = [start(tmp_path, folder, budget) for budget in (0, 1 << 30, 0)]
     assert {job.communicate()[0] for job in jobs} == {f"{wanted} 0\n"}
-    kept = tmp_path / "xdg" / "randhead" / "decoded"
+    kept = tmp_path / "kept" / "decoded"
     assert len(sets(kept)) == 1 and not sets(kept)[0].startswith(".")
     assert start(tmp_path, folder, 0).communicate()[0] == f"{wanted} 0\n"
 
@@ -453,7 +458,7 @@ print("reading", flush=True)
 @pytest.mark.parametrize("budget", [1 << 30, 0], ids=["resident", "streamed"])
 def test_kill_9_while_a_set_is_written_leaves_no_part_of_it(tmp_path, budget):
     folder = write_images(tmp_path / "images", {"a": 200, "b": 200}, size=32)
-    kept = tmp_path / "xdg" / "randhead" / "decoded"
+    kept = tmp_path / "kept" / "decoded"
     wanted = datasets.fingerprints(datasets.load(folder))["train"]["images"]
     for moment in (0.1, 0.7, 1.4):  # of the 2 seconds that writing takes
         job = start(tmp_path, folder, budget, SLOWLY)
@@ -501,7 +506,47 @@ def test_a_configuration_says_how_much_is_kept(image_folder, cache):
     assert found["bytes"] == kept["bytes"] > 42 * 3 * 16 * 16
 
 
+def test_doctor_shows_what_is_kept_and_deletes_it(image_folder, cache, capsys):
+    def doctor(*words):
+        assert not tiny.main("doctor", *words)
+        return capsys.readouterr().out
+
+    assert "0 sets, 0.0 MiB, in" in doctor()
+    datasets.load(image_folder)
+    shown = doctor()
+    assert "1 set, 0.0 MiB" in shown and str(image_folder) in shown and " 42 " in shown
+    assert shown.splitlines()[-1] == "all is well"
+    (kept,) = json.loads(doctor("--json"))["decoded_cache"]["sets"]
+    assert kept["images"] == 42
+    deleted = json.loads(doctor("--clear-cache", "--json"))["deleted"]
+    assert [each["folder"] for each in deleted["sets"]] == [str(image_folder)] and sets(cache) == []
+    assert "deleted decoded images: 0 sets" in doctor("--clear-cache")
+
+
+def test_what_cannot_be_deleted_is_an_error(image_folder, cache, monkeypatch):
+    datasets.load(image_folder)
+    monkeypatch.setattr(_cache_folder, "remove", lambda path: None)
+    with pytest.raises(RunError, match="not deleted: 1 set"):
+        clear(Output(as_json=True))
+
+
 def test_no_part_of_the_data_decides_where_images_are_resident(image_folder, cache):
     for _ in range(2):
         assert isinstance(datasets.load(image_folder).splits["train"].images, TensorImages)
         assert isinstance(datasets.load(image_folder, memory_budget=0).splits["train"].images, FileImages)
+
+
+@pytest.mark.slow
+def test_commands_decode_a_set_once(tmp_path, image_folder, cache, decoded):
+    """Training decodes it; evaluating, analyzing and resuming decode nothing, and find the same."""
+    root, settings = tmp_path / "runs", {"data.name": str(image_folder), "train.epochs": 1, "train.batch_size": 8}
+    run = train.fit(settings, root=root).run
+    assert len(decoded) == 2 * 42  # headers, then pixels
+    decoded.clear()
+    found = evaluation.evaluate(run, root=root)
+    evaluation.analyze("separability", [run], root=root)
+    robustness.benchmark(run, root=root, corruptions="fog", severities=[1])
+    train.fit({**settings, "train.epochs": 2}, root=root)
+    assert decoded == [] and found.metrics.n == 12
+    datasets.clear_decoded_cache()
+    assert evaluation.evaluate(run, root=root).to_json() == found.to_json() and len(decoded) == 42

@@ -12,7 +12,6 @@ import randhead
 from randhead import backbones, datasets, registry
 from randhead.cli.hints import as_options
 from randhead.config import configure, data_source
-from randhead.datasets import _cache_folder, _decoded
 from randhead.errors import DataError, UsageError
 
 UNKNOWN = "the home directory is unknown"
@@ -26,12 +25,11 @@ def no_home(monkeypatch):
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    for name in ("HOME", "USER", "LOGNAME", "TORCH_HOME", "XDG_CACHE_HOME"):
+    for name in ("HOME", "USER", "LOGNAME", "TORCH_HOME", "XDG_CACHE_HOME", "RANDHEAD_CACHE"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_digits_and_folders_need_no_home(image_folder, monkeypatch):
-    monkeypatch.setattr(_decoded, "cache_folder", _cache_folder.cache_folder)  # which the other tests do without
+def test_digits_and_folders_need_no_home(image_folder):
     assert datasets.from_config(configure({})).name == "digits"
     assert datasets.load("digits").image_size == 8
     images = datasets.from_config(configure({"data.name": str(image_folder)}))
@@ -93,7 +91,7 @@ def test_a_command_without_a_home_directory_trains(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import pwd\ndef getpwuid(uid):\n    raise KeyError(uid)\npwd.getpwuid = getpwuid\n"
     )
-    gone = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    gone = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "RANDHEAD_CACHE")
     here = {name: value for name, value in os.environ.items() if name not in gone}
     here["PYTHONPATH"] = f"{Path(randhead.__file__).parents[1]}:{tmp_path}"
     for words, code in ((["train", "--epochs", "1"], 0), (["train", "--data", "cifar10"], 2)):

@@ -20,6 +20,9 @@ def doctor(
     out: Annotated[Path, typer.Option(help="Folder of the runs, which must be writable.", metavar="FOLDER")] = Path(
         "runs"
     ),
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="Only delete the decoded images that are kept on disk.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check this machine: versions, devices, write access, a self-test; with --data, describe and check images."""
@@ -27,6 +30,9 @@ def doctor(
     from randhead.cli.output import Output
 
     output = Output(as_json=json)
+    if clear_cache:
+        clear(output)
+        return
     if data is not None:
         scan(output, data, max_megapixels)
         return
@@ -36,6 +42,18 @@ def doctor(
         raise RunError(f"{out} cannot be written to", hint="choose another folder with `out`")
     if not found.same_bits_on_every_device:
         raise RunError("the self-test of this machine failed", hint="report it, with the output above")
+
+
+def clear(output: "Output") -> None:
+    """Delete the decoded images that are kept, and say what was deleted."""
+    from randhead import datasets
+
+    deleted = datasets.clear_decoded_cache()
+    output.say(f"deleted decoded images: {deleted.summary()}")
+    output.result({"deleted": deleted.to_json()})
+    left = datasets.decoded_cache()
+    if left.sets:
+        raise RunError(f"not deleted: {left.summary()}", hint="check the permissions of the folder")
 
 
 def scan(output: "Output", data: str, max_megapixels: float | None) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 
 from randhead.datasets._kept_set import INDEX, Description, describe
 from randhead.files import scratch_folder, sweep, sync_folder
-from randhead.tables import Result, Table, count, rows
+from randhead.tables import Cell, Result, Table, count, rows
 
 MIB = 1 << 20
+VARIABLE = "RANDHEAD_CACHE"
 SET = re.compile(r"[0-9a-f]{32}-\d+(-\d+)?")  # what identifies the files, the size of the images, the bit depth
 OURS = re.compile(rf"{SET.pattern}|[0-9a-f]{{32}}")  # while it is written
 
@@ -45,7 +46,7 @@ class DecodedCache(Result):
     """The decoded images that are kept on disk.
 
     Attributes:
-        folder: where they are; None if the home directory is unknown, so that none are kept.
+        folder: where they are; None if none are kept, see `cache_folder`.
         sets: the sets, the last used ones first.
     """
 
@@ -66,19 +67,32 @@ class DecodedCache(Result):
         }
 
     def tables(self) -> Iterator[Table]:
-        """One row per set."""
-        where = f"in {self.folder}" if self.folder else "nowhere: the home directory is unknown"
-        title = f"decoded images: {count(len(self.sets), 'set')}, {_mib(self.bytes)}, {where}"
-        columns = ("folder", "images", "size", "on disk", "last used")
-        yield Table(title, columns if self.sets else (), rows(map(_row, self.sets)))
+        """One row per set; no table without sets."""
+        if self.sets:
+            columns = ("decoded images of", "images", "px", "MiB", "last used")
+            yield Table("", columns, rows(map(_row, self.sets)))
+
+    def summary(self) -> str:
+        """The number and size of the sets, and where they are, in words."""
+        if self.folder is None:
+            return "not kept, as RANDHEAD_CACHE is empty, or the home directory unknown"
+        return f"{count(len(self.sets), 'set')}, {self.bytes / MIB:,.1f} MiB, in {self.folder}"
 
 
 def cache_folder() -> Path | None:
-    """Where decoded sets are kept: randhead/decoded in $XDG_CACHE_HOME or ~/.cache; None if no home is known."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    """Where decoded sets are kept; None if nowhere.
+
+    It is the folder decoded/ in $RANDHEAD_CACHE, else in randhead/ in $XDG_CACHE_HOME, else in ~/.cache/randhead.  None
+    if RANDHEAD_CACHE is empty, or if there is none of them, as in containers without a home directory.
+    """
+    given, base = os.environ.get(VARIABLE), Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given == "":
+        return None
     try:
-        base = given if given.is_absolute() else Path("~/.cache").expanduser()
-    except RuntimeError:
+        if given:
+            return Path(given).expanduser().absolute() / "decoded"
+        base = base if base.is_absolute() else Path("~/.cache").expanduser()
+    except (RuntimeError, OSError):
         return None
     return base / "randhead" / "decoded"
 
@@ -186,10 +200,6 @@ def _is_ours(name: str) -> bool:
     return OURS.fullmatch(name) is not None
 
 
-def _mib(size: int) -> str:
-    return f"{size / MIB:,.1f} MiB"
-
-
 def _document(each: DecodedSet) -> dict[str, Any]:
     known = each.description
     return {
@@ -203,9 +213,9 @@ def _document(each: DecodedSet) -> dict[str, Any]:
     }
 
 
-def _row(each: DecodedSet) -> tuple[str, ...]:
-    used = datetime.fromtimestamp(each.used_s).strftime("%Y-%m-%d %H:%M")
-    if each.description is None:
-        return (f"{each.path.name} (of another version, or damaged)", "", "", _mib(each.bytes), used)
-    size = f"{each.description.image_size} px{'' if each.description.has_pixels else ', without pixels'}"
-    return (each.description.folder, f"{each.description.images:,}", size, _mib(each.bytes), used)
+def _row(each: DecodedSet) -> tuple[Cell, ...]:
+    used, known = datetime.fromtimestamp(each.used_s).strftime("%Y-%m-%d %H:%M"), each.description
+    size = f"{each.bytes / MIB:,.1f}"
+    if known is None:
+        return (f"{each.path.name}: damaged, or of another version", None, None, size, used)
+    return (f"{known.folder}{'' if known.has_pixels else ': no pixels'}", known.images, known.image_size, size, used)

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import features
 
 from randhead.datasets import _kept_set
-from randhead.datasets._cache_folder import cache_folder, kept_sets, mark_used, new_set, publish, remove
+from randhead.datasets._cache_folder import VARIABLE, cache_folder, kept_sets, mark_used, new_set, publish, remove
 from randhead.datasets._decode import BadImage, ignore_pillow_warnings, inspect
 from randhead.datasets._file_states import FileStates, states_of
 from randhead.datasets._image_size import chosen_size, size_in_common
@@ -167,7 +167,7 @@ class _Keeper:
         return settled and _states(self.paths, self.options) == self.states
 
     def _not_kept(self, error: OSError) -> str:
-        full = "free some space" if error.errno in FULL else "let XDG_CACHE_HOME name a folder that can be written to"
+        full = "free some space" if error.errno in FULL else f"let {VARIABLE} name a folder that can be written to"
         reason = f"{self.folder}: {error.strerror or error}"
         hint = f"{full}, or use `machine.decoded_cache_mb=0`"
         return f"decoded images are not kept, and the next start decodes them again ({reason}): {hint}"
