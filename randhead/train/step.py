@@ -1,6 +1,7 @@
 """One step of the optimiser: the loss of one or more batches, its gradient, the update."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,11 @@ from randhead.config import Config
 from randhead.losses import expected
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
+from randhead.train import graphs
+from randhead.train.graphs import Batch
 from randhead.train.log import StepMetrics
 from randhead.train.optim import Schedule, optimiser
 from randhead.train.unread import StepLoss, mark
-
-Batch = tuple[Tensor, Tensor]  # uint8 images (b, 3, H, W) and labels (b,)
 
 
 def waits_for_losses(device: torch.device) -> bool:
@@ -45,6 +46,11 @@ class Stepper:
         self.parameters = list(model.parameters())
         self.optimizer = optimiser(model, config.optim, diverged=self.diverged)
         self.schedule = Schedule(self.optimizer, config.optim)
+        self.make: Callable[[list[Batch]], graphs.Loss] = self.run
+        if config.machine.cuda_graphs:
+            graphs.check(config, model, device)
+            size = config.train.batch_size
+            self.make = graphs.GraphedSteps(self.run, self.optimizer, self.parameters, batch_size=size, device=device)
 
     def step(self, batches: list[Batch], index: int) -> StepLoss:
         """Make step `index`, counted from 0, over one or more batches; if the loss is not finite, nothing changes."""
@@ -56,9 +62,9 @@ class Stepper:
         if self.preprocess.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         self.schedule.before_step(index / self.total_steps)
-        return StepLoss(index, sum(len(labels) for _, labels in batches), *self.run(batches))
+        return StepLoss(index, sum(len(labels) for _, labels in batches), *self.make(batches))
 
-    def run(self, batches: list[Batch]) -> tuple[Tensor | float, Tensor | float]:
+    def run(self, batches: list[Batch]) -> graphs.Loss:
         """Compute loss and gradient, and update the weights if the loss is finite.
 
         Returns:
@@ -72,7 +78,7 @@ class Stepper:
             self.update()
         return loss, bound
 
-    def backward(self, batches: list[Batch]) -> tuple[Tensor | float, Tensor | float]:
+    def backward(self, batches: list[Batch]) -> graphs.Loss:
         """Compute the gradient over one or more batches.
 
         Returns:

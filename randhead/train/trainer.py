@@ -26,11 +26,12 @@ from randhead.preprocess import Preprocess
 from randhead.runs import Run, SelectedEpoch, TrainingSummary, checkpoint, replacement
 from randhead.train import batch_norm, batches, chance, log, notes, resume, tasks
 from randhead.train.events import EpochDone, Event, Started, StepDone, Warned
+from randhead.train.graphs import Batch
 from randhead.train.log import EpochMetrics
 from randhead.train.resolve import begun_settings, encoder_input, resolve_settings
 from randhead.train.saving import Saver, host_copies
 from randhead.train.state import TrainState, restore_state
-from randhead.train.step import Batch, Stepper
+from randhead.train.step import Stepper
 from randhead.train.tasks import ValidationMetrics
 from randhead.train.unread import READ_EVERY, UnreadLosses
 from randhead.train.warm_start import WarmStart, init_from_run
