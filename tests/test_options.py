@@ -38,7 +38,7 @@ def chosen(monkeypatch, tmp_path):
 
     def run(*words):
         found = []
-        monkeypatch.setattr(train, "run_training", lambda output, config, run, *, fresh: found.append(config))
+        monkeypatch.setattr(train, "run_training", lambda output, config, run, **options: found.append(config))
         monkeypatch.setattr(sys, "argv", ["randhead", "train", *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()

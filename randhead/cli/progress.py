@@ -12,6 +12,7 @@ from randhead.escapes import printable
 from randhead.runs.finding import data_label
 from randhead.tables import few, percent
 from randhead.train import events
+from randhead.train.profile import TrainingProfile
 
 NAMED = 5  # classes in the first line
 READ_EVERY_S = 0.5
@@ -25,6 +26,7 @@ class TrainingDisplay:
         self.started = self.starred = False
         self.bar = progress_bar(output.log)
         self.task: TaskID | None = None
+        self.profile: TrainingProfile | None = None
         self.next_reading = 0.0  # of the loss
         self.warnings: list[str] = []  # about the images, which the first line describes
 
@@ -57,6 +59,8 @@ class TrainingDisplay:
                 self._step(event, self.task)
             case events.EpochDone():
                 self._epoch(event)
+            case events.Profiled(profile):  # which the command shows at the end
+                self.profile = profile
             case _:  # warnings have their own callback, and the result is shown by the command
                 pass
 

@@ -25,6 +25,7 @@ SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # of torchrun and ac
 if TYPE_CHECKING:
     from randhead.cli.output import Output
     from randhead.runs import Run
+    from randhead.train.profile import TrainingProfile
 
 
 def train(
@@ -59,6 +60,15 @@ def train(
         bool,
         typer.Option(
             "--fresh/--resume", help="Start over, or resume a run that stopped.", rich_help_panel=RUN, metavar=FLAG
+        ),
+    ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Show where the time goes, and keep a Chrome trace of ten steps in reports/ of the run.",
+            rich_help_panel=RUN,
+            metavar=FLAG,
         ),
     ] = False,
     json: Annotated[
@@ -101,7 +111,7 @@ def train(
         run = runs.open_run(out, name, configured, fresh=fresh)
     except RunError as error:
         raise error.with_hint(_train_on(configured, runs.Run(out / name)) or error.hint) from None
-    run_training(output, configured, run, fresh=fresh)
+    run_training(output, configured, run, fresh=fresh, profile=profile)
 
 
 OPTIONS = {key.replace(".", "_"): (about, about.option) for key, about in settings().items() if about.option}
@@ -146,7 +156,7 @@ def refuse_launcher(environment: Mapping[str, str]) -> None:
         )
 
 
-def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -> None:
+def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool, profile: bool = False) -> None:
     """Train, show the progress, and exit with the code of the outcome."""
     from randhead import train
     from randhead.cli.output import short_path
@@ -170,12 +180,14 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
                     root=run.path.parent,
                     name=run.name,
                     fresh=fresh,
+                    profile=profile,
                     on_event=on_event,
                     should_stop=stop,
                     warn=display.warn,
                     progress=display.reading,
                 )
         except StopRequested:
+            _show_profile(output, display.profile)
             output.note(_way_on(run, fresh=fresh))
             raise typer.Exit(stop.exit_code) from None
     if not display.started:
@@ -184,10 +196,23 @@ def run_training(output: "Output", config: Config, run: "Run", *, fresh: bool) -
         output.note(f"{short_path(run.path)} is finished: it was trained on {summary.device}{unused}")
         output.note("--fresh trains it again")
     output.tables(summary.tables())
+    _show_profile(output, display.profile)
     output.say()
     output.whole(f"run    {short_path(run.path)}")
     output.whole(f"next   {_evaluation_of(run)}")
-    output.result({**summary.to_json(), "path": str(run.path)})
+    profiled = {"profile": display.profile.to_json()} if display.profile else {}
+    output.result({**summary.to_json(), "path": str(run.path), **profiled})
+
+
+def _show_profile(output: "Output", profile: "TrainingProfile | None") -> None:
+    """Show where the time went, if that was asked."""
+    from randhead.cli.output import short_path
+
+    if profile is not None:
+        output.say()
+        output.tables(profile.tables())
+        if profile.trace is not None:
+            output.whole(f"trace  {short_path(profile.trace)} (opens in https://ui.perfetto.dev)")
 
 
 def _train_on(config: Config, run: "Run") -> str | None:

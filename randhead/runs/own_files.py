@@ -17,11 +17,12 @@ from randhead.runs.steps import NAME as CHECKPOINT
 FOLDERS = {  # with the names of their files
     "checkpoints": CHECKPOINT,
     "reports": re.compile(
-        r"(evaluate|analyze|corrupt-test|corruptions|corruption-cells|predictions|report|study)(-.+)?"
-        r"\.(json|csv|png|html|tex|safetensors)"
+        r"(evaluate|analyze|corrupt-test|corruptions|corruption-cells|predictions|profile|report|study)(-.+)?"
+        r"\.(json(\.gz)?|csv|png|html|tex|safetensors)"
     ),
     "features": re.compile(r".+-(train|val|test)-[0-9a-f]{12}\.safetensors"),
 }
+OF_TRAINING = "profile"  # how reports start that are not of weights
 # The configuration is last: as long as it is there, the folder is known as a run.
 FILES = ("summary.json", "diverged.json", "model.safetensors", "metrics.jsonl", "README.md", "config.json")
 SAFETENSORS_FRAGMENT = re.compile(r"\.tmp\w{6}")  # that older versions could leave
@@ -64,7 +65,7 @@ def delete_results(run: Run) -> None:
     """Delete the reports and features of a run, whose weights are about to be replaced by those of a later epoch."""
     weights = (run.checkpoints, run.path)
     for path in list(own_files(run)):
-        if path.parent not in weights:
+        if path.parent not in weights and not path.name.startswith(OF_TRAINING):
             path.unlink(missing_ok=True)
 
 

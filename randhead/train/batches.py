@@ -10,6 +10,7 @@ from randhead.augment import crop, cutout, views
 from randhead.config import TrainConfig
 from randhead.config.resolved import ResolvedSettings
 from randhead.datasets import Split
+from randhead.train.phases import AUGMENTATION, phase
 
 
 def count(images: int, size: int) -> int:
@@ -41,7 +42,10 @@ def of_epoch(
     starts = range(0, len(order), size)
     for start, images in zip(starts, split.images.batches(order, size), strict=True):
         rows = slice(start, start + size)
-        yield vary(images.to(device, non_blocking=True), rows), labels[rows]
+        images = images.to(device, non_blocking=True)
+        with phase(AUGMENTATION):
+            images = vary(images, rows)
+        yield images, labels[rows]
 
 
 def variation(ids: Tensor, settings: ResolvedSettings, *, seed: int, epoch: int) -> Callable[[Tensor, slice], Tensor]:

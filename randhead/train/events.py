@@ -8,6 +8,7 @@ from randhead.config.resolved import ResolvedSettings
 from randhead.head import Preflight
 from randhead.runs import Run, TrainingSummary
 from randhead.train.log import EpochMetrics
+from randhead.train.profile import TrainingProfile
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
+class Profiled:
+    """Where the time of a training went that is profiled; its files are in reports/ of the run."""
+
+    profile: TrainingProfile
+
+
+@dataclass(frozen=True)
 class Stopped:
     """`should_stop` returned True: everything up to `step` is saved."""
 
@@ -73,4 +81,4 @@ class Finished:
     summary: TrainingSummary
 
 
-Event = Started | Warned | StepDone | EpochDone | Stopped | Finished
+Event = Started | Warned | StepDone | EpochDone | Profiled | Stopped | Finished

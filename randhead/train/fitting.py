@@ -15,7 +15,7 @@ from randhead.device import resolve_device
 from randhead.errors import StopRequested
 from randhead.files import described
 from randhead.runs import ROOT, Run, TrainingSummary, card
-from randhead.train import resume
+from randhead.train import profiling, resume
 from randhead.train.events import Event, Finished, Stopped, Warned
 from randhead.train.loop import fit_events
 from randhead.train.resolve import begun_size
@@ -29,6 +29,7 @@ def fit(
     name: str | None = None,
     dataset: Dataset | None = None,
     fresh: bool = False,
+    profile: bool = False,
     on_event: Callable[[Event], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = warnings.warn,
@@ -44,6 +45,8 @@ def fit(
             its run.
         dataset: the images; by default those of the configuration.
         fresh: start over; an earlier training in that folder is replaced when the new one has its first checkpoint.
+        profile: also find out where the time goes: torch's profiler records some steps.  `on_event` gets the answer as
+            `Profiled`; a Chrome trace of these steps is in the folder reports/ of the run.
         on_event: called with each event of the training (see `randhead.train.events`).
         should_stop: called between batches; if it returns True, the training is saved and ends.
         warn: called with each warning.
@@ -55,7 +58,8 @@ def fit(
     Raises:
         UsageError: if a setting cannot be used, or does not fit the images.
         DataError: if images are missing or cannot be used.
-        RunError: if the folder is not a run or is in use, or if none of its checkpoints can be read.
+        RunError: if the folder is not a run or is in use, if none of its checkpoints can be read, or if the run is
+            finished and to be profiled.
         DivergedError: if the loss is not a finite number.
         StopRequested: if `should_stop` returned True; the same call resumes the training.
 
@@ -71,6 +75,8 @@ def fit(
     check_functions(on_event=on_event or _ignore, should_stop=should_stop, warn=warn, progress=progress)
     run = runs.open_run(Path(root), runs.default_name(config) if name is None else name, config, fresh=fresh)
     finished = None if fresh else run.summary()
+    if profile:
+        profiling.check(run, finished=finished is not None)
     if finished is None:
         if dataset is None:
             device = resolve_device(config.machine.device)
@@ -79,7 +85,7 @@ def fit(
                 check_settings(config, source.config(), source.name)  # before images are read
             size = begun_size(config, run, fresh=fresh)
             dataset = datasets.from_config(config, device=device, image_size=size, progress=progress)
-        events = fit_events(config, dataset, run, fresh=fresh, should_stop=should_stop)
+        events = fit_events(config, dataset, run, fresh=fresh, profile=profile, should_stop=should_stop)
         with contextlib.closing(events):  # type: ignore[type-var]  # a generator: an error in `on_event` ends it now
             summary = _last(events, on_event or _ignore, warn)
     else:

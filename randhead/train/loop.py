@@ -8,6 +8,7 @@ from randhead.datasets import Dataset
 from randhead.errors import DivergedError, StopRequested
 from randhead.files import described, write_json
 from randhead.runs import Run, TrainingSummary, replacement
+from randhead.train import profiling
 from randhead.train.events import Event, Finished, Stopped, Warned
 from randhead.train.trainer import Trainer
 
@@ -19,6 +20,7 @@ def fit_events(
     run: Run,
     *,
     fresh: bool = False,
+    profile: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Train a classifier in a run folder, from its newest checkpoint if there is one, and yield events.
@@ -28,17 +30,21 @@ def fit_events(
         dataset: the images.
         run: the run folder, which need not exist.
         fresh: start over; an earlier training in the folder is replaced when the new one has its first checkpoint.
+        profile: also find out where the time goes; the event `Profiled` has the answer.
         should_stop: called between batches; if it returns True, everything is saved and `Stopped` is the last event.
 
     Yields:
-        `Warned` for each note about the images, `Started`, then `Warned`, `StepDone` and `EpochDone`, then `Finished`;
-        for a finished run `Finished` only.
+        `Warned` for each note about the images, `Started`, then `Warned`, `StepDone`, `EpochDone` and `Profiled`, then
+        `Finished`; for a finished run `Finished` only.
 
     Raises:
         DivergedError: before a step whose loss is not a finite number.
-        RunError: if the folder is in use, or if none of its checkpoints can be read.
+        RunError: if the folder is in use, if none of its checkpoints can be read, or if the run is finished and to be
+            profiled.
     """
     summary = None if fresh else run.summary()
+    if profile:
+        profiling.check(run, finished=summary is not None)
     if summary is not None:
         yield Finished(summary)
         return
@@ -49,7 +55,7 @@ def fit_events(
         trainer.run = replacement.begin(run, fresh=fresh)
         yield from trainer.start()
         try:
-            yield from trainer.train()
+            yield from profiling.profiled(trainer) if profile else trainer.train()
             summary = trainer.finish()
         except StopRequested:
             # Before its first step, a training that replaces another one is worth less than that.

@@ -15,6 +15,7 @@ from randhead.train import graphs
 from randhead.train.graphs import Batch
 from randhead.train.log import StepMetrics
 from randhead.train.optim import Schedule, optimiser
+from randhead.train.phases import BACKWARD, FORWARD, LOSS, OPTIMISER, phase
 from randhead.train.unread import StepLoss, mark
 
 
@@ -90,7 +91,8 @@ class Stepper:
         bound: Tensor | float = 0.0
         for images, labels in batches:
             loss = self.loss(images, labels) * (len(labels) / count)
-            loss.backward()
+            with phase(BACKWARD):
+                loss.backward()
             mean = mean + (loss.item() if self.diverged is None else loss.detach().double())
             bound = _larger(bound, self.model.head.last_error_bound)
         return mean, bound
@@ -99,17 +101,20 @@ class Stepper:
         """Clip the gradient, if `clip_norm` is set, and update the weights."""
         if self.diverged is not None:
             _align_gradients(self.parameters)
-        if self.optim.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.clip_norm)
-        self.optimizer.step()
+        with phase(OPTIMISER):
+            if self.optim.clip_norm:
+                torch.nn.utils.clip_grad_norm_(self.parameters, self.optim.clip_norm)
+            self.optimizer.step()
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of one batch, a scalar."""
         with self.preprocess.autocast():
-            features = self.backbone(self.preprocess.prepare(images))
-            return self.model.head.loss(
-                features, labels, label_smoothing=self.optim.label_smoothing, check_values=self.diverged is None
-            )
+            with phase(FORWARD):
+                features = self.backbone(self.preprocess.prepare(images))
+            with phase(LOSS):
+                return self.model.head.loss(
+                    features, labels, label_smoothing=self.optim.label_smoothing, check_values=self.diverged is None
+                )
 
     def check_error_bound(self, bound: float) -> None:
         """Raise UsageError if the error bound of a loss, in nats, is above the tolerance."""

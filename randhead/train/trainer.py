@@ -28,6 +28,7 @@ from randhead.train import batch_norm, batches, chance, log, notes, resume, task
 from randhead.train.events import EpochDone, Event, Started, StepDone, Warned
 from randhead.train.graphs import Batch
 from randhead.train.log import EpochMetrics
+from randhead.train.phases import LOSSES, READING, SAVING, VALIDATING, phase
 from randhead.train.resolve import begun_settings, encoder_input, resolve_settings
 from randhead.train.saving import Saver, host_copies
 from randhead.train.state import TrainState, restore_state
@@ -64,6 +65,7 @@ class Trainer:
         self.notes += tuple(filter(None, [batch_norm.keep_up(self.model, self.batches_per_epoch)]))
         self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
         self.state, self.unread = TrainState(), UnreadLosses()
+        self.phase = phase  # of what is done once per epoch; a profile measures it
         self.saver = Saver(config, self.settings)
         self.saved_at = time.monotonic()
 
@@ -139,7 +141,8 @@ class Trainer:
         """
         self.read_losses()
         self.state.schedule = self.stepper.schedule.state()
-        self.run = self.saver.save(self.run, self.state, self.model, self.stepper.optimizer, is_best=is_best)
+        with self.phase(SAVING):
+            self.run = self.saver.save(self.run, self.state, self.model, self.stepper.optimizer, is_best=is_best)
         self.saved_at = time.monotonic()
 
     def batches(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -157,7 +160,8 @@ class Trainer:
                 self.read_losses()
                 raise StopRequested(f"stopped after step {state.step}")
             begun = time.perf_counter()
-            group = [next(coming) for _ in range(min(accumulate, self.batches_per_epoch - first))]
+            with phase(READING):
+                group = [next(coming) for _ in range(min(accumulate, self.batches_per_epoch - first))]
             loss = self._step(group)
             state.seconds += time.perf_counter() - begun
             if isinstance(loss, float) or state.step % READ_EVERY == 0 or state.step % self.steps_per_epoch == 0:
@@ -184,7 +188,9 @@ class Trainer:
             UsageError: for an error bound above the tolerance.
         """
         state, begun = self.state, time.perf_counter()
-        for step, loss, bound in self.unread.read():
+        with phase(LOSSES):
+            losses = list(self.unread.read())
+        for step, loss, bound in losses:
             if not math.isfinite(loss):
                 state.step = step.step
                 self.saver.wait()
@@ -199,7 +205,8 @@ class Trainer:
     def _close_epoch(self) -> EpochDone:
         """Validate the model, select the best weights, log the epoch and save a checkpoint."""
         state = self.state
-        val = self.task.validate(self.model, self.preprocess, should_stop=self.should_stop)
+        with self.phase(VALIDATING):
+            val = self.task.validate(self.model, self.preprocess, should_stop=self.should_stop)
         if not val.is_finite():
             raise _diverged(f"the validation metrics are not finite after step {state.step}")
         state.epoch += 1

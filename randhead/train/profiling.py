@@ -1,0 +1,179 @@
+"""Profiling: torch's profiler records some steps of a training, and a clock what is done once per epoch."""
+
+import contextlib
+import gzip
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, record_function
+
+from randhead.device import device_name
+from randhead.errors import RunError, StopRequested, UsageError
+from randhead.files import atomic_write, described
+from randhead.runs import Run, replacement
+from randhead.train.events import EpochDone, Event, Profiled, StepDone, Warned
+from randhead.train.phases import LOSSES, SAVING, VALIDATING, phase
+from randhead.train.profile import STEP, EpochTime, TrainingProfile, of_trace
+from randhead.train.trainer import Trainer
+
+WARM_UP = 10  # steps that are not recorded: the first ones choose algorithms, compile and fill caches
+STEPS = 10  # steps that are recorded, so that the trace stays small whatever the training
+TRACE = "profile-trace.json.gz"
+
+
+def check(run: Run, *, finished: bool) -> None:
+    """Raise RunError if a run is finished, and UsageError if a profiler is running: torch has one at a time."""
+    if finished:
+        raise RunError(
+            f"{run.path} is finished, so that no step is left to profile",
+            hint="train it again with `fresh=True`, or another run with `name`",
+        )
+    if torch.autograd._profiler_enabled():
+        hint = "leave out `profile`: that profiler shows the phases too"
+        raise UsageError("a profiler of torch is running already", hint=hint)
+
+
+def profiled(trainer: Trainer) -> Iterator[Event]:
+    """Run the remaining epochs, as `trainer.train()`, while some of the steps are profiled.
+
+    Yields:
+        The events of the training, and `Profiled` at the end of the first epoch that has no step to profile left.
+
+    Raises:
+        StopRequested, DivergedError, RunError: as `trainer.train()`.
+    """
+    with StepProfiler(trainer) as profiler:
+        try:
+            for event in trainer.train():
+                yield event
+                if isinstance(event, StepDone):
+                    profiler.after_step()
+                elif isinstance(event, EpochDone):
+                    profiler.epochs += 1
+                    yield from profiler.report()
+        except StopRequested:
+            yield from profiler.report()
+            if profiler.profile is None:
+                yield Warned(f"nothing is profiled: stopped before step {profiler.last}")
+            raise
+        if profiler.profile is None:
+            yield Warned("nothing is profiled: no step was left; `fresh=True` trains all of them again")
+
+
+class StepProfiler:
+    """Records some of the next steps of a training.
+
+    A context that ends the recording, however the training ends.
+    """
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        left = trainer.total_steps - trainer.state.step
+        self.warm_up = min(WARM_UP, max(0, left - 1) // 2)
+        self.steps = min(STEPS, left - self.warm_up)
+        self.last = trainer.state.step + self.warm_up + self.steps
+        self.made = self.epochs = 0
+        self.profile: TrainingProfile | None = None
+        self._seconds = defaultdict[str, float](float)  # of what is done once per epoch
+        self._recording, self._step = contextlib.ExitStack(), contextlib.ExitStack()
+        self._profiler: torch.profiler.profile | None = None
+        self._warnings: list[Warned] = []
+        self._is_reported = False
+
+    def __enter__(self) -> "StepProfiler":
+        self.trainer.phase = self._timed
+        self._next()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.trainer.phase = phase
+        self._step.close()
+        self._recording.close()
+
+    def after_step(self) -> None:
+        """Go on to the next step, which is recorded or not."""
+        self.made += 1
+        self._next()
+
+    def report(self) -> Iterator[Event]:
+        """Once the recorded steps are over: keep the profile in the run folder, and yield it, once."""
+        yield from self._warnings
+        self._warnings.clear()
+        if self.profile is None or self._is_reported:
+            return
+        self._is_reported = True
+        if self.epochs:
+            steps_s = self.profile.step_ms / 1000 * self.trainer.steps_per_epoch
+            validating, saving = (self._seconds[name] / self.epochs for name in (VALIDATING, SAVING))
+            self.profile = replace(self.profile, epoch=EpochTime(steps_s, validating, saving))
+        reports = replacement.final(self.trainer.run).reports
+        try:
+            self.profile.save(self.trainer.run)
+        except OSError as error:
+            yield Warned(f"{described(error)}: not written")
+        yield Profiled(replace(self.profile, trace=self.profile.trace and reports / TRACE))
+
+    def _next(self) -> None:
+        """End the recording of a step, and begin that of the next one if it is recorded."""
+        first, last = self.warm_up, self.warm_up + self.steps
+        if self.made == last and self._profiler is not None:
+            self._wait()
+        self._step.close()
+        if first == self.made < last:
+            self._wait(record=False)
+            self._start()
+        if first <= self.made < last:
+            self._step.enter_context(record_function(STEP))
+        elif self.made == last and self._profiler is not None:
+            self._recording.close()
+            self._read(self._profiler)
+            self._profiler = None
+
+    def _start(self) -> None:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it prints its stages, and that there is no GPU
+        activities = [ProfilerActivity.CPU]
+        if self.trainer.device.type == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+        self._profiler = torch.profiler.profile(activities=activities)
+        self._recording.enter_context(self._profiler)
+
+    def _wait(self, *, record: bool = True) -> None:
+        """Wait for a GPU, so that its work of the recorded steps is done within them, and no other."""
+        if self.trainer.device.type == "cuda":
+            with phase(LOSSES) if record else contextlib.nullcontext():
+                torch.cuda.synchronize(self.trainer.device)
+
+    def _read(self, profiler: torch.profiler.profile) -> None:
+        """Make the profile from what was recorded, and write the trace."""
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "trace.json"
+            profiler.export_chrome_trace(str(plain))
+            text = plain.read_bytes()
+        steps, step_ms, phases = of_trace(json.loads(text)["traceEvents"])
+        trainer = self.trainer
+        last = trainer.state.step
+        per_step = len(trainer.train_split) / trainer.steps_per_epoch
+        path: Path | None = trainer.run.reports / TRACE
+        try:
+            atomic_write(trainer.run.reports / TRACE, gzip.compress(text, 6))
+        except OSError as error:
+            self._warnings.append(Warned(f"{described(error)}: not written"))
+            path = None
+        self.profile = TrainingProfile(
+            last - steps + 1, last, device_name(trainer.device), step_ms, 1000 * per_step / step_ms, phases, trace=path
+        )
+
+    @contextlib.contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        """A phase that is done once per epoch, with a clock."""
+        begun = time.perf_counter()
+        with phase(name):
+            yield
+        self._seconds[name] += time.perf_counter() - begun
