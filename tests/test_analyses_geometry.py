@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize
+from scipy import optimize
 from sklearn import metrics as sklearn_metrics
 from sklearn.metrics.pairwise import cosine_distances
 
 from randhead import registry, rng
 from randhead.analyses import _margin, _pairs, class_statistics, collapse, compactness, separability
+from randhead.analyses._largest import Largest
 from randhead.vectors import draw
 
 GEOMETRIES = [name for name in registry.names("vectors") if name not in ("file", "packed")]
@@ -241,6 +242,13 @@ def test_floors_of_the_simplex_figures_are_those_measured_before_for_a_random_he
     assert found["nc3_raw_floor"] == pytest.approx(0.010, abs=0.001)
 
 
+def test_angles_of_pairs_in_tiles_are_counted_twice_beside_the_diagonal_tiles(monkeypatch):
+    vectors = vectors_of("wide", 23, 5)
+    monkeypatch.setattr(collapse, "ROWS", 4)
+    gaps = np.abs(vectors.numpy() @ vectors.numpy().T + 1 / 22)[~np.eye(23, dtype=bool)]
+    assert collapse._equiangularity(vectors) == pytest.approx(gaps.mean(), abs=1e-12)
+
+
 @pytest.mark.parametrize("tightness", [1e-2, 1e-4, 1e-6])
 def test_nc1_is_never_negative_and_vanishes_with_the_square_of_the_spread(tightness):
     features, labels, vectors = blobs(d=64, relu=False)
@@ -263,7 +271,7 @@ def test_the_margin_equals_a_general_optimiser():
     vectors = normalised(rng.normals(0, "test/hull", torch.arange(9), 3).double().numpy())
     for k in range(9):
         others = np.delete(vectors, k, axis=0)
-        best = minimize(
+        best = optimize.minimize(
             lambda c, o=others, p=vectors[k]: ((c @ o - p) ** 2).sum(),
             np.full(8, 1 / 8),
             bounds=[(0, 1)] * 8,
@@ -273,12 +281,96 @@ def test_the_margin_equals_a_general_optimiser():
         )
         assert _margin.distance_to_hull(vectors[k], others) == pytest.approx(math.sqrt(best.fun), abs=1e-6)
     expected = min(_margin.distance_to_hull(vectors[k], np.delete(vectors, k, axis=0)) for k in range(9))
-    assert _margin.smallest(torch.from_numpy(vectors), torch.arange(9)) == expected
+    assert _margin.smallest(torch.from_numpy(vectors), torch.arange(9)).distance == expected
 
 
 def test_the_margin_of_a_square_is_the_distance_of_a_corner_to_its_diagonal():
     square = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
-    assert _margin.smallest(square, torch.arange(4)) == pytest.approx(1, abs=1e-9)
+    found = _margin.smallest(square, torch.arange(4))
+    assert found == (pytest.approx(1, abs=1e-9), pytest.approx(1, abs=1e-9)) and found.exact
+
+
+def vectors_of(kind, k, d):
+    """Unit vectors (K, D) around zero, with a wide or a narrow spectrum, of few signs, or with copies and a zero."""
+    normal = rng.normals(k, f"test/margin/{kind}", torch.arange(k), d).double()
+    if kind == "narrow":
+        normal = normal[:, :2] @ rng.normals(k, "test/mixing", torch.arange(2), d).double()
+    if kind == "signs":
+        return normal.sign() / d**0.5
+    if kind == "copies":
+        normal[1], normal[2] = normal[3], 0
+    return normal / normal.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+@pytest.mark.parametrize("kind", ["wide", "narrow", "signs", "copies"])
+@pytest.mark.parametrize(("k", "d"), [(90, 3), (150, 8), (150, 40)])
+def test_a_margin_of_few_vectors_is_certified_by_all_of_them(kind, k, d):
+    vectors = vectors_of(kind, k, d).numpy()
+    rows = torch.arange(7, 12) if kind != "copies" else torch.arange(1, 6)
+    near = _margin._squared_distances(vectors, rows.numpy())
+    whole = []
+    for i, row in enumerate(rows.tolist()):
+        found = _margin.distance_to_others(vectors, row, near[i])
+        whole.append(_margin.distance_to_hull(vectors[row], np.delete(vectors, row, axis=0)))
+        assert found.bound - 1e-12 <= found.distance <= found.bound + 1e-9
+        assert found.distance == pytest.approx(whole[-1], abs=1e-9)
+    assert _margin.smallest(torch.from_numpy(vectors), rows).distance == pytest.approx(min(whole), abs=1e-9)
+
+
+def test_a_wrong_solution_of_scipy_is_seen_and_another_order_gives_the_right_one(k=7):
+    vectors = np.sign(np.random.default_rng(1).standard_normal((150, 8))) / 8**0.5
+    moved = (np.delete(vectors, k, axis=0) - vectors[k]).T
+    system = np.vstack((moved, np.ones(149)))
+    weights = optimize.nnls(system, np.eye(9)[-1], maxiter=9999)[0]
+    first = np.linalg.norm(moved @ (weights / weights.sum()))  # 0.464 with SciPy 1.17, not 0.4
+    mixture = _margin._nearest_mixture(vectors[k], np.delete(vectors, k, axis=0))
+    found = np.linalg.norm(mixture)
+    assert (mixture @ moved).min() / found == pytest.approx(found, abs=1e-9)  # a plane between the point and the hull
+    assert found <= first + 1e-12
+
+
+def test_a_search_ends_as_soon_as_the_distance_cannot_be_the_smallest(monkeypatch):
+    vectors = vectors_of("wide", 300, 64)
+    calls = []
+    nearest = _margin._nearest_mixture
+    monkeypatch.setattr(_margin, "_nearest_mixture", lambda *args: calls.append(len(args[1])) or nearest(*args))
+    found = _margin.smallest(vectors, torch.arange(40))
+    assert len(calls) < 60 and max(calls) <= 3 * _margin.STEP
+    monkeypatch.setattr(_margin, "STEP", 400)
+    assert found == pytest.approx(_margin.smallest(vectors, torch.arange(40)), abs=1e-9)
+
+
+def test_a_solver_that_gives_up_or_is_wrong_leaves_a_bound_that_is_said(monkeypatch):
+    k, d = 12, 4
+    monkeypatch.setattr(_margin, "ORDERS", 2)
+    vectors = vectors_of("wide", k, d)
+    right = _margin.smallest(vectors, torch.arange(k)).distance
+    monkeypatch.setattr(optimize, "nnls", lambda a, b, maxiter: (np.ones(a.shape[1]), 0.0))
+    found = _margin.smallest(vectors, torch.arange(k))
+    assert found.bound <= right < found.distance and not found.exact
+
+    def gives_up(a, b, maxiter):
+        raise RuntimeError
+
+    monkeypatch.setattr(optimize, "nnls", gives_up)
+    assert _margin.smallest(vectors, torch.arange(k)).distance >= right
+    labels = torch.arange(2 * k) % k
+    notes = collapse.measure(vectors[labels], labels, class_vectors=vectors).notes
+    assert [note.split(" is at least")[0] for note in notes] == ["gnc2", "gnc2_floor", "gnc2_vectors"]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e30, 1e-30])
+def test_the_largest_of_linear_functions_is_that_of_float64_also_if_float32_cannot_tell(scale):
+    weights = scale * rng.normals(0, "test/weights", torch.arange(40), 16).double()
+    weights[20:] = weights[:20] * (1 + 1e-9)  # the second of each pair is the larger one, by less than float32 sees
+    shift = scale**2 * rng.normals(0, "test/shift", torch.arange(40), 1).double().squeeze(1)
+    shift[20:] = shift[:20]
+    rows = scale * rng.normals(1, "test/rows", torch.arange(500), 16).double()
+    rows[0] = 0
+    expected = (rows @ weights.T + shift).argmax(dim=1)
+    assert torch.equal(Largest(weights, shift)(rows), expected)
+    assert (expected >= 20).any()
+    assert torch.equal(Largest(weights * 0, shift * 0)(rows), torch.zeros(500, dtype=torch.int64))
 
 
 def test_figures_that_two_classes_have_by_construction_are_none_and_those_of_three_have_a_note():

@@ -19,10 +19,10 @@ from randhead.ambient import Array, mean, threads, total
 from randhead.analyses import ClassStatistics, Findings, Metrics, _margin, class_statistics
 from randhead.analyses._collapse_metrics import METRICS as METRICS
 from randhead.analyses._inputs import OTHER_CLASSES, centred, checked_classes, finite, number, unit
+from randhead.analyses._largest import Largest
 from randhead.arguments import check_type, whole
 from randhead.arrays import as_numbers
 from randhead.errors import DataError, UsageError, unknown
-from randhead.vectors import cosine_tiles
 
 INPUT = "run"
 HEADLINES = (
@@ -41,6 +41,7 @@ HEADLINES = (
     "gnc3",
     "gnc3_floor",
 )
+GNC2 = ("gnc2", "gnc2_floor", "gnc2_vectors")
 ROWS = 1024
 
 
@@ -168,11 +169,11 @@ def disagreement(batches: Iterable[Tensor], vectors: Tensor, bias: Tensor | floa
     """
     middle = means.mean(dim=0)
     moved = means - middle
-    half = moved.square().sum(dim=1) / 2
+    nearest = Largest(moved, -moved.square().sum(dim=1) / 2)
+    predicted = Largest(vectors, vectors.new_zeros(len(vectors)) + bias)
     differ = count = 0
     for h in batches:
-        nearest = ((h - middle) @ moved.T - half).argmax(dim=1)
-        differ += int(((h @ vectors.T + bias).argmax(dim=1) != nearest).sum())
+        differ += int((predicted(h) != nearest(h - middle)).sum())
         count += len(h)
     return differ / count
 
@@ -184,18 +185,19 @@ def _generalised(
     perfect, moved = centred(vectors), centred(means)
     examined = _margin.examined(len(vectors), seed)
     margins = [_margin.smallest(unit(rows), examined) for rows in (moved, perfect, vectors)]
+    notes = [f"{name} is at least {m.bound:.4g}" for name, m in zip(GNC2, margins, strict=True) if not m.exact]
+    if len(examined) < len(vectors):
+        notes.append(f"gnc2 is the smallest over {len(examined)} of {len(vectors)} classes")
     metrics: Metrics = {
         "gnc1": variability(features, labels, statistics, normalised=True),
         "gnc1_floor": 0.0,
-        "gnc2": margins[0] if moved.any() else None,
-        "gnc2_floor": margins[1],
-        "gnc2_vectors": margins[2],
+        "gnc2": margins[0].distance if moved.any() else None,
+        "gnc2_floor": margins[1].distance,
+        "gnc2_vectors": margins[2].distance,
         "gnc3": _distance(_cosine(moved, vectors)),
         "gnc3_floor": _distance(_cosine(perfect, vectors)),
     }
-    if len(examined) == len(vectors):
-        return metrics, ()
-    return metrics, (f"gnc2 is the smallest over {len(examined)} of {len(vectors)} classes",)
+    return metrics, tuple(notes)
 
 
 def _checked_bias(bias: Any, num_classes: int, device: torch.device) -> Tensor:
@@ -245,10 +247,10 @@ def _simplex_metrics(moved: Tensor) -> Metrics:
 def _equiangularity(directions: Tensor) -> float:
     """Mean over pairs of |cos + 1/(M-1)|, in tiles."""
     m, gap = len(directions), 0.0
-    for start, cosines in cosine_tiles(directions):
-        gaps = (cosines + 1 / (m - 1)).abs()
-        gaps.diagonal(start).zero_()
-        gap += float(total(gaps))
+    for start, rows in zip(range(0, m, ROWS), directions.split(ROWS), strict=True):
+        gaps = (rows @ directions[start:].T).clamp_(-1, 1).add_(1 / (m - 1)).abs_()
+        gaps.diagonal().zero_()
+        gap += float(total(gaps[:, : len(rows)])) + 2 * float(total(gaps[:, len(rows) :]))
     return gap / (m * (m - 1))
 
 
