@@ -5,19 +5,22 @@ and how to make them again, is in examples/benchmarks/corruption_parity.py.
 """
 
 import hashlib
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 import corruption_parity as parity  # noqa: E402
 
 from randhead import registry  # noqa: E402
-from randhead.corruptions import names  # noqa: E402
+from randhead.corruptions import jpeg_compression, names  # noqa: E402
+from randhead.corruptions._jpeg import there_and_back  # noqa: E402
 
 FIXTURES = Path(__file__).parent / "fixtures" / "corruptions"
 EXACT = (
@@ -79,12 +82,18 @@ def test_other_noise_would_be_noticed(name):
     assert gap.mean() > 0.5
 
 
+def by_pillow(image, quality):
+    """An image (3, H, W), encoded and decoded by Pillow."""
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(file, "JPEG", quality=quality)
+    with Image.open(file) as decoded:
+        return torch.from_numpy(np.array(decoded)).permute(2, 0, 1)
+
+
 @pytest.mark.parametrize("quality", [95, 80, 50, 25, 7])
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (28, 28), (33, 17), (45, 77), (9, 64), (64, 64)])
-def test_tensor_jpeg_is_pillows(quality, height, width):
-    from randhead.corruptions._jpeg import there_and_back
-    from randhead.corruptions.jpeg_compression import _by_pillow
-
+def test_jpeg_on_a_cpu_and_in_tensor_operations_is_pillows(quality, height, width):
     images = parity.inputs(224)[:, :, 30 : 30 + height, 50 : 50 + width]
-    by_pillow = [_by_pillow(image.permute(1, 2, 0).contiguous().numpy(), quality) for image in images]
-    assert torch.equal(there_and_back(images, quality), torch.from_numpy(np.stack(by_pillow)).permute(0, 3, 1, 2))
+    pillows = torch.stack([by_pillow(image, quality) for image in images])
+    assert torch.equal(there_and_back(images, quality), pillows)
+    assert torch.equal(jpeg_compression.apply(images, {}, quality), pillows)

@@ -54,7 +54,27 @@ def reference(folder: Path, size: int) -> types.ModuleType:
     source = (folder / SCRIPTS[size]).read_text()
     start, end = source.index("# /////////////// Distortion Helpers"), source.index("# /////////////// End Distortions")
     source = source[start:end].replace("'./frost", f"'{folder}/frost")
+    _stand_in_for_wand()
     return _run(source, f"reference_{size}", np=np, Image=Image)
+
+
+def _stand_in_for_wand() -> None:
+    """Without ImageMagick's library, modules that let the reference be imported; its motion_blur and snow then fail."""
+    try:
+        importlib.import_module("wand.api")
+    except ImportError:
+        image, api, package = (types.ModuleType(name) for name in ("wand.image", "wand.api", "wand"))
+        image.Image, api.library = _NoImage, types.SimpleNamespace(MagickMotionBlurImage=types.SimpleNamespace())
+        color = types.ModuleType("wand.color")
+        package.image, package.api, package.color = image, api, color
+        sys.modules |= {"wand": package, "wand.image": image, "wand.api": api, "wand.color": color}
+
+
+class _NoImage:
+    """In place of Wand's image, where the library of ImageMagick is missing."""
+
+    def __init__(self, **_given: object):
+        raise RuntimeError("the library of ImageMagick is not installed")
 
 
 def imagecorruptions_head(folder: Path) -> types.ModuleType:
