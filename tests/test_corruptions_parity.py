@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 import corruption_parity as parity  # noqa: E402
 
 from randhead import registry  # noqa: E402
-from randhead.corruptions import jpeg_compression, names  # noqa: E402
+from randhead.corruptions import _blur, jpeg_compression, names  # noqa: E402
+from randhead.corruptions._gaussian import exactly  # noqa: E402
 from randhead.corruptions._jpeg import there_and_back  # noqa: E402
 
 FIXTURES = Path(__file__).parent / "fixtures" / "corruptions"
@@ -96,4 +97,34 @@ def test_jpeg_on_a_cpu_and_in_tensor_operations_is_pillows(quality, height, widt
     images = parity.inputs(224)[:, :, 30 : 30 + height, 50 : 50 + width]
     pillows = torch.stack([by_pillow(image, quality) for image in images])
     assert torch.equal(there_and_back(images, quality), pillows)
-    assert torch.equal(jpeg_compression.apply(images, {}, quality), pillows)
+    assert torch.equal(jpeg_compression.by_libraries(images, quality), pillows)
+
+
+FLAT_AND_STEEP = {
+    "one grey level": torch.full((1, 3, 40, 33), 200, dtype=torch.uint8),
+    "two halves": torch.arange(33).ge(15).mul(255).to(torch.uint8).expand(1, 3, 40, 33),
+    "a slope": (torch.arange(40)[:, None] * 3 + torch.arange(33) * 2).to(torch.uint8).expand(1, 3, 40, 33),
+    "noise": torch.randint(0, 256, (9, 3, 40, 33), generator=torch.Generator().manual_seed(0)).to(torch.uint8),
+    "spots": torch.randint(0, 40, (9, 3, 90, 33), generator=torch.Generator().manual_seed(0)).eq(0).to(torch.uint8)
+    * 90,
+}
+
+
+@pytest.mark.parametrize("kind", FLAT_AND_STEEP)
+@pytest.mark.parametrize("sigma", [0.4, 0.7, 1, 3, 6])
+def test_blur_that_is_decided_in_float32_is_the_one_in_float64(kind, sigma):
+    images = FLAT_AND_STEEP[kind]
+    assert torch.equal(_blur.blurred(images, sigma), exactly(images, sigma))
+
+
+def test_blur_computes_few_values_of_photographs_in_float64(monkeypatch):
+    counted = []
+    exactly_at = _blur._exactly_at
+    monkeypatch.setattr(
+        _blur, "_exactly_at", lambda values, at, *rest: counted.append(len(at)) or exactly_at(values, at, *rest)
+    )
+    monkeypatch.setattr(_blur, "exactly", lambda images, sigma: pytest.fail("all values are computed in float64"))
+    images = parity.inputs(224)[:4]
+    for image in images:
+        _blur.blurred(image[None], 3)
+    assert len(counted) == 4 and sum(counted) < images.numel() / 500

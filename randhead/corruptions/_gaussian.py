@@ -6,6 +6,7 @@ in float64, element by element, which also makes the result independent of batch
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from randhead.corruptions._bytes import divided, truncated
 TRUNCATE = 4.0  # the filter ends at this many standard deviations
 
 
-def blurred(images: Tensor, sigma: float) -> Tensor:
+def exactly(images: Tensor, sigma: float) -> Tensor:
     """uint8 (B, C, H, W) -> uint8, filtered with sigma in pixels, borders replicated."""
     values = gaussian(divided(images.to(torch.float64), 255), sigma)
     return truncated(values.clamp_(0, 1).mul_(255))
@@ -35,17 +36,18 @@ def along_height(values: Tensor, weights: tuple[float, ...]) -> Tensor:
     """Correlate (B, C, H, W) with symmetric weights, given from the outside to the centre, along H."""
     radius, height = len(weights) - 1, values.shape[2]
     padded = F.pad(values, (0, 0, radius, radius), mode="replicate")
-    return _pairs_added([padded[:, :, i : i + height] for i in range(2 * radius + 1)], weights)
+    return pairs_added([padded[:, :, i : i + height] for i in range(2 * radius + 1)], weights)
 
 
 def along_width(values: Tensor, weights: tuple[float, ...]) -> Tensor:
     """The same along W."""
     radius, width = len(weights) - 1, values.shape[3]
     padded = F.pad(values, (radius, radius, 0, 0), mode="replicate")
-    return _pairs_added([padded[..., i : i + width] for i in range(2 * radius + 1)], weights)
+    return pairs_added([padded[..., i : i + width] for i in range(2 * radius + 1)], weights)
 
 
-def _pairs_added(shifted: list[Tensor], weights: tuple[float, ...]) -> Tensor:
+def pairs_added(shifted: Sequence[Tensor], weights: tuple[float, ...]) -> Tensor:
+    """The sum of tensors with symmetric weights, given from the outside to the centre, in the reference's order."""
     total = shifted[len(weights) - 1] * weights[-1]
     pair = torch.empty_like(total)
     for i, weight in enumerate(weights[:-1]):

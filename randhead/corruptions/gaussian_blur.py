@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from randhead.corruptions._gaussian import blurred
+from randhead.corruptions._blur import blurred
 
 GROUP, ORDER = "extra", 17
 SEVERITY_PARAMETERS = {  # sigma in pixels

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from randhead import rng
+from randhead.corruptions._blur import blurred
 from randhead.corruptions._bytes import shaped
-from randhead.corruptions._gaussian import blurred
 
 GROUP, ORDER = "blur", 5
 SEVERITY_PARAMETERS = {  # sigma in pixels, largest offset in pixels, passes
