@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 from PIL import Image, ImageOps
 
@@ -279,10 +280,14 @@ def test_a_common_square_size_up_to_128_is_kept(sizes, expected, tmp_path):
     assert datasets.load(tmp_path, image_size=20).image_size == 20
 
 
-def jpeg(path, mode="RGB", seed=0, size=16, **options):
-    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 4), dtype=np.uint8)
+def jpeg(path, mode="RGB", size=16, wide=0, **options):
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size + wide, 4), dtype=np.uint8)
     pixels = {"RGB": pixels[..., :3], "L": pixels[..., 0], "CMYK": pixels}[mode]
     Image.fromarray(pixels, mode if mode == "CMYK" else None).save(path, "JPEG", **options)
+
+
+def noise(size):
+    return np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
 
 
 def turned():
@@ -292,23 +297,34 @@ def turned():
 
 
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-# What a file is, and whether it is read the shorter way.
+# What a file is, and whether simplejpeg decodes it.
 JPEGS = {
     "usual": (lambda path: jpeg(path), True),
     "fine": (lambda path: jpeg(path, quality=98, subsampling=0), True),
-    "coarse": (lambda path: jpeg(path, quality=5, subsampling=1), True),
+    "4:2:2": (lambda path: jpeg(path, quality=5, subsampling=1), True),
+    "4:2:0 of odd sides": (lambda path: jpeg(path, quality=70, subsampling=2, size=17), True),
+    "4:4:0": (lambda path: path.write_bytes(simplejpeg.encode_jpeg(noise(31), 80, "RGB", "440")), True),
+    "4:1:1": (lambda path: path.write_bytes(simplejpeg.encode_jpeg(noise(31), 80, "RGB", "411")), True),
     "progressive": (lambda path: jpeg(path, progressive=True), True),
+    "with restart markers": (lambda path: jpeg(path, restart_marker_blocks=1), True),
     "as RGB": (lambda path: jpeg(path, keep_rgb=True), True),
     "with a profile": (lambda path: jpeg(path, icc_profile=bytes(3000)), True),
-    "with a long profile": (lambda path: jpeg(path, icc_profile=bytes(9000)), False),
+    "with a long profile": (lambda path: jpeg(path, icc_profile=bytes(90000)), True),
     "with words after its end": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes() + b"more")), True),
-    "grey": (lambda path: jpeg(path, "L"), False),
+    "grey": (lambda path: jpeg(path, "L"), True),
+    "of another size": (lambda path: jpeg(path, size=24), True),
+    "of a half of its size": (lambda path: jpeg(path, size=131), True),
+    "of an eighth of its size, wide": (lambda path: jpeg(path, size=513, wide=100), True),
     "CMYK": (lambda path: jpeg(path, "CMYK"), False),
     "turned by EXIF": (lambda path: jpeg(path, exif=turned()), False),
     "turned by XMP": (lambda path: jpeg(path, xmp=XMP), False),
-    "of another size": (lambda path: jpeg(path, size=24), False),
     "a PNG by another name": (lambda path: Image.new("RGB", (16, 16), "red").save(path, "PNG"), False),
     "cut": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes()[:-200])), False),
+    "cut, and larger": (lambda path: (jpeg(path, size=200), path.write_bytes(path.read_bytes()[:5000])), False),
+    "damaged": (
+        lambda path: (jpeg(path), path.write_bytes(path.read_bytes().replace(b"\xff\xc4", b"\xff\x01", 1))),
+        False,
+    ),
     "without its end": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes()[:-2])), False),
     "a header": (lambda path: (jpeg(path), path.write_bytes(path.read_bytes()[:300])), False),
     "empty": (lambda path: path.touch(), False),
@@ -318,20 +334,27 @@ JPEGS = {
 
 
 @pytest.mark.parametrize("kind", JPEGS)
-def test_a_plain_jpeg_is_read_a_shorter_way_with_the_same_bits(kind, tmp_path, monkeypatch):
-    make, plain = JPEGS[kind]
+def test_simplejpeg_gives_what_pillow_gives_to_the_bit(kind, tmp_path, monkeypatch):
+    make, sound = JPEGS[kind]
     path = tmp_path / "0.jpg"
     make(path)
-    answers, short = [], _decode._plain_jpeg
-    for way in (lambda *a: answers.append(short(*a)) or answers[-1], lambda *a: None):
-        monkeypatch.setattr(_decode, "_plain_jpeg", way)
+    used, found, ours = [], [], _decode.decode_jpeg
+    for way in (lambda *given: used.append(ours(*given)) or used[-1], lambda *given: None):
+        monkeypatch.setattr(_decode, "decode_jpeg", way)
         try:
-            answers.append(_decode.decode(path, 16).tolist())
+            pixels, facts = _decode.inspect(path, 16)
+            found.append((pixels.tolist(), facts))
         except DataError as error:
-            answers.append(error.reason)
-    used, *found = answers if len(answers) == 3 else [None, *answers]
-    assert (used is not None) is plain
+            found.append(error.reason)
+    assert any(decoded is not None for decoded in used) is sound
     assert found[0] == found[1]
+
+
+def test_a_jpeg_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    jpeg(tmp_path / "0.jpg", size=200)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"200 x 200 pixels, more than 0\.03 megapixels"):
+        _decode.decode(tmp_path / "0.jpg", 16, _opening.Rules(max_megapixels=0.03))
 
 
 def test_the_size_of_a_jpeg_is_the_one_pillow_tells(tmp_path):
@@ -343,7 +366,7 @@ def test_the_size_of_a_jpeg_is_the_one_pillow_tells(tmp_path):
             with Image.open(path) as image:
                 assert found == image.size, kind
         except OSError:
-            assert found in (None, (16, 16)), kind  # damaged after its header, which decoding will tell
+            assert found in (None, (16, 16), (200, 200)), kind  # damaged after its header, which decoding will tell
 
 
 def test_progress_ends_with_every_image(image_folder):
@@ -464,14 +487,14 @@ def test_many_bad_images_are_counted_and_the_first_are_named(image_folder):
 
 
 def test_an_image_without_permission_is_named(image_folder, monkeypatch):
-    locked, real = image_folder / "train" / "cat" / "03.png", Path.open
+    locked, real = image_folder / "train" / "cat" / "03.png", os.open
 
-    def refuse(path, *mode):
+    def refuse(path, *mode, **options):
         if path == locked:
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path, *mode)
+        return real(path, *mode, **options)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(DataError, match=r"train/cat/03\.png \(Permission denied\)"):
         datasets.load(image_folder)
 

@@ -17,6 +17,7 @@ from randhead.datasets._pixel_file import PixelFile
 from randhead.datasets._report import ReadReport
 from randhead.datasets._statistics import channel_sums
 
+BLOCK = 1 << 16  # pixel values whose sums are computed at once: as floating-point numbers they fit into a cache
 Bad = tuple[Path, str]  # a file and the reason why it cannot be used
 
 
@@ -86,6 +87,7 @@ def read_files(
     ignore_pillow_warnings()
     facts: list[Facts | None] = [None] * len(paths)
     digests = np.zeros((len(paths), DIGEST), dtype=np.uint8)
+    found = digests.reshape(-1).data
     sums = np.zeros((len(paths), 2, 3), dtype=np.int64)
 
     def read(row: int) -> Bad | None:
@@ -93,22 +95,36 @@ def read_files(
             image, facts[row] = inspect(paths[row], size, rules)
         except BadImage as error:
             facts[row] = None
+            if pixels is not None:
+                pixels[row] = 0
             return error.path, error.reason
         if pixels is not None:
             pixels[row] = image
             image = pixels[row]
-        image = np.ascontiguousarray(image)
-        digests[row] = np.frombuffer(digest(image), dtype=np.uint8)
-        sums[row] = channel_sums(image)
+        else:
+            image = np.ascontiguousarray(image)
+            sums[row] = channel_sums(image[None])[0]
+        found[DIGEST * row : DIGEST * (row + 1)] = digest(image)
         return None
 
     bad = _parallel.run(read, range(len(paths)), workers=workers, progress=progress)
-    used = [found.bits for found in facts if found and found.bits]
+    used = [known.bits for known in facts if known and known.bits]
     if used and rules.bit_depth is None:
         rules = Rules(max(used), rules.max_megapixels)
-        again = [row for row, found in enumerate(facts) if found and found.bits not in (None, rules.bit_depth)]
+        again = [row for row, known in enumerate(facts) if known and known.bits not in (None, rules.bit_depth)]
         bad += _parallel.run(read, again, workers=workers)
-    return FilesRead([found for found in bad if found], facts, digests, sums, rules)
+    if pixels is not None:
+        sums = _sums(pixels, workers)
+    return FilesRead([one for one in bad if one], facts, digests, sums, rules)
+
+
+def _sums(pixels: np.ndarray, workers: int) -> np.ndarray:
+    """The `channel_sums` of images in memory, many small ones at once: a quarter of the time of one by one."""
+    step = max(1, BLOCK // pixels[0].size)
+    starts = range(0, len(pixels), step)
+    return np.concatenate(
+        _parallel.run(lambda start: channel_sums(pixels[start : start + step]), starts, workers=workers)
+    )
 
 
 def _cause(facts: Facts) -> str:
