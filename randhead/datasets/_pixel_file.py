@@ -38,12 +38,6 @@ class PixelFile:
     def __setitem__(self, row: int, image: np.ndarray) -> None:
         self._write(row * self._each, image)
 
-    def __getitem__(self, row: int) -> np.ndarray:
-        with self._lock:
-            self._file.seek(row * self._each)
-            content = self._file.read(self._each)
-        return np.frombuffer(content, dtype=np.uint8).reshape(self.shape[1:])
-
     def fill(self, pixels: np.ndarray) -> None:
         """Write all images (N, 3, size, size) uint8."""
         step = max(1, PIECE // self._each)

@@ -95,15 +95,17 @@ def read_files(
             image, facts[row] = inspect(paths[row], size, rules)
         except BadImage as error:
             facts[row] = None
-            if pixels is not None:
+            if isinstance(pixels, np.ndarray):
                 pixels[row] = 0
             return error.path, error.reason
-        if pixels is not None:
+        if isinstance(pixels, np.ndarray):
             pixels[row] = image
             image = pixels[row]
         else:
             image = np.ascontiguousarray(image)
             sums[row] = channel_sums(image[None])[0]
+            if pixels is not None:
+                pixels[row] = image
         found[DIGEST * row : DIGEST * (row + 1)] = digest(image)
         return None
 
@@ -113,7 +115,7 @@ def read_files(
         rules = Rules(max(used), rules.max_megapixels)
         again = [row for row, known in enumerate(facts) if known and known.bits not in (None, rules.bit_depth)]
         bad += _parallel.run(read, again, workers=workers)
-    if pixels is not None:
+    if isinstance(pixels, np.ndarray):
         sums = _sums(pixels, workers)
     return FilesRead([one for one in bad if one], facts, digests, sums, rules)
 
