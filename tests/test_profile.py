@@ -141,6 +141,7 @@ def test_a_profiled_training_has_the_same_bits_and_leaves_a_trace_of_ten_steps(t
     assert json.loads((reports / "profile.json").read_text()) == found.to_json()
     assert found.trace == reports / TRACE
     trace = json.loads(gzip.decompress(found.trace.read_bytes()))
+    assert not {"host_name", "traceName"} & trace.keys()
     named = Counter(event["name"] for event in trace["traceEvents"] if event.get("cat") == "user_annotation")
     assert named["training step"] == named["forward"] == named["optimiser"] == STEPS
     assert named["validating"] == 3  # after steps 12, 15 and 18
@@ -174,6 +175,15 @@ def test_a_training_of_which_only_the_result_is_missing_says_that_nothing_is_pro
     (tmp_path / "run" / "summary.json").unlink()
     happened = fit(tmp_path / "run", config(), images, profile=True)
     assert any("no step was left" in text for text in warnings_of(happened))
+    assert isinstance(happened[-1], events.Finished)
+
+
+@pytest.mark.slow
+def test_without_space_for_temporary_files_nothing_is_profiled_and_training_goes_on(tmp_path, images, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    happened = fit(tmp_path / "run", config(), images, profile=True)
+    assert any(f"{tmp_path}/missing" in text and "nothing is profiled" in text for text in warnings_of(happened))
+    assert profile_of(happened) is None
     assert isinstance(happened[-1], events.Finished)
 
 

@@ -60,10 +60,10 @@ def profiled(trainer: Trainer) -> Iterator[Event]:
                     yield from profiler.report()
         except StopRequested:
             yield from profiler.report()
-            if profiler.profile is None:
+            if trainer.state.step < profiler.last:
                 yield Warned(f"nothing is profiled: stopped before step {profiler.last}")
             raise
-        if profiler.profile is None:
+        if profiler.steps < 1:
             yield Warned("nothing is profiled: no step was left; `fresh=True` trains all of them again")
 
 
@@ -127,13 +127,16 @@ class StepProfiler:
             self._wait()
         self._step.close()
         if first == self.made < last:
-            self._wait(record=False)
+            self._wait()
             self._start()
         if first <= self.made < last:
             self._step.enter_context(record_function(STEP))
         elif self.made == last and self._profiler is not None:
             self._recording.close()
-            self._read(self._profiler)
+            try:
+                self._read(self._profiler)
+            except OSError as error:  # of a temporary file
+                self._warnings.append(Warned(f"{described(error)}: nothing is profiled"))
             self._profiler = None
 
     def _start(self) -> None:
@@ -144,10 +147,10 @@ class StepProfiler:
         self._profiler = torch.profiler.profile(activities=activities)
         self._recording.enter_context(self._profiler)
 
-    def _wait(self, *, record: bool = True) -> None:
+    def _wait(self) -> None:
         """Wait for a GPU, so that its work of the recorded steps is done within them, and no other."""
         if self.trainer.device.type == "cuda":
-            with phase(LOSSES) if record else contextlib.nullcontext():
+            with phase(LOSSES):
                 torch.cuda.synchronize(self.trainer.device)
 
     def _read(self, profiler: torch.profiler.profile) -> None:
@@ -155,14 +158,16 @@ class StepProfiler:
         with tempfile.TemporaryDirectory() as folder:
             plain = Path(folder) / "trace.json"
             profiler.export_chrome_trace(str(plain))
-            text = plain.read_bytes()
-        steps, step_ms, phases = of_trace(json.loads(text)["traceEvents"])
+            trace = json.loads(plain.read_bytes())
+        for private in ("host_name", "traceName"):  # run folders are given to others
+            trace.pop(private, None)
+        steps, step_ms, phases = of_trace(trace["traceEvents"])
         trainer = self.trainer
         last = trainer.state.step
         per_step = len(trainer.train_split) / trainer.steps_per_epoch
         path: Path | None = trainer.run.reports / TRACE
         try:
-            atomic_write(trainer.run.reports / TRACE, gzip.compress(text, 6))
+            atomic_write(trainer.run.reports / TRACE, gzip.compress(json.dumps(trace).encode(), 6))
         except OSError as error:
             self._warnings.append(Warned(f"{described(error)}: not written"))
             path = None
