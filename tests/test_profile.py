@@ -150,6 +150,14 @@ def test_a_profiled_training_has_the_same_bits_and_leaves_a_trace_of_ten_steps(t
     assert found.trace.stat().st_size < 1e6
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_every_phase_that_computes_has_time_of_it(tmp_path, images):
+    found = profile_of(fit(tmp_path / "run", config(train__epochs=8, machine__device="cuda"), images, profile=True))
+    device = {each.phase: each.device_ms for each in found.phases}
+    assert min(device[name] for name in ("forward", "loss", "backward", "optimiser")) > 0
+    assert sum(device.values()) <= 1.05 * found.step_ms
+
+
 @pytest.mark.slow
 def test_short_and_resumed_and_restarted_trainings_are_profiled_too(tmp_path, images):
     one_step = config(train__epochs=1, train__batch_size=40)

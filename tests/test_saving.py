@@ -225,6 +225,38 @@ def test_copies_share_no_memory_with_what_they_copy_and_use_their_own_again():
     assert host_copies(tensors)["a"].data_ptr() != where["a"]
 
 
+@pytest.mark.gpu
+def test_copies_of_a_gpu_are_pinned_and_are_of_their_moment_while_its_work_goes_on():
+    weights = torch.zeros(64, 3, 512, 512, dtype=torch.float32, device="cuda").to(memory_format=torch.channels_last)
+    step = torch.zeros((), dtype=torch.float32, device="cpu")  # of an optimiser that is not fused
+    kept = {}
+    for number in range(1, 4):
+        weights.fill_(number)
+        copies = host_copies({"weights": weights, "step": step}, kept)
+        copied = torch.cuda.Event()
+        copied.record()
+        weights.fill_(-1)
+        copied.synchronize()
+        assert copies["weights"].eq(number).all()
+        assert copies["weights"].is_pinned() and not copies["step"].is_pinned()
+        assert copies["weights"].stride() == weights.stride()
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_every_checkpoint_has_the_weights_of_its_step_while_steps_go_on(tmp_path, images, device):
+    settings = config(machine__device=device, machine__keep_checkpoints=99)
+    trainer, expected = Trainer(settings, images, Run(tmp_path / "run"), lambda: False), {}
+    with trainer.saver:
+        for event in trainer.steps():
+            weights = {name: tensor.cpu().clone() for name, tensor in trainer.model.state_dict().items()}
+            expected[event.step] = checkpoint.state_sha256(weights)
+            trainer.save()
+    assert len(set(expected.values())) == 3
+    for step, sha256 in expected.items():
+        tensors, _ = checkpoint.load(checkpoint.step_path(trainer.run.checkpoints, step))
+        assert checkpoint.state_sha256(checkpoint.select(tensors, "model/")) == sha256
+
+
 def test_a_saver_that_has_saved_nothing_waits_for_nothing(images, tmp_path):
     trainer = Trainer(config(), images, Run(tmp_path / "run"), lambda: False)
     with Saver(trainer.config, trainer.settings) as saver:
