@@ -93,6 +93,26 @@ def settled() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """A context in which products of float32 matrices are computed in float32, and not in fewer bits.
+
+    Example:
+        >>> with whole_float32(torch.device("cpu")):
+        ...     torch.get_float32_matmul_precision()
+        'highest'
+    """
+    precision = torch.get_float32_matmul_precision()
+    with without_autocast(device):
+        try:
+            if precision != "highest":
+                torch.set_float32_matmul_precision("highest")
+            yield
+        finally:
+            if precision != "highest":
+                torch.set_float32_matmul_precision(precision)
+
+
+@contextlib.contextmanager
 def _float32_by_default() -> Iterator[None]:
     """A context in which float32 is the default dtype, which is set only if it is another: all threads share it."""
     before = torch.get_default_dtype()

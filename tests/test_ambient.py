@@ -37,13 +37,17 @@ DRAWS = (rng.words, rng.halves, rng.octets, rng.bits, rng.uniforms, rng.normals,
 
 
 class NoDefault(TorchDispatchMode):
-    """No operation may give tensors of the default dtype: that dtype would come from the caller's state."""
+    """No operation may give tensors of the caller's default dtype."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtype = torch.get_default_dtype()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for value in tree_leaves(out):
             if isinstance(value, torch.Tensor):
-                assert value.dtype != torch.get_default_dtype(), f"{func} gives the default dtype"
+                assert value.dtype != self.dtype, f"{func} gives the default dtype"
         return out
 
 

@@ -81,7 +81,7 @@ def test_silhouette_equals_scikit_learn():
 
 @pytest.mark.parametrize("rows", [1, 3, 1024])
 def test_pairs_in_tiles_equal_a_full_matrix_and_ties_go_by_index(rows, monkeypatch):
-    monkeypatch.setattr("randhead.vectors._cosines.ROWS", rows)
+    monkeypatch.setattr("randhead.analyses._pairs.ROWS", rows)
     vectors = torch.tensor([[1.0, 0], [0, 1], [1, 1], [1, 0], [2, 2]], dtype=torch.float64)
     found = _pairs.compare(vectors, keep=4)
     assert found.closest[:2].tolist() == [[0, 3], [2, 4]]
@@ -394,3 +394,58 @@ def test_features_that_are_all_equal_have_no_angle(scale):
     features = scale * torch.linspace(0.1, 1, 8).repeat(12, 1)
     found = separability.measure(features.float(), torch.arange(12) % 4)
     assert {value for name, value in found.metrics.items() if "deg" in name or "distance" in name} == {None}
+
+
+def many_means(k=300, d=16):
+    """Means of which some nearly coincide, some are opposite, and all are far from zero."""
+    means = rng.normals(0, "test/many", torch.arange(k), d).double()
+    means[1::3] = means[::3] * (1 + 1e-7) + 1e-9
+    means[2::30] = -means[::30]
+    return means
+
+
+@pytest.mark.parametrize("rows", [7, 256])
+def test_angles_of_many_pairs_equal_a_full_matrix_in_longer_floats(rows, monkeypatch):
+    monkeypatch.setattr("randhead.analyses._pairs.ROWS", rows)
+    vectors = many_means()
+    found = _pairs.compare(vectors)
+    units = vectors.numpy().astype(np.longdouble)
+    units /= np.sqrt((units**2).sum(axis=1, keepdims=True))
+    cosines = units @ units.T
+    expected = off_diagonal(cosines).clip(-1, 1)
+    assert found.mean_cosine == pytest.approx(float(expected.mean()), abs=1e-15)
+    # arccos turns the rounding of a cosine near 1, 1e-16, into 1e-6 degrees; few pairs are that close
+    assert found.mean_angle_deg == pytest.approx(float(np.degrees(np.arccos(expected)).mean()), abs=1e-9)
+    np.fill_diagonal(cosines, -2)
+    chosen = cosines[np.arange(300), found.nearest.numpy()]
+    assert np.abs(chosen - cosines.max(axis=1)).max() < 1e-15
+    assert np.abs(found.nearest_cosine.numpy() - cosines.max(axis=1)).max() < 1e-15
+    assert found.lowest_cosine == pytest.approx(float(expected.min()), abs=1e-15)
+    upper = np.sort(cosines[np.triu_indices(300, 1)])[::-1][:20]
+    assert np.abs(found.closest_cosines.numpy() - upper).max() < 1e-15
+
+
+@pytest.mark.parametrize("rows", [7, 256])
+def test_cdnv_of_many_classes_equals_differences_of_each_pair(rows, monkeypatch):
+    monkeypatch.setattr(compactness, "ROWS", rows)
+    variances = 1 + torch.arange(300).double()
+    both = (variances[:, None] + variances).numpy() / 2
+    apart = rng.normals(1, "test/many", torch.arange(300), 16).double()
+    clusters = 1e-3 * apart + torch.arange(300)[:, None] % 2  # half of all pairs are close
+    for means in (many_means(), apart + 1e5, apart[:1] + 1e-6 * apart, clusters):
+        exact = means.numpy().astype(np.longdouble)
+        squares = np.stack([((row - exact) ** 2).sum(axis=1) for row in exact])
+        expected = off_diagonal(both / np.where(squares, squares, 1)).mean()
+        assert compactness.cdnv(means, variances) == pytest.approx(float(expected), rel=1e-9)
+    means[17] = means[200]
+    assert compactness.cdnv(means, variances) is None
+
+
+def test_silhouettes_of_classes_that_nearly_coincide_equal_a_loop():
+    means = many_means(20).repeat(3, 1) + 1e-4 * rng.normals(1, "test/many", torch.arange(60), 16).double()
+    labels = torch.arange(240) % 60
+    features = means[labels] + 1e-3 * rng.normals(0, "test/noise", torch.arange(240), 16).double()
+    statistics = class_statistics(features, labels, num_classes=61)
+    found = separability.silhouettes(features, labels, statistics)
+    expected = sklearn_metrics.silhouette_samples(features.numpy(), labels.numpy(), metric="cosine")
+    assert np.abs(found.numpy() - expected).max() < 1e-9

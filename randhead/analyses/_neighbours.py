@@ -84,19 +84,29 @@ class Gallery:
         shape = (len(queries), len(self.rounded))
         if len(self.tile) < shape[0] * shape[1]:
             self.tile = self.rounded.new_empty(shape[0] * shape[1])
-        with ambient.settled():  # no product in fewer bits than float32
+        with ambient.whole_float32(queries.device):
             return torch.mm(queries, self.rounded.T, out=self.tile[: shape[0] * shape[1]].view(shape))
 
     def _exact(self, queries: Tensor, cosines: Tensor, rows: Tensor, indices: Tensor, unsure: Tensor) -> Tensor:
         """Cosines in float64 of some rows of queries and of those of their indices (R, C) that are `unsure`."""
         places, columns = unsure.nonzero(as_tuple=True)
         asking, asked = rows[places], indices[places, columns]
-        if not self.doubtful and len(places) * SHARE > len(queries) * len(self.directions):
-            self.doubtful, cosines = True, queries @ self.directions.T
         if self.doubtful:
             return cosines[asking, asked]
-        parts = zip(asking.split(EXACT), asked.split(EXACT), strict=True)
-        return torch.cat([torch.linalg.vecdot(queries[q], self.directions[g]) for q, g in parts])
+        self.doubtful = _many(len(asking), len(queries), len(self.directions))
+        return products(queries, self.directions, asking, asked)
+
+
+def products(a: Tensor, b: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The products of a few pairs of rows of a (A, D) and of b (B, D), float64: indices (P,), (P,) -> (P,)."""
+    if _many(len(rows), len(a), len(b)):
+        return (a @ b.T)[rows, columns]
+    parts = zip(rows.split(EXACT), columns.split(EXACT), strict=True)
+    return torch.cat([torch.linalg.vecdot(a[i], b[j]) for i, j in parts])
+
+
+def _many(pairs: int, rows: int, columns: int) -> bool:
+    return pairs * SHARE > rows * columns
 
 
 def doubt(dim: int) -> float:

@@ -9,7 +9,8 @@ from randhead import ambient
 from randhead.ambient import mean, total
 from randhead.analyses import Metric, Metrics
 from randhead.analyses._inputs import degrees, number, unit
-from randhead.vectors import cosine_tiles
+
+ROWS = 256  # of a tile: 20 MB for 10,000 vectors, which are reused from tile to tile
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Pairs:
         nearest_cosine: cosine to it (M,).
         closest: the P pairs of the largest cosines, first index below second, ties by index (P, 2) int64.
         closest_cosines: their cosines (P,).
+        lowest_cosine: of any pair.
     """
 
     mean_cosine: float
@@ -31,6 +33,7 @@ class Pairs:
     nearest_cosine: Tensor
     closest: Tensor
     closest_cosines: Tensor
+    lowest_cosine: float
 
     def metrics(self, prefix: str = "") -> Metrics:
         """Mean and smallest 1 - cosine, mean and smallest angle, mean over vectors of the angle to the nearest."""
@@ -72,38 +75,67 @@ def compare(vectors: Tensor, *, keep: int = 20) -> Pairs:
     """Compare all pairs of vectors (M, D), M >= 2.  All numbers are NaN if a vector is zero, as it has no angle."""
     directions = unit(vectors)
     if (directions == 0).all(dim=1).any():
-        directions = directions * torch.nan
-    tiles = [_tile(cosines, start, keep) for start, cosines in cosine_tiles(directions)]
-    angles, cosines = (torch.stack([tile[i] for tile in tiles]).sum().item() for i in (0, 1))
-    pairs, values = torch.cat([tile[4] for tile in tiles]), torch.cat([tile[5] for tile in tiles])
-    order = values.sort(descending=True, stable=True).indices[:keep]
-    count = len(directions) * (len(directions) - 1)
-    return Pairs(
-        mean_cosine=cosines / count,
-        mean_angle_deg=angles / count,
-        nearest=torch.cat([tile[2] for tile in tiles]),
-        nearest_cosine=torch.cat([tile[3] for tile in tiles]),
-        closest=pairs[order],
-        closest_cosines=values[order],
-    )
+        return _undefined(len(directions), directions.device)
+    count = len(directions)
+    nearest_cosine = directions.new_full((count,), -torch.inf)
+    nearest = torch.zeros(count, dtype=torch.int64, device=directions.device)
+    sums, pairs, values, lowest = [], nearest.new_empty(0, 2), nearest_cosine[:0], 1.0
+    for start in range(0, count, ROWS):
+        rows = directions[start : start + ROWS]
+        cosines = (rows @ directions[start:].T).clamp_(-1, 1)  # each pair once, but for those within `rows`
+        sums.append(_sums(cosines))
+        lowest = min(lowest, float(cosines.amin()))
+        _update_nearest(nearest, nearest_cosine, cosines, start)
+        found, of_found = _closest(cosines, start, keep, float(values[-1]) if len(values) == keep else -1.0)
+        pairs, values = torch.cat((pairs, found)), torch.cat((values, of_found))
+        order = values.sort(descending=True, stable=True).indices[:keep]
+        pairs, values = pairs[order], values[order]
+    angle, cosine = (torch.stack(sums).sum(dim=0) / (count * (count - 1))).tolist()
+    return Pairs(cosine, angle, nearest, nearest_cosine, pairs, values, lowest)
 
 
-def _tile(cosines: Tensor, start: int, keep: int) -> tuple[Tensor, ...]:
-    """Rows start.. against all: sums of angles and of cosines, nearest other row and its cosine, closest pairs."""
-    columns = ambient.indices(cosines.shape[1], cosines.device)
-    rows = columns[start : start + len(cosines), None]
-    others = columns != rows
-    nearest_cosine, nearest = cosines.masked_fill(~others, -torch.inf).max(dim=1)
-    angles, sums = total(degrees(cosines)[others]), total(cosines[others])
-    return angles, sums, nearest, nearest_cosine, *_closest(cosines, columns > rows, start, keep)
+def _undefined(count: int, device: torch.device) -> Pairs:
+    unknown = torch.full((count,), torch.nan, dtype=torch.float64, device=device)
+    nearest = torch.zeros(count, dtype=torch.int64, device=device)
+    nearest[0] = 1
+    return Pairs(torch.nan, torch.nan, nearest, unknown, nearest.new_empty(0, 2), unknown[:0], torch.nan)
 
 
-def _closest(cosines: Tensor, allowed: Tensor, start: int, keep: int) -> tuple[Tensor, Tensor]:
-    """The `keep` largest allowed entries of a tile (R, M) whose first row is `start`: pairs (P, 2), cosines (P,)."""
-    candidates = cosines.masked_fill(~allowed, -torch.inf).flatten()
-    count = min(keep, int(allowed.sum()))
-    least = candidates.topk(count).values[-1] if count else torch.inf
-    found = (candidates >= least).nonzero().flatten()  # in order of index, which the stable sort keeps among equals
-    found = found[candidates[found].sort(descending=True, stable=True).indices[:keep]]
-    first, second = start + found // cosines.shape[1], found % cosines.shape[1]
-    return torch.stack((first, second), dim=1), candidates[found]
+def _sums(cosines: Tensor) -> Tensor:
+    """The sums of angles in degrees and of cosines over ordered pairs (2,); their first square has each pair twice."""
+    count = len(cosines)
+    cosines.diagonal().fill_(1)  # an angle of exactly 0
+    angles = degrees(cosines)
+    angle = total(angles[:, :count]) + 2 * total(angles[:, count:])
+    return torch.stack((angle, total(cosines[:, :count]) - count + 2 * total(cosines[:, count:])))
+
+
+def _update_nearest(nearest: Tensor, nearest_cosine: Tensor, cosines: Tensor, start: int) -> None:
+    """Take the largest cosines of rows start.. to all later ones into account, in rows and columns; ties by index."""
+    stop = start + len(cosines)
+    cosines.diagonal().fill_(-torch.inf)
+    largest = [(slice(start, stop), *cosines.max(dim=1))]
+    if stop < len(nearest):
+        largest.append((slice(stop, None), *cosines[:, len(cosines) :].max(dim=0)))
+    for part, values, indices in largest:
+        nearer = values > nearest_cosine[part]  # earlier tiles have lower indices
+        nearest[part] = (start + indices).where(nearer, nearest[part])
+        nearest_cosine[part] = values.where(nearer, nearest_cosine[part])
+
+
+def _closest(cosines: Tensor, start: int, keep: int, least: float) -> tuple[Tensor, Tensor]:
+    """The `keep` largest entries above the diagonal of a tile (R, W) whose first row is `start`: (P, 2), (P,).
+
+    None is below `least`.  The tile is changed: what is not above the diagonal becomes -inf.
+    """
+    width = cosines.shape[1]
+    columns = ambient.indices(len(cosines), cosines.device)
+    cosines[:, : len(cosines)].masked_fill_(columns <= columns[:, None], -torch.inf)
+    largest = cosines.amax(dim=1)
+    if len(largest) >= keep:
+        least = max(least, float(largest.topk(keep).values[-1]))
+    found = (cosines.flatten() >= least).nonzero().flatten()
+    values = cosines.flatten()[found]
+    order = values.sort(descending=True, stable=True).indices[:keep]  # in order of index among equals
+    found = found[order]
+    return start + torch.stack((found // width, found % width), dim=1), values[order]

@@ -12,13 +12,14 @@ import math
 import torch
 from torch import Tensor
 
-from randhead import rng
+from randhead import ambient, rng
 from randhead.ambient import Array, mean
 from randhead.analyses import ClassStatistics, Findings, Metric, Metrics, _pairs, class_statistics
 from randhead.analyses._class_statistics import mean_per_class
 from randhead.analyses._inputs import NOTHING, OF_FEATURES, centred, checked_classes, checked_vectors, number, unit
+from randhead.analyses._neighbours import doubt, products
 from randhead.arguments import check_type, whole
-from randhead.vectors import cosine_tiles, simplex_cosine, welch_bound
+from randhead.vectors import simplex_cosine, welch_bound
 
 INPUT = "run"
 HEADLINES = (
@@ -55,7 +56,7 @@ METRICS = {
     "welch_cosine": Metric("Welch bound", "the smallest largest |cosine| that K vectors in D dimensions can have"),
 }
 HEAT_MAP = 2000  # most classes of a K x K picture: a larger one shows nothing and takes more than 32 MB
-ROWS = 1024
+ROWS = 256  # of a tile
 
 
 def measure(
@@ -146,12 +147,12 @@ def class_vector_metrics(class_vectors: Tensor) -> Metrics:
     num_classes, dim = class_vectors.shape
     pairs = _pairs.compare(class_vectors)
     metrics = pairs.metrics("class_vectors_")
-    largest = pairs.closest_cosines[:1]
-    metrics["class_vectors_largest_cosine"] = number(largest[0]) if len(largest) else None
+    largest = pairs.nearest_cosine.max()
+    metrics["class_vectors_largest_cosine"] = number(largest)
     if num_classes <= dim + 1:
         metrics["simplex_cosine"] = simplex_cosine(num_classes)
     if num_classes > dim:
-        metrics["class_vectors_largest_absolute_cosine"] = _largest_absolute(unit(class_vectors))
+        metrics["class_vectors_largest_absolute_cosine"] = number(max(float(largest), -pairs.lowest_cosine))
         metrics["welch_cosine"] = welch_bound(num_classes, dim)
     return metrics
 
@@ -162,21 +163,33 @@ def silhouettes(features: Tensor, labels: Tensor, statistics: ClassStatistics) -
     The mean cosine distance of h to a class is 1 - h^ . a_k, so no pair of samples is ever compared.  The silhouette of
     the only sample of a class is 0, by convention.
     """
+    rounded = statistics.unit_means.float()
     tiles = zip(features.split(ROWS), labels.long().split(ROWS), strict=True)
-    return torch.cat([_silhouettes(unit(h), y, statistics) for h, y in tiles])
+    return torch.cat([_silhouettes(unit(h), y, statistics, rounded) for h, y in tiles])
 
 
-def _silhouettes(units: Tensor, labels: Tensor, statistics: ClassStatistics) -> Tensor:
-    distances = 1 - units @ statistics.unit_means.T
+def _silhouettes(units: Tensor, labels: Tensor, statistics: ClassStatistics, rounded: Tensor) -> Tensor:
     n = statistics.counts[labels].double()
-    to_class = distances.gather(1, labels[:, None]).squeeze(1)
+    to_class = 1 - torch.linalg.vecdot(units, statistics.unit_means[labels])
     itself = 1 - units.square().sum(dim=1)  # 0, or 1 for a zero feature, which the mean over its class contains
     inside = _clean((n * to_class - itself) / (n - 1).clamp_min(1))
-    distances.scatter_(1, labels[:, None], torch.inf)
-    distances[:, statistics.counts == 0] = torch.inf
-    outside = _clean(distances.amin(dim=1))
+    outside = _clean(1 - _nearest_other(units, labels, statistics, rounded))
     larger = torch.maximum(inside, outside)
     return ((outside - inside) / larger.where(larger > 0, 1)).masked_fill(n < 2, 0)
+
+
+def _nearest_other(units: Tensor, labels: Tensor, statistics: ClassStatistics, rounded: Tensor) -> Tensor:
+    """The largest u . a_k per sample over the other classes with samples: (B, D) -> (B,) float64.
+
+    Products in float32 find the classes that can have it, and those are computed in float64.
+    """
+    with ambient.whole_float32(units.device):
+        near = units.float() @ rounded.T
+    near.scatter_(1, labels[:, None], -torch.inf)
+    near[:, statistics.counts == 0] = -torch.inf
+    rows, classes = (near >= near.amax(dim=1, keepdim=True) - doubt(units.shape[1])).nonzero(as_tuple=True)
+    exact = products(units, statistics.unit_means, rows, classes)
+    return units.new_full((len(units),), -torch.inf).scatter_reduce_(0, rows, exact, "amax")
 
 
 def _clean(distances: Tensor) -> Tensor:
@@ -210,14 +223,6 @@ def cluster_order(similarity: Tensor) -> Tensor:
     distances = (1 - similarity).cpu().numpy()
     condensed = squareform((distances + distances.T) / 2, checks=False)
     return torch.from_numpy(hierarchy.leaves_list(hierarchy.linkage(condensed, method="average"))).long()
-
-
-def _largest_absolute(directions: Tensor) -> float:
-    largest = 0.0
-    for start, cosines in cosine_tiles(directions):
-        cosines.diagonal(start).zero_()
-        largest = max(largest, float(cosines.abs().max()))
-    return largest
 
 
 def _notes(statistics: ClassStatistics, raw: _pairs.Pairs, moved: _pairs.Pairs) -> tuple[str, ...]:
