@@ -143,7 +143,14 @@ def test_the_weights_of_an_epoch_follow_its_checkpoint_and_nothing_old_is_delete
     ]
 
 
-@pytest.mark.parametrize("which", [pytest.param("step-00000002", marks=pytest.mark.slow), "step-00000006", "model"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        pytest.param("step-00000002", marks=pytest.mark.slow),
+        "step-00000006",
+        pytest.param("model", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_disk_is_reported_by_the_next_save_or_at_the_end(tmp_path, images, monkeypatch, which):
     write = checkpoint.save_file
 

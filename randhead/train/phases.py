@@ -19,5 +19,5 @@ NOTHING = contextlib.nullcontext()
 
 
 def phase(name: str) -> contextlib.AbstractContextManager[object]:
-    """A context that a profiler of torch shows under a name, if one is running; else it takes 0.1 us, not 10."""
+    """A context that a profiler of torch shows under a name, if one is running; else it takes 0.4 us, not 9."""
     return torch.profiler.record_function(name) if torch.autograd._profiler_enabled() else NOTHING
