@@ -84,6 +84,7 @@ def test_replayed_steps_train_the_same_weights_to_the_bit(variant, tmp_path, ima
     assert [recorder.replays for recorder in recorders] == [8]  # of 12 steps: not the first one, nor 3 short ones
 
 
+@pytest.mark.slow
 def test_one_step_is_recorded_and_its_gradients_are_those_of_the_last_step(tmp_path, images, recorders):
     steps = []
     for recorded in (False, True):

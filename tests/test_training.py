@@ -299,6 +299,23 @@ def test_two_accumulated_batches_are_one_batch_of_twice_the_size(tmp_path, image
 
 
 @pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(("count", "sizes"), [(40, [16, 16]), (10, [10])])
+def test_a_network_is_compiled_for_one_size_of_batches(tmp_path, monkeypatch, count, sizes):
+    seen = []
+
+    def compiled(network):
+        return lambda x: seen.append(len(x)) or network(x)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    ours = fit(tmp_path / "ours", config(machine__compile=True, train__epochs=1), digits(train=count))[-1].summary
+    assert seen == sizes  # and not the last batch of 8
+    assert (
+        ours.weights_sha256
+        == fit(tmp_path / "plain", config(train__epochs=1), digits(train=count))[-1].summary.weights_sha256
+    )
+
+
+@pytest.mark.usefixtures("plain")
 def test_label_smoothing_is_torchs(tmp_path, images):
     trainer = Trainer(config(optim__label_smoothing=0.2), images, Run(tmp_path / PATH), lambda: False)
     batch, labels = next(trainer.batches(0, 0))

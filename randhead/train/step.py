@@ -32,14 +32,16 @@ class Stepper:
         config: optimiser, schedule, seed, and whether the backbone is compiled.
         preprocess: maps images to the input of the backbone.
         total_steps: number of steps of the whole training, for the schedule of the learning rate.
+        batch_size: number of images of all batches but the last one of an epoch.
 
     Attributes:
         diverged: on a CUDA device, a number there: 1 as soon as a loss was not finite, so that later steps change
             nothing; None if the host checks each loss before the update.
     """
 
-    def __init__(self, model: Classifier, config: Config, preprocess: Preprocess, total_steps: int):
+    def __init__(self, model: Classifier, config: Config, preprocess: Preprocess, total_steps: int, *, batch_size: int):
         self.model, self.preprocess, self.total_steps = model, preprocess, total_steps
+        self.batch_size = batch_size
         self.optim, self.seed = config.optim, config.train.seed
         device = preprocess.device
         self.diverged = None if waits_for_losses(device) else torch.zeros((), dtype=torch.float32, device=device)
@@ -50,8 +52,9 @@ class Stepper:
         self.make: Callable[[list[Batch]], graphs.Loss] = self.run
         if config.machine.cuda_graphs:
             graphs.check(config, model, device)
-            size = config.train.batch_size
-            self.make = graphs.GraphedSteps(self.run, self.optimizer, self.parameters, batch_size=size, device=device)
+            self.make = graphs.GraphedSteps(
+                self.run, self.optimizer, self.parameters, batch_size=batch_size, device=device
+            )
 
     def step(self, batches: list[Batch], index: int) -> StepLoss:
         """Make step `index`, counted from 0, over one or more batches; if the loss is not finite, nothing changes."""
@@ -108,9 +111,11 @@ class Stepper:
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The mean loss of one batch, a scalar."""
+        # A second size would be compiled too, with sizes as variables, and all batches after it would use that.
+        backbone = self.backbone if len(labels) == self.batch_size else self.model.backbone
         with self.preprocess.autocast():
             with phase(FORWARD):
-                features = self.backbone(self.preprocess.prepare(images))
+                features = backbone(self.preprocess.prepare(images))
             with phase(LOSS):
                 return self.model.head.loss(
                     features, labels, label_smoothing=self.optim.label_smoothing, check_values=self.diverged is None

@@ -63,7 +63,8 @@ class Trainer:
         self.preprocess = Preprocess.of(settings.mean, settings.std, precision=precision, device=self.device)
         self.notes = notes.of_training(config, self.settings, encoder, warm)
         self.notes += tuple(filter(None, [batch_norm.keep_up(self.model, self.batches_per_epoch)]))
-        self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps)
+        size = min(config.train.batch_size, len(self.train_split))
+        self.stepper = Stepper(self.model, config, self.preprocess, self.total_steps, batch_size=size)
         self.state, self.unread = TrainState(), UnreadLosses()
         self.phase = phase  # of what is done once per epoch; a profile measures it
         self.saver = Saver(config, self.settings)
