@@ -12,19 +12,13 @@ Your own dataset is also a Python file with `load`, which may end with `return f
 
 import contextlib
 import functools
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from randhead import registry
-from randhead.arguments import whole
 from randhead.config import Config, data_source
-from randhead.datasets import _decode
 from randhead.datasets._build import from_arrays, with_report
 from randhead.datasets._cache_folder import DecodedCache, clear_decoded_cache, decoded_cache
 from randhead.datasets._contract import wrong_dataset
@@ -34,9 +28,9 @@ from randhead.datasets._fingerprint import changed_since, changes, fingerprint, 
 from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages
 from randhead.datasets._left_out import image_files
-from randhead.datasets._opening import AS_FOUND, Rules
 from randhead.datasets._options import Options, Progress
 from randhead.datasets._ranks import ranks_in_class, stratified_order
+from randhead.datasets._read_image import read_image, read_images
 from randhead.datasets._report import SPLIT_WORDS, Copies, ReadReport
 from randhead.datasets._scan import Scan, scan
 from randhead.datasets._statistics import channel_statistics
@@ -70,6 +64,7 @@ __all__ = [
     "load",
     "ranks_in_class",
     "read_image",
+    "read_images",
     "scan",
     "stratified_order",
 ]
@@ -182,36 +177,3 @@ def from_config(
         return dataset
     kept, left_out = divide_classes(dataset, options.hold_out_classes, seed=options.split_seed)
     return left_out if held_out else kept
-
-
-def read_image(
-    path: Path,
-    size: int,
-    *,
-    bit_depth: int | None = None,
-    max_megapixels: float | None = None,
-    warn: Callable[[str], None] = warnings.warn,
-) -> Tensor:
-    """Read an image file in the same way as for training.
-
-    Args:
-        path: the file.
-        size: side of the result in pixels.
-        bit_depth: if it is an image of 16 bits, how many of them are used: the largest number of so many bits becomes
-            white.  None for those that its largest value needs.
-        max_megapixels: refuse an image of more megapixels; None for 89.5.
-        warn: called with a warning if conversion to RGB of 8 bits leaves a single colour of a picture.
-
-    Returns:
-        (3, size, size) uint8.
-
-    Raises:
-        UsageError: for a size, bit depth or limit that cannot be used.
-        DataError: if it cannot be read.
-    """
-    _decode.ignore_pillow_warnings()
-    rules = Rules(bit_depth, AS_FOUND.max_megapixels if max_megapixels is None else max_megapixels)
-    pixels, facts = _decode.inspect(Path(path), whole("size", size, 1), rules)
-    if facts.lost:
-        warn(f"{path} has a single colour, or almost, after conversion ({', '.join(facts.kinds)})")
-    return torch.from_numpy(np.array(pixels, order="C"))

@@ -5,8 +5,9 @@ times as fast as one.  Files of 32 x 32 pixels are mostly headers, which are rea
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -49,3 +50,17 @@ def run(
         finally:
             left.set()
     return results
+
+
+def ahead(
+    task: Callable[[Item], Found], items: Iterable[Item], *, workers: int, most: int
+) -> Generator[Found, None, None]:
+    """The results of `task` for each item, in order; while one of them is used, at most `most` others are begun."""
+    waiting: deque[Future[Found]] = deque()
+    with pool(workers) as executor:
+        for item in items:
+            waiting.append(executor.submit(task, item))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,8 +1,10 @@
 """`predict`: the most probable classes of image files."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +126,16 @@ def predict(
     files = [file for path in given for file in _find(Path(path), warn)]
     size = features.batch_size(loaded.image_size)
     found: list[ImagePrediction] = []
-    for start in range(0, len(files), size):
-        if should_stop():
-            raise StopRequested("stopped between two batches of images")
-        batch = files[start : start + size]
-        readable = list(_read(batch, loaded, warn, skip_bad_images=skip_bad_images))
-        if readable:
-            found += _score(loaded, readable, min(k, len(loaded.class_names)))
-        if progress:
-            progress(start + len(batch), len(files))
+    with closing(_read(files, loaded, warn, skip_bad_images=skip_bad_images, ahead=size)) as images_read:
+        for start in range(0, len(files), size):
+            if should_stop():
+                raise StopRequested("stopped between two batches of images")
+            batch = list(islice(images_read, size))
+            readable = [image for image in batch if image]
+            if readable:
+                found += _score(loaded, readable, min(k, len(loaded.class_names)))
+            if progress:
+                progress(start + len(batch), len(files))
     return Predictions(loaded.run.name, tuple(found))
 
 
@@ -149,22 +152,30 @@ def _find(path: Path, warn: Callable[[str], None]) -> list[Path]:
 
 
 def _read(
-    files: Iterable[Path], loaded: LoadedRun, warn: Callable[[str], None], *, skip_bad_images: bool
-) -> Iterator[tuple[Path, Tensor]]:
-    """Files with their images (3, size, size).  Unreadable ones are left out with a warning, or raise DataError."""
-    limit = loaded.config.machine.max_megapixels
-    for file in files:
-        try:
-            image = datasets.read_image(
-                file, loaded.image_size, bit_depth=loaded.bit_depth, max_megapixels=limit, warn=warn
-            )
-        except DataError as error:
-            if not skip_bad_images:
-                error.with_hint("leave it out, or set `skip_bad_images=True`")
-                raise
-            warn(f"{error.message}; left out")
-        else:
-            yield file, image
+    files: Sequence[Path], loaded: LoadedRun, warn: Callable[[str], None], *, skip_bad_images: bool, ahead: int
+) -> Generator[tuple[Path, Tensor] | None, None, None]:
+    """Files with their images (3, size, size).  For unreadable ones None, with a warning, or DataError is raised."""
+    machine = loaded.config.machine
+    reading = datasets.read_images(
+        files,
+        loaded.image_size,
+        bit_depth=loaded.bit_depth,
+        max_megapixels=machine.max_megapixels,
+        workers=machine.workers,
+        ahead=ahead,
+    )
+    with closing(reading) as read:
+        for image in read:
+            try:
+                pixels = image.pixels(warn)
+            except DataError as error:
+                if not skip_bad_images:
+                    error.with_hint("leave it out, or set `skip_bad_images=True`")
+                    raise
+                warn(f"{error.message}; left out")
+                yield None
+            else:
+                yield image.path, pixels
 
 
 def _score(loaded: LoadedRun, images: Sequence[tuple[Path, Tensor]], k: int) -> Iterator[ImagePrediction]:
