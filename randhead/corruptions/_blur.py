@@ -5,7 +5,6 @@ the sum.  About 1 value of 1,000 is nearer, and those whose whole window has one
 known.  The rest is computed in float64, in the order of the reference.
 """
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor
 
 from randhead import ambient
+from randhead.corruptions._borders import repeated
 from randhead.corruptions._bytes import divided, truncated
 from randhead.corruptions._gaussian import exactly, kernel, pairs_added
 
 UNIT = 2.0**-17  # half the distance of two float32 numbers below 256
-BLOCK = 16  # rows of a matrix that are multiplied at once, with the columns that are not 0
+NARROW = 3  # pixels of radius below which float64 is as fast
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
@@ -29,14 +29,15 @@ def _decided(images: Tensor, sigma: float) -> Tensor:
     """As `exactly`, which computes only what float32 cannot decide."""
     weights = kernel(sigma)
     radius = len(weights) - 1
-    if not radius or not images.numel():
+    if radius < NARROW or not images.numel():
         return exactly(images, sigma)
     images = images.contiguous()
-    sums = torch.from_numpy(_in_float32(images.numpy(), weights))
+    sums = _along(_along(images.to(torch.float32), weights, 2), weights, 3)
     out = truncated(sums)
-    # Per axis, each of 2 radius additions is wrong by at most a unit, since weights and partial sums are positive; all
-    # products and all weights together by 2 units each.  The last unit is for the sums of `exactly`.
-    error = (2 * (2 * radius + 4) + 1) * UNIT
+    # In units: per axis, each of `radius` sums and the first product are wrong by at most 1, since weights are positive
+    # and weighted means are below 256; the sums of pairs together by 1, since their weights add up to less than 1/2;
+    # all other products by 2, and all weights by 2.  One more is for the sums of `exactly`.
+    error = (2 * (radius + 6) + 1) * UNIT
     unsure = (sums.frac_().sub_(0.5).abs_() >= 0.5 - error).flatten().numpy()
     flat, octets = out.view(-1), images.view(-1)
     rows, window = np.flatnonzero(unsure), (2 * radius + 1) ** 2
@@ -53,43 +54,18 @@ def _decided(images: Tensor, sigma: float) -> Tensor:
     return out
 
 
-def _in_float32(images: np.ndarray, weights: tuple[float, ...]) -> np.ndarray:
-    """Images (B, C, H, W), filtered along H and W by products with matrices.
+def _along(values: Tensor, weights: tuple[float, ...], dim: int) -> Tensor:
+    """Filter along a dimension, with products and sums in one step.
 
-    By NumPy, whose products are always in float32: those of torch depend on settings of the user.
+    A product of matrices would be faster for wide filters, but how exact it is depends on settings of the user.
     """
-    height, width = images.shape[2:]
-    values = images.astype(np.float32)
-    down = np.empty_like(values)
-    for rows, inside, part in _bands(height, weights):
-        np.matmul(part, values[:, :, inside], out=down[:, :, rows])
-    lines = down.reshape(-1, width)
-    out = values.reshape(-1, width)
-    for columns, inside, part in _bands(width, weights):
-        np.matmul(lines[:, inside], part.T, out=out[:, columns])
-    return values
-
-
-@functools.lru_cache(maxsize=64)
-def _bands(size: int, weights: tuple[float, ...]) -> list[tuple[slice, slice, np.ndarray]]:
-    """The filter of a side as a matrix, in blocks of rows: (rows, columns that are not 0, float32 values there)."""
-    radius = len(weights) - 1
-    matrix = np.zeros((size, size))
-    for i, weight in zip(range(-radius, radius + 1), weights + weights[-2::-1], strict=True):
-        np.add.at(matrix, (np.arange(size), np.clip(np.arange(size) + i, 0, size - 1)), weight)
-    found = []
-    for start in range(0, size, BLOCK):
-        rows = slice(start, min(start + BLOCK, size))
-        inside = slice(max(start - radius, 0), min(rows.stop + radius, size))
-        found.append((rows, inside, np.ascontiguousarray(matrix[rows, inside], dtype=np.float32)))
-    return found
-
-
-def _padded(values: Tensor, radius: int, dim: int) -> Tensor:
-    """Repeat the border of a dimension."""
-    last = values.narrow(dim, values.shape[dim] - 1, 1)
-    shape = [radius if i == dim else -1 for i in range(values.ndim)]
-    return torch.cat((values.narrow(dim, 0, 1).expand(shape), values, last.expand(shape)), dim=dim)
+    radius, size = len(weights) - 1, values.shape[dim]
+    wide = repeated(values, radius, dim)
+    total, pair = values * weights[-1], torch.empty_like(values)
+    for i, weight in enumerate(weights[:-1]):
+        torch.add(wide.narrow(dim, i, size), wide.narrow(dim, 2 * radius - i, size), out=pair)
+        total.add_(pair, alpha=weight)
+    return total
 
 
 def _is_uniform(images: Tensor, radius: int) -> Tensor:
@@ -101,7 +77,7 @@ def _extreme(values: Tensor, radius: int, choose: Callable[[Tensor, Tensor], Ten
     """The extreme value of a window, by doubling its length."""
     for dim in (2, 3):
         length, whole, size = 1, 2 * radius + 1, values.shape[dim]
-        values = _padded(values, radius, dim)
+        values = repeated(values, radius, dim)
         while length < whole:
             step = min(length, whole - length)
             left = values.shape[dim] - step

@@ -27,7 +27,9 @@ def distances(marked: Tensor) -> Tensor:
     """(B, H, W) bool -> (B, 1, H, W) int32 in units, at most LIMIT pixels."""
     far = LIMIT * UNIT
     distance = torch.where(marked, 0, far).to(torch.int32)
-    for dy, dx, length in STEPS:
+    for i, (dy, dx, length) in enumerate(STEPS):
+        if distance.device.type == "cpu" and i and distance.numel():  # no path is longer than those found so far
+            far = int(distance.amax())
         for doubling in range((far // length).bit_length()):
             scale = 1 << doubling
             _relax(distance, dy * scale, dx * scale, length * scale)
@@ -44,5 +46,5 @@ def _relax(distance: Tensor, dy: int, dx: int, length: int) -> None:
     through = distance + length
     start = slice(None), slice(0, rows), slice(left, left + columns)
     end = slice(None), slice(dy, height), slice(right, right + columns)
-    distance[end] = torch.minimum(distance[end], through[start])
-    distance[start] = torch.minimum(distance[start], through[end])
+    torch.minimum(distance[end], through[start], out=distance[end])
+    torch.minimum(distance[start], through[end], out=distance[start])

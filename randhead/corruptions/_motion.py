@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from randhead.corruptions._borders import repeated
 from randhead.corruptions._bytes import truncated
 
 ROUNDING = 0.5 / 257  # ImageMagick first rounds to 16 bits: a value this near to the next byte becomes that byte
@@ -17,7 +18,7 @@ def moved(images: Tensor, angles: Tensor, *, radius: int, sigma: float) -> Tenso
     """
     batch, channels, height, width = images.shape
     margin = 2 * radius
-    wide = _repeated(images, margin)
+    wide = repeated(repeated(images, margin, 2), margin, 3)
     # All runs of `width` bytes of the padded batch, as overlapping rows: a shifted image is a selection of these rows.
     runs = wide.as_strided((wide.numel() - width + 1, width), (1, 1))
     stride = width + 2 * margin
@@ -42,12 +43,3 @@ def _steps(angles: Tensor, taps: int, stride: int) -> Tensor:
     i = torch.arange(taps, dtype=torch.float64, device=angles.device)[:, None]
     dx, dy = (i * radians.cos() - 0.5).ceil(), (i * radians.sin() - 0.5).ceil()
     return (dy * stride + dx).to(torch.int64)
-
-
-def _repeated(images: Tensor, margin: int) -> Tensor:
-    """Repeat the border pixels `margin` times on each side."""
-    for dim in (2, 3):
-        size = images.shape[dim]
-        index = torch.arange(-margin, size + margin, dtype=torch.int64, device=images.device).clamp_(0, size - 1)
-        images = images.index_select(dim, index)
-    return images

@@ -55,7 +55,8 @@ def sources(offsets: Tensor, reach: int) -> Tensor:
     pixel = torch.arange(height * width, dtype=torch.int32, device=offsets.device)
     target = pixel + step
     # Later pixels are visited first: only a pointer to one of those, or to itself, may be a link.
-    link = torch.where((step > 0) & visited.flatten()[target], target, pixel).to(torch.int64)
+    moved = visited.flatten().index_select(0, target.flatten()).view(target.shape)
+    link = torch.where((step > 0) & moved, target, pixel).to(torch.int64)
     final = _ends(link)
     # The pixel at the end of the links has copied a source, or was never visited and points to itself.
     return target.to(torch.int64).gather(1, final)

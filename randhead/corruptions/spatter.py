@@ -6,8 +6,6 @@ Drops are the peaks of blurred noise.  Water is lit from one side: the distance 
 equalised and embossed, gives its brightness.
 """
 
-import functools
-
 import torch
 from torch import Tensor
 
@@ -45,7 +43,6 @@ SEVERITY_PARAMETERS: dict[str, tuple[Parameters, ...]] = {
         (0.67, 0.4, 1, 0.65, 1.5, MUD),
     ),
 }
-EMBOSS = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
 SOLID = 0.8  # mud thinner than this is left out
 
 
@@ -77,10 +74,10 @@ def _mud(liquid: Tensor, threshold: float, sigma: float) -> Tensor:
 def _water(liquid: Tensor, threshold: float) -> Tensor:
     """The brightness of the drops: float32 in 0..1, with 1 for the brightest pixel of each image; 0 without drops."""
     depth = truncated(liquid.masked_fill_(liquid < threshold, 0).mul_(255))
-    relief = distances(outlines(depth, low=50, high=150)).to(torch.float64)
-    relief = truncated(divided(_box_sum(relief), 9 * UNIT).to(torch.float32))
+    relief = _box_sum(distances(outlines(depth, low=50, high=150))).to(torch.float64)
+    relief = truncated(divided(relief, 9 * UNIT).to(torch.float32))
     light = _embossed(_equalised(relief))
-    light = divided(_box_sum(light.to(torch.float32)), 9).round_()
+    light = divided(_box_sum(light).to(torch.float32), 9).round_()
     light.mul_(depth)
     return light.div_(light.amax(dim=(1, 2, 3), keepdim=True).clamp_min_(1))
 
@@ -93,16 +90,15 @@ def _box_sum(values: Tensor) -> Tensor:
 
 
 def _embossed(values: Tensor) -> Tensor:
-    """The correlation of bytes with EMBOSS, clipped to bytes."""
+    """The correlation of bytes with (-2 -1 0 / -1 1 1 / 0 1 2), clipped to bytes: int16."""
     wide = padded(values, 1).to(torch.int16)
     height, width = values.shape[2:]
-    parts = [
-        wide[:, :, y : y + height, x : x + width] * weight
-        for y, row in enumerate(EMBOSS)
-        for x, weight in enumerate(row)
-        if weight
-    ]
-    return functools.reduce(torch.add, parts).clamp_(0, 255)
+
+    def beside(y: int, x: int) -> Tensor:
+        return wide[:, :, 1 + y : 1 + y + height, 1 + x : 1 + x + width]
+
+    total = (beside(1, 1) - beside(-1, -1)).mul_(2).add_(beside(0, 0))
+    return total.add_(beside(0, 1) - beside(0, -1)).add_(beside(1, 0) - beside(-1, 0)).clamp_(0, 255)
 
 
 def _equalised(values: Tensor) -> Tensor:
@@ -111,7 +107,9 @@ def _equalised(values: Tensor) -> Tensor:
     counts = torch.zeros((len(flat), LIMIT + 1), dtype=torch.int64, device=flat.device)
     counts.scatter_add_(1, flat, torch.ones_like(flat))
     total = counts.cumsum(dim=1)
-    lowest = counts.gather(1, flat.amin(dim=1, keepdim=True))  # the pixels of the lowest level become 0
+    lowest = counts.gather(
+        1, values.flatten(1).amin(dim=1, keepdim=True).to(torch.int64)
+    )  # the pixels of the lowest level become 0
     scale = 255 / (flat.shape[1] - lowest).to(torch.float32)
     table = ((total - lowest).clamp_min_(0) * scale).round_().clamp_max_(255)
     one_level = lowest == flat.shape[1]
