@@ -1,5 +1,7 @@
 """Pictures show names as they are, and look the same whatever the fonts and the settings of the user are."""
 
+import base64
+import io
 import os
 import re
 import subprocess
@@ -15,7 +17,7 @@ from PIL import Image
 
 import randhead
 from randhead.analyses import collapse, compactness, separability, similarity, transfer
-from randhead.report import angles, canvas, confusion, fonts, projections, sections
+from randhead.report import angles, canvas, confusion, fonts, projections, rasters, sections
 
 ROOT = Path(randhead.__file__).parent
 FORMULAS = ("$5_$10", r"$\frac{1}", "a_b^c", r"\alpha", "$$", "_x", "a\nb\x1b")
@@ -192,3 +194,46 @@ def test_a_class_without_an_angle_has_no_neighbour():
     findings = separability.measure(torch.full((24, 6), 3.7), LABELS)
     every = [table for table in sections.tables("separability", findings, "abc") if table.title == "Every class"]
     assert [row[1] for row in every[0].rows] == [None] * 3
+
+
+def data_uri(image):
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return f'<image href="data:image/png;base64,\n{base64.b64encode(out.getvalue()).decode()}"/>'
+
+
+def image_of(element):
+    with Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", element)[1]))) as image:
+        return np.asarray(image.convert("RGBA")).astype(int)
+
+
+def test_pixels_of_few_colours_are_kept_and_those_of_many_change_little():
+    """A heat map, and soft dots: alpha matters little where a pixel is nearly transparent."""
+    values = np.random.default_rng(0).integers(0, 250, (120, 120))
+    few = np.stack([values, 255 - values, values // 2, np.full_like(values, 255)], axis=2).astype(np.uint8)
+    x, y = np.meshgrid(np.linspace(-1, 1, 200), np.linspace(-1, 1, 200))
+    soft = np.clip(3 - 4 * np.hypot(x, y), 0, 1)
+    many = np.stack([200 * soft, 90 * soft, 60 + 99 * np.abs(x), 255 * soft], axis=2).astype(np.uint8)
+    for pixels, share, error in ((few, 0.9, 0), (many, 0.5, 3)):
+        before = data_uri(Image.fromarray(pixels))
+        after = rasters.smaller(before)
+        assert len(after) < share * len(before)
+        found, expected = image_of(after), pixels.astype(int)
+        seen = [part[..., :3] * part[..., 3:] / 255 for part in (found, expected)]
+        assert np.abs(seen[0] - seen[1]).mean() <= error
+
+
+def test_a_picture_of_a_page_is_the_one_that_matplotlib_saves():
+    def drawn():
+        with canvas.look():
+            figure, (axes,) = canvas.panels()
+            axes.scatter(range(9), range(9), rasterized=True, label="dots")
+            axes.legend()
+        return figure
+
+    figure, out = drawn(), io.StringIO()
+    with canvas.look(), matplotlib.rc_context({"svg.hashsalt": "a"}):
+        figure.savefig(out, format="svg", transparent=True, dpi=130, metadata={"Date": None, "Creator": None})
+    paths = [re.findall(r' d="([^"]*)"', text) for text in (out.getvalue(), canvas.svg(drawn(), "a"))]
+    assert len(paths[0]) > 5
+    assert [canvas.DECIMALS.sub(r"\1", path.replace("\n", "")) for path in paths[0]] == paths[1]

@@ -92,6 +92,12 @@ def test_all_writes_one_page_for_one_run_and_one_for_several(root, capsys, monke
     assert "4 runs compared" in text
     outline = Outline(text)
     assert len(set(outline.ids)) == len(outline.ids)
+    shared, *each = text.split('<details class="run">')
+    assert "Definitions" in shared and shared.count("<svg") > 0
+    assert 'id="dynamics-of-every-run"' in shared and "Training loss, smoothed." in shared
+    for run in each:
+        assert "Definitions" not in run and "Training loss" not in run.replace("Training loss,", "")
+        assert run.count("<svg") == 9, "what is drawn for each further run"
 
 
 @pytest.mark.slow
@@ -151,6 +157,23 @@ def test_right_and_wrong_answers_stand_apart():
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["right (n = 60)", "wrong (n = 2)"]
         assert len(axes.patches) == 1  # two answers make no histogram
         assert axes.lines[0].get_xdata().tolist() in ([9.0, 9.5], [80.0, 85.0])
+
+
+def test_the_curves_of_runs_are_drawn_together():
+    def found(start):
+        steps = torch.arange(8)
+        values = torch.linspace(start, 0.5, 8)
+        return Findings({}, {"steps": steps, "smoothed_loss": values, "lr": values, "lr_steps": steps})
+
+    drawn = {
+        picture.name: picture.figure.axes[0]
+        for picture in sections.of_runs("dynamics", {"a": found(2), "_b": found(3)})
+    }
+    assert list(drawn) == ["loss", "lr"]
+    for axes in drawn.values():
+        assert [line.get_ydata()[0] for line in axes.lines] == [2, 3]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", " _b"]
+    assert sections.of_runs("compactness", {"a": found(2)}) == []
 
 
 def test_principal_components_are_scikit_learns():

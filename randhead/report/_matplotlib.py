@@ -16,6 +16,7 @@ __all__ = [
     "ConstrainedLayoutEngine",
     "Figure",
     "FT2Font",
+    "FigureCanvasSVG",
     "LogFormatter",
     "MaxNLocator",
     "Text",
@@ -57,6 +58,7 @@ def _without_backend() -> Iterator[None]:
 with quiet(), _without_backend():
     import matplotlib
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.font_manager import fontManager
     from matplotlib.ft2font import FT2Font

@@ -20,7 +20,7 @@ def render(analysis: Analysis) -> str:
     """The page of analyses of one or more runs."""
     members = analysis.members
     single = len(members) == 1
-    blocks = _run_blocks(members[0], analysis.each[0], prefix="") if single else _comparison_blocks(analysis)
+    blocks = _run_blocks(members[0], analysis.each[0]) if single else _comparison_blocks(analysis)
     blocks.insert(0, Block("summary", lead=_compares(analysis.summary), summary=analysis.summary))
     if analysis.not_applicable:
         reasons = tuple(analysis.not_applicable.items())
@@ -51,10 +51,13 @@ def _compares(found: Summary) -> str:
     return f"{capitalised(found.title)}." if found.minus else ""
 
 
-def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str) -> list[Block]:
-    """The blocks of one run: its features in two dimensions, and each analysis."""
+def _run_blocks(run: RunInputs, found: dict[str, Measurement], *, prefix: str = "") -> list[Block]:
+    """The blocks of one run: its features in two dimensions, and each analysis; `prefix` is that of one of several."""
     names, title = run.loaded.class_names, "feature space"
-    shown_pictures = projections.pictures(run.features, run.labels, run.class_vectors, names, seed=run.seed)
+    samples = projections.FEWER if prefix else projections.SAMPLES
+    shown_pictures = projections.pictures(
+        run.features, run.labels, run.class_vectors, names, samples=samples, seed=run.seed
+    )
     lead = "Directions of features, coloured by class, with the class vectors among them."
     space = Block(title, prefix, lead, pictures=drawings(shown_pictures, prefix + title))
     return [space, *(_analysis(name, found[name], names, prefix=prefix) for name in in_order(found))]
@@ -76,7 +79,12 @@ def _comparison_blocks(analysis: Analysis) -> list[Block]:
     for name in in_order(analysis.comparisons):
         about = {key: metric(name, key) for key in headlines(name, analysis.each[0][name].findings)}
         blocks.append(_compared(name, analysis.comparisons[name], about))
-    blocks += [_analysis(name, measured, run_names, prefix="") for name, measured in analysis.together.items()]
+    blocks += [_analysis(name, measured, run_names) for name, measured in analysis.together.items()]
+    for name in in_order(analysis.each[0]):
+        known = {run: each[name].findings for run, each in zip(run_names, analysis.each, strict=True) if name in each}
+        if pictures := sections.of_runs(name, known):
+            title = f"{name} of every run"
+            blocks.append(Block(title, lead="One line per run.", pictures=drawings(pictures, title)))
     folded = [
         FoldedRun(run.name, _run_blocks(run, found, prefix=f"run {i} "))
         for i, (run, found) in enumerate(zip(analysis.members, analysis.each, strict=True))
@@ -102,9 +110,13 @@ def _compared(name: str, found: Comparison, about: dict[str, Metric]) -> Block:
     )
 
 
-def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefix: str) -> Block:
-    """One analysis: its headline metrics as tiles, its pictures, and everything else folded."""
+def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefix: str = "") -> Block:
+    """One analysis: its headline metrics as tiles, its pictures, and everything else folded.
+
+    That of one of several runs, which has a prefix, leaves out what the page has once: definitions, some pictures.
+    """
     findings = measured.findings
+    pictures = () if prefix and sections.draws_runs(name) else sections.pictures(name, findings, names)
     chosen = analysis_tables.metrics_of(name, findings)
     everything = ((metric(name, key), key, value) for key, value in findings.metrics.items())
     cells = rows((about.title, about.shown(value), key) for about, key, value in everything)
@@ -114,10 +126,10 @@ def _analysis(name: str, measured: Measurement, names: tuple[str, ...], *, prefi
         lead=_lead(name),
         seen=_seen(measured.seen),
         tiles=[(about, shown(about.shown(value))) for about, value in chosen.items() if value is not None],
-        pictures=drawings(sections.pictures(name, findings, names), f"{prefix}{name}"),
+        pictures=drawings(pictures, f"{prefix}{name}"),
         notes=findings.notes,
         folded=[
-            analysis_tables.glossary(chosen),
+            *([] if prefix else [analysis_tables.glossary(chosen)]),
             *sections.tables(name, findings, names),
             Table("All metrics", ("metric", "value", "name in files"), cells),
         ],

@@ -18,14 +18,22 @@ from randhead.report.canvas import INK, look, panels, short
 from randhead.report.sections import Picture
 
 SAMPLES, CLASSES = 1500, 20  # more samples or classes cannot be distinguished
+FEWER = 500  # samples of each of several runs in one page: their pictures take a quarter of the time
 PERPLEXITY = 30
+STEPS = 500  # in 1,000, the default, as many points (97 %) have the class of their neighbours in the picture
 
 
 def pictures(
-    features: Tensor, labels: Tensor, class_vectors: Tensor, names: Sequence[str], *, seed: int = 0
+    features: Tensor,
+    labels: Tensor,
+    class_vectors: Tensor,
+    names: Sequence[str],
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
 ) -> list[Picture]:
-    """Both projections of features (N, D) and class vectors (K, D), for at most CLASSES classes and SAMPLES samples."""
-    classes, rows = choose(labels, len(class_vectors), seed=seed)
+    """Both projections of features (N, D) and class vectors (K, D), CLASSES classes and `samples` samples at most."""
+    classes, rows = choose(labels, len(class_vectors), samples=samples, seed=seed)
     points, vectors = normalize(features[rows].double()), normalize(class_vectors[classes].double())
     indices, chosen = torch.searchsorted(classes, labels[rows]), [names[k] for k in classes.tolist()]
     seen, shares = principal(points, vectors)
@@ -41,11 +49,11 @@ def pictures(
     return [Picture(name, text, figure) for (name, text), figure in zip(captions.items(), figures, strict=True)]
 
 
-def choose(labels: Tensor, num_classes: int, *, seed: int) -> tuple[Tensor, Tensor]:
+def choose(labels: Tensor, num_classes: int, *, samples: int = SAMPLES, seed: int) -> tuple[Tensor, Tensor]:
     """The classes (sorted) and the samples (in order) that are shown."""
     classes = rng.permutation(seed, "report/classes", num_classes)[:CLASSES].sort().values
     rows = torch.isin(labels, classes).nonzero().flatten()
-    order = rng.permutation(seed, "report/samples", len(rows))[:SAMPLES].sort().values
+    order = rng.permutation(seed, "report/samples", len(rows))[:samples].sort().values
     return classes, rows[order]
 
 
@@ -65,8 +73,8 @@ def t_sne(points: Tensor, vectors: Tensor, *, seed: int) -> tuple[Tensor, Tensor
     both = torch.cat((points, vectors)).numpy()
     state = rng.key(seed, "report/t-sne")[0]
     perplexity = min(PERPLEXITY, (len(both) - 1) / 3)
-    found = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=state).fit_transform(both)
-    found = torch.from_numpy(found)
+    model = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", max_iter=STEPS, random_state=state)
+    found = torch.from_numpy(model.fit_transform(both))
     return found[: len(points)], found[len(points) :]
 
 

@@ -1,15 +1,15 @@
 """Dynamics: curves over training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from randhead.analyses import Findings, dynamics
-from randhead.report._matplotlib import Axes, Figure
-from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, log_scale, panels
+from randhead.report._matplotlib import Axes, Figure, matplotlib
+from randhead.report.canvas import BLUE, COLOURS, GREY, ORANGE, PURPLE, log_scale, panels, short
 from randhead.report.sections import Picture
-from randhead.tables import Metric, Table, rows, words
+from randhead.tables import Metric, Table, capitalised, rows, words
 
 GROUPS = (
     ("accuracy", "Accuracy on the validation split.", ("val_accuracy",), False),
@@ -17,6 +17,7 @@ GROUPS = (
     ("logits", "Smallest and largest logit on the validation split.", ("val_logit_min", "val_logit_max"), False),
     ("rate", "Learning rate.", ("lr",), False),
 )
+LABELLED = 10  # most runs in one picture with a legend, which are also its colours
 
 
 def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
@@ -40,6 +41,26 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
         axes.plot(findings.arrays["drift_steps"], findings.arrays["turn_deg"], "o-", color=PURPLE, markersize=4)
         axes.set(xlabel="step", ylabel="mean angle to the start (degrees)")
         yield Picture("drift", "How far the learned class vectors have turned, at the kept checkpoints.", figure)
+
+
+def of_runs(found: Mapping[str, Findings]) -> Iterator[Picture]:
+    """The smoothed loss, the other logged series, and the turn of learned class vectors, with one line per run."""
+    curves = [("loss", "smoothed_loss", "steps", "Training loss, smoothed.", "loss (nats)")]
+    for name in [member for *_, members, _ in GROUPS for member in members]:
+        about = _about(name)
+        curves.append((name, name, f"{name}_steps", f"{capitalised(about.name)}, {about.definition}.", about.title))
+    curves.append(("drift", "turn_deg", "drift_steps", "Turn of class vectors.", "mean angle to the start (degrees)"))
+    for name, values, steps, caption, axis in curves:
+        known = {run: findings.arrays for run, findings in found.items() if values in findings.arrays}
+        if known:
+            figure, (axes,) = panels(height=2.8)
+            axes.set_prop_cycle(color=list(matplotlib.colormaps["tab10"](range(10))))
+            for run, arrays in known.items():
+                axes.plot(arrays[steps], arrays[values], linewidth=1.2, label=short(run))
+            axes.set(xlabel="step", ylabel=axis)
+            if len(known) <= LABELLED:
+                axes.legend()
+            yield Picture(name, caption, figure)
 
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
