@@ -1,6 +1,6 @@
 """The CUDA section of `head.py`: loss and gradient in bfloat16, every arm in a process of its own.
 
-    python examples/benchmarks/head_cuda.py [--seconds 480] [--out rows.jsonl] [--only ARM ...]
+    python examples/benchmarks/head_cuda.py [--seconds 480] [--out rows.jsonl] [--only ARM ...] [--tiny]
 
 Rows are printed, and appended to the file, as they come: an arm that dies or takes too long costs its own rows only.
 Arms are in the order of their importance, the rows of an arm too.  Milliseconds are medians of CUDA events; "host ms"
@@ -254,6 +254,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of the whole run")
     parser.add_argument("--out", help="JSON lines, appended")
     parser.add_argument("--only", nargs="+", help="names of arms")
+    parser.add_argument("--tiny", action="store_true", help="two arms, to try the script; without a GPU they die")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -263,7 +264,7 @@ def main():
         sys.stdin.readline()
         measure(arguments.arm, arguments.until)
         return
-    run(arguments.seconds, arguments.out, arguments.only)
+    run(arguments.seconds, arguments.out, list(arms())[:2] if arguments.tiny else arguments.only)
 
 
 if __name__ == "__main__":
