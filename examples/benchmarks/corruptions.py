@@ -5,7 +5,7 @@
 Every arm takes uint8 images and gives uint8 images back, its random numbers included.  A figure is the median over
 rounds of microseconds per image; in each round every arm runs once, so that a busy machine slows all of them.  FOLDER
 of --reference is ImageNet-C/create_c of hendrycks/robustness, that of --head a copy of bethgelab/imagecorruptions.
-With --device cuda only our arm is timed on the device.
+Those on a GPU are measured by `corruptions_cuda.py`.
 """
 
 import argparse
@@ -99,21 +99,6 @@ def shared_noise(size: int) -> float:
     return 1e3 * (time.process_time() - start) / len(images)
 
 
-def on_device(size: int, severity: int) -> dict[str, float]:
-    """Images per second of ours on a CUDA device."""
-    images = pictures(size, 64).repeat(4 if size == 224 else 64, 1, 1, 1).cuda()
-    rates = {}
-    for name in names():
-        corrupt(images, name, severity)
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        for _ in range(3):
-            corrupt(images, name, severity)
-        torch.cuda.synchronize()
-        rates[name] = 3 * len(images) / (time.perf_counter() - start)
-    return rates
-
-
 def table(rows: dict[str, dict[str, float]], columns: list[str]) -> str:
     """Images per second as a Markdown table; the last column compares us with the fastest peer."""
     lines = ["| corruption | " + " | ".join(columns) + " | ours / fastest |", "|---" * (len(columns) + 2) + "|"]
@@ -132,7 +117,6 @@ def main() -> None:
     parser.add_argument("--corruptions", default=None, help="some names, with commas")
     parser.add_argument("--reference", type=Path, default=None)
     parser.add_argument("--head", type=Path, default=None)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -142,10 +126,6 @@ def main() -> None:
     result = {"torch": torch.__version__, "machine": platform.machine(), "severity": options.severity, "sizes": {}}
     report = []
     for size in map(int, options.sizes.split(",")):
-        if options.device == "cuda":
-            result["sizes"][size] = on_device(size, options.severity)
-            print(size, result["sizes"][size])
-            continue
         found = arms(size, options)
         rows = {name: row(name, size, found, options) for name in chosen}
         grid = shared_noise(size)
@@ -158,10 +138,8 @@ def main() -> None:
         )
         print(text)
         report.append(text)
-    stem = f"corruptions_speed_{options.device}"
-    (options.out / f"{stem}.json").write_text(json.dumps(result, indent=2) + "\n")
-    if report:
-        (options.out / f"{stem}.md").write_text("\n".join([OTHERS, *report]))
+    (options.out / "corruptions_speed_cpu.json").write_text(json.dumps(result, indent=2) + "\n")
+    (options.out / "corruptions_speed_cpu.md").write_text("\n".join([OTHERS, *report]))
 
 
 if __name__ == "__main__":

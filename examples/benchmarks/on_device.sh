@@ -65,7 +65,7 @@ command_of() { # PART SECONDS: sets `command`
             command=("$python" -m pytest -m gpu -q -p no:cacheprovider --durations=10 --junitxml "$out/tests.xml")
             if [ -n "$tiny" ]; then command+=(--collect-only); fi ;;
         head) command=("$python" "$here/head_cuda.py" --seconds "$2" --out "$rows") ;;
-        training) command=("$python" "$here/train_cuda.py" --device "$device" --seconds "$2" --out "$rows") ;;
+        training) command=("$python" "$here/train_cuda.py" --device "$device" --seconds "$2" --out "$rows" --data "$data") ;;
         corruptions) command=("$python" "$here/corruptions_cuda.py" --device "$device" --seconds "$2" --out "$rows") ;;
         walk) command=("$python" "$here/walk.py" "$data" --device "$device" --seconds "$2" --out "$rows") ;;
     esac
