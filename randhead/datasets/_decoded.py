@@ -82,7 +82,7 @@ class _Keeper:
 
     def decoded(self) -> Decoded:
         sets = list(kept_sets(self.folder, self.states.key))
-        known = next((found.default_size for _, found in sets if found.default_size), None)
+        known = next((found.default_size for _, found in sets), None)
         size = self.options.image_size or known or chosen_size(self.paths, self.options)
         remark = ""
         for path, found in sets:
@@ -152,9 +152,9 @@ class _Keeper:
     def _publish(self, scratch: Path, read: FilesRead, size: int, *, has_pixels: bool) -> Path:
         """Add the index to a new set, and give it its name.  Returns where it is."""
         bits = read.rules.bit_depth if any(found and found.bits for found in read.facts) else None
-        default: int | None = size
+        default = size
         if self.options.image_size is not None:
-            default = None if read.bad else size_in_common(found.size for found in read.facts if found)
+            default = size_in_common(found.size for found in read.facts if found)
         automatic = self.options.bit_depth is None
         root = str(self.root.absolute())
         _kept_set.save(scratch, Description(root, len(self.paths), size, default, bits, automatic, has_pixels), read)

@@ -43,7 +43,7 @@ class Description:
         folder: of the images, as the user named it.
         images: number of files.
         image_size: side of the decoded images in pixels.
-        default_size: the size that they have if none is given; None if it is not known.
+        default_size: the size that they have if none is given.
         bit_depth: bits of 16-bit images that were used; None without such images.
         automatic: whether `bit_depth` is that of the brightest image.
         has_pixels: whether the pixels are kept too; not if they need more space than there is for all sets.
@@ -52,7 +52,7 @@ class Description:
     folder: str
     images: int
     image_size: int
-    default_size: int | None
+    default_size: int
     bit_depth: int | None
     automatic: bool
     has_pixels: bool

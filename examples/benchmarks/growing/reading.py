@@ -1,5 +1,7 @@
-"""Reading images: a folder of JPEG files for the first time, and the channel statistics of images in memory."""
+"""Reading images: a folder of JPEG files, for the first time and again, and channel statistics of images in memory."""
 
+import os
+import time
 from pathlib import Path
 
 from growth import Case
@@ -22,10 +24,19 @@ def folder_of_images(size: int, folder: Path) -> Path:
 
 def read(size: int, folder: Path):
     """`datasets.load` of a folder that nobody has read."""
+    os.environ["RANDHEAD_CACHE"] = str(folder / "cache")
     from randhead import datasets
 
     images = folder_of_images(size, folder)
     return lambda: datasets.load(images, workers=1)
+
+
+def read_again(size: int, folder: Path):
+    """`datasets.load` of a folder that was read before."""
+    read_once = read(size, folder)
+    time.sleep(3)  # files that have just been written are not kept
+    read_once()
+    return read_once
 
 
 def channel_statistics(size: int, folder: Path):
@@ -41,5 +52,6 @@ def channel_statistics(size: int, folder: Path):
 
 CASES = {
     "read a folder": Case((1_000, 10_000, 50_000), "files", read),
+    "read a folder again": Case((1_000, 10_000, 50_000), "files", read_again),
     "channel statistics": Case((2_000, 8_000, 32_000), "images", channel_statistics),
 }
