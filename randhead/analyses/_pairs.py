@@ -105,9 +105,9 @@ def _sums(cosines: Tensor) -> Tensor:
     """The sums of angles in degrees and of cosines over ordered pairs (2,); their first square has each pair twice."""
     count = len(cosines)
     cosines.diagonal().fill_(1)  # an angle of exactly 0
-    angles = degrees(cosines)
-    angle = total(angles[:, :count]) + 2 * total(angles[:, count:])
-    return torch.stack((angle, total(cosines[:, :count]) - count + 2 * total(cosines[:, count:])))
+    angles = cosines.acos()
+    angle = 2 * total(angles) - total(angles[:, :count])
+    return torch.stack((angle.rad2deg(), 2 * total(cosines) - total(cosines[:, :count]) - count))
 
 
 def _update_nearest(nearest: Tensor, nearest_cosine: Tensor, cosines: Tensor, start: int) -> None:
@@ -128,14 +128,14 @@ def _closest(cosines: Tensor, start: int, keep: int, least: float) -> tuple[Tens
 
     None is below `least`.  The tile is changed: what is not above the diagonal becomes -inf.
     """
-    width = cosines.shape[1]
     columns = ambient.indices(len(cosines), cosines.device)
     cosines[:, : len(cosines)].masked_fill_(columns <= columns[:, None], -torch.inf)
     largest = cosines.amax(dim=1)
     if len(largest) >= keep:
         least = max(least, float(largest.topk(keep).values[-1]))
-    found = (cosines.flatten() >= least).nonzero().flatten()
-    values = cosines.flatten()[found]
+    rows = (largest >= least).nonzero().flatten()
+    found = cosines[rows]
+    first, second = (found >= least).nonzero(as_tuple=True)
+    values = found[first, second]
     order = values.sort(descending=True, stable=True).indices[:keep]  # in order of index among equals
-    found = found[order]
-    return start + torch.stack((found // width, found % width), dim=1), values[order]
+    return start + torch.stack((rows[first], second), dim=1)[order], values[order]

@@ -1,4 +1,4 @@
-"""Analyses of many classes: similarity with 999 permutations, and neural collapse."""
+"""Analyses of many classes: similarity with 999 permutations, neural collapse, separability and compactness."""
 
 import inspect
 from pathlib import Path
@@ -45,8 +45,34 @@ def collapse(size: int, folder: Path):
     return lambda: collapse.measure(features, labels, class_vectors=vectors)
 
 
+def of_few_samples(name: str, size: int):
+    """An analysis of features of 512 dimensions, three of each class, with class vectors."""
+    import torch
+
+    from randhead import registry
+
+    draw = torch.Generator().manual_seed(0)
+    vectors = torch.randn(size, DIM, generator=draw)
+    labels = torch.arange(3 * size) % size
+    features = vectors[labels] + torch.randn(len(labels), DIM, generator=draw)
+    analysis = registry.load("analyses", name)
+    return lambda: analysis.measure(features, labels, class_vectors=vectors)
+
+
+def separability(size: int, folder: Path):
+    """Angles of class means, centred class means and class vectors, and the silhouette of 10,000 samples."""
+    return of_few_samples("separability", size)
+
+
+def compactness(size: int, folder: Path):
+    """Cosines, variances and CDNV of all pairs of classes."""
+    return of_few_samples("compactness", size)
+
+
 CASES = {
     "analyze similarity": Case((300, 1_000, 3_000, 10_000), "classes", similarity),
     "analyze similarity, four references": Case((300, 1_000, 3_000, 10_000), "classes", four_similarities),
     "analyze collapse": Case((300, 600, 1_000, 2_000, 10_000), "classes", collapse),
+    "analyze separability": Case((1_000, 3_000, 10_000), "classes", separability),
+    "analyze compactness": Case((1_000, 3_000, 10_000), "classes", compactness),
 }
