@@ -307,10 +307,9 @@ def vectors_of(kind, k, d):
 def test_a_margin_of_few_vectors_is_certified_by_all_of_them(kind, k, d):
     vectors = vectors_of(kind, k, d).numpy()
     rows = torch.arange(7, 12) if kind != "copies" else torch.arange(1, 6)
-    near = _margin._squared_distances(vectors, rows.numpy())
     whole = []
-    for i, row in enumerate(rows.tolist()):
-        found = _margin.distance_to_others(vectors, row, near[i])
+    for row in rows.tolist():
+        found = _margin.smallest(torch.from_numpy(vectors), torch.tensor([row]))
         whole.append(_margin.distance_to_hull(vectors[row], np.delete(vectors, row, axis=0)))
         assert found.bound - 1e-12 <= found.distance <= found.bound + 1e-9
         assert found.distance == pytest.approx(whole[-1], abs=1e-9)

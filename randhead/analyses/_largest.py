@@ -34,7 +34,7 @@ class Largest:
             scores = scaled @ self.scaled.T
         largest, found = scores.max(dim=1)
         error = (rows.shape[1] + 8) * ROUNDING * 2**0.5  # columns have a length of at most the root of 2
-        close = (scores >= (largest - 2 * error)[:, None]).sum(dim=1) > 1
+        close = scores.scatter_(1, found[:, None], -2).amax(dim=1) >= largest - 2 * error
         if close.any():
             found[close] = (rows[close] @ self.weights.T + self.shift).argmax(dim=1)
         return found

@@ -1,5 +1,6 @@
 """One-vs-rest margin: how far a vector is from the convex hull of the others.  GNC2 of arXiv 2310.05351."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from randhead import rng
 
-MOST = 200  # at K = 2,000, D = 512 one class takes 5 ms, and there are three sets of vectors
+MOST = 200  # at K = 10,000, D = 512 they take a second, and there are three sets of vectors
 STEP = 64  # vectors that are added at once; at K = 10,000, D = 512 some 60 of a random set are in the mixture
 GAP = 1e-10  # between a distance and its lower bound, relative to the largest number
 ORDERS = 9  # in which columns are given to SciPy, whose solution is wrong for one in 500 sets of vectors with few signs
@@ -32,48 +33,59 @@ def examined(count: int, seed: int) -> Tensor:
 
 def smallest(vectors: Tensor, rows: Tensor) -> Distance:
     """The smallest distance of vectors[k] to conv{vectors[j], j != k} over k in rows.  vectors (M, D), M >= 2."""
-    matrix = vectors.double().cpu().numpy()
+    matrix, classes = vectors.double().cpu().numpy(), rows.numpy()
     tolerance = GAP * max(1.0, float(np.abs(matrix).max()))
-    near = _squared_distances(matrix, rows.numpy())
+    chosen = _nearest_rows(matrix, classes)
+    mixtures = np.stack(
+        [_nearest_mixture(matrix[k], matrix[few], tolerance) for k, few in zip(classes, chosen, strict=True)]
+    )
+    along = mixtures @ matrix.T
     best = bound = float("inf")
-    for i in near.min(axis=1).argsort(kind="stable"):  # the first is likely to be the smallest, which ends the others
-        found = distance_to_others(matrix, int(rows[i]), near[i], tolerance=tolerance, enough=best)
+    for i in np.square(mixtures).sum(axis=1).argsort(kind="stable"):  # a small distance ends the searches of others
+        search = _Search(matrix, classes[i], chosen[i], mixtures[i], along[i])
+        found = search.result(tolerance, enough=best)
         best, bound = min(best, found.distance), min(bound, found.bound)
     return Distance(best, min(best, bound))
 
 
-def distance_to_others(
-    matrix: np.ndarray, k: int, near: np.ndarray, *, tolerance: float = GAP, enough: float = float("inf")
-) -> Distance:
-    """Distance of matrix[k] to the convex hull of the other rows (M, D), exactly unless it is more than `enough`.
+@dataclass
+class _Search:
+    """For the distance of matrix[k] to the convex hull of the other rows.
 
     The nearest mixture of a few rows is found exactly.  Across the direction to it, the nearest of all rows defines a
     plane between matrix[k] and the hull, whose distance is a lower bound.  Rows that are nearer than the mixture in
     this direction join the few, until there are none: then bound and distance agree.
 
-    Args:
-        matrix: (M, D) float64, M >= 2.
+    Attributes:
+        matrix: (M, D) float64.
         k: the row in question.
-        near: (M,), smallest first: which rows are tried first.
-        tolerance: what the distance and its lower bound may differ by.
-        enough: a lower bound of this much ends the search.
+        chosen: the few rows, ascending.
+        mixture: the nearest of their hull, minus matrix[k]; (D,).
+        along: matrix @ mixture, (M,).
     """
-    point, count = matrix[k], min(STEP, len(matrix) - 1)
-    order = np.argpartition(near, count) if count < len(near) - 1 else np.arange(len(near))
-    chosen = np.sort(order[order != k][:count])
-    while True:
-        mixture = _nearest_mixture(point, matrix[chosen], tolerance)
-        distance = float(np.linalg.norm(mixture))
-        if distance <= tolerance:
-            return Distance(distance, 0.0)
-        beyond = (matrix @ mixture - point @ mixture) / distance
-        beyond[k] = np.inf
-        bound = max(float(beyond.min()), 0.0)
-        beyond[chosen] = np.inf
-        more = np.flatnonzero(beyond < distance - tolerance)
-        if bound >= enough or not len(more):
-            return Distance(distance, bound)
-        chosen = np.sort(np.concatenate((chosen, more[beyond[more].argsort(kind="stable")][:STEP])))
+
+    matrix: np.ndarray
+    k: int
+    chosen: np.ndarray
+    mixture: np.ndarray
+    along: np.ndarray
+
+    def result(self, tolerance: float, *, enough: float) -> Distance:
+        """The distance, exact up to `tolerance` unless it is found to be at least `enough`."""
+        point = self.matrix[self.k]
+        while (distance := float(np.linalg.norm(self.mixture))) > tolerance:
+            ahead = (self.along - point @ self.mixture) / distance
+            ahead[self.k] = np.inf
+            bound = max(float(ahead.min()), 0.0)
+            ahead[self.chosen] = np.inf
+            more = np.flatnonzero(ahead < distance - tolerance)
+            if bound >= enough or not len(more):
+                return Distance(distance, bound)
+            nearest = more[ahead[more].argsort(kind="stable")][:STEP]
+            self.chosen = np.sort(np.concatenate((self.chosen, nearest)))
+            self.mixture = _nearest_mixture(point, self.matrix[self.chosen], tolerance)
+            self.along = self.matrix @ self.mixture
+        return Distance(distance, 0.0)
 
 
 def distance_to_hull(point: np.ndarray, others: np.ndarray) -> float:
@@ -106,9 +118,10 @@ def _nearest_mixture(point: np.ndarray, others: np.ndarray, tolerance: float = G
     return best
 
 
-def _squared_distances(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Of each of some rows to all: (M, D), (R,) -> (R, M); infinite to itself."""
+def _nearest_rows(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The STEP nearest other rows of each of some rows, ascending: (M, D), (R,) -> (R, min(STEP, M - 1))."""
     squares = np.square(matrix).sum(axis=1)
-    found = squares - 2 * matrix[rows] @ matrix.T + squares[rows, None]
-    found[np.arange(len(rows)), rows] = np.inf
-    return found
+    near = squares - 2 * matrix[rows] @ matrix.T
+    near[np.arange(len(rows)), rows] = np.inf
+    count = min(STEP, len(matrix) - 1)
+    return np.sort(np.argpartition(near, count - 1, axis=1)[:, :count], axis=1)
