@@ -99,13 +99,13 @@ class _Keeper:
 
     def _load(self, path: Path, found: Description) -> Decoded | None:
         """What is kept; None if a file that could not be used can be used now.  Raises Damaged."""
-        read, pixels = _kept_set.load(path, found, self.paths, self.options.rules)
+        fits = _fits_memory(self.paths, found.image_size, self.options)
+        read, pixels = _kept_set.load(path, found, self.paths, self.options.rules, writable=fits)
         bad = [*self._tried_again(read, found.image_size)]
         if len(bad) < len(read.bad):
             return None
         mark_used(path)
-        resident = pixels is not None and _fits_memory(self.paths, found.image_size, self.options)
-        return Decoded(replace(read, bad=bad), found.image_size, pixels, resident)
+        return Decoded(replace(read, bad=bad), found.image_size, pixels, is_resident=fits)
 
     def _tried_again(self, read: FilesRead, size: int) -> Iterator[Bad]:
         ignore_pillow_warnings()
@@ -144,7 +144,8 @@ class _Keeper:
             with PixelFile(scratch / PIXELS, shape) as file:
                 read = _read(self.paths, size, file, self.options)
             kept = self._publish(scratch, read, size, has_pixels=True) if self._can_be_kept() else scratch
-            return Decoded(read, size, mapped(kept / PIXELS, shape), is_resident=False)  # valid also if deleted now
+            pixels = mapped(kept / PIXELS, shape, writable=False)  # which stays valid if it is deleted now
+            return Decoded(read, size, pixels, is_resident=False)
 
     def _new_set(self, size: int | None) -> AbstractContextManager[Path]:
         return new_set(self.folder, self.states.key, self._bytes(size), self.options.decoded_cache)

@@ -92,7 +92,7 @@ def save(folder: Path, description: Description, read: FilesRead) -> None:
 
 
 def load(
-    folder: Path, description: Description, paths: Sequence[Path], rules: Rules
+    folder: Path, description: Description, paths: Sequence[Path], rules: Rules, *, writable: bool
 ) -> tuple[FilesRead, np.ndarray | None]:
     """What reading the files of a set has found, and their pixels (N, 3, size, size) uint8, if these are kept.
 
@@ -103,6 +103,7 @@ def load(
         description: its description, which serves these rules.
         paths: the N files.
         rules: how they are read.
+        writable: whether the pixels can be changed in memory.
 
     Raises:
         Damaged: if the set is not as it was written.
@@ -113,7 +114,8 @@ def load(
             Facts(mode, tuple(size), tuple(kinds), *rest) for mode, size, kinds, *rest in json.loads(texts["facts"])
         ]
         facts = [table[number] if number != UNUSABLE else None for number in arrays["facts"].tolist()]
-        pixels = mapped(folder / PIXELS, description.shape) if description.has_pixels else None
+        shape = description.shape
+        pixels = mapped(folder / PIXELS, shape, writable=writable) if description.has_pixels else None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise Damaged(str(error)) from None
     bad = [(path, "") for path, found in zip(paths, facts, strict=True) if found is None]

@@ -52,11 +52,17 @@ class PixelFile:
                 left = left[self._file.write(left) :]
 
 
-def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The images of a file (N, 3, size, size) uint8, memory-mapped; changes of the array never reach the file.
+def mapped(path: Path, shape: tuple[int, ...], *, writable: bool) -> np.ndarray:
+    """The images of a file (N, 3, size, size) uint8, memory-mapped.
 
     The map stays valid if the file is deleted while it is used; only on a network file system, a file that another
     machine deletes is gone.
+
+    Args:
+        path: the file.
+        shape: (N, 3, size, size).
+        writable: whether the array can be changed, as tensors must be; the file does not change.  The system may count
+            such a map as memory.
 
     Raises:
         OSError: if it cannot be opened.
@@ -64,4 +70,4 @@ def mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """
     if (found := path.stat().st_size) != (wanted := math.prod(shape)):
         raise ValueError(f"{path.name} has {found:,} bytes instead of {wanted:,}")
-    return np.memmap(path, dtype=np.uint8, mode="c", shape=shape)
+    return np.memmap(path, dtype=np.uint8, mode="c" if writable else "r", shape=shape)
