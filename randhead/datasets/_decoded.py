@@ -23,7 +23,7 @@ from randhead.datasets import _kept_set
 from randhead.datasets._cache_folder import VARIABLE, cache_folder, kept_sets, mark_used, new_set, publish, remove
 from randhead.datasets._decode import BadImage, ignore_pillow_warnings, inspect
 from randhead.datasets._file_states import FileStates, states_of
-from randhead.datasets._image_size import chosen_size, size_in_common
+from randhead.datasets._image_size import at_chosen_size, size_in_common
 from randhead.datasets._kept_set import PIXELS, Damaged, Description
 from randhead.datasets._options import Options
 from randhead.datasets._pixel_file import PixelFile, mapped
@@ -66,7 +66,7 @@ def decode_files(root: Path, paths: list[Path], options: Options) -> Decoded:
     folder = cache_folder() if options.decoded_cache else None
     states = None if folder is None else _states(paths, options)
     if folder is None or states is None:
-        return _decode(paths, chosen_size(paths, options), options)
+        return at_chosen_size(paths, options, lambda size, alike: _decode(paths, size, options, alike))
     return _Keeper(folder, root, paths, options, states).decoded()
 
 
@@ -83,10 +83,14 @@ class _Keeper:
     def decoded(self) -> Decoded:
         sets = list(kept_sets(self.folder, self.states.key))
         known = next((found.default_size for _, found in sets), None)
-        size = self.options.image_size or known or chosen_size(self.paths, self.options)
+        size = self.options.image_size or known
         remark = ""
         for path, found in sets:
-            if found.serves(size, self.options.bit_depth) and (found.has_pixels or not self._keeps_pixels(size)):
+            if (
+                size
+                and found.serves(size, self.options.bit_depth)
+                and (found.has_pixels or not self._keeps_pixels(size))
+            ):
                 try:
                     if decoded := self._load(path, found):
                         return decoded
@@ -94,7 +98,7 @@ class _Keeper:
                     if path.exists():  # else another process has removed it
                         remark = f"{path}: damaged ({error}), so the images were decoded again"
                 remove(path)
-        made = self._make(size)
+        made = self._make(size, False) if size else at_chosen_size(self.paths, self.options, self._make)
         return replace(made, remark=made.remark or remark)
 
     def _load(self, path: Path, found: Description) -> Decoded | None:
@@ -115,14 +119,14 @@ class _Keeper:
             except BadImage as error:
                 yield error.path, error.reason
 
-    def _make(self, size: int) -> Decoded:
+    def _make(self, size: int, alike: bool) -> Decoded:
         """Decode the files, and keep what was found."""
         if self._fits_disk(size) and not _fits_memory(self.paths, size, self.options):
             try:
-                return self._streamed(size)
+                return self._streamed(size, alike)
             except OSError as error:
-                return replace(_decode(self.paths, size, self.options), remark=self._not_kept(error))
-        made = _decode(self.paths, size, self.options)
+                return replace(_decode(self.paths, size, self.options, alike), remark=self._not_kept(error))
+        made = _decode(self.paths, size, self.options, alike)
         if self._fits_disk(size if made.is_resident else None) and self._can_be_kept():
             try:
                 self._keep(made)
@@ -137,12 +141,12 @@ class _Keeper:
                     file.fill(made.pixels)
             self._publish(scratch, made.read, made.size, has_pixels=made.is_resident)
 
-    def _streamed(self, size: int) -> Decoded:
+    def _streamed(self, size: int, alike: bool) -> Decoded:
         """Decode files to the disk: more than fit into the memory budget.  Raises OSError if that fails."""
         shape = _shape(self.paths, size)
         with self._new_set(size) as scratch:
             with PixelFile(scratch / PIXELS, shape) as file:
-                read = _read(self.paths, size, file, self.options)
+                read = _read(self.paths, size, file, self.options, alike)
             kept = self._publish(scratch, read, size, has_pixels=True) if self._can_be_kept() else scratch
             pixels = mapped(kept / PIXELS, shape, writable=False)  # which stays valid if it is deleted now
             return Decoded(read, size, pixels, is_resident=False)
@@ -184,15 +188,18 @@ class _Keeper:
         return _fits_memory(self.paths, size, self.options) or self._fits_disk(size)
 
 
-def _decode(paths: list[Path], size: int, options: Options) -> Decoded:
+def _decode(paths: list[Path], size: int, options: Options, alike: bool) -> Decoded:
     """Decode files into memory, if they fit, else only to find out what is in them."""
     resident = _fits_memory(paths, size, options)
     pixels = np.empty(_shape(paths, size), dtype=np.uint8) if resident else None
-    return Decoded(_read(paths, size, pixels, options), size, pixels, resident)
+    return Decoded(_read(paths, size, pixels, options, alike), size, pixels, resident)
 
 
-def _read(paths: list[Path], size: int, pixels: np.ndarray | PixelFile | None, options: Options) -> FilesRead:
-    return read_files(paths, size, pixels, options.rules, workers=options.workers, progress=options.progress)
+def _read(
+    paths: list[Path], size: int, pixels: np.ndarray | PixelFile | None, options: Options, alike: bool
+) -> FilesRead:
+    workers, progress = options.workers, options.progress
+    return read_files(paths, size, pixels, options.rules, workers=workers, alike=alike, progress=progress)
 
 
 def _shape(paths: list[Path], size: int) -> tuple[int, ...]:

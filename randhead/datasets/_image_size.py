@@ -1,27 +1,38 @@
 """The size of the images of a folder, if none is given."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from randhead.datasets import _parallel
 from randhead.datasets._opening import dimensions
 from randhead.datasets._options import Options
 
 LARGEST_NATIVE = 128  # pixels: if all images have the same square size up to this, they keep it
 FALLBACK_SIZE = 64  # pixels
-PIECE = 1024  # files: a folder of photographs ends the search at the first piece
+
+Made = TypeVar("Made")
 
 
-def chosen_size(paths: list[Path], options: Options) -> int:
-    """The side of the images in pixels: that of the options, else the one that the files have in common."""
-    return options.image_size or size_of_files(paths, workers=options.workers)
+class OtherSize(Exception):
+    """An image of another size than those before it."""
 
 
-def size_of_files(paths: list[Path], *, workers: int) -> int:
-    """As `size_in_common`, from the headers of the files; those that are not images are named when they are decoded."""
-    pieces = (paths[start : start + PIECE] for start in range(0, len(paths), PIECE))
-    found = (size for piece in pieces for size in _parallel.run(dimensions, piece, workers=workers))
-    return size_in_common(filter(None, found))
+def at_chosen_size(paths: list[Path], options: Options, make: Callable[[int, bool], Made]) -> Made:
+    """The result of `make(size, alike)` for the side of the images in pixels: of the options, else `size_in_common`.
+
+    No file is opened a second time for its size: `make` begins with that of the first one, and if `alike`, it raises
+    OtherSize for an image of another size.  Then it is called again.
+    """
+    if options.image_size is not None:
+        return make(options.image_size, False)
+    first = next(filter(None, map(dimensions, paths)), None)  # files that are not images are named by `make`
+    size = size_in_common([first] if first else [])
+    if size != FALLBACK_SIZE:
+        try:
+            return make(size, True)
+        except OtherSize:
+            pass
+    return make(FALLBACK_SIZE, False)
 
 
 def size_in_common(sizes: Iterable[tuple[int, int]]) -> int:

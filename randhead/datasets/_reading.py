@@ -10,6 +10,7 @@ import numpy as np
 from randhead.datasets import _parallel
 from randhead.datasets._decode import TRANSPARENT, WIDE, BadImage, Facts, ignore_pillow_warnings, inspect
 from randhead.datasets._duplicates import Compared, keys
+from randhead.datasets._image_size import OtherSize
 from randhead.datasets._images import DIGEST, digest
 from randhead.datasets._opening import Rules
 from randhead.datasets._options import Progress
@@ -69,6 +70,7 @@ def read_files(
     rules: Rules,
     *,
     workers: int,
+    alike: bool = False,
     progress: Progress | None = None,
 ) -> FilesRead:
     """Decode every file.
@@ -82,7 +84,11 @@ def read_files(
         pixels: (N, 3, size, size) uint8, to be filled; None if only the rest of the result is needed.
         rules: how files are read.
         workers: number of threads that decode.
+        alike: whether all files must have this size already.
         progress: called with (done, total).
+
+    Raises:
+        OtherSize: if `alike`, for an image of another size.
     """
     ignore_pillow_warnings()
     facts: list[Facts | None] = [None] * len(paths)
@@ -92,12 +98,15 @@ def read_files(
 
     def read(row: int) -> Bad | None:
         try:
-            image, facts[row] = inspect(paths[row], size, rules)
+            image, known = inspect(paths[row], size, rules)
         except BadImage as error:
             facts[row] = None
             if isinstance(pixels, np.ndarray):
                 pixels[row] = 0
             return error.path, error.reason
+        if alike and known.size != (size, size):
+            raise OtherSize
+        facts[row] = known
         if isinstance(pixels, np.ndarray):
             pixels[row] = image
             image = pixels[row]

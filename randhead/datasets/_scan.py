@@ -13,10 +13,10 @@ from randhead.config import data_source
 from randhead.datasets._dataset import Dataset
 from randhead.datasets._duplicates import NO_KEY, Compared, compare, report_of
 from randhead.datasets._files import Listing, report_on, split_rows
-from randhead.datasets._image_size import chosen_size
+from randhead.datasets._image_size import at_chosen_size
 from randhead.datasets._opening import AS_FOUND
 from randhead.datasets._options import Options, Progress
-from randhead.datasets._reading import Bad, read_files
+from randhead.datasets._reading import Bad, FilesRead, read_files
 from randhead.datasets._report import SPLIT_WORDS, ReadReport
 from randhead.tables import Cell, Result, Table, count, rows
 
@@ -170,8 +170,11 @@ def scan(
 
 
 def _scan_files(folder: str, listing: Listing, options: Options, test_share: float) -> Scan:
-    size = chosen_size(listing.paths, options)
-    read = read_files(listing.paths, size, None, options.rules, workers=options.workers, progress=options.progress)
+    def read_at(size: int, alike: bool) -> FilesRead:
+        workers, progress = options.workers, options.progress
+        return read_files(listing.paths, size, None, options.rules, workers=workers, alike=alike, progress=progress)
+
+    read = at_chosen_size(listing.paths, options, read_at)
     good = {row: facts for row, facts in enumerate(read.facts) if facts is not None}
     members = {split: found.numpy() for split, found in split_rows(listing, [*good], options, test_share).items()}
     names = [path.relative_to(listing.root).as_posix() for path in listing.paths]
