@@ -110,6 +110,17 @@ def test_a_set_in_memory_is_one_for_every_later_question(image_folder, cache, de
     assert len(sets(cache)) == 2
 
 
+def test_fewer_images_are_a_set_of_their_own(image_folder, cache, decoded):
+    for number in (6, 12):
+        without = content_of(image_folder, train_images=number, decoded_cache=0)
+        decoded.clear()
+        first, used = content_of(image_folder, train_images=number), set(decoded)
+        decoded.clear()
+        assert content_of(image_folder, train_images=number) == first == without
+        assert decoded == [] and len(used) < 42
+    assert len(sets(cache)) == 2
+
+
 def test_the_bits_of_wide_images_belong_to_the_set(mixed, cache, decoded):
     options = {"skip_bad_images": True}
     found = content(datasets.load(mixed, **options))
@@ -355,9 +366,15 @@ def test_a_disk_that_refuses_costs_a_warning(image_folder, cache, monkeypatch, b
     assert ("free some space" in note) == (reason == errno.ENOSPC)
 
 
-def test_too_little_space_is_known_before_anything_is_written(image_folder, cache, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
-    assert "No space left" in datasets.load(image_folder, memory_budget=0).notes()[0]
+@pytest.mark.parametrize(
+    ("total", "free", "kept"),
+    [(1 << 40, 10, False), (1 << 40, 1 << 30, False), (1 << 40, 2 << 30, True), (10**6, 200_000, True)],
+)
+def test_too_little_space_is_known_before_anything_is_written(image_folder, cache, monkeypatch, total, free, kept):
+    """A GiB is left to others, or a tenth of a small disk."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(total, total - free, free))
+    notes = datasets.load(image_folder, memory_budget=0).notes()
+    assert len(sets(cache)) == kept and ("No space left" in "".join(notes)) != kept
 
 
 def test_a_folder_that_cannot_be_made_costs_a_warning(image_folder, cache):

@@ -19,6 +19,7 @@ from randhead.files import scratch_folder, sweep, sync_folder
 from randhead.tables import Cell, Result, Table, count, rows
 
 MIB = 1 << 20
+RESERVE = 1 << 30  # bytes of the disk that are left to others, such as checkpoints; of a small disk it is a tenth
 VARIABLE = "RANDHEAD_CACHE"
 SET = re.compile(r"[0-9a-f]{32}-\d+(-\d+)?")  # what identifies the files, the size of the images, the bit depth
 OURS = re.compile(rf"{SET.pattern}|[0-9a-f]{{32}}")  # while it is written
@@ -133,7 +134,8 @@ def new_set(folder: Path, name: str, size: int, bound: int) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder, _is_ours)
     make_room(folder, bound - size)
-    if shutil.disk_usage(folder).free < size:
+    disk = shutil.disk_usage(folder)
+    if disk.free < size + min(RESERVE, disk.total // 10):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     with scratch_folder(folder, name) as scratch:
         yield scratch

@@ -71,7 +71,10 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
 
 
 def _load_fewer(listing: Listing, options: Options, test_share: float) -> Dataset:
-    """As `load_files`, with `train_images`: the images are chosen by their paths, and the others are not opened."""
+    """As `load_files`, with `train_images`: the images are chosen by their paths, and the others are not opened.
+
+    They are a set of their own in the cache of decoded images.
+    """
     rows = split_rows(listing, list(range(len(listing.paths))), options, test_share)
     split_of = {row: split for split, members in rows.items() for row in members.tolist()}
     part = _only(listing, kept := sorted(split_of))
