@@ -29,6 +29,7 @@ from randhead.datasets._hold_out import Subset, divide_classes
 from randhead.datasets._images import FileImages, Images, TensorImages
 from randhead.datasets._left_out import image_files
 from randhead.datasets._options import Options, Progress
+from randhead.datasets._parallel import ahead
 from randhead.datasets._ranks import ranks_in_class, stratified_order
 from randhead.datasets._read_image import read_image, read_images
 from randhead.datasets._report import SPLIT_WORDS, Copies, ReadReport
@@ -50,6 +51,7 @@ __all__ = [
     "Split",
     "Subset",
     "TensorImages",
+    "ahead",
     "changed_since",
     "changes",
     "channel_statistics",

@@ -55,7 +55,21 @@ def run(
 def ahead(
     task: Callable[[Item], Found], items: Iterable[Item], *, workers: int, most: int
 ) -> Generator[Found, None, None]:
-    """The results of `task` for each item, in order; while one of them is used, at most `most` others are begun."""
+    """Run a function over items in threads, ahead of the use of its results.
+
+    Args:
+        task: the function of an item.
+        items: taken one by one, in the thread that takes the results.
+        workers: number of threads.
+        most: number of items that are begun while a result is used.
+
+    Returns:
+        The results, in order.
+
+    Example:
+        >>> list(ahead(lambda n: n * n, range(4), workers=1, most=1))
+        [0, 1, 4, 9]
+    """
     waiting: deque[Future[Found]] = deque()
     with pool(workers) as executor:
         for item in items:

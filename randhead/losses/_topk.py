@@ -51,6 +51,12 @@ class Best:
     def add(self, logits: Tensor, start: int) -> None:
         """Add classes start..start+T-1, all later than those added before: logits (B, T)."""
         # A later class that only ties with the worst of the best comes after it.  A NaN is better than a number.
+        if self.logits.shape[1] == 1:  # without a wait for the device
+            found, columns = logits.max(dim=1, keepdim=True)  # the first of those that tie
+            is_better = ~(found <= self.logits)
+            self.logits = torch.where(is_better, found, self.logits)
+            self.classes = torch.where(is_better, columns + start, self.classes)
+            return
         better = (~(logits.amax(dim=1) <= self.logits[:, -1])).nonzero()[:, 0]
         if len(better):
             found, columns = _best(logits[better], self.logits.shape[1])

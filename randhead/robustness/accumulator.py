@@ -91,6 +91,7 @@ class Accumulator:
         self.n, self.path = n, path
         self.identity = {**identity, "n": n, "randhead": randhead.__version__}
         self.cells: dict[tuple[str, int], Cell] = {}
+        self._waiting: list[tuple[Cell, int, Tensor, Tensor]] = []  # on their device, in the order of `add`
         self.note: str | None = None
         if path is not None and path.exists():
             self._load(path)
@@ -101,7 +102,10 @@ class Accumulator:
         return cell.seen if cell else 0
 
     def add(self, name: str, severity: int, start: int, correct: Tensor, sums: Tensor) -> None:
-        """Add the results of `measure` for images start..start+B-1: correct (B,) bool, sums float64."""
+        """Add the results of `measure` for images start..start+B-1: correct (B,) bool, sums float64.
+
+        They are read from their device when they are asked for.
+        """
         cell = self.cells.get((name, severity))
         if cell is None:
             right = torch.zeros(self.n, dtype=torch.bool, device="cpu")
@@ -109,16 +113,28 @@ class Accumulator:
             self.cells[name, severity] = cell
         if start != cell.seen:
             raise ValueError(f"cell {name} {severity} has seen {cell.seen} images and cannot resume at {start}")
-        cell.correct[start : start + len(correct)] = correct.cpu()
-        cell.sums += sums.cpu()
+        self._waiting.append((cell, start, correct, sums))
         cell.seen += len(correct)
+
+    def _read(self) -> None:
+        """Read what was added since, from the device at once."""
+        if not self._waiting:
+            return
+        cells, starts, correct, sums = zip(*self._waiting, strict=True)
+        self._waiting = []
+        parts = torch.cat(correct).cpu().split([len(part) for part in correct])
+        for cell, start, right, values in zip(cells, starts, parts, torch.stack(sums).cpu(), strict=True):
+            cell.correct[start : start + len(right)] = right
+            cell.sums += values
 
     def correct(self, name: str, severity: int) -> Tensor:
         """Whether each image was classified correctly: (N,) bool."""
+        self._read()
         return self.cells[name, severity].correct
 
     def metrics(self, name: str, severity: int) -> CellMetrics:
         """The metrics of a cell, over the images added so far."""
+        self._read()
         cell = self.cells[name, severity]
         right = int(cell.correct.sum())
         accuracy, interval = right / cell.seen, wilson(right, cell.seen)
@@ -137,6 +153,7 @@ class Accumulator:
         """Write the cells to the file, if there is one; if that is impossible, they are only kept in memory."""
         if self.path is None:
             return
+        self._read()
         tensors, seen = {}, {}
         for (name, severity), cell in self.cells.items():
             key = f"{name}/{severity}"

@@ -1,18 +1,22 @@
 """Writing corrupted images to files, in the layouts of the released sets, which `released` reads.
 
 Images of 32 px are written to NAME.npy and labels.npy as in CIFAR-10-C, others to NAME/SEVERITY/CLASS/ID.png, without
-loss.  corruptions.json records the settings: the same call resumes in its folder, a different call is refused.
+loss.  corruptions.json records the settings: the same call resumes in its folder, a different call is refused.  While
+images are encoded and written, a thread makes the next.
 
 Readers of the layout of CIFAR-10-C take the first images of the arrays, so images that are sorted by class are written
 in a mixed order.  It is in corruptions.json, by which `released` restores the order of the split.
 """
 
 import functools
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +25,7 @@ from torch import Tensor
 
 from randhead import corruptions
 from randhead.ambient import indices
+from randhead.datasets import ahead
 from randhead.errors import UsageError
 from randhead.files import atomic_write, sweep, write_json
 from randhead.robustness.images import CorruptedImages, mixed_order
@@ -112,10 +117,13 @@ def _write_arrays(
     labels = source.labels.cpu()[order].repeat(len(corruptions.SEVERITIES)).numpy()
     atomic_write(folder / "labels.npy", lambda fragment: _save(fragment, labels))
     rows = torch.argsort(order).numpy()  # of each image in its block of an array
-    for done, (name, severities) in enumerate(grid.items(), start=1):
-        write_rows = functools.partial(_fill, source=source, name=name, severities=severities, rows=rows)
-        atomic_write(folder / f"{name}.npy", write_rows)
-        yield done, len(grid)
+    starts = range(0, len(source.labels), source.batch)
+    parts = [_Part(name, severities, start) for name, severities in grid.items() for start in starts]
+    with closing(ahead(functools.partial(_corrupted, source), parts, workers=1, most=1)) as corrupted:
+        for done, name in enumerate(grid, start=1):
+            write_rows = functools.partial(_fill, parts=itertools.islice(corrupted, len(starts)), rows=rows)
+            atomic_write(folder / f"{name}.npy", write_rows)
+            yield done, len(grid)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -123,15 +131,33 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def _fill(path: Path, source: CorruptedImages, name: str, severities: Sequence[int], rows: np.ndarray) -> None:
-    n, side = len(source.labels), CIFAR_SIDE
-    shape = (len(severities) * n, side, side, 3)
+class _Part(NamedTuple):
+    """A batch of images, from `start` on, at each severity of a corruption."""
+
+    name: str
+    severities: Sequence[int]
+    start: int
+
+
+def _corrupted(source: CorruptedImages, part: _Part) -> list[tuple[int, int, int, Tensor]]:
+    """Corrupt a part: (severity, start, stop, images (B, 3, H, W) on the CPU) for each severity."""
+    stop = min(part.start + source.batch, len(source.labels))
+    made = source.cells(part.name, part.severities, part.start, stop)
+    return [(severity, part.start, stop, images.cpu()) for severity, images in made]
+
+
+def _fill(path: Path, parts: Iterator[list[tuple[int, int, int, Tensor]]], rows: np.ndarray) -> None:
+    n, side = len(rows), CIFAR_SIDE
+    shape = (len(corruptions.SEVERITIES) * n, side, side, 3)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    for start in range(0, n, source.batch):
-        stop = min(start + source.batch, n)
-        for severity, images in source.cells(name, severities, start, stop):
-            array[(severity - 1) * n + rows[start:stop]] = images.permute(0, 2, 3, 1).cpu().numpy()
+    for part in parts:
+        for severity, start, stop, images in part:
+            array[(severity - 1) * n + rows[start:stop]] = _channels_last(images)
     array.flush()
+
+
+def _channels_last(images: Tensor) -> np.ndarray:
+    return images.permute(0, 2, 3, 1).numpy()
 
 
 def _write_folders(
@@ -145,19 +171,28 @@ def _write_folders(
                 class_folder = folder / name / str(severity) / class_name
                 class_folder.mkdir(parents=True, exist_ok=True)
                 sweep(class_folder, lambda name: name.endswith(".png"))
+    starts = [range(block, min(n, block + source.block), source.batch) for block in blocks]
+    parts = [_Part(name, grid[name], start) for block in starts for name in grid for start in block]
     done = 0
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for block in blocks:
-            for name, severities in grid.items():
-                for start in range(block, min(n, block + source.block), source.batch):
-                    stop = min(start + source.batch, n)
-                    named = [(class_names[labels[i]], int(source.ids[i])) for i in range(start, stop)]
-                    for severity, images in source.cells(name, severities, start, stop):
+    with (
+        ThreadPoolExecutor(WORKERS) as pool,
+        closing(ahead(functools.partial(_corrupted, source), parts, workers=1, most=1)) as corrupted,
+    ):
+        for block in starts:
+            for name in grid:
+                for part in itertools.islice(corrupted, len(block)):
+                    for severity, start, stop, images in part:
                         root = folder / name / str(severity)
-                        paths = [root / label / f"{i:08}.png" for label, i in named]
-                        list(pool.map(_save_image, paths, images.cpu()))
+                        ids = source.ids[start:stop].tolist()
+                        named = zip(labels[start:stop], ids, strict=True)
+                        paths = [root / class_names[label] / f"{i:08}.png" for label, i in named]
+                        _save_images(pool, paths, images)
                 done += 1
                 yield done, len(grid) * len(blocks)
+
+
+def _save_images(pool: ThreadPoolExecutor, paths: list[Path], images: Tensor) -> None:
+    list(pool.map(_save_image, paths, images))
 
 
 def _save_image(path: Path, image: Tensor) -> None:

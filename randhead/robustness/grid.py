@@ -4,13 +4,18 @@ No corrupted set is written or kept in memory.  Clean images are decoded once, o
 images has 20,000.  The outer loop is over blocks, then corruptions, then batches, and every batch is corrupted at all
 severities with the same noise, so that all severities and all models have the same noise.  Only sums and one bit per
 image and cell are kept (`accumulator`), independent of the width of the features; a grid that was stopped resumes at
-the same batch.
+the same batch.  A thread corrupts the next batch, or reads it, while the model runs.  On a CUDA device the work of both
+is queued, and the host reads the results of a whole row at once.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from randhead.datasets import ahead
 from randhead.errors import StopRequested
 from randhead.evaluation import features
 from randhead.model import Classifier
@@ -82,32 +87,64 @@ def run(
         StopRequested: if `should_stop`, which is called before every batch, returns True.
     """
     model.eval()
-    n, size = len(source.labels), source.batch
-    total = n * sum(map(len, grid.values()))
+    rows = list(_rows(source, grid, accumulator))
+    total = len(source.labels) * sum(map(len, grid.values()))
     done = sum(accumulator.seen(name, severity) for name, severities in grid.items() for severity in severities)
     saved = time.monotonic()
-    for block in range(0, n, source.block):
-        end = min(n, block + source.block)
-        for name, severities in grid.items():
-            for start in range(block, end, size):
-                missing = [severity for severity in severities if accumulator.seen(name, severity) <= start]
-                if not missing:
-                    continue
+    batches = [batch for row in rows for batch in row.batches]
+    with closing(ahead(lambda batch: batch.corrupted(source), batches, workers=1, most=1)) as corrupted:
+        for row in rows:
+            for batch in row.batches:
                 if should_stop():
                     accumulator.save()
                     hint = None if accumulator.path else "nothing could be saved; the same command starts over"
                     raise StopRequested("stopped between two batches of the grid", hint=hint)
-                stop = min(start + size, end)
-                labels = source.labels[start:stop]
-                for severity, images in source.cells(name, missing, start, stop):
+                labels = source.labels[batch.start : batch.stop]
+                for severity, images in next(corrupted):
                     embedded = features.embed(model, images, preprocess)
                     output = model.head.output(embedded, labels, k=1)
-                    accumulator.add(name, severity, start, *measure(embedded, output, labels))
-                done += len(missing) * (stop - start)
+                    accumulator.add(row.name, severity, batch.start, *measure(embedded, output, labels))
+                done += len(batch.severities) * (batch.stop - batch.start)
                 yield Advanced(done, total)
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     accumulator.save()
                     saved = time.monotonic()
-            metrics = {severity: accumulator.metrics(name, severity) for severity in severities}
-            yield RowDone(name, metrics, accumulator.seen(name, severities[0]), n)
+            metrics = {severity: accumulator.metrics(row.name, severity) for severity in row.severities}
+            yield RowDone(row.name, metrics, accumulator.seen(row.name, row.severities[0]), len(source.labels))
     accumulator.save()
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images start..stop-1 with a corruption, at the severities that are missing."""
+
+    name: str
+    severities: list[int]
+    start: int
+    stop: int
+
+    def corrupted(self, source: Source) -> list[tuple[int, Tensor]]:
+        """The images at each severity."""
+        return list(source.cells(self.name, self.severities, self.start, self.stop))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A corruption of one block of images, with the batches that are missing."""
+
+    name: str
+    severities: Sequence[int]
+    batches: list[_Batch]
+
+
+def _rows(source: Source, grid: Grid, accumulator: Accumulator) -> Iterator[_Row]:
+    """What a grid has to compute, in order."""
+    n, size = len(source.labels), source.batch
+    for block in range(0, n, source.block):
+        end = min(n, block + source.block)
+        for name, severities in grid.items():
+            batches = []
+            for start in range(block, end, size):
+                missing = [severity for severity in severities if accumulator.seen(name, severity) <= start]
+                batches += [_Batch(name, missing, start, min(start + size, end))] if missing else []
+            yield _Row(name, severities, batches)
