@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,14 +31,19 @@ class Preprocess:
             precision: "fp32", "bf16" or "auto".
             device: the device of the backbone.
         """
-        # On the device: a copy from the CPU for each batch would wait for the device.
-        centre, spread = (torch.tensor(values, dtype=torch.float32, device=device) for values in (mean, std))
+        centre, spread = (torch.tensor(values, dtype=torch.float32, device="cpu") for values in (mean, std))
         return cls(centre, spread, device, resolve_dtype(precision, device))
 
     def prepare(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) -> float (B, 3, H, W) on the device."""
         images = images.to(self.device, non_blocking=True)
-        return normalise(images, self.mean, self.std, channels_last=True)
+        return _scaled(images, self.coefficients, torch.float32, channels_last=True)
+
+    @cached_property
+    def coefficients(self) -> tuple[Tensor, Tensor]:
+        """Those of `normalise`, kept on the device: made for each batch, they would take ten launches and a wait."""
+        with torch.inference_mode(False):
+            return _coefficients(self.mean, self.std, self.device)
 
     def autocast(self) -> torch.autocast:
         """The autocast context in which the backbone runs.
@@ -57,7 +63,17 @@ def normalise(
 
     mean and std are those of pixels scaled to [0, 1], as from `datasets.channel_statistics`.  Computed in float32.
     """
-    mean, std = (value.to(images.device, torch.float64)[:, None, None] for value in (mean, std))
-    scaled = images.to(torch.float32).mul_((1 / (255 * std)).float()).add_((-mean / std).float()).to(dtype)
+    return _scaled(images, _coefficients(mean, std, images.device), dtype, channels_last=channels_last)
+
+
+def _coefficients(mean: Tensor, std: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factor and shift of pixels: (C,), (C,) -> (C, 1, 1) float32 each, computed in float64 on the CPU."""
+    mean, std = (value.to("cpu", torch.float64)[:, None, None] for value in (mean, std))
+    return (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
+
+
+def _scaled(images: Tensor, coefficients: tuple[Tensor, Tensor], dtype: torch.dtype, *, channels_last: bool) -> Tensor:
+    factor, shift = coefficients
+    scaled = images.to(torch.float32).mul_(factor).add_(shift).to(dtype)
     # In this order because arithmetic with (C,) values on a channels-last batch takes seven times as long on a CPU.
     return scaled.contiguous(memory_format=torch.channels_last) if channels_last else scaled

@@ -3,6 +3,7 @@ number by the host is an error.
 """
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from randhead import ClassVectorHead
 from randhead.augment import views
+from randhead.datasets import TensorImages
 from randhead.errors import DivergedError, UsageError
 from randhead.preprocess import Preprocess
 from randhead.runs import Run, checkpoint
@@ -141,6 +143,24 @@ def test_no_loss_of_a_batch_copies_anything_to_the_device(normaliser, scoring):
                 loss = head.loss(features, labels, check_values=False)
     assert loss.device.type == "cuda"
     views._colour_maps.cache_clear(), gaussian.gegenbauer.cache_clear()  # they have no numbers
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_step_on_a_device_waits_for_it(variant, tmp_path, images):
+    splits = {}
+    for name, split in images.splits.items():
+        pixels = next(split.images.batches(torch.arange(len(split)), len(split))).to("cuda")
+        splits[name] = replace(split, images=TensorImages(pixels, torch.arange(len(pixels), device="cuda")))
+    settings = config(train__batch_size=8, machine__device="cuda", **VARIANTS[variant])
+    coming = Trainer(settings, replace(images, splits=splits), Run(tmp_path / PATH), lambda: False).steps()
+    next(coming)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(1 if variant == "accumulated" else 3):
+            next(coming)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 # The same training
