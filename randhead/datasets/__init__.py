@@ -83,6 +83,8 @@ class DatasetModule(Protocol):
 def load(name_or_folder: str | Path, *, labelled: bool = True, **options: Any) -> Dataset:
     """Load a dataset by its name, or the images of a folder.
 
+    The decoded images of a folder are kept in the user's cache, so that the next call decodes none: `decoded_cache`.
+
     Args:
         name_or_folder: "digits", "cifar10", ..., or a folder of images.  A name has precedence over a folder of the
             same name: write ./NAME for the folder.
