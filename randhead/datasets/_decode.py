@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from randhead.datasets import _sixteen_bit
-from randhead.datasets._jpeg import decode_jpeg
+from randhead.datasets._jpeg import APP1, decode_jpeg
 from randhead.datasets._metadata import JPEG_START, without_metadata
 from randhead.datasets._opening import AS_FOUND, Rules, TooLarge, check_size, has_frames, open_file, open_image
 from randhead.errors import DataError
@@ -137,7 +137,7 @@ def _decode(path: Path, size: int, rules: Rules) -> tuple[np.ndarray, Facts]:
 def _jpeg(handle: int, size: int, rules: Rules) -> tuple[np.ndarray, Facts] | None:
     """The pixels (H, W, 3) of a JPEG; None for a file that Pillow has to read."""
     content = os.read(handle, FIRST)
-    if not content.startswith(JPEG_START):
+    if not content.startswith(JPEG_START) or APP1 in content:
         return None
     if len(content) == FIRST:
         with os.fdopen(handle, "rb", closefd=False) as file:
