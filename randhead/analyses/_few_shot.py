@@ -21,8 +21,8 @@ def accuracies(features: Tensor, labels: Tensor, *, shots: tuple[int, ...], epis
     max(shots) + QUERIES samples.
     """
     needed = max(shots) + QUERIES
-    members = [(labels == c).nonzero().flatten() for c in labels.unique()]
-    members = [ids for ids in members if len(ids) >= needed]
+    sizes = labels.unique(return_counts=True)[1].tolist()
+    members = [ids for ids in labels.argsort(stable=True).split(sizes) if len(ids) >= needed]
     if len(members) < 2:
         return None
     directions = unit(features)
