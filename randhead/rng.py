@@ -227,12 +227,11 @@ def _long_words_of_numpy(key: tuple[int, int], ids: Tensor, count: int, stream: 
     generator = np.random.Philox(key=key[0] | key[1] << 64)
     state = generator.state  # setting the whole state is three times as fast as advancing it
     counter = state["state"]["counter"]
-    rows = []
-    for number in ids.tolist():
+    words = np.empty((len(ids), count), dtype=np.uint64)
+    for row, number in zip(words, ids.tolist(), strict=True):
         counter[:] = 0, stream, number, 0
         generator.state = state
-        rows.append(generator.random_raw(count))
-    words = np.stack(rows) if rows else np.empty((0, count), dtype=np.uint64)
+        row[:] = generator.random_raw(count)
     return torch.from_numpy(words.view(np.int64))
 
 

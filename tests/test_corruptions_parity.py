@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "examples" / "benchmarks"))
 import corruption_parity as parity  # noqa: E402
 
 from randhead import registry  # noqa: E402
-from randhead.corruptions import _blur, jpeg_compression, names  # noqa: E402
+from randhead.corruptions import _blur, _hue, jpeg_compression, names  # noqa: E402
 from randhead.corruptions._gaussian import exactly  # noqa: E402
 from randhead.corruptions._jpeg import there_and_back  # noqa: E402
 
@@ -128,3 +128,10 @@ def test_blur_computes_few_values_of_photographs_in_float64(monkeypatch):
     for image in images:
         _blur.blurred(image[None], 3)
     assert len(counted) == 4 and sum(counted) < images.numel() / 500
+
+
+@pytest.mark.parametrize("change", [(0.3, 0), (0.1, 0), (1.5, 0), (2, 0), (2, 0.1), (2.5, 0.2), (30, 0.2)])
+def test_saturation_on_a_cpu_is_the_one_of_tensor_operations(change):
+    random = torch.randint(0, 256, (3, 3, 120, 120), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    for images in (random, random % 3, random // 128 * 255, random[:, :1].expand(-1, 3, -1, -1), parity.inputs(64)):
+        assert torch.equal(_hue.with_saturation(images, *change), _hue.by_tensors(images, *change))

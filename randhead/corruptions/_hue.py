@@ -9,12 +9,13 @@ from torch import Tensor
 
 from randhead import ambient
 from randhead.corruptions._bytes import divided, truncated
+from randhead.corruptions._saturated import saturated
 
 
 def with_value_raised(images: Tensor, amount: float) -> Tensor:
     """V' = min(V + amount, 1).  Black has no hue and becomes grey.  (B, 3, H, W) uint8 -> the same."""
     value = images.amax(dim=1, keepdim=True).to(torch.int32)
-    index = (value << 8).add(images)
+    index = value.mul_(256).add(images)
     return _raised(amount, images.device).index_select(0, index.flatten()).view(images.shape)
 
 
@@ -24,6 +25,13 @@ def with_saturation(images: Tensor, factor: float, offset: float) -> Tensor:
     The reference truncates results that rounding in float64 has pushed below an integer, in about 1 value of 100.  So
     its formulas are followed: the largest channel stays, the others are V (1 - S') and V (1 - S' k).
     """
+    if images.device.type == "cpu":
+        return saturated(images, factor, offset)
+    return by_tensors(images, factor, offset)
+
+
+def by_tensors(images: Tensor, factor: float, offset: float) -> Tensor:
+    """`with_saturation` in tensor operations, for any device."""
     value, low = images.amax(dim=1, keepdim=True), images.amin(dim=1, keepdim=True)
     red, green, blue = divided(images.to(torch.float64), 255).unbind(1)
     top = torch.maximum(torch.maximum(red, green), blue)
