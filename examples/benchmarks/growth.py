@@ -38,7 +38,7 @@ class Case(NamedTuple):
     Attributes:
         sizes: in ascending order.
         unit: what a size counts.
-        prepare: maps a size and an empty folder to the call that is measured.
+        prepare: maps a size and an empty folder to the call that is measured; it may return the bytes that it wrote.
     """
 
     sizes: tuple[int, ...]
@@ -61,8 +61,9 @@ def measured(case: Case, size: int) -> dict:
         call = case.prepare(size, Path(folder))
         before = reset_peak()
         begun = time.process_time()
-        call()
-        return {"seconds": round(time.process_time() - begun, 3), "mib": round(peak_mib() - before, 1)}
+        found = call()
+        row = {"seconds": round(time.process_time() - begun, 3), "mib": round(peak_mib() - before, 1)}
+        return row | ({"written_mb": round(found / 1e6, 3)} if isinstance(found, int) else {})
 
 
 def reset_peak() -> float:
@@ -118,8 +119,9 @@ def show(row: dict) -> None:
     if row["seconds"] is None:
         print(f"{name:{WIDTH}}{size:>22}   failed, or not in time", flush=True)
         return
-    slope = f"   slope {row['slope']:.2f}" if "slope" in row else ""
-    print(f"{name:{WIDTH}}{size:>22}{row['seconds']:10.2f} s{row['mib']:9.0f} MiB{slope}", flush=True)
+    more = f"   slope {row['slope']:.2f}" if "slope" in row else ""
+    more += f"   {row['written_mb']:.2f} MB written" if "written_mb" in row else ""
+    print(f"{name:{WIDTH}}{size:>22}{row['seconds']:10.2f} s{row['mib']:9.0f} MiB{more}", flush=True)
 
 
 def head() -> dict:
