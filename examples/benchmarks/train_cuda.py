@@ -6,13 +6,14 @@
 The bare loop is the least that a training can be: the same network and class vectors on one fixed batch, autocast,
 channels last, fused SGD, and nothing is read.  Ours are the steps of `randhead train` with images on the device.  Each
 arm is a process of its own, and its row is printed, and appended to the file, as it comes: one that dies or takes too
-long costs its own row only.  Rates are those of the steady state: wall time of the last nine tenths of an epoch.
+long costs its own row only.  Arms are in the order of their importance.  Rates are those of the steady state: wall time
+of the last nine tenths of an epoch.
 
 "weights" is a hash of the weights after some steps from the same start, and "equals" whether it is that of our loop as
 it is; "repeats", whether a second training of that arm has it, without which "equals" says nothing.
 
-The last arm runs the whole command twice on files, the second time with what the first has decoded: its wall time over
-the time of its steps.
+The whole command runs twice on files, the second time with what the first has decoded: its wall time over the time of
+its steps.
 """
 
 import argparse
@@ -40,10 +41,11 @@ CLASSES = 10
 FULL = {"batch": 512, "steps": 100, "size": 32, "files": 60_000, "epochs": 10}
 TINY = {"batch": 2, "steps": 4, "size": 8, "files": 40, "epochs": 1}
 SETTINGS = {"ours": {}, "ours, graphs": {"machine.cuda_graphs": True}, "ours, compiled": {"machine.compile": True}}
-NETWORKS = "resnet18", "small_resnet"
-QUICK = [f"{arm}: {network}" for network in NETWORKS for arm in ("bare", "ours", "ours, graphs")]
-SLOW = [f"{arm}: {network}" for network in NETWORKS for arm in ("bare, compiled", "ours, compiled")]  # a compiler runs
-COMMAND = "whole command: resnet18"
+ARMS = [
+    "bare: resnet18", "ours: resnet18", "ours: small_resnet", "ours, graphs: small_resnet", "whole command: resnet18",
+    "ours, compiled: resnet18", "bare, compiled: resnet18", "ours, graphs: resnet18", "bare: small_resnet",
+    "ours, compiled: small_resnet", "bare, compiled: small_resnet",
+]  # fmt: skip
 ON_CPU = ["bare: small_resnet", "ours: small_resnet", "whole command: small_resnet"]
 HASHED = 12  # steps after which weights are hashed: more than are run before a step is recorded
 EPOCHS = 3  # of which the fastest counts: another program can only slow one down
@@ -63,7 +65,7 @@ def main() -> None:
     if given.arm:
         print(json.dumps(measured(given)))
         return
-    arms = given.only or ([*QUICK, COMMAND, *SLOW] if given.device == "cuda" else ON_CPU)
+    arms = given.only or (ARMS if given.device == "cuda" else ON_CPU)
     until, eager, failed = time.monotonic() + given.seconds, {}, 0  # eager: hashes of the weights of "ours"
     for arm in arms:
         row = in_process(arm, sys.argv[1:], until - time.monotonic())
@@ -83,14 +85,14 @@ def main() -> None:
 def in_process(arm: str, words: list[str], seconds: float) -> dict:
     """The row of an arm, from a process of its own."""
     if seconds <= 0:
-        return {"arm": arm, "error": "no time was left"}
+        return {"arm": arm, "left_out": "no time was left"}
     begun = time.monotonic()
     try:
         done = subprocess.run(
             [sys.executable, __file__, *words, "--arm", arm], capture_output=True, text=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        return {"arm": arm, "error": f"ended after {seconds:.0f} s"}
+        return {"arm": arm, "left_out": f"ended after the last {seconds:.0f} s"}
     if done.returncode:
         return {"arm": arm, "error": f"exit {done.returncode}: {' '.join(done.stderr.split())[-300:]}"}
     return {"arm": arm, **json.loads(done.stdout.splitlines()[-1]), "took_s": round(time.monotonic() - begun, 1)}
@@ -191,7 +193,7 @@ def command(given: argparse.Namespace, network: str, scale: dict) -> dict:
     """Wall time of `randhead train` over the time of its steps, before and after images have been decoded."""
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        data = given.data or files(Path(scratch) / "data", scale["files"])
+        data = given.data if given.data and not given.tiny else files(Path(scratch) / "data", scale["files"])
         words = ["--data", data, "--backbone", network, "--epochs", scale["epochs"], "--batch-size", scale["batch"]]
         words += ["--out", Path(scratch) / "runs", "--device", given.device, "--fresh", "--json"]
         for which in ("first", "decoded_before"):
