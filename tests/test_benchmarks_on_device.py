@@ -30,8 +30,8 @@ def test_parts_leave_their_rows_and_one_that_dies_leaves_the_others_alone(tmp_pa
     found = measure(tmp_path / "data", tmp_path / "out", "corruptions", "head", "walk", limit=300)
     assert found.returncode == 0, found.stdout + found.stderr
     assert json.loads((tmp_path / "out" / "device.json").read_text())["versions"]["torch"]
-    cells, *rates = rows(tmp_path / "out" / "corruptions.jsonl")
-    assert cells["cells"] == 75
+    made, tested, written, *rates = rows(tmp_path / "out" / "corruptions.jsonl")
+    assert [row["cells"] for row in (made, tested, written)] == [75, 75, 75]
     assert len(rates) == 2 * 19
     head = rows(tmp_path / "out" / "head.jsonl")
     assert all("ended with" in row["error"] for row in head)  # its arms need a GPU: each dies, in a process of its own
