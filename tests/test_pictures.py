@@ -167,6 +167,17 @@ MEASURED = {
 }
 
 
+def test_a_sample_of_classes_is_said_by_pictures_and_tables():
+    vectors, names = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)), tuple("abcdefghi")
+    references = {"pixels": similarity.cosines(vectors.flip(1))}
+    for sample, expected in ((5, "pairs of 5 of 9 classes"), (9, "pairs of classes")):
+        findings = similarity.measure(vectors, references=references, permutations=1, sample=sample)
+        (table,) = sections.tables("similarity", findings, names)
+        assert table.title == f"Correlations over {expected}"
+        captions = [picture.caption for picture in sections.pictures("similarity", findings, names)]
+        assert captions[1].startswith(f"Every {expected.replace('pairs', 'pair')}: mean images")
+
+
 SEVERAL = [
     pytest.param(name, features, marks=() if (name, features) == ("separability", "equal") else pytest.mark.slow)
     for name in MEASURED

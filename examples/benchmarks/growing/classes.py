@@ -34,6 +34,7 @@ def four_similarities(size: int, folder: Path):
 
 def collapse(size: int, folder: Path):
     """Features of 512 dimensions around random class vectors, 20,000 or five of each class."""
+    import scipy.optimize  # noqa: F401  imports are no part of an analysis
     import torch
 
     from randhead.analyses import collapse

@@ -22,7 +22,7 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
         _bars(findings),
     )
     for reference in _references(findings):
-        caption = f"Every pair of classes: {_in_words(reference)} (x), cosine in the run (y)."
+        caption = f"Every pair of {_compared(findings, names)}: {_in_words(reference)} (x), cosine in the run (y)."
         yield Picture(f"pairs-{reference}", caption, _scatter(findings, reference))
 
 
@@ -39,9 +39,13 @@ def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
         for reference in _references(findings)
         if f"{side}_{reference}" in findings.metrics
     ]
-    compared = findings.metrics["classes_compared"]
-    title = f"Correlations, {compared} of {len(names)} classes" if compared != len(names) else "Correlations"
+    title = f"Correlations over pairs of {_compared(findings, names)}"
     yield Table(title, ("of", "with", "Spearman's rho", "Mantel's p, one-sided"), rows(cells))
+
+
+def _compared(findings: Findings, names: tuple[str, ...]) -> str:
+    compared = findings.metrics["classes_compared"]
+    return "classes" if compared == len(names) else f"{compared} of {len(names)} classes"
 
 
 def _references(findings: Findings) -> list[str]:
