@@ -582,6 +582,28 @@ def test_mean_images_are_means_of_pixels_whatever_the_counts():
         expected = np.stack([pixels[i].numpy().astype(float) for i in range(7) if labels[i] == k]).mean(axis=0)
         assert np.allclose(found[k].numpy(), expected.ravel())
     assert not found[1].any()
+    split = Split(TensorImages(pixels, torch.arange(7)), labels)
+    assert torch.equal(class_similarity.mean_images(split, torch.tensor([2])), found[2:])
+    with pytest.raises(StopRequested):
+        class_similarity.mean_images(split, torch.arange(3), should_stop=lambda: True)
+
+
+def test_confusions_of_some_classes_are_rates_of_all_their_images():
+    labels = torch.arange(60) % 6
+    predictions = torch.where(torch.arange(60) % 4 == 0, (labels * 5 + 1) % 6, labels)
+    classes = torch.tensor([0, 1, 4])
+    whole = similarity.symmetrised(metrics.confusion(labels, predictions, 6))
+    assert torch.equal(class_similarity.of_confusions(predictions, labels, classes), whole[classes][:, classes])
+    assert torch.equal(class_similarity.of_confusions(predictions, labels, torch.arange(6)), whole)
+
+
+def test_mean_images_are_read_once_for_several_runs(monkeypatch, root):
+    calls, read = [], class_similarity.mean_images
+    monkeypatch.setattr(class_similarity, "mean_images", lambda *args, **kw: calls.append(1) or read(*args, **kw))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(similarity.measure.__kwdefaults__, "permutations", 1)
+        evaluation.analyze("similarity", ["fixed0", "learned0"], root=root, device="cpu")
+    assert len(calls) == 1
 
 
 def test_holding_out_is_part_of_a_runs_identity():
