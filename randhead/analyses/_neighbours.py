@@ -18,7 +18,8 @@ from randhead import ambient
 from randhead.analyses._inputs import check_finite, unit
 from randhead.errors import UsageError
 
-TILE = 1 << 22  # cosines in memory at once: 16 MiB
+TILE = 1 << 23  # cosines in memory at once: 32 MiB
+ROWS = 512  # most queries of a tile: with fewer than 256, a product takes longer
 GRID = 1 << 36
 INDICES = 1 << 26  # a cosine on its grid, or in float32, and an index share 63 bits
 GROUPS = 3  # groups of candidates per neighbour: with more, fewer candidates and longer to find the groups' maxima
@@ -37,7 +38,7 @@ class Gallery:
         self.directions = unit(features.detach())
         self.rounded = self.directions.float()
         self.doubt = doubt(features.shape[1])
-        self.rows = max(1, TILE // max(1, len(features)))
+        self.rows = max(1, min(ROWS, TILE // max(1, len(features))))
         self.tile = self.rounded.new_empty(0)
         self.doubtful = False  # whether most of the last tile had to be computed again
 
