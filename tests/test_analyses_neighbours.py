@@ -146,3 +146,14 @@ def test_neighbours_among_30000_features_take_less_than_a_gib_of_memory():
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     accuracy, gib = map(float, done.stdout.split())
     assert accuracy == 1 and gib < 1
+
+
+def test_candidates_beyond_the_last_neighbour_can_still_be_among_them():
+    # Whole numbers: many cosines are equal, so that hits and misses beyond rank R tie with those before it.
+    labels = torch.arange(700) % 7
+    h = (normals(7, 32)[labels] + normals(700, 32, "test/moved")).round()
+    found = _retrieval.retrieve(h, labels)
+    hits = labels[in_float64(h, h, torch.arange(700))[:, :99]] == labels[:, None]
+    precision = hits.cumsum(dim=1) / torch.arange(1, 100).double() * hits
+    torch.testing.assert_close(found.r_precision, hits.double().mean(dim=1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.average_precision_at_r, precision.sum(dim=1) / 99, rtol=0, atol=1e-12)

@@ -71,8 +71,10 @@ class Gallery:
             near.scatter_(1, excluded[:, None], EXCLUDED)
         values, indices = _unpacked(_sorted(_candidates(near, k, self.doubt)))
         close = values[:, :-1] - values[:, 1:] <= self.doubt
-        within = (ambient.indices(close.shape[1], close.device) < k).expand_as(close)
-        important = within if matters is None else within & matters(indices)
+        last = ambient.indices(close.shape[1], close.device) + 1
+        important = (last <= k).expand_as(close)
+        if matters is not None:  # which are the k nearest always does
+            important = important & matters(indices) | (last == k)
         rows = (close & important).any(dim=1).nonzero().flatten()
         if len(rows):
             unsure = _unsure(values[rows], important[rows], self.doubt)
