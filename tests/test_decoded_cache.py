@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -382,6 +383,50 @@ def test_a_folder_that_cannot_be_made_costs_a_warning(image_folder, cache):
     found = datasets.load(image_folder)
     assert "RANDHEAD_CACHE" in found.notes()[0]
     assert content(found)[0] == content_of(image_folder, decoded_cache=0)[0]
+
+
+@pytest.fixture
+def other_user():
+    """A context in which this process is another user's."""
+    if getattr(os, "geteuid", lambda: 1)() != 0:
+        pytest.skip("only root can be another user")
+
+    @contextmanager
+    def being_other():
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return being_other
+
+
+@pytest.fixture
+def open_to_all(tmp_path):
+    """The folders of pytest can be entered by other users."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o777)
+
+
+def test_a_folder_that_must_not_be_entered_costs_a_warning(image_folder, cache, open_to_all, other_user):
+    cache.mkdir(parents=True)
+    cache.parent.chmod(0o700)  # as a home directory that is another user's: in a container with another user id
+    with other_user():
+        found = datasets.load(image_folder)
+    assert "Permission denied" in found.notes()[0]
+    assert content(found)[0] == content_of(image_folder, decoded_cache=0)[0]
+
+
+def test_each_user_of_a_folder_has_sets_of_their_own(image_folder, cache, decoded, open_to_all, other_user):
+    """Those of others cannot be read, so that the same files would be decoded by every start."""
+    datasets.load(image_folder)
+    cache.chmod(0o777)
+    with other_user():
+        assert content(datasets.load(image_folder)) == content_of(image_folder, decoded_cache=0)
+        decoded.clear()
+        assert datasets.load(image_folder).notes() == () and decoded == []
+    assert len(sets(cache)) == 2
 
 
 def test_the_folder_is_that_of_the_variable_or_of_the_xdg_specification(monkeypatch):

@@ -167,8 +167,11 @@ def make_room(folder: Path, most: int, *, keep: Path | None = None) -> None:
 
 
 def kept_sets(folder: Path, key: str) -> Iterator[tuple[Path, Description]]:
-    """The sets of the files with this key, at any size and bit depth."""
-    for path in sorted(folder.glob(f"{key}-*")):
+    """The sets of the files with this key, at any size and bit depth; none in a folder that cannot be read."""
+    paths: list[Path] = []
+    with contextlib.suppress(OSError):
+        paths = sorted(folder.glob(f"{key}-*"))
+    for path in paths:
         if found := describe(path):
             yield path, found
 

@@ -9,6 +9,7 @@ Files that cannot be used are tried again every time: the reason may have been o
 """
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -211,9 +212,13 @@ def _fits_memory(paths: list[Path], size: int, options: Options) -> bool:
 
 
 def _states(paths: list[Path], options: Options) -> FileStates | None:
-    """The states of the files; None if they are in a folder that is gone."""
+    """The states of the files; None if they are in a folder that is gone.
+
+    Each user has sets of their own: nobody else can read or replace them.
+    """
+    user = os.geteuid() if hasattr(os, "geteuid") else None
     try:
-        return states_of(paths, _decoders(), options.max_megapixels)
+        return states_of(paths, _decoders(), options.max_megapixels, user)
     except OSError:
         return None
 
