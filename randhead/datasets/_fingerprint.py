@@ -15,8 +15,8 @@ from randhead import registry
 from randhead.ambient import indices
 from randhead.config import data_source
 from randhead.datasets._dataset import Dataset, Split
-from randhead.datasets._hold_out import Subset
-from randhead.datasets._images import DIGEST, FileImages, Images, TensorImages, digest
+from randhead.datasets._hold_out import known_of
+from randhead.datasets._images import DIGEST, Images, digest
 from randhead.datasets._report import SPLIT_WORDS
 
 BATCH = 1024
@@ -40,12 +40,9 @@ def digests(images: Images, ids: Tensor | None = None) -> np.ndarray:
         (M, 16) uint8.
     """
     order = indices(len(images)) if ids is None else ids.cpu()
-    if isinstance(images, Subset):
-        return digests(images.images, images.rows[order])
-    if isinstance(images, FileImages) and images.digests is not None:
-        return images.digests[order.numpy()]
-    if isinstance(images, TensorImages) and images.digests is not None:
-        return images.digests[images.rows.cpu()[order].numpy()]
+    known = known_of(images, order, lambda read: read.digests)
+    if known is not None:
+        return known
     found = (digest(image) for batch in images.batches(order, BATCH) for image in batch.cpu().contiguous().numpy())
     return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, DIGEST)
 

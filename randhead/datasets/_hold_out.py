@@ -1,8 +1,9 @@
 """Classes that are left out of training, so that the features can be tested on classes that were never seen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from randhead import rng
 from randhead.ambient import indices
 from randhead.arguments import composed
 from randhead.datasets._dataset import Dataset, Split
-from randhead.datasets._images import Images
+from randhead.datasets._images import FileImages, Images, TensorImages
 from randhead.errors import UsageError, unknown
 
 FEWEST = 2  # classes that must be left out, and that must remain: a single class cannot be distinguished from others
@@ -34,6 +35,27 @@ class Subset:
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
         """As in `randhead.datasets.Images`."""
         return self.images.batches(self.rows[order.cpu()], batch_size)
+
+
+def known_of(
+    images: Images, order: Tensor, get: Callable[[FileImages | TensorImages], np.ndarray | None]
+) -> np.ndarray | None:
+    """What is known of single images from the time when they were read, such as their digests.
+
+    Args:
+        images: the images.
+        order: the indices of M of them (M,) int64, on the CPU.
+        get: an attribute of the images that were read, with a row per image.
+
+    Returns:
+        The rows of these images (M, ...); None if they are not known.
+    """
+    if isinstance(images, Subset):
+        return known_of(images.images, images.rows[order], get)
+    known = get(images) if isinstance(images, FileImages | TensorImages) else None
+    if known is None:
+        return None
+    return known[(images.rows.cpu()[order] if isinstance(images, TensorImages) else order).numpy()]
 
 
 def chosen(setting: str, class_names: tuple[str, ...], *, seed: int) -> list[int]:

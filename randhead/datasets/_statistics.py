@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import as_tensor, indices
-from randhead.datasets._hold_out import Subset
-from randhead.datasets._images import FileImages, Images, TensorImages
+from randhead.datasets._hold_out import known_of
+from randhead.datasets._images import Images
 
 BATCH = 1024
 VALUES = np.arange(256, dtype=np.int64)
@@ -35,7 +35,7 @@ def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:
         Two tensors (3,) float32 on the CPU.  The standard deviation is at least 1/255, so that a constant channel can
         be divided by it.
     """
-    known = _known_sums(images, indices(len(images)))
+    known = known_of(images, indices(len(images)), lambda read: read.sums)
     total, squares = (_counted(images) if known is None else known.sum(axis=0)).tolist()
     count = len(images) * images.shape[1] * images.shape[2]
     # Python's integers: count * squares exceeds 2^63 from some 10^9 pixels on.
@@ -43,17 +43,6 @@ def channel_statistics(images: Images) -> tuple[Tensor, Tensor]:
     mean = as_tensor([s / count / 255 for s in total]).float()
     std = as_tensor([max(variance**0.5 / count / 255, 1 / 255) for variance in variances]).float()
     return mean, std
-
-
-def _known_sums(images: Images, rows: Tensor) -> np.ndarray | None:
-    """The `channel_sums` of the images `rows` (N,), as (N, 2, 3) int64; None if they are not known."""
-    if isinstance(images, Subset):
-        return _known_sums(images.images, images.rows[rows])
-    if isinstance(images, FileImages) and images.sums is not None:
-        return images.sums[rows.numpy()]
-    if isinstance(images, TensorImages) and images.sums is not None:
-        return images.sums[images.rows.cpu()[rows].numpy()]
-    return None
 
 
 def _counted(images: Images) -> np.ndarray:
