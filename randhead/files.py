@@ -92,8 +92,8 @@ def _write(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
         else:
             # Bytes of file names that are not UTF-8 are written as escapes: the file is UTF-8 in any case.
             fragment.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
-        with fragment.open("rb+") as file, unsupported_is_fine():
-            os.fsync(file.fileno())
+        with fragment.open("rb+") as file:
+            sync_file(file.fileno())
         with unsupported_is_fine(errno.EPERM):
             fragment.chmod(stat.S_IMODE(mode))
         fragment.replace(path)
@@ -252,13 +252,18 @@ def _refuse_links(folder: Path) -> None:
         raise OSError(errno.ELOOP, LINK_OUT, str(folder))
 
 
+def sync_file(handle: int, *fine: int) -> None:
+    """Wait until what was written to an open file is on disk.  Errors `fine` mean, too, that there is no fsync."""
+    with unsupported_is_fine(*fine):
+        os.fsync(handle)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the rename itself durable.  Windows cannot open a folder, and does not need this."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with unsupported_is_fine(errno.EBADF):
-            os.fsync(handle)
+        sync_file(handle, errno.EBADF)
     finally:
         os.close(handle)

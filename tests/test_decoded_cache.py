@@ -378,6 +378,14 @@ def test_too_little_space_is_known_before_anything_is_written(image_folder, cach
     assert len(sets(cache)) == kept and ("No space left" in "".join(notes)) != kept
 
 
+def test_a_file_system_without_fsync_keeps_images_too(image_folder, cache, monkeypatch):
+    def unsupported(handle):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", unsupported)
+    assert datasets.load(image_folder).notes() == () and len(sets(cache)) == 1
+
+
 def test_a_folder_that_cannot_be_made_costs_a_warning(image_folder, cache):
     cache.parent.write_text("a file")
     found = datasets.load(image_folder)

@@ -6,7 +6,6 @@ The index is one safetensors file: arrays, a JSON document in its metadata, and 
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from randhead.datasets._images import DIGEST, digest
 from randhead.datasets._opening import Rules
 from randhead.datasets._pixel_file import mapped
 from randhead.datasets._reading import FilesRead
+from randhead.files import sync_file
 
 INDEX, PIXELS = "index.safetensors", "pixels"
 FORMAT = 1
@@ -88,7 +88,7 @@ def save(folder: Path, description: Description, read: FilesRead) -> None:
     except SafetensorError as error:
         raise OSError(str(error)) from None
     with (folder / INDEX).open("rb+") as file:
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
 
 
 def load(

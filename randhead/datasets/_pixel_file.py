@@ -1,11 +1,12 @@
 """Decoded images in a file: written one by one while they are decoded, memory-mapped afterwards."""
 
 import math
-import os
 import threading
 from pathlib import Path
 
 import numpy as np
+
+from randhead.files import sync_file
 
 PIECE = 1 << 26  # bytes of an array that are written at once
 
@@ -33,7 +34,7 @@ class PixelFile:
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         with self._file:
             if kind is None:
-                os.fsync(self._file.fileno())
+                sync_file(self._file.fileno())
 
     def __setitem__(self, row: int, image: np.ndarray) -> None:
         self._write(row * self._each, image)

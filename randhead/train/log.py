@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from randhead.files import atomic_write, naming, unsupported_is_fine
+from randhead.files import atomic_write, naming, sync_file
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def append(path: Path, metrics: EpochMetrics) -> None:
 def sync(path: Path) -> None:
     """Wait until the lines of a log are on disk, as they must be before the checkpoint of their epoch."""
     if path.exists():
-        with naming(path), os.fdopen(_open(path), "a") as file, unsupported_is_fine():
-            os.fsync(file.fileno())
+        with naming(path), os.fdopen(_open(path), "a") as file:
+            sync_file(file.fileno())
 
 
 def read(path: Path) -> list[dict[str, Any]]:
