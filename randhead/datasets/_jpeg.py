@@ -1,6 +1,6 @@
 """Colour and greyscale JPEG by simplejpeg: to the bit what Pillow decodes, in a fifth of its time for small files.
 
-Pillow reads the rest: what EXIF may rotate, inks, and whatever makes libjpeg warn, so that all reasons are Pillow's.
+Pillow reads the rest: what EXIF may rotate, CMYK, and whatever makes libjpeg warn, so that errors are Pillow's.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB"}  # Pillow's names of what is
 REDUCED = (8, 4, 2)  # by which libjpeg can divide the size while it decodes
 
 
-class Decoded(NamedTuple):
+class DecodedJpeg(NamedTuple):
     """A decoded JPEG: pixels (H, W, 3) uint8, Pillow's name of the mode, and width and height in the file."""
 
     pixels: np.ndarray
@@ -35,7 +35,7 @@ def jpeg_size(content: bytes) -> tuple[int, int] | None:
     return width, height
 
 
-def decode_jpeg(content: bytes, least: int, check_size: Callable[[tuple[int, int]], None]) -> Decoded | None:
+def decode_jpeg(content: bytes, least: int, check_size: Callable[[tuple[int, int]], None]) -> DecodedJpeg | None:
     """Decode a JPEG that is upright and sound.
 
     Args:
@@ -61,4 +61,4 @@ def decode_jpeg(content: bytes, least: int, check_size: Callable[[tuple[int, int
         pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=-(-height // part), min_width=-(-width // part))
     except Exception:
         return None
-    return Decoded(pixels, MODES[colours], (width, height))
+    return DecodedJpeg(pixels, MODES[colours], (width, height))
