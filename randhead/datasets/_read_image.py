@@ -98,8 +98,9 @@ def _reader(size: int, bit_depth: int | None, max_megapixels: float | None) -> C
             pixels, facts = inspect(Path(path), side, rules)
         except BadImage as error:
             return ImageRead(path, error)
-        conversion = f"{path} has a single colour, or almost, after conversion ({', '.join(facts.kinds)})"
-        found = torch.from_numpy(np.array(pixels, order="C"))
-        return ImageRead(path, found, conversion if facts.lost else "")
+        warning = ""
+        if facts.lost:
+            warning = f"{path} has a single colour, or almost, after conversion ({', '.join(facts.kinds)})"
+        return ImageRead(path, torch.from_numpy(np.array(pixels, order="C")), warning)
 
     return read

@@ -81,7 +81,7 @@ def read_files(
     Args:
         paths: N files.
         size: side of the images in pixels.
-        pixels: (N, 3, size, size) uint8, to be filled; None if only the rest of the result is needed.
+        pixels: (N, 3, size, size) uint8, zeros, to be filled; None if only the rest of the result is needed.
         rules: how files are read.
         workers: number of threads that decode.
         alike: whether all files must have this size already.
@@ -101,8 +101,6 @@ def read_files(
             image, known = inspect(paths[row], size, rules)
         except BadImage as error:
             facts[row] = None
-            if isinstance(pixels, np.ndarray):
-                pixels[row] = 0
             return error.path, error.reason
         if alike and known.size != (size, size):
             raise OtherSize
