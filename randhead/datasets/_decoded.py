@@ -31,7 +31,7 @@ from randhead.datasets._pixel_file import PixelFile, mapped
 from randhead.datasets._reading import Bad, FilesRead, read_files
 from randhead.files import FULL
 
-READING = 1  # raise it if a file decodes to other pixels or facts than before; test_decoded.py has what shows it
+READING = 1  # raise it if a file decodes to other pixels or facts than before; test_decoded_cache.py shows it
 CLOCK_NS = 2_000_000_000  # by which the times of a file system may lag behind the clock
 INDEX_BYTES = 256  # per image, at most, of what is kept beside the pixels
 CODECS = ("jpg", "libjpeg_turbo", "zlib", "libtiff", "webp", "avif")
@@ -83,22 +83,18 @@ class _Keeper:
 
     def decoded(self) -> Decoded:
         sets = list(kept_sets(self.folder, self.states.key))
-        known = next((found.default_size for _, found in sets), None)
-        size = self.options.image_size or known
+        size = self.options.image_size or next((found.default_size for _, found in sets), None)
         remark = ""
         for path, found in sets:
-            if (
-                size
-                and found.serves(size, self.options.bit_depth)
-                and (found.has_pixels or not self._keeps_pixels(size))
-            ):
-                try:
-                    if decoded := self._load(path, found):
-                        return decoded
-                except Damaged as error:
-                    if path.exists():  # else another process has removed it
-                        remark = f"{path}: damaged ({error}), so the images were decoded again"
-                remove(path)
+            if not size or not self._can_use(found, size):
+                continue
+            try:
+                if decoded := self._load(path, found):
+                    return decoded
+            except Damaged as error:
+                if path.exists():  # else another process has removed it
+                    remark = f"{path}: damaged ({error}), so the images were decoded again"
+            remove(path)
         made = self._make(size, False) if size else at_chosen_size(self.paths, self.options, self._make)
         return replace(made, remark=made.remark or remark)
 
@@ -185,14 +181,16 @@ class _Keeper:
     def _fits_disk(self, size: int | None) -> bool:
         return self._bytes(size) <= self.options.decoded_cache
 
-    def _keeps_pixels(self, size: int) -> bool:
-        return _fits_memory(self.paths, size, self.options) or self._fits_disk(size)
+    def _can_use(self, found: Description, size: int) -> bool:
+        """Whether a set has images of this size, and pixels unless there is no room for them."""
+        has_room = _fits_memory(self.paths, size, self.options) or self._fits_disk(size)
+        return found.serves(size, self.options.bit_depth) and (found.has_pixels or not has_room)
 
 
 def _decode(paths: list[Path], size: int, options: Options, alike: bool) -> Decoded:
     """Decode files into memory, if they fit, else only to find out what is in them."""
     resident = _fits_memory(paths, size, options)
-    pixels = np.empty(_shape(paths, size), dtype=np.uint8) if resident else None
+    pixels = np.zeros(_shape(paths, size), dtype=np.uint8) if resident else None
     return Decoded(_read(paths, size, pixels, options, alike), size, pixels, resident)
 
 
