@@ -6,7 +6,7 @@ what a caller's state could change otherwise.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -72,24 +72,21 @@ def settled() -> Iterator[None]:
         ...     torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         (True, False)
     """
-    precision, state = torch.get_float32_matmul_precision(), torch.default_generator.get_state()
+    state = torch.default_generator.get_state()
     on_cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_float32_by_default())
+        stack.enter_context(_whole_products())
         for device in ("cpu", "cuda"):
             stack.enter_context(without_autocast(torch.device(device)))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         try:
-            if precision != "highest":
-                torch.set_float32_matmul_precision("highest")
             yield
         finally:
             torch.default_generator.set_state(state)
             if on_cuda is not None:
                 torch.cuda.set_rng_state(on_cuda)
-            if precision != "highest":
-                torch.set_float32_matmul_precision(precision)
 
 
 @contextlib.contextmanager
@@ -101,15 +98,22 @@ def whole_float32(device: torch.device) -> Iterator[None]:
         ...     torch.get_float32_matmul_precision()
         'highest'
     """
-    precision = torch.get_float32_matmul_precision()
-    with without_autocast(device):
-        try:
-            if precision != "highest":
-                torch.set_float32_matmul_precision("highest")
-            yield
-        finally:
-            if precision != "highest":
-                torch.set_float32_matmul_precision(precision)
+    with without_autocast(device), _whole_products():
+        yield
+
+
+@contextlib.contextmanager
+def _whole_products() -> Iterator[None]:
+    """A context without TF32 in products, which is set only if need be: all threads share it."""
+    before = torch.get_float32_matmul_precision()
+    if before == "highest":
+        yield
+        return
+    try:
+        torch.set_float32_matmul_precision("highest")
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextlib.contextmanager
@@ -126,11 +130,11 @@ def _float32_by_default() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def settled_steps(function: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
+def settled_steps(function: Callable[P, Generator[T, None, None]]) -> Callable[P, Generator[T, None, None]]:
     """A decorator that runs every step of a generator in `settled`; whoever takes its values has their own settings."""
 
     @functools.wraps(function)
-    def steps(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+    def steps(*args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
         values = function(*args, **kwargs)
         try:
             while True:
@@ -142,7 +146,7 @@ def settled_steps(function: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]
                 yield value
         finally:
             with settled():
-                values.close()  # type: ignore[attr-defined]
+                values.close()
 
     return steps
 

@@ -86,7 +86,7 @@ def fit(
             size = begun_size(config, run, fresh=fresh)
             dataset = datasets.from_config(config, device=device, image_size=size, progress=progress)
         events = fit_events(config, dataset, run, fresh=fresh, profile=profile, should_stop=should_stop)
-        with contextlib.closing(events):  # type: ignore[type-var]  # a generator: an error in `on_event` ends it now
+        with contextlib.closing(events):  # an error in `on_event` ends the training now
             summary = _last(events, on_event or _ignore, warn)
     else:
         summary = finished

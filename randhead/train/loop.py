@@ -1,6 +1,6 @@
 """A training in its run folder, as events: the lock, starting over, stopping, and writing the result."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from randhead import ambient, runs
 from randhead.config import Config
@@ -22,7 +22,7 @@ def fit_events(
     fresh: bool = False,
     profile: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Train a classifier in a run folder, from its newest checkpoint if there is one, and yield events.
 
     Args:
