@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,13 @@ class Checkup(Result):
 
     def to_json(self) -> dict[str, Any]:
         """One key per field."""
-        return {
-            **asdict(replace(self, decoded_cache=DecodedCache(None))),
-            "decoded_cache": self.decoded_cache.to_json(),
-        }
+        return {**vars(self), "decoded_cache": self.decoded_cache.to_json()}
 
     def tables(self) -> Iterator[Table]:
         """One row per check, and one per set of decoded images that is kept."""
-        checks, cache = self.to_json(), self.decoded_cache
-        del checks["decoded_cache"]
-        found = {**checks.pop("versions"), **{_label(key): _in_words(value) for key, value in checks.items()}}
+        checks, cache = dict(vars(self)), self.decoded_cache
+        del checks["versions"], checks["decoded_cache"]
+        found = {**self.versions, **{_label(key): _in_words(value) for key, value in checks.items()}}
         if self.same_bits_on_every_device and not self.cuda_devices:
             found[_label("same_bits_on_every_device")] = "one device only: nothing to compare"
         found["decoded images"] = cache.summary()
