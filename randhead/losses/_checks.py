@@ -8,10 +8,9 @@ from torch import Tensor
 
 from randhead.arguments import check_type, is_whole, one_of, shown
 from randhead.errors import UsageError
+from randhead.losses import _values
 from randhead.losses._batch import LossBatch
 from randhead.losses._tracing import is_traced
-from randhead.losses._values import check_values as checked
-from randhead.losses._values import without
 
 REDUCTIONS = ("mean", "sum", "none")
 SIGNED, UNSIGNED = ("int64", "int32", "int16", "int8"), ("uint8", "uint16", "uint32", "uint64")
@@ -71,8 +70,8 @@ def check_batch(
         shape,
     )
     if is_traced() or features.is_meta:
-        return batch if is_soft else without(batch, batch.labels == ignore_index)
-    return checked(batch, ignore_index) if check_values else batch
+        return batch if is_soft else _values.without(batch, batch.labels == ignore_index)
+    return _values.check_values(batch, ignore_index) if check_values else batch
 
 
 def check_hard_labels(labels: Any, features: Tensor) -> Tensor:
