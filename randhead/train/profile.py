@@ -130,7 +130,8 @@ def of_trace(events: Iterable[Mapping[str, Any]]) -> tuple[int, float, tuple[Pha
         a step as OTHER.
     """
     events = [event for event in events if event.get("ph") == "X"]
-    spans = _segments(_annotations(events))
+    annotations = _annotations(events)
+    spans = _segments(annotations)
     starts = [span.start for span in spans]
     cpu, device = defaultdict[str, float](float), defaultdict[str, float](float)
     for span in spans:
@@ -142,7 +143,7 @@ def of_trace(events: Iterable[Mapping[str, Any]]) -> tuple[int, float, tuple[Pha
         at = bisect.bisect_right(starts, moment) - 1
         if at >= 0 and moment < spans[at].end:
             device[spans[at].name] += event["dur"]
-    count = sum(event["name"] == STEP for event in _annotations(events))
+    count = sum(event["name"] == STEP for event in annotations)
     named = {name: name for name in phases.OF_STEP} | {OTHER: STEP}
     found = tuple(
         PhaseTime(name, cpu[key] / count / 1000, device[key] / count / 1000 if work else None)

@@ -190,7 +190,7 @@ class Trainer:
         """
         state, begun = self.state, time.perf_counter()
         with phase(LOSSES):
-            losses = list(self.unread.read())
+            losses = self.unread.read()
         for step, loss, bound in losses:
             if not math.isfinite(loss):
                 state.step = step.step
