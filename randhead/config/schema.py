@@ -277,8 +277,8 @@ class MachineConfig(Section, section="machine"):
     )
     cuda_graphs: bool = setting(
         False,
-        "On a GPU, record a step as a CUDA graph and replay it, which saves most of the time of the processor: for "
-        "small networks. Off until it has been measured.",
+        "On a GPU, record a step as a CUDA graph and replay it, which saves CPU time: for small networks. Off until it "
+        "has been measured.",
     )
     data_root: str = setting("~/.cache/randhead", "Folder in which downloaded datasets are kept.")
     memory_budget_mb: int = setting(

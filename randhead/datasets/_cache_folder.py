@@ -112,7 +112,7 @@ def decoded_cache() -> DecodedCache:
 
 
 def clear_decoded_cache() -> DecodedCache:
-    """Delete all decoded images that are kept on disk; jobs that use some go on.
+    """Delete all decoded images that are kept on disk; jobs that use them keep what they have opened.
 
     Returns:
         What was deleted.

@@ -22,7 +22,7 @@ FOLDERS = {  # with the names of their files
     ),
     "features": re.compile(r".+-(train|val|test)-[0-9a-f]{12}\.safetensors"),
 }
-OF_TRAINING = "profile"  # how reports start that are not of weights
+OF_TRAINING = "profile"  # reports whose names start so are on the training, whichever weights were selected
 # The configuration is last: as long as it is there, the folder is known as a run.
 FILES = ("summary.json", "diverged.json", "model.safetensors", "metrics.jsonl", "README.md", "config.json")
 SAFETENSORS_FRAGMENT = re.compile(r"\.tmp\w{6}")  # that older versions could leave

@@ -13,14 +13,11 @@ from randhead.tables import Result, Table, nats, percent, rows
 if TYPE_CHECKING:
     from randhead.runs.folder import Run
 
-
+LISTS = ("bad_images", "notes", "warnings")
 # Entries per class of `test`, which version 0.1.0 wrote: "confusion" is a matrix, 10 MB of 1,000 classes.
 PER_CLASS = ("per_class_accuracy", "per_class_n", "confusion", "confused_pairs")
-LISTS = ("bad_images", "notes", "warnings")
-
-
-SMALL = 1 << 16  # bytes: larger is a file of version 0.1.0, whose entries per class are not read
-BEFORE, AFTER = b'"per_class_accuracy": [', b'"diagnostics": {'  # where these entries begin, and what follows them
+BEFORE, AFTER = b'"per_class_accuracy": [', b'"diagnostics": {'  # the first of these entries, and what follows them
+SMALL = 1 << 16  # bytes: of a larger file, which is one of version 0.1.0, these entries are not read
 
 
 @dataclass(frozen=True)

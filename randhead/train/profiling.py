@@ -98,7 +98,7 @@ class StepProfiler:
         self._recording.close()
 
     def after_step(self) -> None:
-        """Go on to the next step, which is recorded or not."""
+        """Count a step that is done, and begin the next one, recorded or not."""
         self.made += 1
         self._next()
 

@@ -1,4 +1,4 @@
-"""Saving while training goes on: the next step waits until the state is copied, and a thread writes the copy.
+"""Saving in the background: the next step waits until the state is copied, and a thread writes the copy.
 
 One checkpoint is written at a time.  An error of the thread is raised by the next call that waits for it: the next
 save, or the end of the training.
