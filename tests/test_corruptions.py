@@ -13,6 +13,7 @@ from randhead.corruptions import (
     _blur,
     _gaussian,
     _hue,
+    _lines,
     corrupt,
     corrupt_each,
     frost,
@@ -261,7 +262,8 @@ def no_shortcuts(monkeypatch):
     def begin():
         monkeypatch.setattr(_hue, "saturated", _hue.by_tensors)
         monkeypatch.setattr(_blur, "_decided", _gaussian.exactly)
-        monkeypatch.setattr(pixelate, "narrowed_by_pillow", pixelate.narrowed)
+        monkeypatch.setattr(_lines, "NUMPY", ())
+        monkeypatch.setattr(pixelate, "resized_by_numpy", pixelate.resized)
         monkeypatch.setattr(jpeg_compression, "SMALL", 1 << 30)
 
     return begin

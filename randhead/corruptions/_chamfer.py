@@ -3,48 +3,65 @@
 A shortest path has steps of at most two neighbouring kinds out of eight (along an axis, a diagonal, or a knight's
 move), in any order.  So it is enough to relax distances along one kind of step after another, and along a line a few
 steps of doubling length reach every pixel.
+
+The steps are 1, 1.4 and 2.1969 pixels long, and 21969 = 11 * 2000 - 31: a path with k knight's moves has length
+2000 a - 31 k units, where a counts 5 per step along an axis, 7 per diagonal and 11 per knight's move.  Up to the limit
+k is at most 9, so that lengths are ordered as the 16-bit integers 128 a - k, and add up as they do.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from randhead.corruptions._lines import with_module
+
 LIMIT = 20  # distances beyond this many pixels are not distinguished
 UNIT = 10000  # a pixel, in the integers that encode distances
-# dy, dx, length in units; each also represents the opposite step.
+CODE, COARSE, FINE = 128, 2000, 31  # a length of COARSE * a - FINE * k units is encoded as CODE * a - k
+FAR = LIMIT * UNIT // COARSE * CODE
+# dy, dx, encoded length; each also represents the opposite step.
 STEPS = (
-    (0, 1, 10000),
-    (1, 0, 10000),
-    (1, 1, 14000),
-    (1, -1, 14000),
-    (1, 2, 21969),
-    (1, -2, 21969),
-    (2, 1, 21969),
-    (2, -1, 21969),
+    (0, 1, 5 * CODE),
+    (1, 0, 5 * CODE),
+    (1, 1, 7 * CODE),
+    (1, -1, 7 * CODE),
+    (1, 2, 11 * CODE - 1),
+    (1, -2, 11 * CODE - 1),
+    (2, 1, 11 * CODE - 1),
+    (2, -1, 11 * CODE - 1),
 )
 
 
 def distances(marked: Tensor) -> Tensor:
-    """(B, H, W) bool -> (B, 1, H, W) int32 in units, at most LIMIT pixels."""
-    far = LIMIT * UNIT
-    distance = torch.where(marked, 0, far).to(torch.int32)
+    """(B, H, W) bool -> (B, 1, H, W) int16, encoded, at most LIMIT pixels."""
+    height, width = marked.shape[1:]
+    # Rows lie one after another with LIMIT pixels in between: no path within the limit leads from one end to the next.
+    distance = torch.full((len(marked), height, width + LIMIT), FAR, dtype=torch.int16, device=marked.device)
+    inner = distance[..., :width]
+    inner.masked_fill_(marked, 0)
+    (line, module), far = with_module(distance.view(len(marked), -1)), FAR
     for i, (dy, dx, length) in enumerate(STEPS):
-        if distance.device.type == "cpu" and i and distance.numel():  # no path is longer than those found so far
-            far = int(distance.amax())
+        if distance.device.type == "cpu" and i and inner.numel():  # no path is longer than those found so far
+            far = int(inner.amax())
         for doubling in range((far // length).bit_length()):
-            scale = 1 << doubling
-            _relax(distance, dy * scale, dx * scale, length * scale)
-    return distance[:, None]
+            _relax(line, module, (dy * (width + LIMIT) + dx) << doubling, length << doubling)
+    return inner[:, None]
 
 
-def _relax(distance: Tensor, dy: int, dx: int, length: int) -> None:
-    """Lower each distance, in place, to that of the pixel (dy, dx) before or after it plus the length of the step."""
-    height, width = distance.shape[1:]
-    rows, columns = height - dy, width - abs(dx)
-    if rows <= 0 or columns <= 0:
+def units(total: Tensor) -> Tensor:
+    """The units of an encoded length, or of a sum of up to 9: int32 of any shape, changed in place.
+
+    128 a - k with k below 128 gives a and k, and 2000 a - 31 k = 31 (128 a - k) - 1968 a.
+    """
+    coarse = (total + (CODE - 1)).bitwise_right_shift_(CODE.bit_length() - 1)
+    return total.mul_(FINE).sub_(coarse.mul_(FINE * CODE - COARSE))
+
+
+def _relax(line: Any, module: Any, offset: int, length: int) -> None:
+    """Lower each distance, in place, to that `offset` pixels before or after it plus the length of the step."""
+    if offset >= line.shape[1]:
         return
-    left, right = max(-dx, 0), max(dx, 0)
-    through = distance + length
-    start = slice(None), slice(0, rows), slice(left, left + columns)
-    end = slice(None), slice(dy, height), slice(right, right + columns)
-    torch.minimum(distance[end], through[start], out=distance[end])
-    torch.minimum(distance[start], through[end], out=distance[start])
+    through = line + length
+    module.minimum(line[:, offset:], through[:, :-offset], out=line[:, offset:])
+    module.minimum(line[:, :-offset], through[:, offset:], out=line[:, :-offset])

@@ -13,7 +13,7 @@ from randhead import rng
 from randhead.corruptions._borders import padded
 from randhead.corruptions._bytes import clipped, divided, shaped, truncated
 from randhead.corruptions._canny import outlines
-from randhead.corruptions._chamfer import LIMIT, UNIT, distances
+from randhead.corruptions._chamfer import LIMIT, UNIT, distances, units
 from randhead.corruptions._gaussian import along_height, along_width, gaussian, kernel
 
 GROUP, ORDER = "extra", 18
@@ -74,7 +74,7 @@ def _mud(liquid: Tensor, threshold: float, sigma: float) -> Tensor:
 def _water(liquid: Tensor, threshold: float) -> Tensor:
     """The brightness of the drops: float32 in 0..1, with 1 for the brightest pixel of each image; 0 without drops."""
     depth = truncated(liquid.masked_fill_(liquid < threshold, 0).mul_(255))
-    relief = _box_sum(distances(outlines(depth, low=50, high=150))).to(torch.float64)
+    relief = units(_box_sum(distances(outlines(depth, low=50, high=150)).to(torch.int32))).to(torch.float64)
     relief = truncated(divided(relief, 9 * UNIT).to(torch.float32))
     light = _embossed(_equalised(relief))
     light = divided(_box_sum(light).to(torch.float32), 9).round_()
