@@ -202,6 +202,16 @@ def test_an_error_of_a_caller_ends_the_training_with_the_checkpoint_written(tmp_
         pass
 
 
+def test_a_folder_that_was_moved_away_is_not_made_again(tmp_path, images):
+    """By the thread, before the next line of the log would fail: the result would lack its configuration."""
+    run = Run(tmp_path / "run")
+    trainer = Trainer(config(), images, run, lambda: False)
+    with trainer.saver as saver, pytest.raises(RunError, match="run: moved or deleted"):
+        saver.save(run, trainer.state, trainer.model, trainer.stepper.optimizer)
+        saver.wait()
+    assert not run.path.exists()
+
+
 def test_a_stop_is_reported_when_everything_is_written(tmp_path, images, disk):
     threading.Timer(0, disk.free.set).start()
     happened = fit(tmp_path / "run", config(), images, steps=2)
@@ -254,6 +264,7 @@ def test_every_checkpoint_has_the_weights_of_its_step_while_steps_go_on(tmp_path
     settings = config(machine__device=device, machine__keep_checkpoints=99)
     trainer, expected = Trainer(settings, images, Run(tmp_path / "run"), lambda: False), {}
     with trainer.saver:
+        list(trainer.start())
         for event in trainer.steps():
             weights = {name: tensor.cpu().clone() for name, tensor in trainer.model.state_dict().items()}
             expected[event.step] = checkpoint.state_sha256(weights)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from randhead import runs
 from randhead.config import Config
 from randhead.config.resolved import ResolvedSettings
-from randhead.errors import DivergedError
+from randhead.errors import DivergedError, RunError
 from randhead.runs import Run, SelectedEpoch, checkpoint, own_files, replacement
 from randhead.train import log
 from randhead.train.state import TrainState, optimiser_tensors
@@ -128,6 +128,7 @@ class Saver:
         if not all(tensor.isfinite().all() for name, tensor in tensors.items() if name.startswith("model/")):
             hint = "use a lower `optim.lr` and start over with `fresh=True`"
             raise DivergedError(f"the weights are not finite after step {step}", hint=hint)
+        _check_folder(run)
         log.sync(run.metrics_path)
         checkpoint.save(checkpoint.step_path(run.checkpoints, step), tensors, document)
         checkpoint.prune(run.checkpoints, self.config.machine.keep_checkpoints, step=step)
@@ -166,6 +167,15 @@ def host_copies(
             host = torch.empty_like(tensor, dtype=tensor.dtype, device="cpu", pin_memory=on_gpu, requires_grad=False)
         found[name] = copies[prefix + name] = host.copy_(tensor.detach(), non_blocking=True)
     return found
+
+
+def _check_folder(run: Run) -> None:
+    """Raise RunError if a run folder is gone: writing would make another one, without its configuration."""
+    if not run.config_path.exists():
+        raise RunError(
+            f"{run.path}: moved or deleted while it was trained, so that nothing more is saved",
+            hint="the same call resumes it if the folder is put back, else it starts over",
+        )
 
 
 def _event(model: nn.Module) -> torch.cuda.Event | None:
