@@ -2,6 +2,7 @@
 
 import platform
 import re
+from importlib.metadata import version
 
 import torch
 
@@ -59,8 +60,6 @@ def device_name(device: torch.device) -> str:
 
 def versions() -> dict[str, str]:
     """The versions that a result depends on."""
-    from importlib.metadata import version  # takes 20 ms
-
     return {
         "randhead": randhead.__version__,
         "torch": torch.__version__,
