@@ -4,11 +4,10 @@ Both give the same batches in the same order; they differ only in memory.
 """
 
 import hashlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -93,6 +92,19 @@ def resized(pixels: Tensor, size: int) -> Tensor:
     return functional.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
 
 
+class _Part(NamedTuple):
+    """Images that one task decodes: those of `ids`, which are the rows from `row` on of a batch (B, 3, H, H) uint8."""
+
+    batch: Tensor
+    row: int
+    ids: list[int]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is the last part of the batch."""
+        return self.row + len(self.ids) == len(self.batch)
+
+
 class FileImages:
     """Images that are decoded from their files when they are needed, a few batches ahead.
 
@@ -127,37 +139,33 @@ class FileImages:
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
         """As in `Images`.  Raises DataError for a file that can no longer be read."""
         ignore_pillow_warnings()
-        ids = order.tolist()
         # Small batches have few tasks, so more of them are needed to keep every thread busy.
         ahead = max(LOOK_AHEAD, -(-2 * self.workers * _parallel.CHUNK // batch_size))
-        waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
-        with _parallel.pool(self.workers) as executor:
-            for start in range(0, len(ids), batch_size):
-                waiting.append(self._begin(executor, ids[start : start + batch_size]))
-                if len(waiting) > ahead:
-                    yield self._finish(*waiting.popleft())
-            while waiting:
-                yield self._finish(*waiting.popleft())
+        most = ahead * -(-batch_size // _parallel.CHUNK)
+        parts = self._parts(order.tolist(), batch_size)
+        with closing(_parallel.ahead(self._fill, parts, workers=self.workers, most=most)) as filled:
+            for part in filled:
+                if part.is_last:
+                    yield part.batch.to(self.device, non_blocking=True)
 
     def image(self, index: int) -> np.ndarray:
         """The image of an index (3, H, H) uint8.  Raises DataError if its file can no longer be read."""
         return decode(self.paths[index], self.shape[1], self.rules)
 
-    def _begin(self, executor: ThreadPoolExecutor, ids: list[int]) -> tuple[Tensor, list[Future[None]]]:
+    def _parts(self, ids: list[int], batch_size: int) -> Iterator[_Part]:
         # The copy of pinned memory waits neither for the device nor for earlier steps.
-        pinned, shape = _is_cuda(self.device), (len(ids), *self.shape)
-        batch = torch.empty(shape, dtype=torch.uint8, device="cpu", pin_memory=pinned)
-        pixels, starts = batch.numpy(), range(0, len(ids), _parallel.CHUNK)
-        return batch, [executor.submit(self._fill, pixels, ids, start) for start in starts]
+        pinned = _is_cuda(self.device)
+        for start in range(0, len(ids), batch_size):
+            chosen = ids[start : start + batch_size]
+            batch = torch.empty((len(chosen), *self.shape), dtype=torch.uint8, device="cpu", pin_memory=pinned)
+            for row in range(0, len(chosen), _parallel.CHUNK):
+                yield _Part(batch, row, chosen[row : row + _parallel.CHUNK])
 
-    def _fill(self, batch: np.ndarray, ids: list[int], start: int) -> None:
-        for i in range(start, min(start + _parallel.CHUNK, len(ids))):
-            batch[i] = self.image(ids[i])
-
-    def _finish(self, batch: Tensor, parts: list[Future[None]]) -> Tensor:
-        for part in parts:
-            part.result()
-        return batch.to(self.device, non_blocking=True)
+    def _fill(self, part: _Part) -> _Part:
+        pixels = part.batch.numpy()
+        for row, index in enumerate(part.ids, part.row):
+            pixels[row] = self.image(index)
+        return part
 
 
 def _is_cuda(device: str | torch.device) -> bool:
