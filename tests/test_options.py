@@ -230,7 +230,12 @@ def test_one_of_several_processes_of_a_launcher_is_refused(environment, refused)
 
 def test_settings_can_be_searched_and_fit_80_columns(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    for words, some in (((), "optim.warmup"), (("epochs",), "train.epochs"), (("optim",), "optim.lr")):
+    for words, some in (
+        ((), "optim.warmup"),
+        (("epochs",), "train.epochs"),
+        (("optim",), "optim.lr"),
+        (("cache",), "machine.decoded_cache_mb"),
+    ):
         monkeypatch.setattr(sys, "argv", ["randhead", "settings", *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()

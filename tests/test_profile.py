@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -88,11 +89,14 @@ def test_tables_have_shares_of_a_step_and_of_an_epoch():
     step, epoch = RESULT.tables()
     assert step.columns == ("phase", "CPU (ms)", "share", "GPU (ms)")
     assert step.rows == (
-        ("forward", 2.5, "25.00 %", 3.0),
-        ("other", 7.5, "75.00 %", 1.0),
-        ("step", 10.0, "100.00 %", 4.0),
+        ("forward", "2.500", "25.00 %", "3.000"),
+        ("other", "7.500", "75.00 %", "1.000"),
+        ("step", "10.000", "100.00 %", "4.000"),
     )
+    assert all(step.is_numeric(column) for column in (1, 2, 3))
     assert "the GPU works 40.00 % of the time" in step.notes
+    one, _ = replace(RESULT, last_step=11).tables()
+    assert (step.title, one.title) == ("Time per step, steps 11 to 20", "Time per step, step 11")
     assert [row[2] for row in epoch.rows] == ["75.00 %", "18.75 %", "6.25 %"]
     assert json.loads(json.dumps(RESULT.to_json()))["phases"][0] == {
         "phase": "forward",

@@ -11,6 +11,7 @@ import pytest
 import torch
 from html_pages import BROWSERS_OWN, CHROMIUM, Outline, assert_whole, browse
 from PIL import Image
+from pytest import approx
 from sklearn.decomposition import PCA
 from tiny import image_folder
 from trained import command, train
@@ -163,15 +164,18 @@ def test_the_curves_of_runs_are_drawn_together():
     def found(start):
         steps = torch.arange(8)
         values = torch.linspace(start, 0.5, 8)
-        return Findings({}, {"steps": steps, "smoothed_loss": values, "lr": values, "lr_steps": steps})
+        logged = {"lr": values, "lr_steps": steps, "val_accuracy": values / 10, "val_accuracy_steps": steps}
+        return Findings({}, {"steps": steps, "smoothed_loss": values, **logged})
 
     drawn = {
         picture.name: picture.figure.axes[0]
         for picture in sections.of_runs("dynamics", {"a": found(2), "_b": found(3)})
     }
-    assert list(drawn) == ["loss", "lr"]
-    for axes in drawn.values():
-        assert [line.get_ydata()[0] for line in axes.lines] == [2, 3]
+    assert list(drawn) == ["loss", "val_accuracy", "lr"]
+    for name, axes in drawn.items():
+        in_percent = name == "val_accuracy"
+        assert [line.get_ydata()[0] for line in axes.lines] == approx([20, 30] if in_percent else [2, 3])
+        assert ("(%)" in axes.get_ylabel()) is in_percent
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", " _b"]
     assert sections.of_runs("compactness", {"a": found(2)}) == []
 
@@ -325,6 +329,22 @@ def test_cells_without_a_value_are_empty_and_numbers_sort_by_their_value():
     table = frame.table_html(Table("t", ("name", "value"), (("a", float("nan")), ("b", 0.123456789), ("c", None))))
     assert '<td>a</td><td class="number"></td>' in table
     assert 'data-value="0.123456789">0.1235</td>' in table
+
+
+@pytest.mark.parametrize(
+    ("cells", "are_numbers"),
+    [
+        (("0.031", "-0.7", "60"), True),
+        (("+0.5", "1e-04", None), True),
+        ((3, 7.0), True),
+        (("7", "10"), False),  # names of classes
+        (("-3.0 [-11.7 to +5.5]", "0.1"), False),
+        (("0.1", "none"), False),
+    ],
+)
+def test_columns_of_numbers_as_text_are_aligned_like_those_of_numbers(cells, are_numbers):
+    table = frame.table_html(Table("t", ("value",), tuple((cell,) for cell in cells)))
+    assert ('class="number"' in table) is are_numbers
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from randhead.cli.options import IMAGES, JsonOption, MegapixelsOption
+from randhead.cli.options import FLAG, IMAGES, JsonOption, MegapixelsOption
 from randhead.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def doctor(
         "runs"
     ),
     clear_cache: Annotated[
-        bool, typer.Option("--clear-cache", help="Only delete the decoded images that are kept on disk.")
+        bool, typer.Option("--clear-cache", help="Only delete the decoded images that are kept on disk.", metavar=FLAG)
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -73,4 +73,6 @@ def scan(output: "Output", data: str, max_megapixels: float | None) -> None:
         output.say(f"every image of {data} can be read{but}")
     output.show(found)
     if found.bad_images:
+        output.say()
+        output.say("training refuses them, or leaves them out with --skip-bad-images")
         raise typer.Exit(DataError.exit_code)

@@ -43,7 +43,7 @@ def list_settings(output: "Output", words: "list[str] | tuple[str, ...]" = ()) -
     document, width = {}, output.console.width
     for key, about in settings().items():
         if words and not any(
-            re.search(rf"\b{re.escape(word)}", f"{key} {about.help}", re.IGNORECASE) for word in words
+            re.search(rf"(?<![^\W_]){re.escape(word)}", f"{key} {about.help}", re.IGNORECASE) for word in words
         ):
             continue
         default, values = about.shown(about.default), about.domain()
@@ -53,5 +53,6 @@ def list_settings(output: "Output", words: "list[str] | tuple[str, ...]" = ()) -
         for text, indent in ((head, ""), (about.help, INDENT)):
             output.say(wrapped(text, width, indent=indent, hanging=INDENT))
     if not document:
-        raise UsageError(f"no setting has {' or '.join(words)} in its name or its help", hint="randhead settings")
+        missed = " or ".join(f"'{word}'" for word in words)
+        raise UsageError(f"no setting has {missed} in its name or its help", hint="list all: randhead settings")
     output.result(document)

@@ -212,7 +212,9 @@ def _show_profile(output: "Output", profile: "TrainingProfile | None") -> None:
         output.say()
         output.tables(profile.tables())
         if profile.trace is not None:
-            output.whole(f"trace  {short_path(profile.trace)} (opens in https://ui.perfetto.dev)")
+            output.say()
+            output.whole(f"trace  {short_path(profile.trace)}")
+            output.whole("       opens in https://ui.perfetto.dev and in chrome://tracing")
 
 
 def _train_on(config: Config, run: "Run") -> str | None:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from randhead.study.verdicts import Verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
-FRACTION = re.compile(r"\d+\.\d+|\de-\d+")
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e-\d+)?")
+WHOLE = re.compile(r"[+-]?\d+")
 LARGE = 6.5  # inches; wider pictures get their own line, and scroll on a phone
 
 
@@ -168,13 +169,14 @@ def _exact(value: Cell) -> Markup:
 
 def _column_classes(table: Table) -> list[Markup]:
     """The attribute per column that aligns numbers, or empty; names of classes are words, even "7"."""
-    numeric = [all(_is_aligned(row[i]) for row in table.rows) for i in range(len(table.columns))]
+    numeric = [_is_numeric([row[i] for row in table.rows]) for i in range(len(table.columns))]
     return [Markup(' class="number"') if is_numeric else Markup() for is_numeric in numeric]
 
 
-def _is_aligned(value: Cell) -> bool:
-    """Whether a cell is a number, also as text with a fixed number of digits ("0.031", "1e-04"), or empty."""
-    return bool(FRACTION.fullmatch(value)) if isinstance(value, str) else True
+def _is_numeric(cells: Sequence[Cell]) -> bool:
+    """Whether all cells are numbers or empty; as text ("-0.031", "60", "1e-04") only if one is no whole number."""
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    return all(map(NUMBER.fullmatch, texts)) and not (texts and all(map(WHOLE.fullmatch, texts)))
 
 
 def _drawing(picture: Picture, owner: str) -> Drawing:

@@ -83,9 +83,10 @@ class TrainingProfile(Result):
         """The phases of a step, and the parts of an epoch."""
         on_device = any(each.device_ms is not None for each in self.phases)
         device = sum(each.device_ms or 0.0 for each in self.phases) if on_device else None
-        steps = f"steps {self.first_step} to {self.last_step}"
-        lines = [(each.phase, each.cpu_ms, percent(each.cpu_ms / self.step_ms), each.device_ms) for each in self.phases]
-        lines.append(("step", self.step_ms, percent(1.0), device))
+        one = self.first_step == self.last_step
+        steps = f"step {self.first_step}" if one else f"steps {self.first_step} to {self.last_step}"
+        times = [(each.phase, each.cpu_ms, each.device_ms) for each in self.phases] + [("step", self.step_ms, device)]
+        lines = [(name, _digits(ms), percent(ms / self.step_ms), _digits(gpu)) for name, ms, gpu in times]
         columns = ("phase", "CPU (ms)", "share", "GPU (ms)")
         table = Table(f"Time per step, {steps}", columns, rows(lines), tuple(self._notes(device)))
         yield table.without_empty_columns()
@@ -96,7 +97,7 @@ class TrainingProfile(Result):
                 phases.SAVING: self.epoch.saving_s,
             }
             whole = sum(parts.values())
-            epoch = [(name, seconds, percent(seconds / whole)) for name, seconds in parts.items()]
+            epoch = [(name, _digits(seconds), percent(seconds / whole)) for name, seconds in parts.items()]
             yield Table("Time per epoch", ("part", "seconds", "share"), rows(epoch))
 
     def _document(self, each: PhaseTime) -> dict[str, Any]:
@@ -109,6 +110,11 @@ class TrainingProfile(Result):
             yield f"the GPU works {percent(min(1.0, device / self.step_ms))} of the time"
         if self.last_step - self.first_step + 1 < FEW:
             yield "so few steps say little, those after a start even less: train for more epochs"
+
+
+def _digits(value: float | None) -> str | None:
+    """A time with three decimals, so that the decimal points of a column are aligned."""
+    return None if value is None else f"{value:,.3f}"
 
 
 class _Span(NamedTuple):

@@ -45,18 +45,20 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
 
 def of_runs(found: Mapping[str, Findings]) -> Iterator[Picture]:
     """The smoothed loss, the other logged series, and the turn of learned class vectors, with one line per run."""
-    curves = [("loss", "smoothed_loss", "steps", "Training loss, smoothed.", "loss (nats)")]
+    curves = [("loss", "smoothed_loss", "steps", "Training loss, smoothed.", "loss (nats)", 1.0)]
     for name in [member for *_, members, _ in GROUPS for member in members]:
         about = _about(name)
-        curves.append((name, name, f"{name}_steps", f"{capitalised(about.name)}, {about.definition}.", about.title))
-    curves.append(("drift", "turn_deg", "drift_steps", "Turn of class vectors.", "mean angle to the start (degrees)"))
-    for name, values, steps, caption, axis in curves:
+        caption = f"{capitalised(about.name)}, {about.definition}."
+        curves.append((name, name, f"{name}_steps", caption, about.title, about.scale))
+    turned = "mean angle to the start (degrees)"
+    curves.append(("drift", "turn_deg", "drift_steps", "Turn of class vectors.", turned, 1.0))
+    for name, values, steps, caption, axis, scale in curves:
         known = {run: findings.arrays for run, findings in found.items() if values in findings.arrays}
         if known:
             figure, (axes,) = panels(height=2.8)
             axes.set_prop_cycle(color=list(matplotlib.colormaps["tab10"](range(10))))
             for run, arrays in known.items():
-                axes.plot(arrays[steps], arrays[values], linewidth=1.2, label=short(run))
+                axes.plot(arrays[steps], scale * arrays[values], linewidth=1.2, label=short(run))
             axes.set(xlabel="step", ylabel=axis)
             if len(known) <= LABELLED:
                 axes.legend()
@@ -95,7 +97,8 @@ def _loss(findings: Findings) -> Figure:
 
 
 def _curve(axes: Axes, findings: Findings, name: str, colour: str) -> None:
-    axes.plot(findings.arrays[f"{name}_steps"], findings.arrays[name], color=colour, label=_about(name).name)
+    about = _about(name)
+    axes.plot(findings.arrays[f"{name}_steps"], about.scale * findings.arrays[name], color=colour, label=about.title)
 
 
 def _about(name: str) -> Metric:
