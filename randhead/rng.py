@@ -199,8 +199,7 @@ def long_words(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int 
 
     Raises UsageError for ids that are not an int64 tensor of shape (N,).
     """
-    if ids.dtype != torch.int64 or ids.ndim != 1:
-        raise UsageError(f"ids must be an int64 tensor of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
+    _check_long_ids(ids)
     make = _long_words_of_numpy if ids.device.type == "cpu" else _long_words_of_torch
     return make(_long_key(seed, purpose), ids, count, stream)
 
@@ -213,8 +212,19 @@ def long_halves(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int
 
 def long_normals(seed: int, purpose: str, ids: Tensor, count: int, *, stream: int = 0) -> Tensor:
     """Standard normals for large arrays: (N,) -> (N, count) float32, the quantiles of 16 random bits."""
-    index = long_halves(seed, purpose, ids, count, stream=stream)
-    return _quantiles(ids.device).index_select(0, index.flatten()).view(index.shape)
+    table = _quantiles(ids.device)
+    if ids.device.type != "cpu":
+        index = long_halves(seed, purpose, ids, count, stream=stream)
+        return table.index_select(0, index.flatten()).view(index.shape)
+    _check_long_ids(ids)
+    quantiles, normals = table.numpy(), np.empty((len(ids), count), dtype=np.float32)
+    rows = _rows_of_long_words(_long_key(seed, purpose), ids, -(-count // 4), stream)
+    for normal, words in zip(normals, rows, strict=True):
+        halves = words.view(np.uint16)
+        for start in range(0, count, CACHED):  # what NumPy makes of 16-bit indices stays in the cache
+            part = normal[start : start + CACHED]
+            quantiles.take(halves[start : start + len(part)], out=part, mode="clip")
+    return torch.from_numpy(normals)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -223,16 +233,27 @@ def _long_key(seed: int, purpose: str) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")
 
 
+def _check_long_ids(ids: Tensor) -> None:
+    if ids.dtype != torch.int64 or ids.ndim != 1:
+        raise UsageError(f"ids must be an int64 tensor of shape (N,), got {ids.dtype} of shape {tuple(ids.shape)}")
+
+
 def _long_words_of_numpy(key: tuple[int, int], ids: Tensor, count: int, stream: int) -> Tensor:
+    words = np.empty((len(ids), count), dtype=np.uint64)
+    for row, drawn in zip(words, _rows_of_long_words(key, ids, count, stream), strict=True):
+        row[:] = drawn
+    return torch.from_numpy(words.view(np.int64))
+
+
+def _rows_of_long_words(key: tuple[int, int], ids: Tensor, count: int, stream: int) -> Iterator[np.ndarray]:
+    """The words of each id: uint64 (count,)."""
     generator = np.random.Philox(key=key[0] | key[1] << 64)
     state = generator.state  # setting the whole state is three times as fast as advancing it
     counter = state["state"]["counter"]
-    words = np.empty((len(ids), count), dtype=np.uint64)
-    for row, number in zip(words, ids.tolist(), strict=True):
+    for number in ids.tolist():
         counter[:] = 0, stream, number, 0
         generator.state = state
-        row[:] = generator.random_raw(count)
-    return torch.from_numpy(words.view(np.int64))
+        yield generator.random_raw(count)
 
 
 def _long_words_of_torch(key: tuple[int, int], ids: Tensor, count: int, stream: int) -> Tensor:

@@ -6,6 +6,7 @@ line.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,8 +27,8 @@ def outlines(images: Tensor, *, low: int, high: int) -> Tensor:
     ridge = module.zeros_like(norm > 0)
     ridge[:, stride + 1 : -stride - 1] = _is_ridge(norm, run, steep, (dx ^ dy) < 0, stride, module)
     ridge &= norm > low
-    edges = torch.as_tensor(_grown(ridge & (norm > high), ridge, stride, module)).view(shape)
-    return edges[:, 1:-1, 1:-1]
+    edges = _grown(ridge & (norm > high), ridge, stride, module)
+    return (torch.from_numpy(edges) if module is np else edges).view(shape)[:, 1:-1, 1:-1]
 
 
 def _gradients(line: Any, stride: int) -> tuple[Any, Any]:
