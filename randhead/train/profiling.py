@@ -54,7 +54,7 @@ def profiled(trainer: Trainer) -> Iterator[Event]:
             for event in trainer.train():
                 yield event
                 if isinstance(event, StepDone):
-                    profiler.after_step()
+                    profiler.next_step()
                 elif isinstance(event, EpochDone):
                     profiler.epochs += 1
                     yield from profiler.report()
@@ -63,7 +63,7 @@ def profiled(trainer: Trainer) -> Iterator[Event]:
             if trainer.state.step < profiler.last:
                 yield Warned(f"nothing is profiled: stopped before step {profiler.last}")
             raise
-        if profiler.steps < 1:
+        if profiler.first == profiler.last:
             yield Warned("nothing is profiled: no step was left; `fresh=True` trains all of them again")
 
 
@@ -71,25 +71,28 @@ class StepProfiler:
     """Records some of the next steps of a training.
 
     A context that ends the recording, however the training ends.
+
+    Attributes:
+        first: number of steps that the training has made when the recording begins.
+        last: likewise, when it ends.
+        epochs: number of epochs that have ended in this context.
     """
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
         left = trainer.total_steps - trainer.state.step
-        self.warm_up = min(WARM_UP, max(0, left - 1) // 2)
-        self.steps = min(STEPS, left - self.warm_up)
-        self.last = trainer.state.step + self.warm_up + self.steps
-        self.made = self.epochs = 0
-        self.profile: TrainingProfile | None = None
+        self.first = trainer.state.step + min(WARM_UP, max(0, left - 1) // 2)
+        self.last = min(self.first + STEPS, trainer.total_steps)
+        self.epochs = 0
+        self._profile: TrainingProfile | None = None  # until it is reported
         self._seconds = defaultdict[str, float](float)  # of what is done once per epoch
         self._recording, self._step = contextlib.ExitStack(), contextlib.ExitStack()
         self._profiler: torch.profiler.profile | None = None
         self._warnings: list[Warned] = []
-        self._is_reported = False
 
     def __enter__(self) -> "StepProfiler":
         self.trainer.phase = self._timed
-        self._next()
+        self.next_step()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -97,55 +100,52 @@ class StepProfiler:
         self._step.close()
         self._recording.close()
 
-    def after_step(self) -> None:
-        """Count a step that is done, and begin the next one, recorded or not."""
-        self.made += 1
-        self._next()
+    def next_step(self) -> None:
+        """End the recording of a step, and begin that of the next one if it is recorded."""
+        step, is_last = self.trainer.state.step, self.trainer.state.step == self.last
+        if is_last:
+            self._wait()
+        self._step.close()
+        if is_last and self._profiler is not None:
+            self._end(self._profiler)
+        if step == self.first < self.last:
+            self._wait()
+            self._profiler = self._start()
+        if self.first <= step < self.last:
+            self._step.enter_context(record_function(STEP))
 
     def report(self) -> Iterator[Event]:
         """Once the recorded steps are over: keep the profile in the run folder, and yield it, once."""
         yield from self._warnings
         self._warnings.clear()
-        if self.profile is None or self._is_reported:
+        profile, self._profile = self._profile, None
+        if profile is None:
             return
-        self._is_reported = True
         if self.epochs:
-            steps_s = self.profile.step_ms / 1000 * self.trainer.steps_per_epoch
+            steps_s = profile.step_ms / 1000 * self.trainer.steps_per_epoch
             validating, saving = (self._seconds[name] / self.epochs for name in (VALIDATING, SAVING))
-            self.profile = replace(self.profile, epoch=EpochTime(steps_s, validating, saving))
+            profile = replace(profile, epoch=EpochTime(steps_s, validating, saving))
         reports = replacement.final(self.trainer.run).reports
         try:
-            self.profile.save(self.trainer.run)
+            profile.save(self.trainer.run)
         except OSError as error:
             yield Warned(f"{described(error)}: not written")
-        yield Profiled(replace(self.profile, trace=self.profile.trace and reports / TRACE))
+        yield Profiled(replace(profile, trace=profile.trace and reports / TRACE))
 
-    def _next(self) -> None:
-        """End the recording of a step, and begin that of the next one if it is recorded."""
-        first, last = self.warm_up, self.warm_up + self.steps
-        if self.made == last and self._profiler is not None:
-            self._wait()
-        self._step.close()
-        if first == self.made < last:
-            self._wait()
-            self._start()
-        if first <= self.made < last:
-            self._step.enter_context(record_function(STEP))
-        elif self.made == last and self._profiler is not None:
-            self._recording.close()
-            try:
-                self._read(self._profiler)
-            except OSError as error:  # of a temporary file
-                self._warnings.append(Warned(f"{described(error)}: nothing is profiled"))
-            self._profiler = None
-
-    def _start(self) -> None:
+    def _start(self) -> torch.profiler.profile:
         os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it prints its stages, and that there is no GPU
         activities = [ProfilerActivity.CPU]
         if self.trainer.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
-        self._profiler = torch.profiler.profile(activities=activities)
-        self._recording.enter_context(self._profiler)
+        return self._recording.enter_context(torch.profiler.profile(activities=activities))
+
+    def _end(self, profiler: torch.profiler.profile) -> None:
+        self._recording.close()
+        try:
+            self._read(profiler)
+        except OSError as error:  # of a temporary file
+            self._warnings.append(Warned(f"{described(error)}: nothing is profiled"))
+        self._profiler = None
 
     def _wait(self) -> None:
         """Wait for a GPU, so that its work of the recorded steps is done within them, and no other."""
@@ -171,7 +171,7 @@ class StepProfiler:
         except OSError as error:
             self._warnings.append(Warned(f"{described(error)}: not written"))
             path = None
-        self.profile = TrainingProfile(
+        self._profile = TrainingProfile(
             last - steps + 1, last, device_name(trainer.device), step_ms, 1000 * per_step / step_ms, phases, trace=path
         )
 
