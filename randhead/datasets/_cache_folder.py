@@ -76,7 +76,7 @@ class DecodedCache(Result):
     def summary(self) -> str:
         """The number and size of the sets, and where they are, in words."""
         if self.folder is None:
-            return "not kept, as RANDHEAD_CACHE is empty, or the home directory unknown"
+            return "not kept, as RANDHEAD_CACHE is empty or the home directory is unknown"
         return f"{count(len(self.sets), 'set')}, {self.bytes / MIB:,.1f} MiB, in {self.folder}"
 
 

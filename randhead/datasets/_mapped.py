@@ -16,7 +16,7 @@ class MappedImages(FileImages):
         pixels: (M, 3, H, H) uint8, memory-mapped.
         rows: the indices of the images (N,) int64.
         paths: the files that they were decoded from.
-        options: the other ones of `FileImages`.
+        options: the other arguments of `FileImages`.
     """
 
     def __init__(self, pixels: np.ndarray, rows: np.ndarray, paths: Sequence[Path], **options: Any):

@@ -51,7 +51,7 @@ class StepDone:
 class EpochDone:
     """One epoch, with its validation.  `best`: its weights are the best so far.
 
-    They are written while the next epoch is trained, and are complete before the next checkpoint is begun.
+    These are written while the next epoch is trained, and are complete before the next checkpoint is begun.
     """
 
     epoch: int
@@ -62,7 +62,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Profiled:
-    """Where the time of a training went that is profiled; its files are in reports/ of the run."""
+    """Where the time of a profiled training went; its files are in reports/ of the run."""
 
     profile: TrainingProfile
 

@@ -16,7 +16,7 @@ from randhead.config import Config
 from randhead.errors import UsageError
 from randhead.model import Classifier
 
-WARM_UP = 3  # ordinary steps before
+WARM_UP = 3  # ordinary steps before the recording
 
 Batch = tuple[Tensor, Tensor]  # uint8 images (b, 3, H, W) and labels (b,)
 Loss = tuple[Tensor | float, Tensor | float]  # and its error bound

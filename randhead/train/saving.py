@@ -35,7 +35,7 @@ class Saver:
         self.config, self.settings = config, settings
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saving")
         self._writing: Future[Run] | None = None
-        self._copies: dict[str, Tensor] = {}  # of the last checkpoint; used memory is filled twice as fast as new one
+        self._copies: dict[str, Tensor] = {}  # of the last checkpoint: new memory takes twice as long to fill
         self._model_of: int | None = None  # the epoch whose weights were written as those of the run
 
     def __enter__(self) -> "Saver":

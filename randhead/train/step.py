@@ -150,7 +150,7 @@ def _align_gradients(parameters: list[nn.Parameter]) -> None:
 
 
 def _larger(a: Tensor | float, b: Tensor | float) -> Tensor | float:
-    """The larger of two bounds, NaN if one is."""
+    """The larger of two bounds, NaN if one of two tensors is.  A number beside a tensor is the 0 of no bound."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return torch.maximum(a, b)
     return b if isinstance(b, Tensor) else a if isinstance(a, Tensor) else max(a, b)

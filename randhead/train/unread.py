@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-READ_EVERY = 100  # steps; what has been computed in vain after a loss that is not finite
+READ_EVERY = 100  # steps: at most so many are computed in vain after a loss that is not finite
 
 
 class StepLoss(NamedTuple):
