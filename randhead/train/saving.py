@@ -84,11 +84,11 @@ class Saver:
         """
         self.wait()
         description = runs.describe(self.config, self.settings)
-        weights = state.best_weights if is_best else host_copies(model.state_dict(), self._copies, "model/")
+        weights = checkpoint.prefixed(state.best_weights if is_best else model.state_dict(), "model/")
         tensors = {
-            **checkpoint.prefixed(weights, "model/"),
+            **(weights if is_best else host_copies(weights, self._copies)),
             **checkpoint.prefixed(state.best_weights, "best/"),  # which nothing changes
-            **checkpoint.prefixed(host_copies(optimiser_tensors(optimizer), self._copies, "optim/"), "optim/"),
+            **host_copies(checkpoint.prefixed(optimiser_tensors(optimizer), "optim/"), self._copies),
         }
         copied = _event(model)
         document = {**description, "progress": state.to_json()}
@@ -145,15 +145,12 @@ class Saver:
         self._model_of = selected.epoch
 
 
-def host_copies(
-    tensors: Mapping[str, Tensor], copies: MutableMapping[str, Tensor] | None = None, prefix: str = ""
-) -> dict[str, Tensor]:
+def host_copies(tensors: Mapping[str, Tensor], copies: MutableMapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """Copy tensors to the host, in the order of the device's work: of a GPU to pinned memory, without waiting for it.
 
     Args:
         tensors: named tensors.
-        copies: earlier copies, whose memory is used again; new ones are added.
-        prefix: of the names in `copies`.
+        copies: earlier copies of the same names, whose memory is used again; new ones are added.
 
     Returns:
         Tensors of the same names on the CPU, which no later step changes.
@@ -161,11 +158,11 @@ def host_copies(
     copies = {} if copies is None else copies
     found = {}
     for name, tensor in tensors.items():
-        host = copies.get(prefix + name)
+        host = copies.get(name)
         if host is None:
             on_gpu = tensor.is_cuda
             host = torch.empty_like(tensor, dtype=tensor.dtype, device="cpu", pin_memory=on_gpu, requires_grad=False)
-        found[name] = copies[prefix + name] = host.copy_(tensor.detach(), non_blocking=True)
+        found[name] = copies[name] = host.copy_(tensor.detach(), non_blocking=True)
     return found
 
 
