@@ -59,7 +59,7 @@ def load_files(listing: Listing, options: Options, *, test_share: float = 0.0, l
         rest = _only(listing, good)  # a bad file had another size
         return load_files(rest, options, test_share=test_share, left_out=bad)
     rows = split_rows(listing, good, options, test_share)
-    make = (_resident if decoded.is_resident else _streamed)(listing.paths, decoded, options)
+    make = _resident(decoded, options) if decoded.is_resident else _streamed(listing.paths, decoded, options)
     return replace(
         build(listing.name, listing.class_names, make, as_tensor(listing.labels), rows, options),
         bad_images=tuple(f"{path}: {reason}" for path, reason in (*left_out, *bad)),
@@ -138,7 +138,7 @@ def _ids(listing: Listing) -> list[int]:
     return [rng.name_id(composed(name).encode("utf-8", "backslashreplace").decode()) for name in names]
 
 
-def _resident(paths: list[Path], decoded: Decoded, options: Options) -> Callable[[torch.Tensor], Images]:
+def _resident(decoded: Decoded, options: Options) -> Callable[[torch.Tensor], Images]:
     assert decoded.pixels is not None  # noqa: S101
     tensor, read = torch.from_numpy(decoded.pixels).to(options.device), decoded.read
     return lambda rows: TensorImages(tensor, rows.to(tensor.device), read.digests, read.sums)
