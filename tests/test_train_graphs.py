@@ -147,3 +147,19 @@ def test_replayed_steps_on_a_device_are_the_ordinary_ones_to_the_bit(variant, tm
         summary = fit(folder, config(**settings, machine__cuda_graphs=recorded), digits(train=104))[-1].summary
         found.append((summary.weights_sha256, log(folder)))
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler
+def test_a_network_that_cannot_be_compiled_is_no_bug(tmp_path, monkeypatch):
+    from torch._dynamo.exc import TorchDynamoException
+
+    def refuse(images):
+        raise TorchDynamoException("InvalidCxxCompiler: No working C++ compiler found\n\nand many more lines")
+
+    monkeypatch.setattr(torch, "compile", lambda network: refuse)
+    with pytest.raises(
+        UsageError, match=r"cannot be compiled: InvalidCxxCompiler: No working C\+\+ compiler found"
+    ) as error:
+        fit(tmp_path / PATH, config(machine__compile=True), digits())
+    assert "machine.compile" in error.value.hint and "many more" not in error.value.message

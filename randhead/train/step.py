@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from randhead import rng
 from randhead.config import Config
+from randhead.errors import UsageError
 from randhead.losses import expected
 from randhead.model import Classifier
 from randhead.preprocess import Preprocess
@@ -55,6 +56,8 @@ class Stepper:
             self.make = graphs.GraphedSteps(
                 self.run, self.optimizer, self.parameters, batch_size=batch_size, device=device
             )
+        if config.machine.compile:
+            self.make = _compiled(self.run)
 
     def step(self, batches: list[Batch], index: int) -> StepLoss:
         """Make step `index`, counted from 0, over one or more batches; if the loss is not finite, nothing changes."""
@@ -136,6 +139,21 @@ class Stepper:
             grad_norm_vectors=_gradient_norm([head.vectors]) if head.trainable else None,
             normaliser_error_bound=float(head.last_error_bound) if head.normaliser == "expected" else None,
         )
+
+
+def _compiled(make: Callable[[list[Batch]], graphs.Loss]) -> Callable[[list[Batch]], graphs.Loss]:
+    """Steps of a compiled network, which raise UsageError if it cannot be compiled, as without a C++ compiler."""
+    from torch._dynamo.exc import TorchDynamoException  # torch.compile has imported it
+
+    def step(batches: list[Batch]) -> graphs.Loss:
+        try:
+            return make(batches)
+        except TorchDynamoException as error:
+            reason = str(error).strip().partition("\n")[0]
+            hint = "leave out `machine.compile`, or install what it needs: on a CPU, a C++ compiler"
+            raise UsageError(f"the network cannot be compiled: {reason}", hint=hint) from None
+
+    return step
 
 
 def _align_gradients(parameters: list[nn.Parameter]) -> None:
