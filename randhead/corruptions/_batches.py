@@ -1,13 +1,11 @@
 """How a batch of images is divided, and what type its result has."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 CHUNK_VALUES = 1 << 18  # values per chunk on a CPU: 1 MB of float32, so that a chain of operations stays in the cache
-PIECE = 1 << 15  # values at a time where each operation is done value by value
 
 
 def chunks(images: Tensor) -> Iterator[slice]:
@@ -16,17 +14,6 @@ def chunks(images: Tensor) -> Iterator[slice]:
         len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel() if len(images) else 1)
     )
     return (slice(start, start + step) for start in range(0, len(images), max(step, 1)))
-
-
-def per_value(function: Callable[[Tensor, Tensor], Tensor], images: Tensor, noise: Tensor) -> Tensor:
-    """`function(images, noise)`, uint8, for one that takes value by value: on a CPU piece by piece, in the cache."""
-    if images.device.type != "cpu":
-        return function(images, noise)
-    out = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
-    pieces = (values.reshape(-1).split(PIECE) for values in (images, noise, out))
-    for some, drawn, written in zip(*pieces, strict=True):
-        written.copy_(function(some, drawn))
-    return out
 
 
 def like(images: Tensor, out: Tensor) -> Tensor:

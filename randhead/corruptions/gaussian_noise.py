@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from randhead import rng
-from randhead.corruptions._batches import per_value
 from randhead.corruptions._bytes import clipped, shaped
 
 GROUP, ORDER = "noise", 1
@@ -22,4 +21,4 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
 
 def apply(images: Tensor, noise: dict[str, Tensor], sigma: float) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `sigma`."""
-    return per_value(lambda some, normals: clipped((normals * (255 * sigma)).add_(some)), images, noise["normals"])
+    return clipped((noise["normals"] * (255 * sigma)).add_(images))

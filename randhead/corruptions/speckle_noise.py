@@ -6,7 +6,6 @@ An extra corruption of Hendrycks and Dietterich, ICLR 2019.
 from torch import Tensor
 
 from randhead import rng
-from randhead.corruptions._batches import per_value
 from randhead.corruptions._bytes import clipped, shaped
 
 GROUP, ORDER = "extra", 16
@@ -26,4 +25,4 @@ def sample(ids: Tensor, size: tuple[int, int], *, seed: int, parameter_set: str)
 def apply(images: Tensor, noise: dict[str, Tensor], sigma: float) -> Tensor:
     """Images (B, 3, H, W) uint8 -> the same, with noise of standard deviation `sigma` times the pixel."""
     # 1 is added in the units of the noise: this is as exact as x + x n, since the product is rounded once in both.
-    return per_value(lambda some, normals: clipped((normals * sigma).add_(1).mul_(some)), images, noise["normals"])
+    return clipped((noise["normals"] * sigma).add_(1).mul_(images))
