@@ -20,11 +20,11 @@ from conftest import write_images
 from PIL import Image
 
 from randhead import datasets, evaluation, robustness, train
-from randhead.cli.doctor import clear
+from randhead.cli.doctor import clear, doctor
 from randhead.cli.output import Output
 from randhead.config import configure
 from randhead.datasets import FileImages, TensorImages, _cache_folder, _decoded, _images, _kept_set, _reading
-from randhead.errors import DataError, RunError
+from randhead.errors import DataError, RunError, UsageError
 
 MIB = 1 << 20
 
@@ -614,6 +614,14 @@ def test_doctor_shows_what_is_kept_and_deletes_it(image_folder, cache, capsys, m
     deleted = json.loads(doctor("--clear-cache", "--json"))["deleted"]
     assert [each["folder"] for each in deleted["sets"]] == [str(image_folder)] and sets(cache) == []
     assert "deleted decoded images: 0 sets" in doctor("--clear-cache")
+
+
+def test_the_images_of_one_folder_are_not_deleted_alone(image_folder, cache):
+    """Whoever names a folder would lose all others."""
+    datasets.load(image_folder)
+    with pytest.raises(UsageError, match="takes no --data"):
+        doctor(data=str(image_folder), clear_cache=True)
+    assert len(sets(cache)) == 1
 
 
 def test_what_cannot_be_deleted_is_an_error(image_folder, cache, monkeypatch):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from randhead.cli.options import FLAG, IMAGES, JsonOption, MegapixelsOption
-from randhead.errors import DataError, RunError
+from randhead.errors import DataError, RunError, UsageError
 
 if TYPE_CHECKING:
     from randhead.cli.output import Output
@@ -31,6 +31,9 @@ def doctor(
 
     output = Output(as_json=json)
     if clear_cache:
+        if data is not None:
+            hint = "give it alone; they only save time"
+            raise UsageError("--clear-cache deletes the decoded images of all folders, and takes no --data", hint=hint)
         clear(output)
         return
     if data is not None:
