@@ -57,9 +57,9 @@ def measured(network: str, device: torch.device, rounds: int, folder: Path) -> d
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--networks", nargs="+", default=["small_resnet", "resnet18"])
+    parser.add_argument("--networks", nargs="+", default=["small_resnet", "resnet18"], help="backbones")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="checkpoints per network, of which the median counts")
     parser.add_argument("--out", type=Path, help="a JSON file for the result")
     arguments = parser.parse_args()
     device, results = torch.device(arguments.device), []

@@ -117,6 +117,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file for the rows, one JSON object per line")
     parser.add_argument("--tiny", action="store_true", help="a try: few images")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU; --device cpu --tiny tries the script on a CPU")
     torch.set_num_threads(1)
     until = time.monotonic() + options.seconds
     for measure in rows(options.device, options.tiny):

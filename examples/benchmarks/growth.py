@@ -156,7 +156,7 @@ def main() -> None:
     """Measure the cases that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("case", nargs="*", help="cases; by default all")
-    parser.add_argument("--beside", type=Path, help="folder of another version of the package")
+    parser.add_argument("--beside", type=Path, help="folder of another version of the package, measured too")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds of a size, above which its case ends")
     parser.add_argument("--out", type=Path, help="JSON file for the rows")
     parser.add_argument("--list", action="store_true", help="list the cases")
@@ -168,7 +168,7 @@ def main() -> None:
         return
     unknown = sorted(set(options.case) - set(known))
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+        parser.error(f"unknown: {'; '.join(unknown)}.  growth.py --list shows the cases; quote names with spaces")
     for name in options.case or known:
         if options.list:
             print(f"{name:{WIDTH}}{', '.join(f'{size:,}' for size in known[name].sizes)} {known[name].unit}")

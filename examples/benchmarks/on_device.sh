@@ -33,6 +33,10 @@ fail() {
     exit 2
 }
 
+names() { # of all parts
+    awk 'NF {print $1}' <<<"$PARTS" | xargs
+}
+
 share() { # PART: its percent of the time
     awk -v part="$1" '$1 == part {print $2}' <<<"$PARTS"
 }
@@ -83,7 +87,8 @@ run_part() { # PART SECONDS
 }
 
 main() {
-    [ $# -ge 2 ] || fail 'usage: on_device.sh DATA OUT [PART ...]'
+    [ $# -ge 2 ] || fail "usage: on_device.sh DATA OUT [PART ...]
+  DATA: an image folder with train/ and test/; OUT: a folder for the results; parts: $(names)"
     [ -n "$python" ] || fail 'there is no python; give its path as PYTHON'
     [ -d "$1" ] || fail "$1 is no folder"
     mkdir -p "$2" || fail "$2 cannot be made"
@@ -94,9 +99,9 @@ main() {
             fail 'torch finds no GPU; RANDHEAD_TINY=1 tries everything on a CPU'
     fi
     local part parts=("${@:3}") total=0 failed=()
-    if [ ${#parts[@]} -eq 0 ]; then mapfile -t parts < <(awk 'NF {print $1}' <<<"$PARTS"); fi
+    if [ ${#parts[@]} -eq 0 ]; then read -ra parts <<<"$(names)"; fi
     for part in "${parts[@]}"; do
-        [ -n "$(share "$part")" ] || fail "there is no part $part; there are: $(awk 'NF {print $1}' <<<"$PARTS" | xargs)"
+        [ -n "$(share "$part")" ] || fail "there is no part $part; there are: $(names)"
         total=$((total + $(share "$part")))
     done
     describe | tee "$out/device.json"

@@ -57,11 +57,13 @@ def main() -> None:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--seconds", type=float, default=480, help="of the whole run")
     parser.add_argument("--out", type=Path, help="a file to which rows are appended")
-    parser.add_argument("--only", nargs="+", metavar="ARM")
+    parser.add_argument("--only", nargs="+", metavar="ARM", help=f"in quotes; by default all: {'; '.join(ARMS)}")
     parser.add_argument("--data", type=Path, help="an image folder for the whole command, instead of random images")
     parser.add_argument("--tiny", action="store_true", help="a try: a few small steps, nothing of it a measurement")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU; --device cpu --tiny tries the script on a CPU")
     if given.arm:
         print(json.dumps(measured(given)))
         return
