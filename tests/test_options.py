@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import math
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -226,6 +227,15 @@ def test_one_of_several_processes_of_a_launcher_is_refused(environment, refused)
             train.refuse_launcher(environment)
     else:
         train.refuse_launcher(environment)
+
+
+@pytest.mark.parametrize("command", ["train", "settings", "evaluate", "corrupt-test", "analyze", "predict", "doctor"])
+def test_help_has_no_types_of_python(monkeypatch, capsys, command):
+    monkeypatch.setattr(sys, "argv", ["randhead", command, "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    out = capsys.readouterr().out
+    assert f"Usage: randhead {command}" in out and not re.search(r"<\w+(\[\w+\])?>", out)
 
 
 def test_settings_can_be_searched_and_fit_80_columns(monkeypatch, capsys):

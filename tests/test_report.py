@@ -289,6 +289,16 @@ def test_definitions_are_given_once_and_metrics_without_a_value_have_no_row():
     assert table.rows == (("Recall@1, one run (%) \u2191", 41.75),)
 
 
+def test_a_share_of_collapse_is_in_percent_where_its_name_says_so():
+    found = Findings({"nc1": 2.0, "nc1_floor": 0.0, "nc4": 0.6, "train_nc4": 0.5, "nc4_floor": 0.0}, {})
+    (table,) = sections.tables("collapse", found, ("a",))
+    assert table.rows[1] == ("NC4, disagreement (%) \u2193", 60.0, 50.0, 0.0, None)
+    (picture,) = sections.pictures("collapse", found, ("a",))
+    below = picture.figure.axes[1]
+    assert [label.get_text() for label in below.get_yticklabels()] == ["NC4, disagreement \u2193"]
+    assert {0.6, 0.5} <= {line.get_xdata()[-1] for line in below.lines}
+
+
 def test_everything_that_is_logged_has_a_name_and_a_unit():
     fields = {each.name for each in dataclasses.fields(EpochMetrics)} - {*training_log.NO_SERIES}
     assert fields == {*dynamics.SERIES}

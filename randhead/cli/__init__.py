@@ -10,17 +10,24 @@ from functools import partial
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from randhead.cli import analyze, corrupt_test, doctor, evaluate, list, predict, settings, study, train, vectors
 from randhead.cli.options import FLAG
 
 
 class _Command(TyperCommand):
-    """A command whose help shows --help as an option without a value."""
+    """A command whose help shows --help as an option without a value, and no Python types of arguments."""
 
     def get_help_option(self, ctx: Any) -> Any:
         return _flag(super().get_help_option(ctx))
+
+    def get_params(self, ctx: Any) -> Any:
+        found = super().get_params(ctx)
+        for parameter in found:
+            if isinstance(parameter, TyperArgument):
+                parameter.display_type_rich = _no_type  # type: ignore  # their metavars say it
+        return found
 
 
 class _Group(TyperGroup):
@@ -28,6 +35,10 @@ class _Group(TyperGroup):
 
     def get_help_option(self, ctx: Any) -> Any:
         return _flag(super().get_help_option(ctx))
+
+
+def _no_type(ctx: Any) -> None:
+    """The type of an argument, as its help shows it."""
 
 
 def _flag(option: Any) -> Any:

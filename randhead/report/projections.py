@@ -42,7 +42,7 @@ def pictures(
     of = f"{len(rows)} of {len(labels)} samples; stars are class vectors.{some}"
     captions = {
         "t-sne": f"t-SNE of directions: neighbours matter, distances do not. {of}",
-        "pca": f"Principal components of the features' directions, {shares.sum():.0%} of their variance. {of}",
+        "pca": f"Principal components of the features' directions, {100 * shares.sum():.0f} % of their variance. {of}",
     }
     with look():
         figures = draw(*t_sne(points, vectors, seed=seed), indices, chosen), draw(*seen, indices, chosen)

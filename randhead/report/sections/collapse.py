@@ -1,6 +1,7 @@
 """Collapse: each metric beside its floor, the value for a perfectly collapsed run with the same head."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from randhead.analyses import Findings
 from randhead.evaluation.measuring import metric
@@ -25,18 +26,19 @@ def pictures(findings: Findings, names: tuple[str, ...]) -> Iterator[Picture]:
     axes[1].legend(*_legend(axes[1]), loc="upper center", bbox_to_anchor=(0.4, -0.16 * 8 / heights[1]), ncols=3)
     yield Picture(
         "floors",
-        "Dots are measured values, bars the floor of this head, which a perfectly collapsed run reaches.",
+        "Dots are measured values, bars the floor of this head, which a perfectly collapsed run reaches."
+        " NC4 is a share here.",
         figure,
     )
 
 
 def tables(findings: Findings, names: tuple[str, ...]) -> Iterator[Table]:
     """Each metric on both splits, its floor, and its value for the class vectors."""
-    get = findings.metrics.get
-    cells = [
-        [metric("collapse", n).title, get(n), get(f"train_{n}"), get(f"{n}_floor"), get(f"{n}_vectors")]
-        for n in _measured(findings)
-    ]
+    cells = []
+    for name in _measured(findings):
+        about = metric("collapse", name)
+        values = (findings.metrics.get(key) for key in (name, f"train_{name}", f"{name}_floor", f"{name}_vectors"))
+        cells.append([about.title, *map(about.shown, values)])
     yield Table("Metrics and floors", ("metric", "this split", "training split", "floor", "class vectors"), rows(cells))
 
 
@@ -55,7 +57,7 @@ def _lines(axes: Axes, findings: Findings, names: list[str]) -> None:
                 axes.plot(value, row, marker, color=colour, markersize=5, label=label)
         if floor is not None:
             axes.plot(floor, row, "|", color=INK, markersize=11, markeredgewidth=2, label="floor")
-    axes.set_yticks(range(len(names)), [metric("collapse", name).title for name in names])
+    axes.set_yticks(range(len(names)), [replace(metric("collapse", name), unit="").title for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", alpha=0.25)
 
