@@ -27,7 +27,10 @@ from randhead.train.trainer import Trainer
 def measured(network: str, device: torch.device, rounds: int, folder: Path) -> dict:
     """Milliseconds of the loop and of the whole process per checkpoint, after a first one that gets its memory."""
     settings = {"backbone.name": network, "train.batch_size": 64, "machine.device": device.type}
-    trainer = Trainer(parse.build(settings), datasets.load("digits"), Run(folder), lambda: False)
+    run = Run(folder)
+    run.path.mkdir()
+    run.config_path.write_text("{}")  # nothing is saved in a folder without one
+    trainer = Trainer(parse.build(settings), datasets.load("digits"), run, lambda: False)
     trainer.saved_at = time.monotonic() + 1e9
     next(trainer.steps())
     trainer.state.best_weights = {name: value.cpu().clone() for name, value in trainer.model.state_dict().items()}
