@@ -178,7 +178,7 @@ def wait_for_a_step(process, folder, before):
 def test_a_process_that_is_told_to_end_does_so_with_its_code(world):
     """It dies of SIGINT, as a shell expects, which shows that as 130."""
     folder = world / "runs" / "run" / "checkpoints"
-    options = ("--set", "machine.checkpoint_minutes=0", "--epochs", "200")
+    options = ("--set", "machine.checkpoint_minutes=0", "--epochs", "2000")
     codes = {"SIGTERM": 143, "SIGINT": -signal.SIGINT, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
     for number, code in ((getattr(signal, name), code) for name, code in codes.items()):
         before = checkpoint.saved_steps(folder)
