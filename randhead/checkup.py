@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from randhead import registry, rng, vectors
 from randhead.ambient import indices
 from randhead.datasets import DecodedCache, decoded_cache
 from randhead.device import device_name, resolve_device, resolve_dtype, versions
+from randhead.jpeg_library import simplejpeg
 from randhead.tables import Cell, Result, Table, rows
 
 # Computed once from the published definition of Philox4x32-10; every device has to give the same bits.
@@ -28,6 +30,7 @@ class Checkup(Result):
     precision: str  # and its arithmetic
     cuda_devices: list[str]
     processors: int | None
+    jpeg_decoder: str
     writable: bool
     philox_known_answer: bool
     same_bits_on_every_device: bool
@@ -65,6 +68,7 @@ def check_machine(folder: Path) -> Checkup:
         precision=str(resolve_dtype("auto", device)).removeprefix("torch."),
         cuda_devices=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         processors=os.cpu_count(),
+        jpeg_decoder=f"simplejpeg {version('simplejpeg')}" if simplejpeg else "Pillow (slower: simplejpeg is missing)",
         writable=is_writable(folder),
         philox_known_answer=known,
         same_bits_on_every_device=known and draws_equal_rows(),
@@ -103,7 +107,8 @@ def draws_equal_rows() -> bool:
 
 def _label(key: str) -> str:
     """The row of a field in the table."""
-    return "random numbers as expected" if key == "philox_known_answer" else key.replace("_", " ")
+    words = {"philox_known_answer": "random numbers as expected", "jpeg_decoder": "JPEG decoder"}
+    return words.get(key, key.replace("_", " "))
 
 
 def _in_words(value: Any) -> Cell:

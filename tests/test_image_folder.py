@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import simplejpeg
 import torch
 from PIL import Image, ImageOps
 
@@ -20,6 +19,7 @@ from randhead import datasets
 from randhead.cli.hints import as_options
 from randhead.datasets import _decode, _hold_out, _opening
 from randhead.errors import DataError
+from randhead.jpeg_library import simplejpeg
 from randhead.train.trainer import Trainer
 
 
@@ -348,6 +348,15 @@ def test_simplejpeg_gives_what_pillow_gives_to_the_bit(kind, tmp_path, monkeypat
             found.append(error.reason)
     assert any(decoded is not None for decoded in used) is sound
     assert found[0] == found[1]
+
+
+def test_pillow_decodes_without_simplejpeg(tmp_path, monkeypatch):
+    path = tmp_path / "0.jpg"
+    jpeg(path, size=24)
+    before = _decode.decode(path, 16), _opening.dimensions(path)
+    monkeypatch.setattr("randhead.datasets._jpeg.simplejpeg", None)
+    assert (before[0] == _decode.decode(path, 16)).all()
+    assert before[1] == _opening.dimensions(path) == (24, 24)
 
 
 def test_a_jpeg_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, monkeypatch):

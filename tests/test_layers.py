@@ -31,6 +31,7 @@ LAYERS = [
         "significance",
         "user_files",
         "device",
+        "jpeg_library",
         "tables",
     },
     {"config", "preprocess"},

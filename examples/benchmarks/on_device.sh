@@ -15,11 +15,11 @@ set -euo pipefail
 
 # part        share of the time, in percent
 readonly PARTS='
-tests         28
-head          24
-training      20
+tests         24
+head          20
+training      30
 corruptions   10
-walk          18
+walk          16
 '
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)

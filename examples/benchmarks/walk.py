@@ -27,8 +27,6 @@ def walk(data: Path, device: str, tiny: bool) -> Iterator[tuple[str, tuple[str, 
     train = (*(TINY if tiny else TRAIN), "--data", str(data), "--device", device)
     yield "train, images not decoded", (*train, "--name", "first", "--seed", "0")
     yield "train, images decoded before", (*train, "--name", "second", "--seed", "1")
-    if not tiny:
-        yield "train, compiled", (*train, "--name", "compiled", "--set", "machine.compile=true")
     on, few = ("--device", device), ("--limit", "14") if tiny else ()
     yield "evaluate", ("evaluate", "first", *on)
     if not tiny:

@@ -7,12 +7,12 @@ larger ones Pillow encodes and simplejpeg decodes, with the same result (simplej
 import io
 
 import numpy as np
-import simplejpeg
 import torch
 from PIL import Image
 from torch import Tensor
 
 from randhead.corruptions import _jpeg
+from randhead.jpeg_library import simplejpeg
 
 GROUP, ORDER = "digital", 15
 SEVERITY_PARAMETERS = {  # quality
@@ -41,7 +41,14 @@ def by_libraries(images: Tensor, quality: int) -> Tensor:
     for channels, target in zip(images.numpy(), out, strict=True):
         file = io.BytesIO()
         Image.merge("RGB", [Image.fromarray(channel) for channel in channels]).save(file, "JPEG", quality=quality)
-        decoded = simplejpeg.decode_jpeg(file.getvalue(), "RGB", fastdct=False, fastupsample=False)
+        decoded = _decoded(file)
         for i in range(3):  # in one step this takes twice as long
             target[i] = decoded[..., i]
     return torch.from_numpy(out)
+
+
+def _decoded(file: io.BytesIO) -> np.ndarray:
+    """A JPEG as (H, W, 3) uint8."""
+    if simplejpeg is None:
+        return np.asarray(Image.open(file))
+    return simplejpeg.decode_jpeg(file.getvalue(), "RGB", fastdct=False, fastupsample=False)

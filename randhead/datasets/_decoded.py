@@ -30,6 +30,7 @@ from randhead.datasets._options import Options
 from randhead.datasets._pixel_file import PixelFile, mapped
 from randhead.datasets._reading import Bad, FilesRead, read_files
 from randhead.files import FULL
+from randhead.jpeg_library import simplejpeg
 
 READING = 1  # raise it if a file decodes to other pixels or facts than before; test_decoded_cache.py shows it
 CLOCK_NS = 2_000_000_000  # by which the times of a file system may lag behind the clock
@@ -225,4 +226,4 @@ def _states(paths: list[Path], options: Options) -> FileStates | None:
 def _decoders() -> tuple[object, ...]:
     """The versions of what decodes."""
     codecs = [features.version(name) for name in CODECS]
-    return (READING, _kept_set.FORMAT, version("pillow"), version("simplejpeg"), *codecs)
+    return (READING, _kept_set.FORMAT, version("pillow"), simplejpeg and version("simplejpeg"), *codecs)
