@@ -7,6 +7,6 @@ with.  Pillow decodes then.
 try:
     import simplejpeg
 except ImportError:
-    simplejpeg = None  # type: ignore[assignment]
+    simplejpeg = None
 
 __all__ = ["simplejpeg"]
