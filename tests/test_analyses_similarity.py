@@ -88,6 +88,12 @@ def test_a_permutation_that_changes_nothing_counts_whatever_the_rounding(monkeyp
     assert found.p.item() == 1 and found.summed_again == 9
 
 
+def test_no_permutation_of_constant_similarities_is_summed_again(k=12):
+    found = mantel_tests([torch.eye(k), likeness(k, 0)], [torch.eye(k), likeness(k, 1)], permutations=99)
+    assert found.of(0, 0) == found.of(0, 1) == found.of(1, 0) == (None, None) and found.summed_again < 99
+    assert found.of(1, 1) == mantel_tests([likeness(k, 0)], [likeness(k, 1)], permutations=99).of(0, 0)
+
+
 def test_sums_in_float32_are_within_the_margin(k=300):
     a, b = likeness(k, 0), likeness(k, 1)
     ranks, other = _mantel._twice_centred_ranks(a), _mantel._twice_centred_ranks(b).triu(1)[:, None]
