@@ -358,7 +358,7 @@ def test_a_solver_that_gives_up_or_is_wrong_leaves_a_bound_that_is_said(monkeypa
     assert [note.split(" is at least")[0] for note in notes] == ["gnc2", "gnc2_floor", "gnc2_vectors"]
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e30, 1e-30])
+@pytest.mark.parametrize("scale", [1.0, 1e30, 1e-30, 1e100, 1e-100])
 def test_the_largest_of_linear_functions_is_that_of_float64_also_if_float32_cannot_tell(scale):
     weights = scale * rng.normals(0, "test/weights", torch.arange(40), 16).double()
     weights[20:] = weights[:20] * (1 + 1e-9)  # the second of each pair is the larger one, by less than float32 sees

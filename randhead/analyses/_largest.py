@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from randhead.ambient import settled
-
-ROUNDING = 2.0**-24  # of one operation in float32
+from randhead.analyses._neighbours import doubt
 
 
 class Largest:
@@ -33,8 +32,8 @@ class Largest:
         with settled():  # products of float32 in float32
             scores = scaled @ self.scaled.T
         largest, found = scores.max(dim=1)
-        error = (rows.shape[1] + 8) * ROUNDING * 2**0.5  # columns have a length of at most the root of 2
-        close = scores.scatter_(1, found[:, None], -2).amax(dim=1) >= largest - 2 * error
+        least = largest - doubt(scaled.shape[1]) * 2**0.5  # columns have a length of at most the root of 2
+        close = ~(scores.scatter_(1, found[:, None], -2).amax(dim=1) < least)  # also where numbers of float64 overflow
         if close.any():
             found[close] = (rows[close] @ self.weights.T + self.shift).argmax(dim=1)
         return found
