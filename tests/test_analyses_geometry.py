@@ -267,6 +267,11 @@ def test_dot_product_collapse_does_not_see_a_shift_of_all_class_vectors():
     )
 
 
+def distance_to_hull(point, others):
+    """The distance of a point (D,) to the convex hull of all others (M, D)."""
+    return float(np.linalg.norm(_margin._nearest_mixture(point, others, _margin.GAP)))
+
+
 def test_the_margin_equals_a_general_optimiser():
     vectors = normalised(rng.normals(0, "test/hull", torch.arange(9), 3).double().numpy())
     for k in range(9):
@@ -279,8 +284,8 @@ def test_the_margin_equals_a_general_optimiser():
             method="SLSQP",
             options={"ftol": 1e-14, "maxiter": 500},
         )
-        assert _margin.distance_to_hull(vectors[k], others) == pytest.approx(math.sqrt(best.fun), abs=1e-6)
-    expected = min(_margin.distance_to_hull(vectors[k], np.delete(vectors, k, axis=0)) for k in range(9))
+        assert distance_to_hull(vectors[k], others) == pytest.approx(math.sqrt(best.fun), abs=1e-6)
+    expected = min(distance_to_hull(vectors[k], np.delete(vectors, k, axis=0)) for k in range(9))
     assert _margin.smallest(torch.from_numpy(vectors), torch.arange(9)).distance == expected
 
 
@@ -310,7 +315,7 @@ def test_a_margin_of_few_vectors_is_certified_by_all_of_them(kind, k, d):
     whole = []
     for row in rows.tolist():
         found = _margin.smallest(torch.from_numpy(vectors), torch.tensor([row]))
-        whole.append(_margin.distance_to_hull(vectors[row], np.delete(vectors, row, axis=0)))
+        whole.append(distance_to_hull(vectors[row], np.delete(vectors, row, axis=0)))
         assert found.bound - 1e-12 <= found.distance <= found.bound + 1e-9
         assert found.distance == pytest.approx(whole[-1], abs=1e-9)
     assert _margin.smallest(torch.from_numpy(vectors), rows).distance == pytest.approx(min(whole), abs=1e-9)
@@ -322,7 +327,7 @@ def test_a_wrong_solution_of_scipy_is_seen_and_another_order_gives_the_right_one
     system = np.vstack((moved, np.ones(149)))
     weights = optimize.nnls(system, np.eye(9)[-1], maxiter=9999)[0]
     first = np.linalg.norm(moved @ (weights / weights.sum()))  # 0.464 with SciPy 1.17, not 0.4
-    mixture = _margin._nearest_mixture(vectors[k], np.delete(vectors, k, axis=0))
+    mixture = _margin._nearest_mixture(vectors[k], np.delete(vectors, k, axis=0), _margin.GAP)
     found = np.linalg.norm(mixture)
     assert (mixture @ moved).min() / found == pytest.approx(found, abs=1e-9)  # a plane between the point and the hull
     assert found <= first + 1e-12

@@ -88,12 +88,7 @@ class _Search:
         return Distance(distance, 0.0)
 
 
-def distance_to_hull(point: np.ndarray, others: np.ndarray) -> float:
-    """Distance of a point (D,) to the convex hull of others (M, D), exactly."""
-    return float(np.linalg.norm(_nearest_mixture(point, others)))
-
-
-def _nearest_mixture(point: np.ndarray, others: np.ndarray, tolerance: float = GAP) -> np.ndarray:
+def _nearest_mixture(point: np.ndarray, others: np.ndarray, tolerance: float) -> np.ndarray:
     """The point of the convex hull of others (M, D) that is nearest to a point (D,), minus that point.
 
     min |X c|^2 + (1 - sum c)^2 over c >= 0, with X = others - point in columns, is non-negative least squares, and its
