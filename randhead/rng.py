@@ -153,7 +153,7 @@ def normals_of(drawn: Tensor) -> Tensor:
 def permutation(seed: int, purpose: str, n: int, *, stream: int = 0, device: str | torch.device = "cpu") -> Tensor:
     """A random order of 0..n-1, int64 (n,): the order of n random 63-bit numbers."""
     drawn = words(seed, purpose, ambient.indices(n, device), 2, stream=stream)
-    return torch.argsort((drawn[:, 0] << 31) | (drawn[:, 1] >> 1), stable=True)
+    return _order(drawn[:, 0], drawn[:, 1])
 
 
 def permutations(seed: int, purpose: str, n: int, streams: range) -> Iterator[Tensor]:
@@ -161,7 +161,12 @@ def permutations(seed: int, purpose: str, n: int, streams: range) -> Iterator[Te
     ids, zero = ambient.indices(n)[None], torch.zeros((1, 1), dtype=torch.int64, device="cpu")
     for some in torch.tensor(streams, dtype=torch.int64, device="cpu").split(max(CACHED // max(n, 1), 1)):
         high, low, *_ = philox((zero, some[:, None], ids, zero), key(seed, purpose))
-        yield from torch.argsort((high << 31) | (low >> 1), stable=True)
+        yield from _order(high, low)
+
+
+def _order(high: Tensor, low: Tensor) -> Tensor:
+    """The order of 63-bit numbers along the last dimension: 32 bits of `high` before 31 of `low`."""
+    return torch.argsort((high << 31) | (low >> 1), stable=True)
 
 
 @ambient.kept(maxsize=8)
