@@ -253,7 +253,7 @@ def _refuse_links(folder: Path) -> None:
 
 
 def sync_file(handle: int, *fine: int) -> None:
-    """Wait until what was written to an open file is on disk.  Errors `fine` mean, too, that there is no fsync."""
+    """Wait until an open file is on disk, if it can be synced: the error numbers `fine`, too, say that it cannot."""
     with unsupported_is_fine(*fine):
         os.fsync(handle)
 

@@ -69,7 +69,7 @@ def source_of(images: torch.Tensor) -> CorruptedImages:
 
 
 def evaluated(images: torch.Tensor, device: str, backbone_name: str) -> None:
-    """What `randhead eval --corruptions` does once a run is loaded, on a GPU in bfloat16."""
+    """What `randhead evaluate --corruptions` does once a run is loaded, on a GPU in bfloat16."""
     backbone = backbones.build(backbone_name, image_size=images.shape[-1])
     model = Classifier(backbone, ClassVectorHead(10, backbone.dim, "gaussian")).to(device)
     moments = torch.full((3,), 0.5), torch.full((3,), 0.25)

@@ -11,7 +11,7 @@ from randhead import rng
 MOST = 200  # at K = 10,000, D = 512 they take a second, and there are three sets of vectors
 STEP = 64  # vectors that are added at once; at K = 10,000, D = 512 some 60 of a random set are in the mixture
 GAP = 1e-10  # between a distance and its lower bound, relative to the largest number
-ORDERS = 9  # in which columns are given to SciPy, whose solution is wrong for one in 500 sets of vectors with few signs
+ORDERS = 9  # of columns that SciPy is given: in one, it is wrong for 1 of 500 sets of vectors whose entries are 1 or -1
 
 
 class Distance(NamedTuple):

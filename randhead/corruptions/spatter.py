@@ -107,9 +107,8 @@ def _equalised(values: Tensor) -> Tensor:
     counts = torch.zeros((len(flat), LIMIT + 1), dtype=torch.int64, device=flat.device)
     counts.scatter_add_(1, flat, torch.ones_like(flat))
     total = counts.cumsum(dim=1)
-    lowest = counts.gather(
-        1, values.flatten(1).amin(dim=1, keepdim=True).to(torch.int64)
-    )  # the pixels of the lowest level become 0
+    level = values.flatten(1).amin(dim=1, keepdim=True).to(torch.int64)
+    lowest = counts.gather(1, level)  # the pixels of the lowest level become 0
     scale = 255 / (flat.shape[1] - lowest).to(torch.float32)
     table = ((total - lowest).clamp_min_(0) * scale).round_().clamp_max_(255)
     one_level = lowest == flat.shape[1]
