@@ -10,8 +10,8 @@ from randhead.analyses._neighbours import doubt
 class Largest:
     """For rows h, the column k with the largest h.w_k + b_k: (B, D) -> (B,) int64.
 
-    All are computed in float32, whose largest error is known, half as long as in float64.  Rows whose two largest are
-    nearer to each other than that are computed again.
+    All are computed in float32, in half the time of float64 and with a known largest error.  Rows whose two largest
+    numbers differ by no more than this error explains are computed again.
 
     Args:
         weights: (M, D) float64.

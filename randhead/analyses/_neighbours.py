@@ -1,7 +1,7 @@
 """Nearest neighbours by cosine, exact in float64 and found with products in float32, a tile of queries at a time.
 
 The order of neighbours is total: by cosine in float64, rounded to a multiple of 2^-36 so that equal features tie in
-spite of rounding errors in float64, then by index.  A product x.y of length n in float32, in any order of summation,
+spite of rounding errors in float64, then by index.  A float32 product x.y in n dimensions, in any order of summation,
 is within gamma_n |x| |y| of its value, gamma_n = n u / (1 - n u) with u = 2^-24 (Higham 2002, "Accuracy and Stability
 of Numerical Algorithms", section 3.1), and the rounding of unit vectors to float32 changes it by 2u + u^2 at most.  So
 two cosines in float32 that differ by more than twice that bound, and a step of the grid, are in the order of float64.
@@ -113,12 +113,12 @@ def _many(pairs: int, rows: int, columns: int) -> bool:
 
 
 def doubt(dim: int) -> float:
-    """Cosines in float32 of vectors of length `dim` that differ by more are in the order of float64 on its grid.
+    """Cosines in float32 of vectors in `dim` dimensions that differ by more are in the order of float64 on its grid.
 
     Twice the error of a product, one step of the grid, and a rounding of the difference.
     """
-    products = (dim + 4) * 2.0**-24
-    return 2 * products / (1 - products) + 1 / GRID + 2.0**-22 if products < 0.5 else 4.0
+    roundings = (dim + 4) * 2.0**-24
+    return 2 * roundings / (1 - roundings) + 1 / GRID + 2.0**-22 if roundings < 0.5 else 4.0
 
 
 def _candidates(cosines: Tensor, k: int, doubt: float) -> Tensor:
