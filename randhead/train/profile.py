@@ -105,7 +105,8 @@ class TrainingProfile(Result):
         return found if each.device_ms is None else {**found, "device_ms": round(each.device_ms, 4)}
 
     def _notes(self, device: float | None) -> Iterator[str]:
-        yield f"{self.device}; {self.images_per_second:,.0f} images/s, while the profiler slows small operations"
+        yield f"{self.device}; {self.images_per_second:,.0f} images/s"
+        yield "the profiler slows small operations"
         if device is not None:
             yield f"the GPU works {percent(min(1.0, device / self.step_ms))} of the time"
         if self.last_step - self.first_step + 1 < FEW:
