@@ -14,6 +14,10 @@ images, "hard" is expected with the classes of the batch summed one by one, "lea
 the same with batch normalisation that has seen the images once: what comes without any learning.  All arms of a seed
 start from the same weights and see the same views.
 
+Two arms are losses of one line, without any other class: "alignment" is softplus(c - s cos), which is what expected
+nearly is, and "dot_regression" (1 - cos)^2 / 2 (Mettes et al. 2019, arXiv 1901.10514; Yang et al. 2022, arXiv
+2203.09081).
+
 With `--images 50000`, all of CIFAR-10, `--on test` is the only choice: no other training images are left.  The classes
 are then ten times as many and the steps ten times: dense needs 100 times the work for its scores, expected ten times,
 36 seconds of one CPU core an epoch.
@@ -44,6 +48,7 @@ from concurrent import futures
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
@@ -56,7 +61,11 @@ from randhead.preprocess import normalise
 LAYERS = (3, 48, 2), (48, 96, 2), (96, 192, 2)  # channels before and after, stride
 HIDDEN, DIM, SCALE, BATCH = 512, 512, 14.0, 64  # 1/14 is the temperature of Wu et al.
 LR, DECAY = 1e-3, 0.05
-ARMS = ("untrained", "calibrated", "dense", "expected", "hard", "hadamard", "learned", "streaming")
+ONE_LINE = {
+    "alignment": lambda cosines, k: F.softplus(math.log(k - 1) + SCALE**2 / (2 * DIM) - SCALE * cosines),
+    "dot_regression": lambda cosines, k: (1 - cosines).square() / 2,
+}
+ARMS = ("untrained", "calibrated", "dense", "expected", "hard", "hadamard", "learned", "streaming", *ONE_LINE)
 UNTRAINED = ("untrained", "calibrated")
 VALIDATION = 2000  # training images outside those that are trained on
 
@@ -75,7 +84,7 @@ def network(seed: int) -> nn.Sequential:
 
 
 def new_head(arm: str, images: int, seed: int) -> ClassVectorHead:
-    other = {"hard": "expected", "hadamard": "streaming", **dict.fromkeys(("learned", *UNTRAINED), "dense")}
+    other = {"hard": "expected", "hadamard": "streaming", **dict.fromkeys(("learned", *UNTRAINED, *ONE_LINE), "dense")}
     normaliser = other.get(arm, arm)
     geometry = "hadamard" if arm == "hadamard" else "rademacher"
     return ClassVectorHead(
@@ -87,7 +96,7 @@ def train(net, head, images, moments, *, arm, epochs, seed):
     """Returns the last epoch's mean loss and mean error bound."""
     parameters = [*net.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, LR, weight_decay=DECAY)
-    steps = epochs * (len(images) // BATCH)
+    steps, vectors = epochs * (len(images) // BATCH), head.class_vectors().detach()
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, LR, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
     )
@@ -98,7 +107,10 @@ def train(net, head, images, moments, *, arm, epochs, seed):
             chosen = slice(first, first + BATCH)
             labels = order[chosen]
             features = net(prepared(views.apply(images[labels], drawn[chosen]), moments))
-            loss = head.loss(features, labels, exact_classes=labels if arm == "hard" else None)
+            if arm in ONE_LINE:
+                loss = ONE_LINE[arm](F.cosine_similarity(features, vectors[labels]), len(images)).mean()
+            else:
+                loss = head.loss(features, labels, exact_classes=labels if arm == "hard" else None)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
