@@ -17,9 +17,9 @@ set -euo pipefail
 readonly PARTS='
 tests         24
 head          20
-training      30
+training      26
 corruptions   10
-walk          16
+walk          20
 '
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -69,7 +69,7 @@ command_of() { # PART SECONDS: sets `command`
             command=("$python" -m pytest -m gpu -q -p no:cacheprovider --durations=10 --junitxml "$out/tests.xml")
             if [ -n "$tiny" ]; then command+=(--collect-only); fi ;;
         head) command=("$python" "$here/head_cuda.py" --seconds "$2" --out "$rows") ;;
-        training) command=("$python" "$here/train_cuda.py" --device "$device" --seconds "$2" --out "$rows" --data "$data") ;;
+        training) command=("$python" "$here/train_cuda.py" --device "$device" --seconds "$2" --out "$rows") ;;
         corruptions) command=("$python" "$here/corruptions_cuda.py" --device "$device" --seconds "$2" --out "$rows") ;;
         walk) command=("$python" "$here/walk.py" "$data" --device "$device" --seconds "$2" --out "$rows") ;;
     esac

@@ -1,6 +1,6 @@
 """Training on a GPU: images per second of our loop, as it is, compiled and as CUDA graphs, beside a bare loop.
 
-    python examples/benchmarks/train_cuda.py [--seconds 480] [--out rows.jsonl] [--only ARM ...] [--data FOLDER]
+    python examples/benchmarks/train_cuda.py [--seconds 480] [--out rows.jsonl] [--only ARM ...]
     python examples/benchmarks/train_cuda.py --device cpu --tiny
 
 The bare loop is the least that a training can be: the same network and class vectors on one fixed batch, autocast,
@@ -12,13 +12,11 @@ of the last nine tenths of an epoch.
 "weights" is a hash of the weights after some steps from the same start, and "equals" whether it is that of our loop as
 it is; "repeats", whether a second training of that arm has it, without which "equals" says nothing.
 
-The whole command runs twice on files, the second time with what the first has decoded: its wall time over the time of
-its steps.
+The whole command, on files, is measured by `walk.py`.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from randhead import build_model
 from randhead.config import parse
@@ -38,15 +35,15 @@ from randhead.runs import Run, checkpoint
 from randhead.train.trainer import Trainer
 
 CLASSES = 10
-FULL = {"batch": 512, "steps": 100, "size": 32, "files": 60_000, "epochs": 10}
-TINY = {"batch": 2, "steps": 4, "size": 8, "files": 40, "epochs": 1}
+FULL = {"batch": 512, "steps": 100, "size": 32}
+TINY = {"batch": 2, "steps": 4, "size": 8}
 SETTINGS = {"ours": {}, "ours, graphs": {"machine.cuda_graphs": True}, "ours, compiled": {"machine.compile": True}}
 ARMS = [
-    "bare: resnet18", "ours: resnet18", "ours: small_resnet", "ours, graphs: small_resnet", "whole command: resnet18",
+    "bare: resnet18", "ours: resnet18", "ours: small_resnet", "ours, graphs: small_resnet",
     "ours, compiled: resnet18", "bare, compiled: resnet18", "ours, graphs: resnet18", "bare: small_resnet",
     "ours, compiled: small_resnet", "bare, compiled: small_resnet",
 ]  # fmt: skip
-ON_CPU = ["bare: small_resnet", "ours: small_resnet", "whole command: small_resnet"]
+ON_CPU = ["bare: small_resnet", "ours: small_resnet"]
 HASHED = 12  # steps after which weights are hashed: more than are run before a step is recorded
 EPOCHS = 3  # of which the fastest counts: another program can only slow one down
 
@@ -58,7 +55,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=480, help="of the whole run")
     parser.add_argument("--out", type=Path, help="a file to which rows are appended")
     parser.add_argument("--only", nargs="+", metavar="ARM", help=f"in quotes; by default all: {'; '.join(ARMS)}")
-    parser.add_argument("--data", type=Path, help="an image folder for the whole command, instead of random images")
     parser.add_argument("--tiny", action="store_true", help="a try: a few small steps, nothing of it a measurement")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -105,8 +101,6 @@ def measured(given: argparse.Namespace) -> dict:
     kind, _, network = given.arm.partition(": ")
     device = torch.device(given.device)
     scale = TINY if given.tiny else FULL
-    if kind == "whole command":
-        return command(given, network, scale)
     found = {"batch": scale["batch"], "device": device_name(device)}
     if kind.startswith("bare"):
         return {"images_per_second": bare(network, scale, device, compiled=kind.endswith("compiled")), **found}
@@ -189,37 +183,6 @@ def wait(device: torch.device) -> None:
     """Wait until a GPU is done."""
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def command(given: argparse.Namespace, network: str, scale: dict) -> dict:
-    """Wall time of `randhead train` over the time of its steps, before and after images have been decoded."""
-    found = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        data = given.data if given.data and not given.tiny else files(Path(scratch) / "data", scale["files"])
-        words = ["--data", data, "--backbone", network, "--epochs", scale["epochs"], "--batch-size", scale["batch"]]
-        words += ["--out", Path(scratch) / "runs", "--device", given.device, "--fresh", "--json"]
-        for which in ("first", "decoded_before"):
-            begun = time.perf_counter()
-            done = subprocess.run(
-                [sys.executable, "-m", "randhead", "train", *map(str, words)],
-                capture_output=True, text=True, env={**os.environ, "XDG_CACHE_HOME": scratch},
-            )  # fmt: skip
-            if done.returncode:
-                sys.exit(f"randhead train ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-            wall, steps = time.perf_counter() - begun, json.loads(done.stdout)["seconds"]
-            found[which] = {"wall_s": round(wall, 2), "steps_s": steps, "wall_over_steps": round(wall / steps, 3)}
-    return found
-
-
-def files(folder: Path, count: int) -> Path:
-    """An image folder of random JPEG files."""
-    draw = np.random.default_rng(0)
-    for label in range(CLASSES):
-        (folder / f"class{label}").mkdir(parents=True)
-    for index in range(count):
-        pixels = draw.integers(0, 256, (4, 4, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-        Image.fromarray(pixels).save(folder / f"class{index % CLASSES}" / f"{index}.jpg")
-    return folder
 
 
 if __name__ == "__main__":
