@@ -83,22 +83,27 @@ class Accumulator:
         path: file to save the cells to, and to read them from if it has the same identity.
 
     Attributes:
-        cells: by corruption and severity.
         note: the reason why the file could not be read or written, or None.
     """
 
     def __init__(self, n: int, identity: Mapping[str, object], path: Path | None = None):
         self.n, self.path = n, path
         self.identity = {**identity, "n": n, "randhead": randhead.__version__}
-        self.cells: dict[tuple[str, int], Cell] = {}
+        self._cells: dict[tuple[str, int], Cell] = {}
         self._waiting: list[tuple[Cell, int, Tensor, Tensor]] = []  # on their device, in the order of `add`
         self.note: str | None = None
         if path is not None and path.exists():
             self._load(path)
 
+    @property
+    def cells(self) -> dict[tuple[str, int], Cell]:
+        """The cells, by corruption and severity; what was added since is read from the device first, all at once."""
+        self._read()
+        return self._cells
+
     def seen(self, name: str, severity: int) -> int:
         """The number of images that were added to a cell."""
-        cell = self.cells.get((name, severity))
+        cell = self._cells.get((name, severity))
         return cell.seen if cell else 0
 
     def add(self, name: str, severity: int, start: int, correct: Tensor, sums: Tensor) -> None:
@@ -106,11 +111,11 @@ class Accumulator:
 
         They are read from their device when they are asked for.
         """
-        cell = self.cells.get((name, severity))
+        cell = self._cells.get((name, severity))
         if cell is None:
             right = torch.zeros(self.n, dtype=torch.bool, device="cpu")
             cell = Cell(0, right, torch.zeros(len(MEANS) + BINS, dtype=torch.float64, device="cpu"))
-            self.cells[name, severity] = cell
+            self._cells[name, severity] = cell
         if start != cell.seen:
             raise ValueError(f"cell {name} {severity} has seen {cell.seen} images and cannot resume at {start}")
         self._waiting.append((cell, start, correct, sums))
@@ -129,12 +134,10 @@ class Accumulator:
 
     def correct(self, name: str, severity: int) -> Tensor:
         """Whether each image was classified correctly: (N,) bool."""
-        self._read()
         return self.cells[name, severity].correct
 
     def metrics(self, name: str, severity: int) -> CellMetrics:
         """The metrics of a cell, over the images added so far."""
-        self._read()
         cell = self.cells[name, severity]
         right = int(cell.correct.sum())
         accuracy, interval = right / cell.seen, wilson(right, cell.seen)
@@ -153,7 +156,6 @@ class Accumulator:
         """Write the cells to the file, if there is one; if that is impossible, they are only kept in memory."""
         if self.path is None:
             return
-        self._read()
         tensors, seen = {}, {}
         for (name, severity), cell in self.cells.items():
             key = f"{name}/{severity}"
@@ -172,9 +174,9 @@ class Accumulator:
             for key, seen in document["seen"].items():
                 name, _, severity = key.rpartition("/")
                 cell = Cell(seen, tensors[f"{key}/correct"], tensors[f"{key}/sums"])
-                self.cells[name, int(severity)] = cell
+                self._cells[name, int(severity)] = cell
         except (RunError, KeyError, TypeError, AttributeError) as error:
-            self.cells = {}
+            self._cells = {}
             self.note = f"{path} cannot be used ({error}): the grid starts again"
 
 
